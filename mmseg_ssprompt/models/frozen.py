@@ -1,0 +1,26 @@
+"""The base of every part of the pre-trained model: it never trains."""
+
+from mmengine.model import BaseModule
+from typing_extensions import Self
+
+__all__ = ['FrozenModule']
+
+
+class FrozenModule(BaseModule):
+    """A module that stays in eval mode and whose parameters require no gradient.
+
+    Sub-classes build their parts, load their weights and call :meth:`freeze` at the end of
+    ``__init__``. Gradients still flow through to whatever goes in.
+    """
+
+    def freeze(self) -> None:
+        """Exclude every parameter from training and enter eval mode for good."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode whatever ``mode`` says."""
+        return super().train(False)
+
+    def init_weights(self) -> None:
+        """Do nothing: the weights were loaded when the module was built."""

@@ -1,0 +1,368 @@
+"""SAM's mask decoder for N prompts and B images: jointly, or each prompt in its own pass."""
+
+from typing import NamedTuple, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from segment_anything.modeling import MaskDecoder
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute_in_backward
+
+from ..frozen import FrozenModule
+from .checkpoint import load_part
+from .variants import build_mask_decoder
+
+__all__ = ['DecoderOutput', 'SAMMaskDecoder', 'decode_independent', 'decode_joint']
+
+#: SAM's mask tokens: 0 is the single mask, 1 to 3 are the ambiguity masks.
+SINGLE_MASK_TOKEN = (0,)
+MULTI_MASK_TOKENS = (1, 2, 3)
+
+
+class DecoderOutput(NamedTuple):
+    """What the mask decoder says of each of the ``N`` masks of each image.
+
+    Attributes:
+        mask_logits: (B, N, 4h, 4w) float.
+        mask_tokens: (B, N, D) float, the output tokens that made the masks.
+        iou_predictions: (B, N) float, SAM's own estimate of each mask's IoU.
+    """
+
+    mask_logits: Tensor
+    mask_tokens: Tensor
+    iou_predictions: Tensor
+
+
+def attend(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """``segment_anything.modeling.transformer.Attention`` without the attention map in memory.
+
+    Args:
+        attention: The official module, whose projections are used.
+        query: (B, Lq, D).
+        key: (B, Lk, D).
+        value: (B, Lk, D).
+
+    Returns:
+        (B, Lq, D).
+    """
+    query = _split_heads(attention.q_proj(query), attention.num_heads)
+    key = _split_heads(attention.k_proj(key), attention.num_heads)
+    value = _split_heads(attention.v_proj(value), attention.num_heads)
+    return _attend_projected(attention, query, key, value)
+
+
+def decode_joint(
+    decoder: MaskDecoder,
+    image_embedding: Tensor,
+    image_pe: Tensor,
+    sparse_prompts: Tensor,
+    dense_prompt: Tensor,
+    token_indices: Sequence[int] = SINGLE_MASK_TOKEN,
+    carried_indices: Optional[Sequence[int]] = None,
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Decode all prompts in one pass over an image stream that they share.
+
+    Each prompt brings its IoU token, its mask tokens and its prompt tokens. The first
+    self-attention is block-diagonal (a prompt's tokens see only their own prompt), because mask
+    tokens of different prompts are identical at the input and would never separate; after it all
+    tokens see each other, and the image stream sees them all. With one prompt and all mask tokens
+    carried this is SAM's own decoder. With more it is another model, which learned prompts adapt
+    to (ours; SEEM decodes its queries so).
+
+    Args:
+        decoder: The official mask decoder.
+        image_embedding: (B, D, h, w).
+        image_pe: (1, D, h, w), positional encoding of the image embedding.
+        sparse_prompts: (N, T, D), the same for all images, or (B, N, T, D).
+        dense_prompt: (1, D, h, w), added to the image embedding.
+        token_indices: The M mask tokens whose masks are wanted.
+        carried_indices: The mask tokens that take part in attention. Defaults to
+            ``token_indices``.
+
+    Returns:
+        Mask logits (B, N, M, 4h, 4w), output mask tokens (B, N, M, D) and IoU predictions of all
+        of SAM's four mask tokens (B, N, 4).
+    """
+    carried = tuple(token_indices if carried_indices is None else carried_indices)
+    tokens = _prompt_tokens(decoder, sparse_prompts, carried)  # (1 or B, N, G, D)
+    num_images, (num_prompts, group) = len(image_embedding), tokens.shape[1:3]
+    keys = (image_embedding + dense_prompt).flatten(2).transpose(1, 2)  # (B, hw, D)
+    key_pe = image_pe.flatten(2).transpose(1, 2)  # (1, hw, D)
+
+    layers = decoder.transformer.layers
+    queries = _first_self_attention(layers[0], tokens)
+    queries = queries.flatten(1, 2).expand(num_images, -1, -1)  # (B, N * G, D)
+    query_pe = tokens.flatten(1, 2)
+    for index, layer in enumerate(layers):
+        if index > 0:
+            queries = _self_attention(layer, queries, query_pe)
+        queries, keys = _cross_attentions(layer, queries, keys, query_pe, key_pe)
+    queries = _final_attention(decoder, queries, keys, query_pe, key_pe)
+
+    queries = queries.unflatten(1, (num_prompts, group))  # (B, N, G, D)
+    upscaled = _upscale(decoder, keys, image_embedding.shape[-2:])
+    return _read_out(decoder, queries, upscaled, token_indices, carried)
+
+
+def decode_independent(
+    decoder: MaskDecoder,
+    image_embedding: Tensor,
+    image_pe: Tensor,
+    sparse_prompts: Tensor,
+    dense_prompt: Tensor,
+    token_indices: Sequence[int] = SINGLE_MASK_TOKEN,
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Decode each prompt in its own pass: the numbers of ``MaskDecoder.predict_masks``.
+
+    Up to the first image-to-token attention the image stream is the same for all prompts, so its
+    projections there are computed once per image.
+
+    Args and Returns: see :func:`decode_joint`.
+    """
+    carried = tuple(range(decoder.num_mask_tokens))
+    tokens = _prompt_tokens(decoder, sparse_prompts, carried)  # (1 or B, N, G, D)
+    num_images, num_prompts = len(image_embedding), tokens.shape[1]
+    image = (image_embedding + dense_prompt).flatten(2).transpose(1, 2)  # (B, hw, D)
+    key_pe = image_pe.flatten(2).transpose(1, 2)  # (1, hw, D)
+
+    layers = decoder.transformer.layers
+    queries = _first_self_attention(layers[0], tokens).expand(num_images, -1, -1, -1)
+    queries, keys = _first_cross_attentions(layers[0], queries, image, tokens, key_pe)
+    query_pe = tokens.expand(num_images, -1, -1, -1).flatten(0, 1)  # (B * N, G, D)
+    for layer in layers[1:]:
+        queries = _self_attention(layer, queries, query_pe)
+        queries, keys = _cross_attentions(layer, queries, keys, query_pe, key_pe)
+    queries = _final_attention(decoder, queries, keys, query_pe, key_pe)
+
+    upscaled = _upscale(decoder, keys, image_embedding.shape[-2:])  # (B * N, D / 8, 4h, 4w)
+    outputs = _read_out(decoder, queries.unsqueeze(1), upscaled, token_indices, carried)
+    masks, mask_tokens, iou = (x.squeeze(1).unflatten(0, (-1, num_prompts)) for x in outputs)
+    return masks, mask_tokens, iou
+
+
+@MODELS.register_module()
+class SAMMaskDecoder(FrozenModule):
+    """SAM's mask decoder with frozen weights, through which gradients reach the prompts.
+
+    Args:
+        variant: A key of ``SAM_VARIANTS``.
+        checkpoint: An official SAM checkpoint. Defaults to None: random weights.
+        decoding: ``'joint'``, all prompts in one pass (:func:`decode_joint`), or
+            ``'independent'``, each in its own, as SAM was trained
+            (:func:`decode_independent`). Defaults to 'joint'.
+        mask_output: ``'single'`` takes SAM's mask token 0, ``'best'`` the one of tokens 1 to 3
+            with the highest predicted IoU, ``'all'`` tokens 1 to 3 as 3N masks.
+            Defaults to 'single'.
+        carry_all_tokens: In joint decoding, whether all of SAM's mask tokens take part in
+            attention or only those that ``mask_output`` needs. Independent decoding always
+            carries all. Defaults to False.
+        chunk_size: Prompts decoded at a time by independent decoding; in training each chunk is
+            recomputed in the backward pass, so that memory does not grow with N. Defaults to 16.
+
+    Raises:
+        ValueError: If an argument is not one of the above.
+    """
+
+    def __init__(
+        self,
+        variant: str,
+        checkpoint: Optional[str] = None,
+        decoding: str = 'joint',
+        mask_output: str = 'single',
+        carry_all_tokens: bool = False,
+        chunk_size: int = 16,
+    ) -> None:
+        super().__init__()
+        _check_choice('decoding', decoding, ('joint', 'independent'))
+        _check_choice('mask_output', mask_output, ('single', 'best', 'all'))
+        if not isinstance(chunk_size, int) or chunk_size < 1:
+            raise ValueError(f'chunk_size must be a positive integer, got {chunk_size!r}')
+        self.decoding = decoding
+        self.mask_output = mask_output
+        self.carry_all_tokens = carry_all_tokens
+        self.chunk_size = chunk_size
+        self.decoder = build_mask_decoder(variant)
+        load_part(self.decoder, checkpoint, variant, 'mask_decoder')
+        self.freeze()
+
+    @property
+    def masks_per_prompt(self) -> int:
+        """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""
+        return len(MULTI_MASK_TOKENS) if self.mask_output == 'all' else 1
+
+    def forward(
+        self,
+        image_embedding: Tensor,
+        image_pe: Tensor,
+        sparse_prompts: Tensor,
+        dense_prompt: Tensor,
+    ) -> DecoderOutput:
+        """Decode the masks of N prompts.
+
+        Args:
+            image_embedding: (B, D, h, w).
+            image_pe: (1, D, h, w).
+            sparse_prompts: (N, T, D), or (B, N, T, D) where prompts differ between images.
+            dense_prompt: (1, D, h, w).
+
+        Returns:
+            Logits, tokens and IoU predictions of N masks (3N with ``mask_output='all'``).
+        """
+        indices = SINGLE_MASK_TOKEN if self.mask_output == 'single' else MULTI_MASK_TOKENS
+        image = (image_embedding, image_pe)
+        if self.decoding == 'joint':
+            carried = range(self.decoder.num_mask_tokens) if self.carry_all_tokens else None
+            outputs = decode_joint(
+                self.decoder, *image, sparse_prompts, dense_prompt, indices, carried
+            )
+        else:
+            outputs = self._decode_in_chunks(*image, sparse_prompts, dense_prompt, indices)
+        return self._select(*outputs, indices=indices)
+
+    def _decode_in_chunks(
+        self,
+        image_embedding: Tensor,
+        image_pe: Tensor,
+        sparse_prompts: Tensor,
+        dense_prompt: Tensor,
+        indices: Sequence[int],
+    ) -> Tuple[Tensor, ...]:
+        outputs = []
+        for chunk in sparse_prompts.split(self.chunk_size, dim=-3):
+            args = (self.decoder, image_embedding, image_pe, chunk, dense_prompt, indices)
+            if torch.is_grad_enabled() and chunk.requires_grad:
+                outputs.append(recompute_in_backward(decode_independent, *args, use_reentrant=False))
+            else:
+                outputs.append(decode_independent(*args))
+        return tuple(torch.cat(parts, dim=1) for parts in zip(*outputs))
+
+    def _select(
+        self, masks: Tensor, tokens: Tensor, iou: Tensor, indices: Sequence[int]
+    ) -> DecoderOutput:
+        iou = iou[..., list(indices)]  # (B, N, M)
+        if self.mask_output != 'best':
+            return DecoderOutput(masks.flatten(1, 2), tokens.flatten(1, 2), iou.flatten(1, 2))
+        best = iou.argmax(dim=-1, keepdim=True)  # (B, N, 1)
+        return DecoderOutput(
+            masks.take_along_dim(best[..., None, None], dim=2).squeeze(2),
+            tokens.take_along_dim(best[..., None], dim=2).squeeze(2),
+            iou.take_along_dim(best, dim=2).squeeze(2),
+        )
+
+
+def _check_choice(name: str, value: str, choices: Tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f'{name} must be one of {choices}, got {value!r}')
+
+
+def _prompt_tokens(decoder: MaskDecoder, sparse_prompts: Tensor, carried: Sequence[int]) -> Tensor:
+    """IoU token, carried mask tokens and prompt tokens of each prompt: (1 or B, N, G, D)."""
+    if sparse_prompts.dim() == 3:
+        sparse_prompts = sparse_prompts.unsqueeze(0)
+    output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight[list(carried)]])
+    output_tokens = output_tokens.expand(*sparse_prompts.shape[:2], -1, -1)
+    return torch.cat([output_tokens, sparse_prompts], dim=2)
+
+
+def _split_heads(x: Tensor, num_heads: int) -> Tensor:
+    return x.unflatten(-1, (num_heads, -1)).transpose(-2, -3)  # (..., heads, L, D / heads)
+
+
+def _attend_projected(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    out = F.scaled_dot_product_attention(query, key, value)
+    return attention.out_proj(out.transpose(-2, -3).flatten(-2))
+
+
+def _first_self_attention(layer: nn.Module, tokens: Tensor) -> Tensor:
+    """Self-attention within each prompt; SAM's first layer has neither residual nor positions."""
+    groups = tokens.flatten(0, 1)
+    return layer.norm1(attend(layer.self_attn, groups, groups, groups)).view_as(tokens)
+
+
+def _self_attention(layer: nn.Module, queries: Tensor, query_pe: Tensor) -> Tensor:
+    positioned = queries + query_pe
+    return layer.norm1(queries + attend(layer.self_attn, positioned, positioned, queries))
+
+
+def _cross_attentions(
+    layer: nn.Module, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
+) -> Tuple[Tensor, Tensor]:
+    """Tokens attend to the image, then the image to the tokens."""
+    positioned = keys + key_pe
+    attended = attend(layer.cross_attn_token_to_image, queries + query_pe, positioned, keys)
+    queries = layer.norm2(queries + attended)
+    queries = layer.norm3(queries + layer.mlp(queries))
+    attended = attend(layer.cross_attn_image_to_token, positioned, queries + query_pe, queries)
+    return queries, layer.norm4(keys + attended)
+
+
+def _first_cross_attentions(
+    layer: nn.Module, queries: Tensor, image: Tensor, tokens: Tensor, key_pe: Tensor
+) -> Tuple[Tensor, Tensor]:
+    """:func:`_cross_attentions` of the first layer, where all prompts share the image stream.
+
+    Args:
+        layer: The first two-way block.
+        queries: (B, N, G, D).
+        image: (B, hw, D).
+        tokens: (1 or B, N, G, D), the positional part of the queries.
+        key_pe: (1, hw, D).
+
+    Returns:
+        Queries (B * N, G, D) and an image stream for each prompt (B * N, hw, D).
+    """
+    num_prompts = queries.shape[1]
+    positioned = image + key_pe
+    # Attention treats queries one by one, so all prompts' tokens can be one long sequence.
+    attended = attend(
+        layer.cross_attn_token_to_image, (queries + tokens).flatten(1, 2), positioned, image
+    )
+    queries = layer.norm2(queries + attended.view_as(queries))
+    queries = layer.norm3(queries + layer.mlp(queries))
+
+    attention = layer.cross_attn_image_to_token
+    image_query = _split_heads(attention.q_proj(positioned), attention.num_heads)
+    attended = _attend_projected(
+        attention,
+        image_query.repeat_interleave(num_prompts, dim=0),
+        _split_heads(attention.k_proj((queries + tokens).flatten(0, 1)), attention.num_heads),
+        _split_heads(attention.v_proj(queries.flatten(0, 1)), attention.num_heads),
+    )  # (B * N, hw, D)
+    keys = layer.norm4(image.unsqueeze(1) + attended.unflatten(0, (-1, num_prompts)))
+    return queries.flatten(0, 1), keys.flatten(0, 1)
+
+
+def _final_attention(
+    decoder: MaskDecoder, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
+) -> Tensor:
+    transformer = decoder.transformer
+    attention = transformer.final_attn_token_to_image
+    attended = attend(attention, queries + query_pe, keys + key_pe, keys)
+    return transformer.norm_final_attn(queries + attended)
+
+
+def _upscale(decoder: MaskDecoder, keys: Tensor, size: torch.Size) -> Tensor:
+    return decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
+
+
+def _read_out(
+    decoder: MaskDecoder,
+    queries: Tensor,
+    upscaled: Tensor,
+    token_indices: Sequence[int],
+    carried: Sequence[int],
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Masks (B, N, M, 4h, 4w), mask tokens (B, N, M, D), IoU predictions (B, N, 4)."""
+    positions = [1 + tuple(carried).index(index) for index in token_indices]
+    mask_tokens = queries[:, :, positions]
+    filters = torch.stack(
+        [
+            decoder.output_hypernetworks_mlps[index](mask_tokens[:, :, i])
+            for i, index in enumerate(token_indices)
+        ],
+        dim=2,
+    )  # (B, N, M, D / 8)
+    masks = filters.flatten(1, 2) @ upscaled.flatten(2)
+    masks = masks.unflatten(1, filters.shape[1:3]).unflatten(-1, upscaled.shape[-2:])
+    return masks, mask_tokens, decoder.iou_prediction_head(queries[:, :, 0])

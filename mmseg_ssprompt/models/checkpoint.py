@@ -1,0 +1,198 @@
+"""Reading files of pre-trained weights, with errors that say what is wrong with them.
+
+Nothing here runs code from a file, and nothing is loaded in part: either every key and every shape
+agrees with the module, or a :class:`CheckpointError` says which does not.
+"""
+
+import logging
+import re
+import zipfile
+from os import PathLike
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Union
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+__all__ = [
+    'ASSETS_SCHEME',
+    'CheckpointError',
+    'load_strictly',
+    'read_checkpoint',
+    'resolve_checkpoint_path',
+    'warn_random_weights',
+]
+
+#: Paths that begin with this name a file that comes with the package.
+ASSETS_SCHEME = 'mmseg_ssprompt://'
+_ASSETS_DIR = Path(__file__).resolve().parent.parent / 'assets'
+_MAX_KEYS_SHOWN = 5
+_EXPECTED = 'expected a state dict of tensors, as torch.save or safetensors write it'
+
+
+class CheckpointError(ValueError):
+    """A file of weights that cannot be read, or does not fit the module it is meant for."""
+
+
+def resolve_checkpoint_path(path: Union[str, 'PathLike[str]']) -> Path:
+    """Turn a checkpoint argument of a config into the path of a local file.
+
+    Args:
+        path: A path, where ``~`` is the home directory, or ``mmseg_ssprompt://NAME`` for the file
+            ``NAME`` among the package's assets.
+
+    Raises:
+        CheckpointError: If ``path`` is a URL, or leaves the assets directory.
+    """
+    text = str(path)
+    if text.startswith(ASSETS_SCHEME):
+        resolved = (_ASSETS_DIR / text[len(ASSETS_SCHEME) :]).resolve()
+        if _ASSETS_DIR not in resolved.parents:
+            raise CheckpointError(
+                f'checkpoint {text!r} is outside the assets directory {_ASSETS_DIR}: give the '
+                f'plain path of the file instead'
+            )
+        return resolved
+    if '://' in text:
+        raise CheckpointError(
+            f'checkpoint {text!r} is a URL: nothing is fetched from the network, so download the '
+            f'file and give its path (or {ASSETS_SCHEME}NAME for a file of the package)'
+        )
+    return Path(text).expanduser()
+
+
+def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> Dict[str, Tensor]:
+    """Read a state dict safely: tensors only, memory-mapped, on the CPU.
+
+    A dict that wraps the state dict under ``state_dict``, as mmengine saves it, is unwrapped.
+
+    Args:
+        path: A ``.safetensors`` file, or one that ``torch.save`` wrote; see
+            :func:`resolve_checkpoint_path` for the forms of the path.
+        remedy: What to do if the file is not there, added to the error. Defaults to ''.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it holds anything but a state dict of tensors.
+    """
+    file = resolve_checkpoint_path(path)
+    if not file.is_file():
+        state = 'is a directory' if file.is_dir() else 'does not exist'
+        raise FileNotFoundError(f'checkpoint {str(file)!r} {state}. {remedy}'.rstrip())
+    content = _read_safetensors(file) if file.suffix == '.safetensors' else _read_torch(file)
+    if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
+        content = content['state_dict']
+    return _check_state_dict(content, file)
+
+
+def load_strictly(
+    module: nn.Module, state_dict: Mapping[str, Tensor], source: str, *, remedy: str = ''
+) -> None:
+    """Copy ``state_dict`` into ``module`` if every key and shape agrees, else change nothing.
+
+    Floating-point tensors are cast to the type and moved to the device of the module's own.
+
+    Args:
+        module: The module to fill.
+        state_dict: Tensors by the module's own names.
+        source: Where they come from (the file, and the part of it), for the error.
+        remedy: What fits instead or what to do, added to the error. Defaults to ''.
+
+    Raises:
+        CheckpointError: If a key is missing or unexpected, a shape differs, or a tensor is of
+            integers where the module has floating-point numbers (or the reverse).
+    """
+    problems = _find_problems(module.state_dict(), state_dict)
+    if problems:
+        lines = [f'{source} does not fit {type(module).__name__}:', *problems]
+        raise CheckpointError('\n  '.join(lines) + (f'\n{remedy}' if remedy else ''))
+    module.load_state_dict(dict(state_dict), strict=True)
+
+
+def warn_random_weights(part: str, remedy: str) -> None:
+    """Say in capital letters that ``part`` was built without pre-trained weights."""
+    message = f'RANDOM WEIGHTS: {part.upper()} HAS NO CHECKPOINT AND WAS NOT PRE-TRAINED. {remedy}'
+    print_log(message, logger='current', level=logging.WARNING)
+
+
+def _read_torch(file: Path) -> Any:
+    """Read what ``torch.save`` wrote; memory-mapped where the format allows it."""
+    try:
+        return torch.load(
+            file, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(file)
+        )
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # the unpickler raises almost any type on a damaged file
+        # The cause is left out: torch's text recommends turning the safety off.
+        raise CheckpointError(_describe_unreadable(file, error)) from None
+
+
+def _read_safetensors(file: Path) -> Dict[str, Tensor]:
+    """Read a ``.safetensors`` file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file, device='cpu')
+    except SafetensorError as error:
+        raise CheckpointError(_describe_unreadable(file, error)) from error
+
+
+def _describe_unreadable(file: Path, error: Exception) -> str:
+    """Name the file, its size, what was expected, and what seems to be wrong."""
+    head = f'cannot read checkpoint {str(file)!r} ({file.stat().st_size} bytes): {_EXPECTED}, but'
+    foreign = re.search(r'GLOBAL (\S+)', str(error))
+    if foreign:
+        return (
+            f'{head} it holds Python objects, such as {foreign.group(1)}, which were not loaded '
+            f'because that can run code; save the state dict alone'
+        )
+    if 'TorchScript' in str(error):
+        return f"{head} it is a TorchScript archive; save its module's state_dict() instead"
+    if file.stat().st_size == 0:
+        return f'{head} it is empty; copy or download it again'
+    reason = (str(error).splitlines() or [''])[0][:200]
+    return (
+        f'{head} it is of another kind, damaged or truncated ({type(error).__name__}: {reason}); '
+        f'copy or download it again'
+    )
+
+
+def _check_state_dict(content: Any, file: Path) -> Dict[str, Tensor]:
+    """Return ``content`` if it is a state dict of tensors."""
+    head = f'checkpoint {str(file)!r} ({file.stat().st_size} bytes): {_EXPECTED}, but'
+    if not isinstance(content, Mapping) or not content:
+        empty = 'an empty ' if isinstance(content, Mapping) else 'a '
+        raise CheckpointError(f'{head} it holds {empty}{type(content).__name__}')
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f'{head} {key!r} is a {type(value).__name__}')
+    return dict(content)
+
+
+def _find_problems(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> List[str]:
+    """Say where two state dicts differ: the first wrong tensor, and a few keys."""
+    problems = []
+    for key, tensor in expected.items():
+        if key in found and found[key].shape != tensor.shape:
+            problems.append(
+                f'{key}: expected shape {tuple(tensor.shape)}, found {tuple(found[key].shape)}'
+            )
+            break
+    for key, tensor in expected.items():
+        if key in found and found[key].is_floating_point() != tensor.is_floating_point():
+            problems.append(f'{key}: expected {tensor.dtype}, found {found[key].dtype}')
+            break
+    problems += _list_keys('missing', [key for key in expected if key not in found])
+    problems += _list_keys('unexpected', [key for key in found if key not in expected])
+    return problems
+
+
+def _list_keys(kind: str, keys: List[str]) -> List[str]:
+    """One line that names at most five of ``keys``, or none."""
+    if not keys:
+        return []
+    more = f' and {len(keys) - _MAX_KEYS_SHOWN} more' if len(keys) > _MAX_KEYS_SHOWN else ''
+    return [f'{len(keys)} {kind}: {", ".join(keys[:_MAX_KEYS_SHOWN])}{more}']

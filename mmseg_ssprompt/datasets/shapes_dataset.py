@@ -1,0 +1,145 @@
+"""ShapesWorld as an mmseg data set: scenes are rendered when they are asked for, not read."""
+
+import colorsys
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from .shapes_world import get_world, render_scene, scene_seed
+
+__all__ = ['RenderShapesScene', 'ShapesWorldDataset']
+
+#: Scenes of each split where the configuration does not say.
+DEFAULT_NUM_IMAGES = dict(train=128, val=100, test=200)
+
+
+def world_metainfo(world: str) -> Dict[str, Any]:
+    """``classes``, ``palette``, ``thing_classes`` and ``stuff_classes`` of a world.
+
+    Raises:
+        ValueError: If ``world`` is not a key of ``WORLDS``.
+    """
+    described = get_world(world)
+    classes = described.classes
+    return dict(
+        classes=classes,
+        palette=_palette(len(classes)),
+        thing_classes=described.thing_classes,
+        stuff_classes=described.stuff_classes,
+    )
+
+
+def _palette(count: int) -> List[List[int]]:
+    """Colours that differ in hue, RGB between 0 and 255."""
+    colours: List[Tuple[float, ...]] = [
+        colorsys.hsv_to_rgb(i / count, 0.85, 0.95 if i % 2 else 0.65) for i in range(count)
+    ]
+    return [[round(255 * channel) for channel in colour] for colour in colours]
+
+
+@DATASETS.register_module()
+class ShapesWorldDataset(BaseSegDataset):
+    """Scenes of one ShapesWorld; nothing lies on disk.
+
+    The pipeline begins with :class:`RenderShapesScene`, which stands for both
+    ``LoadImageFromFile`` and ``LoadAnnotations``. Class ids are things first, then stuff;
+    ``metainfo`` also has ``thing_classes`` and ``stuff_classes``.
+
+    Args:
+        world: A key of ``WORLDS``. Defaults to 'downstream'.
+        split: 'train', 'val' or 'test'; splits share no scene. Defaults to 'train'.
+        num_images: Scenes of the split. Defaults to None: 128, 100 or 200.
+        seed: Which training set is drawn; the other splits are always the same. Defaults to 0.
+        **kwargs: As for ``BaseSegDataset``.
+
+    Raises:
+        ValueError: If the world or the split is unknown, or ``num_images`` is not positive.
+    """
+
+    METAINFO = world_metainfo('downstream')
+
+    def __init__(
+        self,
+        world: str = 'downstream',
+        split: str = 'train',
+        num_images: Optional[int] = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if split not in DEFAULT_NUM_IMAGES:
+            raise ValueError(f'unknown split {split!r}: expected {sorted(DEFAULT_NUM_IMAGES)}')
+        if num_images is None:
+            num_images = DEFAULT_NUM_IMAGES[split]
+        if num_images < 1:
+            raise ValueError(f'num_images must be at least 1, got {num_images}')
+        self.world, self.split, self.num_images, self.seed = world, split, num_images, seed
+        metainfo = dict(world_metainfo(world), **(kwargs.pop('metainfo', None) or {}))
+        kwargs = dict(dict(reduce_zero_label=False, ignore_index=255), **kwargs)
+        for group in ('thing_classes', 'stuff_classes'):
+            metainfo[group] = tuple(n for n in metainfo[group] if n in metainfo['classes'])
+        super().__init__(metainfo=metainfo, **kwargs)
+
+    def get_label_map(self, new_classes: Optional[Sequence[str]] = None) -> Optional[Dict[int, int]]:
+        """Old class ids to new where ``metainfo`` selects classes; 255 where one is left out.
+
+        Raises:
+            ValueError: If a selected class is not one of the world's.
+        """
+        old_classes = get_world(self.world).classes
+        if new_classes is None or tuple(new_classes) == old_classes:
+            return None
+        unknown = sorted(set(new_classes) - set(old_classes))
+        if unknown:
+            raise ValueError(f'{self.world!r} has no classes {unknown}: expected some of {old_classes}')
+        new_ids = {name: index for index, name in enumerate(new_classes)}
+        return {index: new_ids.get(name, 255) for index, name in enumerate(old_classes)}
+
+    def load_data_list(self) -> List[Dict[str, Any]]:
+        """A record for each scene; ``img_path`` is a name, there is no such file."""
+        return [
+            dict(
+                img_path=f'shapes/{self.world}/{self.split}/{index:06d}.png',
+                seg_map_path=None,
+                world=self.world,
+                scene_seed=scene_seed(self.split, index, self.seed),
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[],
+            )
+            for index in range(self.num_images)
+        ]
+
+
+@TRANSFORMS.register_module()
+class RenderShapesScene(BaseTransform):
+    """Render the scene of a :class:`ShapesWorldDataset` record.
+
+    Fills what ``LoadImageFromFile`` (BGR, uint8) and ``LoadAnnotations`` fill, so ordinary
+    transforms follow. The label map is given at test time too: its shape is that of the image,
+    and nothing in our pipelines changes it.
+    """
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Add ``img`` (H, W, 3), ``img_shape``, ``ori_shape`` and ``gt_seg_map`` (H, W)."""
+        scene = render_scene(get_world(results['world']), results['scene_seed'])
+        results['img'] = np.ascontiguousarray(scene.image[..., ::-1])
+        results['img_shape'] = results['ori_shape'] = scene.image.shape[:2]
+        results['gt_seg_map'] = _relabel(scene.labels, results.get('label_map'))
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
+
+
+def _relabel(labels: np.ndarray, label_map: Optional[Dict[int, int]]) -> np.ndarray:
+    """Labels under mmseg's map of old ids to new, which exists where classes were selected."""
+    if label_map is None:
+        return labels
+    table = np.full(256, 255, np.uint8)
+    for old, new in label_map.items():
+        table[old] = new
+    return table[labels]

@@ -1,0 +1,89 @@
+"""ShapesWorld through mmseg's registries and transforms."""
+
+import numpy as np
+import pytest
+import torch
+from mmseg.datasets import PackSegInputs  # noqa: F401  (registers the transform)
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from mmseg_ssprompt.datasets.shapes_dataset import ShapesWorldDataset
+from mmseg_ssprompt.datasets.shapes_world import get_world, render_scene, scene_seed
+
+RENDER = dict(type='RenderShapesScene')
+
+
+def build(**kwargs):
+    return DATASETS.build(dict(dict(type='ShapesWorldDataset', pipeline=[RENDER]), **kwargs))
+
+
+@pytest.mark.parametrize(('split', 'length'), [('train', 128), ('val', 100), ('test', 200)])
+def test_default_lengths(split, length):
+    assert len(build(split=split)) == length
+
+
+def test_record_has_what_the_loaders_would_give():
+    results = build(split='test', num_images=3)[2]
+    scene = render_scene(get_world('downstream'), scene_seed('test', 2))
+    np.testing.assert_array_equal(results['img'], scene.image[..., ::-1])  # BGR
+    np.testing.assert_array_equal(results['gt_seg_map'], scene.labels)
+    assert results['img_shape'] == results['ori_shape'] == (96, 96)
+    assert results['seg_fields'] == ['gt_seg_map']
+    assert results['img_path'] == 'shapes/downstream/test/000002.png'
+    assert results['reduce_zero_label'] is False
+
+
+def test_reading_twice_gives_the_same():
+    dataset = build(num_images=2)
+    first, second = dataset[1], dataset[1]
+    np.testing.assert_array_equal(first['img'], second['img'])
+    assert second['seg_fields'] == ['gt_seg_map']
+
+
+def test_mmseg_transforms_follow():
+    flip = dict(type='RandomFlip', prob=1.0)
+    sample = build(num_images=1, pipeline=[RENDER, flip, dict(type='PackSegInputs')])[0]
+    scene = render_scene(get_world('downstream'), scene_seed('train', 0))
+    expected = torch.from_numpy(scene.labels[:, ::-1].copy()).long()
+    assert sample['inputs'].shape == (3, 96, 96)
+    assert sample['inputs'].dtype == torch.uint8
+    assert torch.equal(sample['data_samples'].gt_sem_seg.data[0].long(), expected)
+
+
+def test_seed_draws_another_training_set_and_no_other_test_set():
+    assert not np.array_equal(build(seed=0)[0]['img'], build(seed=1)[0]['img'])
+    first, second = build(split='test', seed=0)[0], build(split='test', seed=1)[0]
+    np.testing.assert_array_equal(first['img'], second['img'])
+
+
+@pytest.mark.parametrize(('world', 'things', 'stuff'), [('downstream', 6, 4), ('pretraining', 9, 8)])
+def test_metainfo(world, things, stuff):
+    metainfo = build(world=world).metainfo
+    assert metainfo['classes'] == get_world(world).classes
+    assert len(metainfo['palette']) == len(metainfo['classes'])
+    assert len({tuple(colour) for colour in metainfo['palette']}) == things + stuff
+    assert len(metainfo['thing_classes']) == things
+    assert len(metainfo['stuff_classes']) == stuff
+    assert metainfo['classes'] == metainfo['thing_classes'] + metainfo['stuff_classes']
+
+
+def test_selected_classes():
+    dataset = build(split='test', metainfo=dict(classes=('sky', 'house')))
+    seen = np.unique([dataset[index]['gt_seg_map'] for index in range(10)])
+    assert seen.tolist() == [0, 1, 255]
+    assert dataset.metainfo['thing_classes'] == ('house',)
+    assert len(dataset.metainfo['palette']) == 2
+
+
+def test_unknown_class_is_an_error():
+    with pytest.raises(ValueError, match='unicorn'):
+        build(metainfo=dict(classes=('sky', 'unicorn')))
+
+
+@pytest.mark.parametrize('kwargs', [dict(split='holdout'), dict(num_images=0), dict(world='mars')])
+def test_bad_arguments_are_errors(kwargs):
+    with pytest.raises(ValueError):
+        ShapesWorldDataset(**kwargs)
+
+
+def test_transform_has_a_name():
+    assert repr(TRANSFORMS.build(RENDER)) == 'RenderShapesScene()'

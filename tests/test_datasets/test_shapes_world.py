@@ -1,0 +1,142 @@
+"""The generator: seeds, splits, labels, and figures that can be checked by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mmseg_ssprompt.datasets.shapes_drawing import SHAPES, TEXTURES, draw_shape, hsv_to_rgb
+from mmseg_ssprompt.datasets.shapes_world import WORLDS, get_world, render_scene, scene_seed
+
+WORLD_NAMES = sorted(WORLDS)
+
+
+@pytest.mark.parametrize('name', WORLD_NAMES)
+def test_scene_is_a_labelled_image(name):
+    world = get_world(name)
+    image, labels, regions = render_scene(world, 3)
+    assert image.shape == (96, 96, 3)
+    assert labels.shape == regions.shape == (96, 96)
+    assert image.dtype == labels.dtype == regions.dtype == np.uint8
+    assert labels.max() < len(world.classes)
+
+
+@pytest.mark.parametrize('name', WORLD_NAMES)
+def test_same_seed_same_scene(name):
+    world = get_world(name)
+    first, second, other = (render_scene(world, seed) for seed in (7, 7, 8))
+    for a, b in zip(first, second):
+        np.testing.assert_array_equal(a, b)
+    assert (first.image != other.image).any()
+
+
+def test_worlds_do_not_share_scenes():
+    keys = [world.key for world in WORLDS.values()]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize('name', WORLD_NAMES)
+def test_every_class_appears(name):
+    world = get_world(name)
+    seen = np.unique([render_scene(world, seed).labels for seed in range(60)])
+    assert seen.tolist() == list(range(len(world.classes)))
+
+
+@pytest.mark.parametrize('name', WORLD_NAMES)
+def test_region_has_one_class(name):
+    _, labels, regions = render_scene(get_world(name), 5)
+    for region in np.unique(regions):
+        assert len(np.unique(labels[regions == region])) == 1
+
+
+def test_classes_are_things_then_stuff():
+    world = get_world('downstream')
+    assert world.classes == world.thing_classes + world.stuff_classes
+    assert (len(world.thing_classes), len(world.stuff_classes)) == (6, 4)
+
+
+def test_downstream_has_unseen_brushes_and_names():
+    seen, new = get_world('pretraining'), get_world('downstream')
+    assert {t.shape for t in new.things} - {t.shape for t in seen.things}
+    assert {s.texture for s in new.stuff} - {s.texture for s in seen.stuff}
+    names = {name for c in (*seen.things, *seen.stuff) for name in (c.name, *c.synonyms)}
+    assert set(new.classes) & names and set(new.classes) - names
+
+
+def test_stuff_lies_in_order_downstream():
+    world = get_world('downstream')
+    for seed in range(20):
+        column = render_scene(dataclasses.replace(world, num_things=(0, 0)), seed).labels[:, 48]
+        assert (np.diff(column.astype(int)) >= 0).all()
+
+
+def test_things_keep_near_their_place():
+    world = get_world('downstream')
+    rows = [[] for _ in world.things]
+    for seed in range(150):
+        labels = render_scene(world, seed).labels
+        for index in range(len(world.things)):
+            if (labels == index).any():
+                rows[index].append(np.nonzero(labels == index)[0].mean() / world.size)
+    for thing, found in zip(world.things, rows):
+        assert np.mean(found) == pytest.approx(thing.place[1], abs=0.1)
+
+
+def test_splits_share_no_seed():
+    seeds = {
+        (split, seed): {scene_seed(split, index, seed) for index in (0, 1, 999_999)}
+        for split, seed in (('train', 0), ('train', 1), ('val', 0), ('test', 0))
+    }
+    assert len(set().union(*seeds.values())) == 12
+    assert scene_seed('test', 4, seed=3) == scene_seed('test', 4)
+
+
+@pytest.mark.parametrize('args', [('holdout', 0), ('test', -1), ('test', 1_000_000), ('train', 0, -1)])
+def test_seed_out_of_range_is_an_error(args):
+    with pytest.raises(ValueError):
+        scene_seed(*args)
+
+
+def test_unknown_world_is_an_error():
+    with pytest.raises(ValueError, match='downstream'):
+        get_world('mars')
+
+
+@pytest.mark.parametrize(
+    ('shape', 'area'),
+    [
+        ('square', 1.7**2 * 400),  # side 1.7 of the radius
+        ('circle', np.pi * 400),
+        ('ring', np.pi * (1 - 0.55**2) * 400),
+        ('triangle', 0.5 * 2 * 1.85 * 400),
+        ('cross', (4 - 4 * 0.64**2) * 400),  # a square without its four corners
+        ('kite', 0.5 * 2 * 1.3 * 400),
+    ],
+)
+def test_area_of_shape(shape, area):
+    cover = draw_shape(shape, 96, (48, 48), 20, 0.3)
+    assert cover.sum() == pytest.approx(area, rel=0.04)
+
+
+@pytest.mark.parametrize('shape', sorted(SHAPES))
+def test_shape_is_where_it_was_put(shape):
+    cover = draw_shape(shape, 96, (30, 60), 10, 0.0)
+    y, x = np.nonzero(cover > 0.5)
+    assert 18 <= x.min() and x.max() <= 42 and 48 <= y.min() and y.max() <= 72
+    assert 0 <= cover.min() and cover.max() <= 1
+
+
+@pytest.mark.parametrize('texture', sorted(TEXTURES))
+def test_texture_is_between_its_two_colours(texture):
+    pattern = TEXTURES[texture](np.random.default_rng(0), 96)
+    assert pattern.shape == (96, 96)
+    assert 0 <= pattern.min() and pattern.max() <= 1
+    assert np.ptp(pattern) > 0.4
+
+
+@pytest.mark.parametrize(
+    ('hue', 'rgb'), [(0, (1, 0, 0)), (1 / 3, (0, 1, 0)), (2 / 3, (0, 0, 1)), (1 / 6, (1, 1, 0))]
+)
+def test_colours(hue, rgb):
+    np.testing.assert_allclose(hsv_to_rgb(hue, 1, 1), rgb, atol=1e-6)
+    np.testing.assert_allclose(hsv_to_rgb(hue, 0, 0.5), (0.5, 0.5, 0.5), atol=1e-6)

@@ -82,20 +82,22 @@ class ShapesWorldDataset(BaseSegDataset):
             metainfo[group] = tuple(n for n in metainfo[group] if n in metainfo['classes'])
         super().__init__(metainfo=metainfo, **kwargs)
 
-    def get_label_map(self, new_classes: Optional[Sequence[str]] = None) -> Optional[Dict[int, int]]:
+    def get_label_map(
+        self, new_classes: Optional[Sequence[str]] = None
+    ) -> Optional[Dict[int, int]]:
         """Old class ids to new where ``metainfo`` selects classes; 255 where one is left out.
 
         Raises:
             ValueError: If a selected class is not one of the world's.
         """
-        old_classes = get_world(self.world).classes
-        if new_classes is None or tuple(new_classes) == old_classes:
+        known = get_world(self.world).classes
+        if new_classes is None or tuple(new_classes) == known:
             return None
-        unknown = sorted(set(new_classes) - set(old_classes))
+        unknown = sorted(set(new_classes) - set(known))
         if unknown:
-            raise ValueError(f'{self.world!r} has no classes {unknown}: expected some of {old_classes}')
+            raise ValueError(f'world {self.world!r} has no {unknown}: expected some of {known}')
         new_ids = {name: index for index, name in enumerate(new_classes)}
-        return {index: new_ids.get(name, 255) for index, name in enumerate(old_classes)}
+        return {index: new_ids.get(name, 255) for index, name in enumerate(known)}
 
     def load_data_list(self) -> List[Dict[str, Any]]:
         """A record for each scene; ``img_path`` is a name, there is no such file."""

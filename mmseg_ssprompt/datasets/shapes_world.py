@@ -5,14 +5,14 @@ A scene is a few regions of texture ("stuff") with a few shapes ("things") upon 
 through a domain shift, with classes and names that were not in pre-training.
 """
 
-from dataclasses import dataclass
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Tuple
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
 from .shapes_drawing import TEXTURES, draw_shape, hsv_to_rgb, smooth_noise
+from .shapes_tables import WORLDS, ShapesWorld, StuffClass, ThingClass, get_world
 
 __all__ = [
     'WORLDS',
@@ -24,168 +24,6 @@ __all__ = [
     'render_scene',
     'scene_seed',
 ]
-
-Range = Tuple[float, float]
-
-
-@dataclass(frozen=True)
-class ThingClass:
-    """A shape with a name.
-
-    Attributes:
-        name: What people call it.
-        shape: A key of ``SHAPES``.
-        synonyms: Other names, used in pre-training.
-        diameter: Smallest and largest extent, in pixels.
-        place: Preferred centre (x, y) as fractions of the image. Defaults to None: anywhere.
-    """
-
-    name: str
-    shape: str
-    synonyms: Tuple[str, ...] = ()
-    diameter: Range = (20, 42)
-    place: Optional[Tuple[float, float]] = None
-
-
-@dataclass(frozen=True)
-class StuffClass:
-    """A texture with a name.
-
-    Attributes:
-        name: What people call it.
-        texture: A key of ``TEXTURES``.
-        hue: Its usual hue, between 0 and 1.
-        saturation: Its usual saturation, between 0 and 1.
-        synonyms: Other names, used in pre-training.
-    """
-
-    name: str
-    texture: str
-    hue: float
-    saturation: float
-    synonyms: Tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ShapesWorld:
-    """What scenes look like; class ids are things first, then stuff, in the order given.
-
-    Attributes:
-        key: Mixed into every scene's seed, so that two worlds never draw the same scene.
-        things: The classes of shapes.
-        stuff: The classes of textures; with ``ordered_stuff`` from the top downwards.
-        ordered_stuff: Whether stuff lies in horizontal bands of fixed order, or in cells
-            anywhere.
-        num_things: Fewest and most shapes of a scene.
-        num_stuff: Fewest and most textures of a scene.
-        odd_colours: How often a texture has a colour that is not its own.
-        saturation: Factor on all saturations.
-        place_deviation: Standard deviation of things around their place, as a fraction.
-        gamma: Range of the exponent on intensities.
-        lighting: Strength of a slope of light across the image.
-        blur: Range of the standard deviation of the blur, in pixels.
-        noise: Standard deviation of the noise, of 255.
-        size: Side of the image, in pixels.
-    """
-
-    key: int
-    things: Tuple[ThingClass, ...]
-    stuff: Tuple[StuffClass, ...]
-    ordered_stuff: bool = False
-    num_things: Tuple[int, int] = (1, 5)
-    num_stuff: Tuple[int, int] = (2, 4)
-    odd_colours: float = 0.3
-    saturation: float = 1.0
-    place_deviation: float = 0.12
-    gamma: Range = (0.9, 1.1)
-    lighting: float = 0.1
-    blur: Range = (0.0, 0.3)
-    noise: float = 5.0
-    size: int = 96
-
-    @property
-    def thing_classes(self) -> Tuple[str, ...]:
-        """Names of the things."""
-        return tuple(thing.name for thing in self.things)
-
-    @property
-    def stuff_classes(self) -> Tuple[str, ...]:
-        """Names of the stuff."""
-        return tuple(stuff.name for stuff in self.stuff)
-
-    @property
-    def classes(self) -> Tuple[str, ...]:
-        """Names of all classes, in the order of their ids."""
-        return self.thing_classes + self.stuff_classes
-
-
-class Scene(NamedTuple):
-    """A picture with its labels.
-
-    Attributes:
-        image: (H, W, 3) uint8, RGB.
-        labels: (H, W) uint8, class ids.
-        regions: (H, W) uint8, a number for each piece of stuff and each thing.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    regions: np.ndarray
-
-
-_PRETRAINING = ShapesWorld(
-    key=1,
-    things=(
-        ThingClass('circle', 'circle', ('disc', 'ball')),
-        ThingClass('square', 'square', ('box', 'block')),
-        ThingClass('triangle', 'triangle', ('wedge', 'pyramid')),
-        ThingClass('star', 'star', ('starfish', 'pentagram')),
-        ThingClass('cross', 'cross', ('plus sign', 'plus')),
-        ThingClass('ring', 'ring', ('hoop', 'donut')),
-        ThingClass('crescent', 'crescent', ('moon', 'half moon')),
-        ThingClass('heart', 'heart', ('valentine', 'love heart')),
-        ThingClass('arrow', 'arrow', ('pointer', 'direction arrow')),
-    ),
-    stuff=(
-        StuffClass('sky', 'plain', 0.58, 0.45, ('clear sky', 'air')),
-        StuffClass('water', 'waves', 0.52, 0.65, ('sea', 'river')),
-        StuffClass('grass', 'strokes', 0.30, 0.65, ('lawn', 'meadow')),
-        StuffClass('sand', 'grain', 0.12, 0.45, ('beach', 'desert')),
-        StuffClass('brick wall', 'bricks', 0.02, 0.60, ('bricks', 'masonry')),
-        StuffClass('tiled floor', 'checks', 0.60, 0.10, ('tiles', 'chequered floor')),
-        StuffClass('striped cloth', 'stripes', 0.80, 0.50, ('stripes', 'fabric')),
-        StuffClass('pebbles', 'dots', 0.08, 0.20, ('gravel', 'stones')),
-    ),
-)
-
-_DOWNSTREAM = ShapesWorld(
-    key=2,
-    things=(
-        ThingClass('ball', 'circle', diameter=(14, 22), place=(0.30, 0.84)),
-        ThingClass('heart balloon', 'heart', diameter=(18, 26), place=(0.72, 0.18)),
-        ThingClass('kite', 'kite', diameter=(22, 32), place=(0.28, 0.16)),
-        ThingClass('tent', 'triangle', diameter=(24, 36), place=(0.22, 0.52)),
-        ThingClass('house', 'house', diameter=(26, 40), place=(0.68, 0.48)),
-        ThingClass('first aid post', 'cross', diameter=(16, 24), place=(0.76, 0.84)),
-    ),
-    stuff=(
-        StuffClass('sky', 'plain', 0.58, 0.45),
-        StuffClass('forest', 'blobs', 0.36, 0.55),
-        StuffClass('lake', 'waves', 0.52, 0.60),
-        StuffClass('tiled pavement', 'checks', 0.60, 0.10),
-    ),
-    ordered_stuff=True,
-    num_things=(2, 5),
-    odd_colours=0.1,
-    saturation=0.55,
-    gamma=(0.75, 1.5),
-    lighting=0.3,
-    blur=(0.4, 0.9),
-    noise=7.0,
-)
-
-#: All worlds by name; another one is one more entry.
-WORLDS: Dict[str, ShapesWorld] = dict(pretraining=_PRETRAINING, downstream=_DOWNSTREAM)
 
 #: Each split draws its scenes from seeds of its own; scenes of a split are fewer than a block.
 _SPLIT_BLOCKS = dict(test=0, val=1, train=2)
@@ -206,20 +44,23 @@ def scene_seed(split: str, index: int, seed: int = 0) -> int:
     if split not in _SPLIT_BLOCKS:
         raise ValueError(f'unknown split {split!r}: expected one of {sorted(_SPLIT_BLOCKS)}')
     if not 0 <= index < _SEEDS_PER_BLOCK or seed < 0:
-        raise ValueError(f'expected 0 <= index < {_SEEDS_PER_BLOCK} and seed >= 0, got {index}, {seed}')
+        raise ValueError(f'expected 0 <= index < 1,000,000 and seed >= 0, got {index}, {seed}')
     block = _SPLIT_BLOCKS[split] + (seed if split == 'train' else 0)
     return block * _SEEDS_PER_BLOCK + index
 
 
-def get_world(name: str) -> ShapesWorld:
-    """Look a world up by name.
+class Scene(NamedTuple):
+    """A picture with its labels.
 
-    Raises:
-        ValueError: If ``name`` is not a key of :data:`WORLDS`.
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        labels: (H, W) uint8, class ids.
+        regions: (H, W) uint8, a number for each piece of stuff and each thing.
     """
-    if name not in WORLDS:
-        raise ValueError(f'unknown world {name!r}: expected one of {sorted(WORLDS)}')
-    return WORLDS[name]
+
+    image: np.ndarray
+    labels: np.ndarray
+    regions: np.ndarray
 
 
 def render_scene(world: ShapesWorld, seed: int) -> Scene:

@@ -55,7 +55,9 @@ def test_seed_draws_another_training_set_and_no_other_test_set():
     np.testing.assert_array_equal(first['img'], second['img'])
 
 
-@pytest.mark.parametrize(('world', 'things', 'stuff'), [('downstream', 6, 4), ('pretraining', 9, 8)])
+@pytest.mark.parametrize(
+    ('world', 'things', 'stuff'), [('downstream', 6, 4), ('pretraining', 9, 8)]
+)
 def test_metainfo(world, things, stuff):
     metainfo = build(world=world).metainfo
     assert metainfo['classes'] == get_world(world).classes

@@ -91,7 +91,9 @@ def test_splits_share_no_seed():
     assert scene_seed('test', 4, seed=3) == scene_seed('test', 4)
 
 
-@pytest.mark.parametrize('args', [('holdout', 0), ('test', -1), ('test', 1_000_000), ('train', 0, -1)])
+@pytest.mark.parametrize(
+    'args', [('holdout', 0), ('test', -1), ('test', 1_000_000), ('train', 0, -1)]
+)
 def test_seed_out_of_range_is_an_error(args):
     with pytest.raises(ValueError):
         scene_seed(*args)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 __all__ = [
     'ASSETS_SCHEME',
     'CheckpointError',
+    'check_strictly',
     'load_strictly',
     'read_checkpoint',
     'resolve_checkpoint_path',
@@ -86,12 +87,40 @@ def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> D
     return _check_state_dict(content, file)
 
 
+def check_strictly(
+    expected: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    source: str,
+    target: str,
+    *,
+    remedy: str = '',
+) -> None:
+    """Compare the keys, shapes and kinds of numbers of two state dicts.
+
+    Args:
+        expected: Tensors that are needed; they may be on the meta device.
+        found: Tensors that were read.
+        source: Where they come from (the file, and the part of it), for the error.
+        target: What they are meant for, for the error.
+        remedy: What fits instead or what to do, added to the error. Defaults to ''.
+
+    Raises:
+        CheckpointError: If a key is missing or unexpected, a shape differs, or a tensor is of
+            integers where floating-point numbers are expected (or the reverse).
+    """
+    problems = _find_problems(expected, found)
+    if problems:
+        lines = '\n  '.join([f'{source} does not fit {target}:', *problems])
+        raise CheckpointError(f'{lines}\n{remedy}'.rstrip())
+
+
 def load_strictly(
     module: nn.Module, state_dict: Mapping[str, Tensor], source: str, *, remedy: str = ''
 ) -> None:
     """Copy ``state_dict`` into ``module`` if every key and shape agrees, else change nothing.
 
-    Floating-point tensors are cast to the type and moved to the device of the module's own.
+    Floating-point tensors are cast to the type and moved to the device of the module's own; a
+    module built on the meta device, to spare it the random weights, moves to the CPU.
 
     Args:
         module: The module to fill.
@@ -100,13 +129,12 @@ def load_strictly(
         remedy: What fits instead or what to do, added to the error. Defaults to ''.
 
     Raises:
-        CheckpointError: If a key is missing or unexpected, a shape differs, or a tensor is of
-            integers where the module has floating-point numbers (or the reverse).
+        CheckpointError: As :func:`check_strictly`.
     """
-    problems = _find_problems(module.state_dict(), state_dict)
-    if problems:
-        lines = [f'{source} does not fit {type(module).__name__}:', *problems]
-        raise CheckpointError('\n  '.join(lines) + (f'\n{remedy}' if remedy else ''))
+    own = module.state_dict()
+    check_strictly(own, state_dict, source, type(module).__name__, remedy=remedy)
+    if any(tensor.is_meta for tensor in own.values()):
+        module.to_empty(device='cpu')
     module.load_state_dict(dict(state_dict), strict=True)
 
 
@@ -118,13 +146,12 @@ def warn_random_weights(part: str, remedy: str) -> None:
 
 def _read_torch(file: Path) -> Any:
     """Read what ``torch.save`` wrote; memory-mapped where the format allows it."""
+    mmap = zipfile.is_zipfile(file)
     try:
-        return torch.load(
-            file, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(file)
-        )
-    except (OSError, MemoryError):
+        return torch.load(file, map_location='cpu', weights_only=True, mmap=mmap)
+    except (MemoryError, PermissionError):
         raise
-    except Exception as error:  # the unpickler raises almost any type on a damaged file
+    except Exception as error:  # damage makes torch raise almost any type, even OSError
         # The cause is left out: torch's text recommends turning the safety off.
         raise CheckpointError(_describe_unreadable(file, error)) from None
 

@@ -1,0 +1,67 @@
+"""SAM's image encoder as a frozen mmseg backbone."""
+
+from contextlib import nullcontext
+from os import PathLike
+from typing import Optional, Tuple, Union
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..frozen import FrozenModule
+from .checkpoint import load_part
+from .variants import build_image_encoder, get_variant
+
+__all__ = ['SAMImageEncoder']
+
+
+@MODELS.register_module()
+class SAMImageEncoder(FrozenModule):
+    """SAM's image encoder: normalised, padded images to image embeddings, without gradients.
+
+    Args:
+        variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
+        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
+            ``None`` the weights are random, and the log says so. Defaults to None.
+
+    Shape:
+        - Input: (B, 3, S, S), RGB, normalised, then padded with zeros at the right and below.
+        - Output: a tuple of one tensor, (B, D, h, w) with ``h = w = S / patch size``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file does not fit the variant.
+        ValueError: If the variant is unknown.
+    """
+
+    def __init__(
+        self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None
+    ) -> None:
+        super().__init__()
+        self.variant = variant
+        self.image_size = get_variant(variant).image_size
+        with torch.device('meta') if checkpoint is not None else nullcontext():
+            self.model = build_image_encoder(variant)  # random weights of vit_h take 8 s
+        load_part(self.model, checkpoint, variant, 'image_encoder')
+        self.freeze()
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tuple[Tensor]:
+        """(B, 3, S, S) -> ((B, D, h, w),).
+
+        Raises:
+            ValueError: If ``x`` has another shape.
+        """
+        self._check_input(x)
+        return (self.model(x),)
+
+    def _check_input(self, x: Tensor) -> None:
+        """Refuse what the positional embedding does not cover."""
+        size = self.image_size
+        if x.ndim == 4 and tuple(x.shape[1:]) == (3, size, size):
+            return
+        raise ValueError(
+            f'SAM {self.variant} expects images of shape (B, 3, {size}, {size}), got '
+            f'{tuple(x.shape)}: resize the longest side to {size} in the pipeline and pad by '
+            f'data_preprocessor=dict(size=({size}, {size}), test_cfg=dict(size=({size}, {size})))'
+        )

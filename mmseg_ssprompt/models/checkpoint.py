@@ -180,10 +180,12 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
         return f"{head} it is a TorchScript archive; save its module's state_dict() instead"
     if file.stat().st_size == 0:
         return f'{head} it is empty; copy or download it again'
-    reason = (str(error).splitlines() or [''])[0][:200]
+    reason = next((line for line in str(error).splitlines() if line), '')
+    if 'weights_only' in reason:  # torch recommends turning the safety off: not repeated
+        reason = 'not a pickle of tensors'
     return (
-        f'{head} it is of another kind, damaged or truncated ({type(error).__name__}: {reason}); '
-        f'copy or download it again'
+        f'{head} it is of another kind, damaged or truncated '
+        f'({type(error).__name__}: {reason[:200]}); copy or download it again'
     )
 
 

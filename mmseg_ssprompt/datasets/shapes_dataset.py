@@ -1,16 +1,15 @@
-"""ShapesWorld as an mmseg data set: scenes are rendered when they are asked for, not read."""
+"""ShapesWorld as an mmseg data set: its files are drawn when they are read."""
 
 import colorsys
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
-from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS, TRANSFORMS
+from mmseg.registry import DATASETS
 
-from .shapes_world import get_world, render_scene, scene_seed
+from .shapes_backend import shapes_path
+from .shapes_world import get_world
 
-__all__ = ['RenderShapesScene', 'ShapesWorldDataset']
+__all__ = ['ShapesWorldDataset', 'world_metainfo']
 
 #: Scenes of each split where the configuration does not say.
 DEFAULT_NUM_IMAGES = dict(train=128, val=100, test=200)
@@ -44,9 +43,9 @@ def _palette(count: int) -> List[List[int]]:
 class ShapesWorldDataset(BaseSegDataset):
     """Scenes of one ShapesWorld; nothing lies on disk.
 
-    The pipeline begins with :class:`RenderShapesScene`, which stands for both
-    ``LoadImageFromFile`` and ``LoadAnnotations``. Class ids are things first, then stuff;
-    ``metainfo`` also has ``thing_classes`` and ``stuff_classes``.
+    Paths are those of :class:`ShapesBackend`, so the ordinary ``LoadImageFromFile`` and
+    ``LoadAnnotations`` read them. Class ids are things first, then stuff; ``metainfo`` also has
+    ``thing_classes`` and ``stuff_classes``.
 
     Args:
         world: A key of ``WORLDS``. Defaults to 'downstream'.
@@ -100,48 +99,14 @@ class ShapesWorldDataset(BaseSegDataset):
         return {index: new_ids.get(name, 255) for index, name in enumerate(known)}
 
     def load_data_list(self) -> List[Dict[str, Any]]:
-        """A record for each scene; ``img_path`` is a name, there is no such file."""
+        """A record for each scene."""
         return [
             dict(
-                img_path=f'shapes/{self.world}/{self.split}/{index:06d}.png',
-                seg_map_path=None,
-                world=self.world,
-                scene_seed=scene_seed(self.split, index, self.seed),
+                img_path=shapes_path(self.world, 'image', self.split, self.seed, index),
+                seg_map_path=shapes_path(self.world, 'label', self.split, self.seed, index),
                 label_map=self.label_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
             )
             for index in range(self.num_images)
         ]
-
-
-@TRANSFORMS.register_module()
-class RenderShapesScene(BaseTransform):
-    """Render the scene of a :class:`ShapesWorldDataset` record.
-
-    Fills what ``LoadImageFromFile`` (BGR, uint8) and ``LoadAnnotations`` fill, so ordinary
-    transforms follow. The label map is given at test time too: its shape is that of the image,
-    and nothing in our pipelines changes it.
-    """
-
-    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Add ``img`` (H, W, 3), ``img_shape``, ``ori_shape`` and ``gt_seg_map`` (H, W)."""
-        scene = render_scene(get_world(results['world']), results['scene_seed'])
-        results['img'] = np.ascontiguousarray(scene.image[..., ::-1])
-        results['img_shape'] = results['ori_shape'] = scene.image.shape[:2]
-        results['gt_seg_map'] = _relabel(scene.labels, results.get('label_map'))
-        results.setdefault('seg_fields', []).append('gt_seg_map')
-        return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
-
-
-def _relabel(labels: np.ndarray, label_map: Optional[Dict[int, int]]) -> np.ndarray:
-    """Labels under mmseg's map of old ids to new, which exists where classes were selected."""
-    if label_map is None:
-        return labels
-    table = np.full(256, 255, np.uint8)
-    for old, new in label_map.items():
-        table[old] = new
-    return table[labels]

@@ -1,0 +1,23 @@
+"""Models: frozen SAM parts, prompt learners, and the head and segmentor that join them."""
+
+from .classifiers import TokenClassifier
+from .heads import SSPromptHead
+from .losses import MaskClassificationLoss
+from .prompts import CoordinatePromptLearner, SemanticPromptLearner, SpatialPromptLearner
+from .sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder
+from .segmentors import PromptSegmentor
+from .text import CLIPClassNameEncoder
+
+__all__ = [
+    'CLIPClassNameEncoder',
+    'CoordinatePromptLearner',
+    'MaskClassificationLoss',
+    'PromptSegmentor',
+    'SAMImageEncoder',
+    'SAMMaskDecoder',
+    'SAMPromptEncoder',
+    'SSPromptHead',
+    'SemanticPromptLearner',
+    'SpatialPromptLearner',
+    'TokenClassifier',
+]

@@ -21,6 +21,7 @@ __all__ = [
     'check_strictly',
     'load_strictly',
     'read_checkpoint',
+    'read_torch_file',
     'resolve_checkpoint_path',
     'warn_random_weights',
 ]
@@ -81,10 +82,35 @@ def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> D
     if not file.is_file():
         state = 'is a directory' if file.is_dir() else 'does not exist'
         raise FileNotFoundError(f'checkpoint {str(file)!r} {state}. {remedy}'.rstrip())
-    content = _read_safetensors(file) if file.suffix == '.safetensors' else _read_torch(file)
+    content = _read_safetensors(file) if file.suffix == '.safetensors' else read_torch_file(file)
     if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
         content = content['state_dict']
     return _check_state_dict(content, file)
+
+
+def read_torch_file(file: Path, map_location: Any = 'cpu') -> Any:
+    """Read what ``torch.save`` wrote, without running code; memory-mapped where that is possible.
+
+    Args:
+        file: An existing file.
+        map_location: As for ``torch.load``. Defaults to 'cpu'.
+
+    Raises:
+        CheckpointError: If the file is damaged, or holds anything but tensors and plain values.
+    """
+    on_cpu = isinstance(map_location, (str, torch.device)) and str(map_location) == 'cpu'
+    try:
+        return torch.load(
+            file,
+            map_location=map_location,
+            weights_only=True,
+            mmap=on_cpu and zipfile.is_zipfile(file),
+        )
+    except (MemoryError, PermissionError):
+        raise
+    except Exception as error:  # damage makes torch raise almost any type, even OSError
+        # The cause is left out: torch's text recommends turning the safety off.
+        raise CheckpointError(_describe_unreadable(file, error)) from None
 
 
 def check_strictly(
@@ -142,18 +168,6 @@ def warn_random_weights(part: str, remedy: str) -> None:
     """Say in capital letters that ``part`` was built without pre-trained weights."""
     message = f'RANDOM WEIGHTS: {part.upper()} HAS NO CHECKPOINT AND WAS NOT PRE-TRAINED. {remedy}'
     print_log(message, logger='current', level=logging.WARNING)
-
-
-def _read_torch(file: Path) -> Any:
-    """Read what ``torch.save`` wrote; memory-mapped where the format allows it."""
-    mmap = zipfile.is_zipfile(file)
-    try:
-        return torch.load(file, map_location='cpu', weights_only=True, mmap=mmap)
-    except (MemoryError, PermissionError):
-        raise
-    except Exception as error:  # damage makes torch raise almost any type, even OSError
-        # The cause is left out: torch's text recommends turning the safety off.
-        raise CheckpointError(_describe_unreadable(file, error)) from None
 
 
 def _read_safetensors(file: Path) -> Dict[str, Tensor]:

@@ -1,19 +1,22 @@
-"""ShapesWorld through mmseg's registries and transforms."""
+"""ShapesWorld through mmseg's registries, loaders and transforms."""
 
+import mmcv
 import numpy as np
 import pytest
 import torch
-from mmseg.datasets import PackSegInputs  # noqa: F401  (registers the transform)
-from mmseg.registry import DATASETS, TRANSFORMS
+from mmengine import fileio
 
+from mmseg_ssprompt.datasets.shapes_backend import shapes_path
 from mmseg_ssprompt.datasets.shapes_dataset import ShapesWorldDataset
 from mmseg_ssprompt.datasets.shapes_world import get_world, render_scene, scene_seed
 
-RENDER = dict(type='RenderShapesScene')
+from mmseg.registry import DATASETS  # isort: skip
+
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 
 
 def build(**kwargs):
-    return DATASETS.build(dict(dict(type='ShapesWorldDataset', pipeline=[RENDER]), **kwargs))
+    return DATASETS.build(dict(dict(type='ShapesWorldDataset', pipeline=LOAD), **kwargs))
 
 
 @pytest.mark.parametrize(('split', 'length'), [('train', 128), ('val', 100), ('test', 200)])
@@ -21,15 +24,35 @@ def test_default_lengths(split, length):
     assert len(build(split=split)) == length
 
 
-def test_record_has_what_the_loaders_would_give():
+def test_ordinary_loaders_read_scenes():
     results = build(split='test', num_images=3)[2]
     scene = render_scene(get_world('downstream'), scene_seed('test', 2))
     np.testing.assert_array_equal(results['img'], scene.image[..., ::-1])  # BGR
     np.testing.assert_array_equal(results['gt_seg_map'], scene.labels)
     assert results['img_shape'] == results['ori_shape'] == (96, 96)
     assert results['seg_fields'] == ['gt_seg_map']
-    assert results['img_path'] == 'shapes/downstream/test/000002.png'
+    assert results['img_path'] == 'shapes://downstream/image/test_0_000002.png'
     assert results['reduce_zero_label'] is False
+
+
+def test_a_training_set_is_read_by_its_seed():
+    path = shapes_path('downstream', 'image', 'train', seed=3, index=5)
+    image = mmcv.imfrombytes(fileio.get(path), channel_order='rgb')
+    expected = render_scene(get_world('downstream'), scene_seed('train', 5, seed=3)).image
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize(
+    'path', ['shapes://downstream/depth/test_0_000002.png', 'shapes://downstream/image/2.png']
+)
+def test_a_path_of_another_form_is_no_file(path):
+    with pytest.raises(FileNotFoundError, match='WORLD'):
+        fileio.get(path)
+
+
+def test_scenes_are_no_texts():
+    with pytest.raises(TypeError, match='not a text'):
+        fileio.get_text('shapes://downstream/image/test_0_000002.png')
 
 
 def test_reading_twice_gives_the_same():
@@ -41,7 +64,7 @@ def test_reading_twice_gives_the_same():
 
 def test_mmseg_transforms_follow():
     flip = dict(type='RandomFlip', prob=1.0)
-    sample = build(num_images=1, pipeline=[RENDER, flip, dict(type='PackSegInputs')])[0]
+    sample = build(num_images=1, pipeline=[*LOAD, flip, dict(type='PackSegInputs')])[0]
     scene = render_scene(get_world('downstream'), scene_seed('train', 0))
     expected = torch.from_numpy(scene.labels[:, ::-1].copy()).long()
     assert sample['inputs'].shape == (3, 96, 96)
@@ -85,7 +108,3 @@ def test_unknown_class_is_an_error():
 def test_bad_arguments_are_errors(kwargs):
     with pytest.raises(ValueError):
         ShapesWorldDataset(**kwargs)
-
-
-def test_transform_has_a_name():
-    assert repr(TRANSFORMS.build(RENDER)) == 'RenderShapesScene()'

@@ -1,0 +1,21 @@
+# mmseg's own bases are not inherited ('mmseg::_base_/...'): mmengine 0.10 looks them up with
+# pkg_resources, which setuptools no longer has since version 81.
+default_scope = 'mmseg'
+custom_imports = dict(imports=['mmseg_ssprompt'], allow_failed_imports=False)
+custom_hooks = [
+    dict(type='DatasetCheckHook'),
+    dict(type='TrainableReportHook'),
+    dict(type='PromptCheckpointHook'),
+]
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+log_processor = dict(by_epoch=False)
+log_level = 'INFO'
+load_from = None
+resume = False
+tta_model = dict(type='SegTTAModel')

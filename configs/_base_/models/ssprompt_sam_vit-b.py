@@ -1,0 +1,41 @@
+# SSPrompt on SAM ViT-B with the text tower of CLIP ViT-B/16. A data set's config adds the
+# number of classes and their names.
+sam = dict(variant='vit_b', checkpoint='weights/sam_vit_b_01ec64.pth')
+input_size = (1024, 1024)
+
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    size=input_size,
+    pad_val=0,
+    seg_pad_val=255,
+    test_cfg=dict(size=input_size),
+)
+model = dict(
+    type='PromptSegmentor',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(type='SAMImageEncoder', **sam),
+    decode_head=dict(
+        type='SSPromptHead',
+        prompt_encoder=dict(type='SAMPromptEncoder', **sam),
+        mask_decoder=dict(type='SAMMaskDecoder', decoding='joint', **sam),
+        spatial_prompts=dict(
+            type='SpatialPromptLearner', num_prompts=100, fusion=dict(mode='learned_weight')
+        ),
+        semantic_prompts=dict(
+            type='SemanticPromptLearner',
+            text_encoder=dict(
+                type='CLIPClassNameEncoder',
+                variant='ViT-B/16',
+                checkpoint='weights/ViT-B-16.pt',
+            ),
+            fusion=dict(mode='learned_weight'),
+        ),
+        classifier=dict(type='TokenClassifier'),
+        loss_decode=dict(type='MaskClassificationLoss'),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)

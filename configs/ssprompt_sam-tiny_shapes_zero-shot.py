@@ -1,0 +1,10 @@
+# The handcrafted prompts, as the frozen encoders embed them; nothing trains:
+#     python tools/test.py configs/ssprompt_sam-tiny_shapes_zero-shot.py none
+_base_ = ['./ssprompt_sam-tiny_shapes.py']
+
+fusion = dict(mode='default_only')
+model = dict(
+    decode_head=dict(
+        spatial_prompts=dict(fusion=fusion), semantic_prompts=dict(fusion=fusion)
+    )
+)

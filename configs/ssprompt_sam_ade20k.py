@@ -1,0 +1,10 @@
+# python tools/train.py configs/ssprompt_sam_ade20k.py
+_base_ = [
+    './_base_/models/ssprompt_sam_vit-b.py',
+    './_base_/datasets/ade20k_1024x1024.py',
+    './_base_/schedules/schedule_40k.py',
+    './_base_/default_runtime.py',
+]
+model = dict(
+    decode_head=dict(num_classes=150, semantic_prompts=dict(dataset='ADE20KDataset'))
+)

@@ -1,0 +1,5 @@
+# python tools/train.py configs/ssprompt_sam_ade20k_vit-h.py
+_base_ = ['./ssprompt_sam_ade20k.py']
+
+sam = dict(variant='vit_h', checkpoint='weights/sam_vit_h_4b8939.pth')
+model = dict(backbone=sam, decode_head=dict(prompt_encoder=sam, mask_decoder=sam))

@@ -1,0 +1,48 @@
+"""mmseg's IoU, reported also for groups of classes and for each class."""
+
+from typing import Dict, List
+
+import numpy as np
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+
+__all__ = ['GroupedIoUMetric']
+
+
+@METRICS.register_module()
+class GroupedIoUMetric(IoUMetric):
+    """``IoUMetric`` that also says how things, stuff and each class do.
+
+    The groups are read from the data set's metainfo: ``thing_classes`` and ``stuff_classes``,
+    lists of class names. Beside mmseg's figures it returns ``mIoU.things``, ``mIoU.stuff`` and
+    ``IoU.<class>``, in percent; a class that is neither in a label map nor predicted is NaN and
+    left out of the means, as in mmseg.
+
+    Args:
+        **kwargs: See ``IoUMetric``.
+    """
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """Compute mmseg's figures and ours from the areas of all images."""
+        metrics = super().compute_metrics(results)
+        if self.format_only:
+            return metrics
+        intersection, union = (sum(image[i] for image in results).numpy() for i in (0, 1))
+        with np.errstate(invalid='ignore'):
+            values = intersection / union
+        if self.nan_to_num is not None:
+            values = np.nan_to_num(values, nan=self.nan_to_num)
+        iou = dict(zip(self.dataset_meta['classes'], 100 * values))
+        for group in ('thing', 'stuff'):
+            names = self.dataset_meta.get(f'{group}_classes', ())
+            if names:
+                suffix = 'things' if group == 'thing' else group
+                metrics[f'mIoU.{suffix}'] = _mean_of_present([iou[name] for name in names])
+        metrics.update({f'IoU.{name}': float(value) for name, value in iou.items()})
+        return metrics
+
+
+def _mean_of_present(values: List[float]) -> float:
+    """The mean without NaN, which is what absent classes have."""
+    present = [value for value in values if not np.isnan(value)]
+    return float(np.mean(present)) if present else float('nan')

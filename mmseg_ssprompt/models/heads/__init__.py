@@ -1,0 +1,5 @@
+"""Decode heads."""
+
+from .ssprompt_head import SSPromptHead
+
+__all__ = ['SSPromptHead']

@@ -1,0 +1,84 @@
+"""Semantic prompts: one learned embedding per class in the text encoder's space (SemPrompt)."""
+
+from typing import Optional, Sequence, Tuple
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.registry import DATASETS, MODELS
+from torch import Tensor
+
+from ..text import normalize_class_name
+from .fusion import PromptFusion
+
+__all__ = ['SemanticPromptLearner', 'dataset_class_names']
+
+
+def dataset_class_names(dataset: str) -> Tuple[str, ...]:
+    """The class names of a registered data set.
+
+    Raises:
+        ValueError: If no such data set is registered, or it names no classes.
+    """
+    dataset_type = DATASETS.get(dataset)
+    if dataset_type is None:
+        raise ValueError(
+            f'semantic prompts were asked for the classes of data set {dataset!r}, which is not '
+            'registered: expected the type of a data set such as "ADE20KDataset"'
+        )
+    classes = getattr(dataset_type, 'METAINFO', {}).get('classes')
+    if not classes:
+        raise ValueError(f'data set {dataset!r} names no classes: give class_names instead')
+    return tuple(classes)
+
+
+@MODELS.register_module()
+class SemanticPromptLearner(BaseModule):
+    """Semantic prompts learned in the space of the text encoder (SemPrompt).
+
+    The default prompts are unit-length embeddings of the class names; :class:`PromptFusion` mixes
+    each with a learned embedding, and the mixture is normalised again so that the classifier's
+    logit scale keeps its meaning (ours). The text encoder is used once and dropped.
+
+    Args:
+        text_encoder: Config of a class-name encoder, such as ``CLIPClassNameEncoder``.
+        class_names: The C class names. Defaults to None: those of ``dataset``.
+        dataset: Registered type of the data set whose classes are prompted, e.g.
+            ``'ADE20KDataset'``.
+        fusion: Arguments of :class:`PromptFusion`.
+
+    Shape:
+        Output: (C, E), of unit length.
+
+    Raises:
+        ValueError: If neither or both of ``class_names`` and ``dataset`` are given, or a name
+            is empty, twice there or too long for the text encoder.
+    """
+
+    def __init__(
+        self,
+        text_encoder: dict,
+        class_names: Optional[Sequence[str]] = None,
+        dataset: Optional[str] = None,
+        fusion: Optional[dict] = None,
+    ) -> None:
+        super().__init__()
+        if class_names is None and dataset is None:
+            raise ValueError('semantic prompts need class_names, or a dataset that names them')
+        if class_names is not None and dataset is not None:
+            raise ValueError(
+                f'semantic prompts got class_names and dataset={dataset!r}: give one of them'
+            )
+        if class_names is None:
+            class_names = dataset_class_names(dataset)
+        default = MODELS.build(text_encoder).encode(class_names)  # (C, E)
+        self.class_names = tuple(map(normalize_class_name, class_names))
+        self.fusion = PromptFusion(default, **(fusion or {}))
+
+    @property
+    def embed_dims(self) -> int:
+        """``E``, the width of the text space."""
+        return self.fusion.default.shape[1]
+
+    def forward(self) -> Tensor:
+        """The semantic prompts: (C, E), of unit length."""
+        return F.normalize(self.fusion(), dim=-1)

@@ -1,0 +1,5 @@
+"""Segmentors."""
+
+from .prompt_segmentor import PromptSegmentor, PromptStateError
+
+__all__ = ['PromptSegmentor', 'PromptStateError']

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Train on one or several nodes with torchrun:
+#     tools/dist_train.sh CONFIG GPUS [arguments of train.py]
+# Several nodes: set NNODES, NODE_RANK and MASTER_ADDR, and the same PORT on each.
+set -euo pipefail
+
+if [ "$#" -lt 2 ]; then
+    echo "usage: $0 CONFIG GPUS [arguments of train.py]" >&2
+    exit 2
+fi
+CONFIG=$1
+GPUS=$2
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --nproc_per_node="$GPUS" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    "$TOOLS/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Train under slurm:
+#     tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of train.py]
+# GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS (split at spaces) are read from the environment.
+set -euo pipefail
+
+if [ "$#" -lt 3 ]; then
+    echo "usage: $0 PARTITION JOB_NAME CONFIG [arguments of train.py]" >&2
+    exit 2
+fi
+PARTITION=$1
+JOB_NAME=$2
+CONFIG=$3
+GPUS=${GPUS:-4}
+GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 4 ? GPUS : 4))}
+read -r -a SRUN_ARGS <<< "${SRUN_ARGS:-}"
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+exec srun --partition="$PARTITION" \
+    --job-name="$JOB_NAME" \
+    --gres="gpu:$GPUS_PER_NODE" \
+    --ntasks="$GPUS" \
+    --ntasks-per-node="$GPUS_PER_NODE" \
+    --cpus-per-task="${CPUS_PER_TASK:-5}" \
+    --kill-on-bad-exit=1 \
+    ${SRUN_ARGS[@]+"${SRUN_ARGS[@]}"} \
+    "${PYTHON:-python}" -u "$TOOLS/train.py" "$CONFIG" --launcher slurm "${@:4}"

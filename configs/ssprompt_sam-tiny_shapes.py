@@ -5,7 +5,5 @@ _base_ = [
     './_base_/schedules/schedule_300.py',
     './_base_/default_runtime.py',
 ]
-model = dict(
-    decode_head=dict(num_classes=10, semantic_prompts=dict(dataset='ShapesWorldDataset'))
-)
+model = dict(decode_head=dict(num_classes=10, semantic_prompts=dict(dataset='ShapesWorldDataset')))
 randomness = dict(seed=0)

@@ -4,7 +4,5 @@ _base_ = ['./ssprompt_sam-tiny_shapes.py']
 
 fusion = dict(mode='default_only')
 model = dict(
-    decode_head=dict(
-        spatial_prompts=dict(fusion=fusion), semantic_prompts=dict(fusion=fusion)
-    )
+    decode_head=dict(spatial_prompts=dict(fusion=fusion), semantic_prompts=dict(fusion=fusion))
 )

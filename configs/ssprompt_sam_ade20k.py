@@ -5,6 +5,4 @@ _base_ = [
     './_base_/schedules/schedule_40k.py',
     './_base_/default_runtime.py',
 ]
-model = dict(
-    decode_head=dict(num_classes=150, semantic_prompts=dict(dataset='ADE20KDataset'))
-)
+model = dict(decode_head=dict(num_classes=150, semantic_prompts=dict(dataset='ADE20KDataset')))

@@ -4,7 +4,7 @@ Importing the package registers everything under mmseg's scope; configs do so by
 ``custom_imports = dict(imports=['mmseg_ssprompt'])``.
 """
 
-# ruff: noqa: E402, I001
+# ruff: noqa: E402
 from .compat import allow_mmcv_without_ops, require_openmmlab
 from .version import __version__
 

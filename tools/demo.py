@@ -154,8 +154,10 @@ def main() -> None:
 
 def print_summary(summary: Dict[str, Any]) -> None:
     """A table of both results."""
-    rows = [(name, row['zero_shot_iou'], row['ssprompt_iou'], f'{row["semantic_weight"]:.2f}')
-            for name, row in summary['per_class'].items()]
+    rows = [
+        (name, row['zero_shot_iou'], row['ssprompt_iou'], f'{row["semantic_weight"]:.2f}')
+        for name, row in summary['per_class'].items()
+    ]
     for name, key in (('things', 'things_miou'), ('stuff', 'stuff_miou'), ('all', 'miou')):
         rows.append((f'mIoU {name}', summary[f'zero_shot_{key}'], summary[f'ssprompt_{key}'], ''))
     print(f'\n{"IoU (%) on the test split":26}{"zero-shot":>10}{"SSPrompt":>10}{"weight":>8}')

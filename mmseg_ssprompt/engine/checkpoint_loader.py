@@ -7,11 +7,11 @@ from mmengine.runner import CheckpointLoader
 
 from ..models.checkpoint import read_torch_file
 
-__all__ = ['load_checkpoint_file']
+__all__ = ['load_from_local']
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_checkpoint_file(filename: str, map_location: Any = None) -> Any:
+def load_from_local(filename: str, map_location: Any = None) -> Any:
     """Read a local checkpoint of tensors and plain values.
 
     It takes the place of mmengine's own loader of local files, which leaves ``weights_only`` to
@@ -29,4 +29,5 @@ def load_checkpoint_file(filename: str, map_location: Any = None) -> Any:
     file = Path(filename).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f'checkpoint {str(file)!r} does not exist')
-    return read_torch_file(file, map_location)
+    # Not memory-mapped: a resumed optimiser keeps the tensors, and the file may be written over.
+    return read_torch_file(file, map_location, mmap=False)

@@ -13,8 +13,8 @@ __all__ = ['PromptOptimWrapperConstructor']
 class PromptOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's constructor, which passes frozen modules by and refuses a model without others.
 
-    mmengine's own logs a warning for each of the hundreds of frozen tensors. The arguments are
-    mmengine's; without ``paramwise_cfg`` frozen tensors would still be given to the optimiser.
+    mmengine's own logs a warning for each of the hundreds of frozen tensors, and without
+    ``paramwise_cfg`` gives all of them to the optimiser. The arguments are mmengine's.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -27,8 +27,10 @@ class PromptOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             raise ValueError(
                 'nothing in this model trains: expected at least one prompt learner with a '
                 "fusion mode other than 'default_only', or a trainable classifier. A model with "
-                'handcrafted prompts is only tested (tools/test.py CONFIG none)'
+                'handcrafted prompts is only tested (tools/test.py CONFIG)'
             )
+        # mmengine looks at tensors one by one only if there is something in it.
+        self.paramwise_cfg = self.paramwise_cfg or dict(bypass_duplicate=False)
         return super().__call__(model)
 
     def add_params(self, params: List[dict], module: nn.Module, **kwargs: Any) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints of prompts: small, and readable by everybody without running code."""
 
+import contextlib
 import logging
 from collections import OrderedDict
 from typing import Any, Dict
@@ -18,7 +19,7 @@ __all__ = ['PromptCheckpointHook', 'to_plain']
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor)
 
 
-class NotPlainError(TypeError):
+class NotPlainError(ValueError):
     """A value that a checkpoint of tensors and plain values has no place for."""
 
 
@@ -39,13 +40,22 @@ class PromptCheckpointHook(Hook):
         """Leave out frozen weights, and turn what is left into tensors and plain values."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if hasattr(model, 'without_frozen'):
-            checkpoint['state_dict'] = model.without_frozen(checkpoint['state_dict'])
+            # EMAHook adds its average, and on resuming swaps the two tensor by tensor.
+            for key, prefix in (('state_dict', ''), ('ema_state_dict', 'module.')):
+                if key in checkpoint:
+                    checkpoint[key] = model.without_frozen(checkpoint[key], prefix)
         hub = checkpoint.get('message_hub')
         if hub is not None:
-            hub['runtime_info'] = _keep_plain(hub['runtime_info'])
+            where = 'message_hub.runtime_info'
+            hub['runtime_info'] = _keep_plain(hub['runtime_info'], where)
             hub['log_scalars'] = OrderedDict(
                 (name, _pack(history)) for name, history in hub['log_scalars'].items()
             )
+        meta = checkpoint.get('meta', {})
+        if 'dataset_meta' in meta:
+            meta['dataset_meta'] = _keep_plain(meta['dataset_meta'], 'meta.dataset_meta')
+        if 'param_schedulers' in checkpoint:
+            checkpoint['param_schedulers'] = _without_functions(checkpoint['param_schedulers'])
         for key in list(checkpoint):
             checkpoint[key] = to_plain(checkpoint[key], where=key)
 
@@ -69,31 +79,43 @@ def to_plain(value: Any, where: str = 'value') -> Any:
     Raises:
         NotPlainError: If something is none of these, with the path to it.
     """
+    if isinstance(value, np.generic):
+        value = value.item()  # may be another object: of dates, of long doubles
     if type(value) in _PLAIN or isinstance(value, Tensor):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray) and value.dtype.kind in 'biufc':
-        return torch.from_numpy(value.copy())
-    if type(value) in (dict, OrderedDict):
-        return type(value)((k, to_plain(v, f'{where}.{k}')) for k, v in value.items())
-    if type(value) in (list, tuple):
-        return type(value)(to_plain(v, f'{where}[{i}]') for i, v in enumerate(value))
+    if isinstance(value, np.ndarray):
+        with contextlib.suppress(TypeError, ValueError):  # types that torch does not have
+            return torch.from_numpy(value.copy())
+    if isinstance(value, dict):  # also mmengine's ConfigDict
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        return kind((to_plain(k, where), to_plain(v, f'{where}.{k}')) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        kind = tuple if isinstance(value, tuple) else list
+        return kind(to_plain(v, f'{where}[{i}]') for i, v in enumerate(value))
     raise NotPlainError(
         f'checkpoints hold tensors and plain values only, so that they load without running code, '
         f'but {where} is a {type(value).__module__}.{type(value).__qualname__}'
     )
 
 
-def _keep_plain(values: Dict[str, Any]) -> Dict[str, Any]:
-    """The plain values among those that any hook may have left in the message hub."""
-    kept = OrderedDict()
+def _keep_plain(values: Dict[str, Any], where: str) -> Dict[str, Any]:
+    """The plain values among those that any hook or data set may have added."""
+    kept: Dict[str, Any] = OrderedDict() if isinstance(values, OrderedDict) else {}
     for key, value in values.items():
         try:
-            kept[key] = to_plain(value, f'message_hub.runtime_info.{key}')
+            kept[key] = to_plain(value, f'{where}.{key}')
         except NotPlainError as error:
             print_log(f'{error}: it is not saved', logger='current', level=logging.WARNING)
     return kept
+
+
+def _without_functions(state: Any) -> Any:
+    """Schedulers such as OneCycleLR keep functions in their state, and have them anyway."""
+    if isinstance(state, dict):
+        return {k: _without_functions(v) for k, v in state.items() if not callable(v)}
+    if isinstance(state, list):
+        return [_without_functions(v) for v in state]
+    return state
 
 
 def _pack(history: HistoryBuffer) -> Dict[str, Any]:

@@ -88,12 +88,14 @@ def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> D
     return _check_state_dict(content, file)
 
 
-def read_torch_file(file: Path, map_location: Any = 'cpu') -> Any:
-    """Read what ``torch.save`` wrote, without running code; memory-mapped where that is possible.
+def read_torch_file(file: Path, map_location: Any = 'cpu', mmap: bool = True) -> Any:
+    """Read what ``torch.save`` wrote, without running code.
 
     Args:
         file: An existing file.
         map_location: As for ``torch.load``. Defaults to 'cpu'.
+        mmap: Whether to map the file into memory where that is possible: for tensors that are
+            copied before anybody could write to the file. Defaults to True.
 
     Raises:
         CheckpointError: If the file is damaged, or holds anything but tensors and plain values.
@@ -101,10 +103,10 @@ def read_torch_file(file: Path, map_location: Any = 'cpu') -> Any:
     on_cpu = isinstance(map_location, (str, torch.device)) and str(map_location) == 'cpu'
     try:
         return torch.load(
-            file,
+            str(file),  # torch 2.1 maps only what is named by a string
             map_location=map_location,
             weights_only=True,
-            mmap=on_cpu and zipfile.is_zipfile(file),
+            mmap=mmap and on_cpu and zipfile.is_zipfile(file),
         )
     except (MemoryError, PermissionError):
         raise

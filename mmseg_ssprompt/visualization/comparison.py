@@ -119,8 +119,8 @@ def _draw_ious(comparison: Comparison, axis: Axes) -> None:
     axis.invert_yaxis()
     axis.set_xlim(0, 100)
     axis.set_xlabel('IoU (%)')
-    axis.set_title('IoU of each class')
-    axis.legend(loc='lower right')
+    axis.set_title('IoU of each class', pad=24)
+    _legend_above(axis)
 
 
 def _draw_semantic_weights(comparison: Comparison, axis: Axes) -> None:
@@ -131,8 +131,13 @@ def _draw_semantic_weights(comparison: Comparison, axis: Axes) -> None:
     axis.invert_yaxis()
     axis.set_xlim(0, 1)
     axis.set_xlabel('weight W of the learned prompt\n(1 - W: of the frozen text encoder)')
-    axis.set_title('semantic prompts')
-    axis.legend(loc='lower right')
+    axis.set_title('semantic prompts', pad=24)
+    _legend_above(axis)
+
+
+def _legend_above(axis: Axes) -> None:
+    """Between title and bars, where it covers none of them."""
+    axis.legend(loc='lower center', bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
 
 
 def _draw_spatial_weights(comparison: Comparison, figure: Figure, axis: Axes) -> None:

@@ -124,15 +124,15 @@ def test_area_of_shape(shape, area):
 def test_shape_is_where_it_was_put(shape):
     cover = draw_shape(shape, 96, (30, 60), 10, 0.0)
     y, x = np.nonzero(cover > 0.5)
-    assert 18 <= x.min() and x.max() <= 42 and 48 <= y.min() and y.max() <= 72
-    assert 0 <= cover.min() and cover.max() <= 1
+    assert x.min() >= 18 and x.max() <= 42 and y.min() >= 48 and y.max() <= 72
+    assert cover.min() >= 0 and cover.max() <= 1
 
 
 @pytest.mark.parametrize('texture', sorted(TEXTURES))
 def test_texture_is_between_its_two_colours(texture):
     pattern = TEXTURES[texture](np.random.default_rng(0), 96)
     assert pattern.shape == (96, 96)
-    assert 0 <= pattern.min() and pattern.max() <= 1
+    assert pattern.min() >= 0 and pattern.max() <= 1
     assert np.ptp(pattern) > 0.4
 
 

@@ -117,7 +117,7 @@ def stage2_losses(
     args = (model.sam.mask_decoder, embedding, pe)
 
     grid = jittered_grid(len(images), side, images.shape[-1])
-    logits, tokens, iou = decode_joint(*args, model.encode_points(grid), dense)
+    logits, tokens, _ = decode_joint(*args, model.encode_points(grid), dense)
     losses = joint_losses(model, logits.squeeze(2), tokens.squeeze(2), targets, grid, text)
 
     single = targets.sample_points(points)

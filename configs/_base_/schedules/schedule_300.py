@@ -7,6 +7,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0.0, begin=20, end=300, by_epoch=False),
 ]
 train_cfg = dict(max_iters=300, val_interval=100)
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=1)
-)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100, max_keep_ckpts=1))

@@ -75,9 +75,7 @@ class SSPromptHead(BaseDecodeHead):
         )
         self.semantic_prompts = MODELS.build(semantic_prompts)
         _check_num_classes(num_classes, self.semantic_prompts.class_names)
-        widths = dict(
-            token_dims=encoder.embed_dim, embed_dims=self.semantic_prompts.embed_dims
-        )
+        widths = dict(token_dims=encoder.embed_dim, embed_dims=self.semantic_prompts.embed_dims)
         self.classifier = MODELS.build(classifier, default_args=widths)
 
     @property

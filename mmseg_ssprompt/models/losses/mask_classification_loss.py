@@ -140,7 +140,9 @@ class MaskClassificationLoss(nn.Module):
         y = (torch.div(drawn, width, rounding_mode='floor') + 0.5) / height
         return torch.stack([x, y], dim=-1), flat[drawn]
 
-    def _losses(self, class_logits: Tensor, mask_logits: Tensor, targets: list) -> Dict[str, Tensor]:
+    def _losses(
+        self, class_logits: Tensor, mask_logits: Tensor, targets: list
+    ) -> Dict[str, Tensor]:
         labels = torch.stack([target.labels for target in targets])
         weights = torch.stack([target.class_weights for target in targets])
         logits = torch.cat([target.mask_logits for target in targets])
@@ -150,7 +152,9 @@ class MaskClassificationLoss(nn.Module):
         all_reduce(normalisers, op='mean')
         weight_sum, num_masks = normalisers.clamp(min=1e-6)
 
-        cross_entropy = F.cross_entropy(class_logits.flatten(0, 1), labels.flatten(), reduction='none')
+        cross_entropy = F.cross_entropy(
+            class_logits.flatten(0, 1), labels.flatten(), reduction='none'
+        )
         binary = F.binary_cross_entropy_with_logits(logits, masks, reduction='none').mean(dim=1)
         # Keeps every parameter in the graph when no mask is matched: DDP waits for all of them.
         # Sums of nothing, so that an infinite logit does not become NaN.

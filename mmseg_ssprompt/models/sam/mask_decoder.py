@@ -1,6 +1,7 @@
 """SAM's mask decoder for N prompts and B images: jointly, or each prompt in its own pass."""
 
-from typing import NamedTuple, Optional, Sequence, Tuple
+from os import PathLike
+from typing import NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -147,7 +148,8 @@ class SAMMaskDecoder(FrozenModule):
 
     Args:
         variant: A key of ``SAM_VARIANTS``.
-        checkpoint: An official SAM checkpoint. Defaults to None: random weights.
+        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
+            ``None`` the weights are random, and the log says so. Defaults to None.
         decoding: ``'joint'``, all prompts in one pass (:func:`decode_joint`), or
             ``'independent'``, each in its own, as SAM was trained
             (:func:`decode_independent`). Defaults to 'joint'.
@@ -162,12 +164,14 @@ class SAMMaskDecoder(FrozenModule):
 
     Raises:
         ValueError: If an argument is not one of the above.
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file does not fit the variant.
     """
 
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[str] = None,
+        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
         decoding: str = 'joint',
         mask_output: str = 'single',
         carry_all_tokens: bool = False,
@@ -208,7 +212,11 @@ class SAMMaskDecoder(FrozenModule):
 
         Returns:
             Logits, tokens and IoU predictions of N masks (3N with ``mask_output='all'``).
+
+        Raises:
+            ValueError: If ``sparse_prompts`` has another shape, or there are none.
         """
+        _check_prompts(sparse_prompts, len(image_embedding))
         indices = SINGLE_MASK_TOKEN if self.mask_output == 'single' else MULTI_MASK_TOKENS
         image = (image_embedding, image_pe)
         if self.decoding == 'joint':
@@ -232,7 +240,9 @@ class SAMMaskDecoder(FrozenModule):
         for chunk in sparse_prompts.split(self.chunk_size, dim=-3):
             args = (self.decoder, image_embedding, image_pe, chunk, dense_prompt, indices)
             if torch.is_grad_enabled() and chunk.requires_grad:
-                outputs.append(recompute_in_backward(decode_independent, *args, use_reentrant=False))
+                outputs.append(
+                    recompute_in_backward(decode_independent, *args, use_reentrant=False)
+                )
             else:
                 outputs.append(decode_independent(*args))
         return tuple(torch.cat(parts, dim=1) for parts in zip(*outputs))
@@ -254,6 +264,15 @@ class SAMMaskDecoder(FrozenModule):
 def _check_choice(name: str, value: str, choices: Tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f'{name} must be one of {choices}, got {value!r}')
+
+
+def _check_prompts(sparse_prompts: Tensor, num_images: int) -> None:
+    shape = tuple(sparse_prompts.shape)
+    if len(shape) not in (3, 4) or shape[-3] == 0 or (len(shape) == 4 and shape[0] != num_images):
+        raise ValueError(
+            f'sparse prompts must have shape (N, T, D), or ({num_images}, N, T, D) for '
+            f'{num_images} images, with N > 0, got {shape}'
+        )
 
 
 def _prompt_tokens(decoder: MaskDecoder, sparse_prompts: Tensor, carried: Sequence[int]) -> Tensor:

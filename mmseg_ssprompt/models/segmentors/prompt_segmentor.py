@@ -35,12 +35,18 @@ class PromptSegmentor(EncoderDecoder):
         self._register_load_state_dict_pre_hook(_check_prompts, with_module=True)
         self.register_load_state_dict_post_hook(_forgive_frozen_keys)
 
-    def without_frozen(self, state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    def without_frozen(
+        self, state_dict: Mapping[str, Tensor], prefix: str = ''
+    ) -> Dict[str, Tensor]:
         """Leave out of a state dict of this model what belongs to its frozen parts.
 
         What remains is the prompts, the default prompts they are mixed with, and the classifier.
+
+        Args:
+            state_dict: Tensors by name.
+            prefix: What the names of this model begin with. Defaults to ''.
         """
-        frozen = _frozen_prefixes(self)
+        frozen = _frozen_prefixes(self, prefix)
         return {key: value for key, value in state_dict.items() if not key.startswith(frozen)}
 
 
@@ -79,6 +85,8 @@ def _check_prompts(
 
 def _forgive_frozen_keys(model: nn.Module, incompatible_keys: Any) -> None:
     """Do not report frozen weights as missing: they were loaded when the model was built."""
-    frozen = _frozen_prefixes(model)
+    prefixes = _frozen_prefixes(model)
+    # With a dot before, because the keys that are missing may have a prefix, which is not given.
+    frozen = tuple(f'.{key}' for key in model.state_dict() if key.startswith(prefixes))
     missing: List[str] = incompatible_keys.missing_keys
-    missing[:] = [key for key in missing if not key.startswith(frozen)]
+    missing[:] = [key for key in missing if not f'.{key}'.endswith(frozen)]

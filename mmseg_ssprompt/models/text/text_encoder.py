@@ -3,7 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from os import PathLike
-from typing import Iterator, Optional, Sequence, Union
+from typing import Iterator, Sequence, Union
 
 import torch
 import torch.nn.functional as F

@@ -82,9 +82,7 @@ def test_file_of_no_known_variant_says_so(tiny_sam, tmp_path):
     state_dict = dict(tiny_sam.state_dict())
     state_dict['image_encoder.pos_embed'] = torch.zeros(1, 9, 9, 128)
     with pytest.raises(CheckpointError, match='fits none of'):
-        load_part(
-            build_image_encoder('tiny'), save(state_dict, tmp_path), 'tiny', 'image_encoder'
-        )
+        load_part(build_image_encoder('tiny'), save(state_dict, tmp_path), 'tiny', 'image_encoder')
 
 
 @pytest.mark.parametrize(
@@ -107,9 +105,7 @@ def test_hugging_face_naming_is_recognised(tiny_sam, tmp_path):
         for key, v in tiny_sam.state_dict().items()
     }
     with pytest.raises(CheckpointError, match='Hugging Face transformers'):
-        load_part(
-            build_prompt_encoder('tiny'), save(renamed, tmp_path), 'tiny', 'prompt_encoder'
-        )
+        load_part(build_prompt_encoder('tiny'), save(renamed, tmp_path), 'tiny', 'prompt_encoder')
 
 
 def test_absent_file_says_where_to_get_it(tmp_path):

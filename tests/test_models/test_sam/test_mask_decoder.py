@@ -438,3 +438,13 @@ def test_wrong_files_and_variants_are_refused(sam_file, tmp_path):
         SAMMaskDecoder('tiny', str(tmp_path / 'absent.pth'))
     with pytest.raises(CheckpointError, match="is of variant 'tiny': set variant='tiny'"):
         SAMMaskDecoder('vit_b', sam_file)
+
+
+@pytest.mark.parametrize('decoding', ['joint', 'independent'])
+@pytest.mark.parametrize('shape', [(0, 2, 96), (3, 4, 2, 96), (2, 96)])
+def test_prompts_that_do_not_fit_are_refused(decoding, shape):
+    decoder = SAMMaskDecoder('tiny', decoding=decoding)
+    image = torch.zeros(2, 96, 12, 12)
+    with pytest.raises(ValueError, match=r'\(2, N, T, D\) for 2 images') as error:
+        decoder(image, image[:1], torch.zeros(shape), image[:1])
+    assert str(shape) in str(error.value)

@@ -10,6 +10,7 @@ from typing import Iterator, NamedTuple, Optional
 import pytest
 import torch
 from segment_anything import SamPredictor
+from segment_anything.modeling import Sam
 from torch import Tensor
 
 from mmseg_ssprompt.models.sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder
@@ -43,6 +44,11 @@ class Prompts(NamedTuple):
         return encoder.encode_points(self.points, self.labels)
 
 
+def with_official_pixel_statistics(sam: Sam) -> Sam:
+    """The same model with the mean and deviation that segment_anything has, not ours."""
+    return Sam(sam.image_encoder, sam.prompt_encoder, sam.mask_decoder).eval()
+
+
 @pytest.fixture(
     scope='module',
     params=[
@@ -61,7 +67,7 @@ def case(request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     try:
         torch.save(sam.state_dict(), file)
         bgr = random_image(height, width)
-        predictor = SamPredictor(sam)
+        predictor = SamPredictor(with_official_pixel_statistics(sam))
         predictor.set_image(to_rgb(bgr))
         encoder = SAMImageEncoder(variant, file)
         (embedding,) = encoder(our_inputs([bgr], encoder.image_size))
@@ -147,7 +153,7 @@ def test_joint_decoding_of_one_prompt_gives_the_masks_of_the_predictor(case: Cas
 def test_a_batch_gives_what_sam_gives_for_a_list_of_images(tiny_sam, tiny_file):
     images = [random_image(96, 96), random_image(60, 96)]
     prompts = [make_prompts('points', 60, seed) for seed in (1, 2)]
-    expected = tiny_sam(
+    expected = with_official_pixel_statistics(tiny_sam)(
         [
             dict(
                 image=torch.from_numpy(to_rgb(bgr)).permute(2, 0, 1),

@@ -18,6 +18,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
 import mmseg_ssprompt  # noqa: F401
+
 from mmseg.datasets.transforms import PackSegInputs  # isort: skip
 from mmseg.models.data_preprocessor import SegDataPreProcessor  # isort: skip
 from mmseg_ssprompt.models.sam.variants import PIXEL_MEAN, PIXEL_STD

@@ -7,8 +7,7 @@ import pytest
 from torch import Tensor, nn
 
 import mmseg_ssprompt  # noqa: F401
-
-from .clip_files import WRITERS, make_clip, openai_state_dict
+from clip_files import WRITERS, make_clip, openai_state_dict
 
 
 @pytest.fixture(scope='session')

@@ -4,10 +4,10 @@ import re
 
 import pytest
 import torch
-
-import mmseg_ssprompt  # noqa: F401
 from mmseg.registry import DATASETS
 from mmseg.utils import tokenize
+
+import mmseg_ssprompt  # noqa: F401
 from mmseg_ssprompt.models.text import check_class_names, check_templates, normalize_class_name
 from mmseg_ssprompt.models.text.class_names import tokenize_class_names
 
@@ -17,7 +17,9 @@ def test_names_are_normalised():
     assert check_class_names((' Sky', 'sea ')) == ['Sky', 'sea']
 
 
-@pytest.mark.parametrize('name', ['😀', 'مبنى', '道路', '../etc/passwd', '100%', '{}', '👩\u200d🚒'])
+@pytest.mark.parametrize(
+    'name', ['😀', 'مبنى', '道路', '../etc/passwd', '100%', '{}', '👩\u200d🚒']
+)
 def test_unusual_names_are_names(name: str):
     assert check_class_names(['sky', name]) == ['sky', name]
     tokens = tokenize_class_names(['sky', name], ['a photo of a {}.'])

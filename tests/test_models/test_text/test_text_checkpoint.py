@@ -9,10 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import mmseg_ssprompt  # noqa: F401
+from clip_files import make_clip, openai_state_dict, save_converted, save_plain
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.text import build_text_encoder
-
-from .clip_files import make_clip, openai_state_dict, save_converted, save_plain
 
 StateDict = Dict[str, Tensor]
 LAST_BIAS = 'transformer.resblocks.1.mlp.c_proj.bias'

@@ -5,10 +5,10 @@ from typing import List
 
 import pytest
 import torch
-
-import mmseg_ssprompt  # noqa: F401
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
+
+import mmseg_ssprompt  # noqa: F401
 from mmseg_ssprompt.models import checkpoint
 from mmseg_ssprompt.models.text import (
     CLIP_TEXT_VARIANTS,

@@ -6,13 +6,12 @@ from typing import Callable, List, Sequence
 import pytest
 import torch
 import torch.nn.functional as F
+from mmseg.utils import tokenize
 from torch import Tensor, nn
 
 import mmseg_ssprompt  # noqa: F401
-from mmseg.utils import tokenize
+from clip_files import WRITERS, make_clip, openai_state_dict
 from mmseg_ssprompt.models.text import CLIPClassNameEncoder
-
-from .clip_files import WRITERS, make_clip, openai_state_dict
 
 open_clip = pytest.importorskip('open_clip')
 

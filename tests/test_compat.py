@@ -1,0 +1,210 @@
+"""The fixes for the stack underneath, each in an interpreter of its own: imports are global."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Dict, Optional, Sequence
+
+import pytest
+
+from mmseg_ssprompt import compat
+
+ROOT = Path(compat.__file__).resolve().parent.parent
+HAS_COMPILED_OPS = importlib.util.find_spec('mmcv._ext') is not None
+
+#: Runs the fix alone, without the package around it and what that imports.
+FIX = f"""
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location('compat', {compat.__file__!r})
+compat = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(compat)
+compat.allow_mmcv_without_ops()
+"""
+REPORT = """
+print(json.dumps([name for name in sys.modules if name.split('.')[0] == 'mmcv']))
+"""
+SAYS_WHETHER_EXT_IS_THERE = "import sys\nEXT = 'mmcv._ext' in sys.modules\n"
+
+
+def run(code: str, path: Path = ROOT, options: Sequence[str] = ()) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *options, '-c', code],
+        env=dict(os.environ, PYTHONPATH=str(path), PYTHONDONTWRITEBYTECODE='1'),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def output(code: str, path: Path = ROOT) -> object:
+    """What ``code`` prints last, as JSON."""
+    done = run(code, path)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def write_mmcv(folder: Path, files: Dict[str, str]) -> Path:
+    """A package called mmcv; ``folder`` is what has to be in the path."""
+    for name, content in {'__init__.py': '', **files}.items():
+        file = folder / 'mmcv' / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return folder
+
+
+def without(*names: str) -> SimpleNamespace:
+    """importlib in which the modules ``names`` are not installed."""
+
+    def find_spec(name: str) -> Optional[object]:
+        return None if name in names else object()
+
+    return SimpleNamespace(util=SimpleNamespace(find_spec=find_spec))
+
+
+@pytest.fixture(scope='module')
+def stack() -> dict:
+    """What is true of the installed stack after the package was imported."""
+    if HAS_COMPILED_OPS:
+        pytest.skip('the installed mmcv has compiled operators: there is nothing to fix')
+    if run('import mmcv.ops').returncode == 0:
+        pytest.skip('the installed mmcv.ops does without compiled operators: nothing to fix')
+    return output(
+        """
+import json, sys
+import mmseg_ssprompt
+left = 'mmcv._ext' in sys.modules
+from mmengine.utils.dl_utils import mmcv_full_available
+import mmseg.models
+import torch
+from mmcv.ops import nms, point_sample
+sampled = point_sample(torch.ones(1, 1, 2, 2), torch.full((1, 3, 2), 0.5)).flatten().tolist()
+try:
+    nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+except NotImplementedError as error:
+    message = str(error)
+full = mmcv_full_available()
+print(json.dumps(dict(left=left, full=full, sampled=sampled, message=message)))
+"""
+    )
+
+
+def test_the_stand_in_is_taken_out_again(stack):
+    assert stack['left'] is False
+
+
+def test_mmengine_still_sees_that_there_are_no_compiled_operators(stack):
+    assert stack['full'] is False
+
+
+def test_operators_in_plain_python_work(stack):
+    assert stack['sampled'] == [1.0, 1.0, 1.0]
+
+
+def test_compiled_operators_say_what_is_missing(stack):
+    assert "the compiled operator 'nms' of mmcv was called" in stack['message']
+    assert 'mmcv-lite' in stack['message']
+
+
+def test_mmseg_itself_needs_the_fix(stack):
+    """If this fails, upstream has mended it, and the fix can go."""
+    done = run('import mmseg.models')
+    assert done.returncode != 0
+    assert 'mmcv._ext' in done.stderr
+
+
+def test_the_package_imports_on_any_stack():
+    """Also on those of which the tests above say nothing."""
+    found = output(
+        """
+import json, sys
+import mmseg_ssprompt, mmseg.models
+from mmseg.registry import MODELS
+from mmengine.utils.dl_utils import mmcv_full_available
+print(json.dumps([mmcv_full_available(), 'mmcv.ops' in sys.modules]))
+"""
+    )
+    assert found == [HAS_COMPILED_OPS, True]
+
+
+def test_nothing_happens_where_compiled_operators_exist(tmp_path):
+    write_mmcv(tmp_path, {'_ext.py': 'raise RuntimeError', 'ops/__init__.py': 'raise RuntimeError'})
+    assert output(FIX + REPORT, tmp_path) == ['mmcv']
+
+
+def test_nothing_happens_where_operators_were_imported_before(tmp_path):
+    write_mmcv(tmp_path, {'ops/__init__.py': ''})
+    code = 'import mmcv.ops; before = mmcv.ops' + FIX
+    code += 'print(json.dumps([mmcv.ops is before, "mmcv._ext" in sys.modules]))'
+    assert output(code, tmp_path) == [True, False]
+
+
+def test_operators_that_do_without_never_see_the_stand_in(tmp_path):
+    write_mmcv(tmp_path, {'ops/__init__.py': SAYS_WHETHER_EXT_IS_THERE})
+    code = FIX + 'print(json.dumps([sys.modules["mmcv.ops"].EXT, "mmcv._ext" in sys.modules]))'
+    assert output(code, tmp_path) == [False, False]
+
+
+def test_modules_of_the_failed_import_are_imported_anew(tmp_path):
+    files = {
+        'ops/__init__.py': 'from . import first\nfrom . import second\n',
+        'ops/first.py': SAYS_WHETHER_EXT_IS_THERE,
+        'ops/second.py': 'import importlib\next = importlib.import_module("mmcv._ext")\n',
+        'image.py': SAYS_WHETHER_EXT_IS_THERE,
+    }
+    code = f"""
+import mmcv.image
+{FIX}
+import mmcv.ops
+same = mmcv.ops.first is sys.modules['mmcv.ops.first']
+print(json.dumps([same, mmcv.ops.first.EXT, mmcv.image.EXT, 'mmcv._ext' in sys.modules]))
+"""
+    assert output(code, write_mmcv(tmp_path, files)) == [True, True, False, False]
+
+
+def test_operators_that_fail_for_another_reason_still_fail(tmp_path):
+    write_mmcv(tmp_path, {'ops/__init__.py': 'import nothing_of_that_name\n'})
+    code = FIX.replace('compat.allow_mmcv_without_ops()', '')
+    code += """
+try:
+    compat.allow_mmcv_without_ops()
+except ImportError as error:
+    print(json.dumps([error.name, 'mmcv._ext' in sys.modules, 'mmcv.ops' in sys.modules]))
+"""
+    assert output(code, tmp_path) == ['nothing_of_that_name', False, False]
+
+
+def test_the_stand_in_has_every_operator_and_nothing_of_a_module():
+    stand_in = compat._OpsStandIn('mmcv._ext')
+    assert not hasattr(stand_in, '__path__')
+    with pytest.raises(NotImplementedError, match=r"'roi_align_forward'.*install mmcv itself"):
+        stand_in.roi_align_forward(1, pooled_height=2)
+
+
+@pytest.mark.parametrize(
+    'names', [['mmengine'], ['mmcv'], ['mmseg'], ['mmengine', 'mmcv', 'mmseg']]
+)
+def test_missing_packages_are_named_with_the_ways_to_install_them(monkeypatch, names):
+    monkeypatch.setattr(compat, 'importlib', without(*names))
+    with pytest.raises(ImportError) as info:
+        compat.require_openmmlab()
+    text = str(info.value)
+    assert f'cannot find {names}.' in text
+    for way in ('mmseg-ssprompt[openmmlab]', 'mmseg-ssprompt[onedl]', 'mim install -r'):
+        assert way in text
+
+
+def test_nothing_is_required_that_is_there(monkeypatch):
+    monkeypatch.setattr(compat, 'importlib', without())
+    compat.require_openmmlab()
+
+
+def test_importing_the_package_alone_says_what_to_install():
+    """Without site-packages: no mmengine, no torch."""
+    done = run('import mmseg_ssprompt', options=['-S'])
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith('ImportError: mmseg_ssprompt needs mmengine, mmcv and mmseg')

@@ -1,0 +1,82 @@
+"""Every configuration can be read, and says what its parts need to agree on."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS, MODELS
+
+from mmseg_ssprompt.models.sam.variants import get_variant
+from mmseg_ssprompt.models.text.variants import get_text_variant
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+FILES = sorted(CONFIGS.glob('*.py'))
+SHIPPED = [file for file in FILES if 'tiny' in file.name or 'camvid' in file.name]
+ids = [file.stem for file in FILES]
+
+
+def test_there_are_configs():
+    assert {'ssprompt_sam_ade20k', 'ssprompt_sam_camvid', 'ssprompt_sam-tiny_shapes'} <= set(ids)
+
+
+@pytest.mark.parametrize('file', FILES, ids=ids)
+def test_sam_s_parts_are_of_one_variant_and_its_official_file(file):
+    model = Config.fromfile(file).model
+    parts = (model.backbone, model.decode_head.prompt_encoder, model.decode_head.mask_decoder)
+    assert len({(part.variant, part.checkpoint) for part in parts}) == 1
+    variant = get_variant(model.backbone.variant)
+    if variant.official_file:
+        assert model.backbone.checkpoint == f'weights/{variant.official_file}'
+    assert model.data_preprocessor.size == (variant.image_size,) * 2
+    assert model.data_preprocessor.test_cfg.size == (variant.image_size,) * 2
+
+
+@pytest.mark.parametrize(
+    ('name', 'variant'),
+    [('ade20k', 'vit_b'), ('ade20k_vit-l', 'vit_l'), ('ade20k_vit-h', 'vit_h'), ('camvid', 'tiny')],
+)
+def test_name_says_the_variant(name, variant):
+    cfg = Config.fromfile(CONFIGS / f'ssprompt_sam_{name}.py')
+    assert cfg.model.backbone.variant == variant
+
+
+@pytest.mark.parametrize('file', FILES, ids=ids)
+def test_text_file_is_the_official_one(file):
+    encoder = Config.fromfile(file).model.decode_head.semantic_prompts.text_encoder
+    official = get_text_variant(encoder.variant).official_file
+    if official:
+        assert encoder.checkpoint == f'weights/{official}'
+
+
+@pytest.mark.parametrize('file', FILES, ids=ids)
+def test_images_are_resized_as_sam_resizes_them(file):
+    cfg = Config.fromfile(file)
+    size = cfg.model.data_preprocessor.size
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        resizes = [t for t in loader.dataset.pipeline if t.type == 'Resize']
+        assert all(r.scale == size and r.keep_ratio and r.backend == 'pillow' for r in resizes)
+        assert resizes or loader.dataset.type == 'ShapesWorldDataset'
+
+
+@pytest.mark.parametrize('file', FILES, ids=ids)
+def test_number_of_classes_is_that_of_the_data(file):
+    cfg = Config.fromfile(file)
+    dataset = cfg.train_dataloader.dataset
+    metainfo = dataset.get('metainfo') or DATASETS.get(dataset.type).METAINFO
+    assert cfg.model.decode_head.num_classes == len(metainfo['classes'])
+
+
+@pytest.mark.parametrize('file', FILES, ids=ids)
+def test_begins_with_the_command_that_runs_it(file):
+    command = next(line for line in file.read_text().splitlines() if 'python tools/' in line)
+    assert f'configs/{file.name}' in command
+
+
+@pytest.mark.parametrize('file', SHIPPED, ids=[file.stem for file in SHIPPED])
+def test_builds_with_what_the_package_ships(file):
+    model = MODELS.build(Config.fromfile(file).model)
+    trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+    if 'zero-shot' in file.stem:
+        assert trainable == []
+    else:
+        assert len([name for name in trainable if 'prompts.fusion' in name]) == 4

@@ -1,0 +1,236 @@
+"""Each mistake in a data set is named with its file, what was expected and what was found."""
+
+import re
+from pathlib import Path
+from typing import Any, List, Sequence
+
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS
+
+from mmseg_ssprompt.datasets import DatasetError
+from mmseg_ssprompt.datasets.checks import check_classes, check_label_ids, check_samples
+from trees import write_pair
+
+CLASSES = ('cat', 'dog', 'sky')
+LABELS = (np.arange(48).reshape(6, 8) % 3).astype(np.uint8)
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+TEXT = b'this is no picture\n'
+
+
+def write_tree(root: Path, labels: Sequence[np.ndarray]) -> Path:
+    """An image for each label map, all of the same size."""
+    for index, label_map in enumerate(labels):
+        write_label(root, index, label_map)
+    return root
+
+
+def write_label(root: Path, index: int, labels: np.ndarray) -> None:
+    picture = np.full((*LABELS.shape, 3), index, np.uint8)
+    names = (f'img/{index:02d}.png', f'ann/{index:02d}.png')
+    write_pair(root, *names, picture, labels)
+
+
+def build(root: Path, classes: Sequence[str] = CLASSES, **kwargs: Any) -> Any:
+    defaults = dict(
+        type='BaseSegDataset',
+        data_root=str(root),
+        data_prefix=dict(img_path='img', seg_map_path='ann'),
+        img_suffix='.png',
+        metainfo=dict(classes=classes),
+        pipeline=LOAD,
+        serialize_data=False,  # which takes half a second
+    )
+    return DATASETS.build(dict(defaults, **kwargs))
+
+
+def check(dataset: Any, max_samples: int = 100) -> int:
+    return check_samples(dataset, 3, 255, max_samples)
+
+
+def with_label(value: int) -> np.ndarray:
+    """Two pixels of it."""
+    labels = LABELS.copy()
+    labels[2, 3:5] = value
+    return labels
+
+
+@pytest.fixture
+def good(tmp_path):
+    return write_tree(tmp_path, [LABELS, with_label(255), LABELS])
+
+
+def test_good_files_pass(good):
+    assert check(build(good)) == 3
+
+
+def test_void_is_accepted(tmp_path):
+    assert check(build(write_tree(tmp_path, [np.full((6, 8), 255, np.uint8)]))) == 1
+
+
+@pytest.mark.parametrize('pipeline', [[], LOAD[:1], LOAD, LOAD[::-1]])
+def test_whatever_the_pipeline_loads(good, pipeline):
+    assert check(build(good, pipeline=pipeline)) == 3
+
+
+def test_other_transforms_do_not_run(good):
+    """A label map that a crop would hide is seen, and nothing is drawn at random."""
+    crop = dict(type='RandomCrop', crop_size=(1, 1))
+    write_tree(good, [with_label(9)])
+    with pytest.raises(DatasetError, match=r'found \[9\] in 2 pixels'):
+        check(build(good, pipeline=[*LOAD, crop]))
+
+
+def test_an_empty_data_set_names_folders_and_suffixes(good):
+    with pytest.raises(DatasetError) as info:
+        build(good, img_suffix='.jpg', seg_map_suffix='_label.png', serialize_data=True)
+    text = str(info.value)
+    assert 'the data set BaseSegDataset is empty' in text
+    assert "'*.jpg' images with '*_label.png' label maps" in text
+    assert repr(str(good / 'img')) in text
+    assert repr(str(good / 'ann')) in text
+
+
+def test_an_empty_data_set_is_found_when_it_is_read(good):
+    dataset = build(good, img_suffix='.jpg', lazy_init=True, serialize_data=True)
+    with pytest.raises(DatasetError, match='is empty'):
+        len(dataset)
+
+
+def test_an_empty_data_set_that_is_not_serialised(good):
+    with pytest.raises(DatasetError, match=r"is empty: expected '\*\.jpg' images"):
+        check(build(good, img_suffix='.jpg'))
+
+
+def test_label_maps_without_a_folder(good):
+    message = r"cannot read label map 'None'.*found no path \(is it in data_prefix\?\)"
+    with pytest.raises(DatasetError, match=message):
+        check(build(good, data_prefix=dict(img_path='img')))
+
+
+@pytest.mark.parametrize(('folder', 'kind'), [('img', 'image'), ('ann', 'label map')])
+def test_a_text_named_png(good, folder, kind):
+    file = good / folder / '01.png'
+    file.write_bytes(TEXT)
+    message = f'cannot read {kind} {str(file)!r}: expected a file of a picture'
+    with pytest.raises(DatasetError, match=re.escape(message)) as info:
+        check(build(good))
+    assert f'found {len(TEXT)} bytes that begin with {TEXT[:12]!r}' in str(info.value)
+    assert info.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(('folder', 'kind'), [('img', 'image'), ('ann', 'label map')])
+def test_an_empty_file(good, folder, kind):
+    (good / folder / '02.png').write_bytes(b'')
+    with pytest.raises(DatasetError, match=rf"cannot read {kind} .*02\.png'.*found 0 bytes"):
+        check(build(good))
+
+
+def test_a_label_map_that_is_not_there(good):
+    (good / 'ann' / '00.png').unlink()
+    message = r"cannot read label map .*ann/00\.png'.*found no such file"
+    with pytest.raises(DatasetError, match=message):
+        check(build(good))
+
+
+def test_an_image_that_the_loader_leaves_out(good):
+    (good / 'img' / '00.png').write_bytes(TEXT)
+    lenient = [dict(type='LoadImageFromFile', ignore_empty=True), LOAD[1]]
+    with pytest.raises(DatasetError, match=r"cannot read image .*img/00\.png'"):
+        check(build(good, pipeline=lenient))
+
+
+@pytest.mark.parametrize('value', [3, 11, 254])
+def test_an_id_that_is_no_class_is_named_with_file_and_pixels(good, value):
+    write_label(good, 1, with_label(value))
+    with pytest.raises(DatasetError) as info:
+        check(build(good))
+    text = str(info.value)
+    assert f'label map {str(good / "ann" / "01.png")!r}' in text
+    assert 'expected ids from 0 to 2 (the 3 classes) and 255 (ignored)' in text
+    assert f'found [{value}] in 2 pixels' in text
+    assert 'reduce_zero_label=True' in text
+
+
+def test_at_most_ten_ids_are_listed():
+    with pytest.raises(DatasetError) as info:
+        check_label_ids(np.arange(40), 3, 255, 'a.png')
+    assert f'found {list(range(3, 13))} in 37 pixels' in str(info.value)
+
+
+def test_another_void_id():
+    check_label_ids(np.array([0, 2, 9]), 3, 9, 'a.png')
+    with pytest.raises(DatasetError, match=r'found \[255\] in 1 pixels'):
+        check_label_ids(np.array([0, 2, 255]), 3, 9, 'a.png')
+
+
+def test_ids_that_begin_at_one(tmp_path):
+    dataset = build(write_tree(tmp_path, [LABELS + 1]), reduce_zero_label=True)
+    assert check(dataset) == 1
+    with pytest.raises(DatasetError, match=r'found \[3\] in 16 pixels.*reduce_zero_label'):
+        check(build(tmp_path))
+
+
+def test_colours_instead_of_ids(good):
+    write_label(good, 1, np.stack([LABELS, LABELS, LABELS], axis=-1))
+    message = r"label map .*ann/01\.png': expected one channel of class ids, .*\(6, 8, 3\)"
+    with pytest.raises(DatasetError, match=message):
+        check(build(good))
+
+
+@pytest.mark.parametrize('labels', [LABELS.T, LABELS[:, :7], LABELS[:5]])
+def test_another_size_than_the_image_names_both(good, labels):
+    write_label(good, 2, labels)
+    height, width = labels.shape
+    message = rf"ann/02\.png' has {height} x {width} pixels, but its image .*img/02\.png' has 6 x 8"
+    with pytest.raises(DatasetError, match=message):
+        check(build(good))
+
+
+def test_a_data_set_of_ours():
+    dataset = DATASETS.build(dict(type='ShapesWorldDataset', num_images=2, pipeline=LOAD))
+    assert check_samples(dataset, 10, 255, 100) == 2
+
+
+@pytest.mark.parametrize(
+    ('max_samples', 'expected'),
+    [(1, [0]), (2, [0, 10]), (3, [0, 5, 10]), (5, [0, 2, 5, 8, 10]), (99, list(range(11)))],
+)
+def test_samples_are_thinned_out_evenly(tmp_path, monkeypatch, max_samples, expected):
+    dataset = build(write_tree(tmp_path, [LABELS] * 11))
+    read: List[int] = []
+    original = dataset.get_data_info
+    monkeypatch.setattr(
+        dataset, 'get_data_info', lambda index: read.append(index) or original(index)
+    )
+    assert check(dataset, max_samples) == len(expected)
+    assert read == expected
+
+
+# Classes
+
+
+@pytest.mark.parametrize('prompts', [CLASSES[:2], (*CLASSES, 'sea')])
+def test_another_number_of_classes_prints_both_lists(good, prompts):
+    with pytest.raises(DatasetError) as info:
+        check_classes(build(good), prompts, 'validation')
+    text = str(info.value)
+    counts = f'has 3 classes, but there are {len(prompts)} semantic prompts'
+    assert f'the validation data set BaseSegDataset {counts}' in text
+    assert f'data set: {list(CLASSES)}' in text
+    assert f'prompts:  {list(prompts)}' in text
+
+
+def test_the_same_names_in_another_order(good):
+    with pytest.raises(DatasetError, match='3 classes, in another order than semantic') as info:
+        check_classes(build(good), CLASSES[::-1], 'training')
+    assert f'prompts:  {list(CLASSES[::-1])}' in str(info.value)
+
+
+@pytest.mark.parametrize('prompts', [CLASSES, ('a cat', 'a dog', 'the sky'), ('cat', 'dog', 'sea')])
+def test_prompts_may_be_worded_differently(good, prompts):
+    check_classes(build(good), prompts, 'training')
+
+
+def test_an_error_is_a_value_error():
+    assert issubclass(DatasetError, ValueError)

@@ -1,0 +1,44 @@
+"""Running the command-line tools as a user does."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs'
+
+
+def run(*command: Any, cwd: Path, **environment: str) -> str:
+    """Run a command and return what it printed; fail with the end of it if it failed."""
+    env = {'OMP_NUM_THREADS': '2', **os.environ, 'PYTHON': sys.executable, **environment}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=1500
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-6000:]
+    return output
+
+
+def run_tool(name: str, *args: Any, cwd: Path) -> str:
+    """Run ``tools/NAME.py`` with this Python."""
+    return run(sys.executable, ROOT / 'tools' / name, *args, cwd=cwd)
+
+
+def mmseg_tool(name: str) -> Path:
+    """One of mmseg's own tools, as they come with the installed package."""
+    path = Path(importlib.util.find_spec('mmseg').origin).parent / '.mim' / 'tools' / name
+    if not path.is_file():
+        pytest.skip(f'mmseg was installed without its tools ({path})')
+    return path
+
+
+def read_metrics(work_dir: Path) -> Dict[str, float]:
+    """What a run of the test tool has left in its work_dir."""
+    (path,) = work_dir.glob('*/*.json')
+    return json.loads(path.read_text())

@@ -1,0 +1,275 @@
+"""What is saved is small and plain, and comes back as it was."""
+
+import copy
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.hooks import EMAHook, Hook
+from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.optim import OneCycleLR
+from mmengine.registry import HOOKS
+from torch import nn
+
+from mmseg_ssprompt.engine import PromptCheckpointHook
+from mmseg_ssprompt.engine.prompt_checkpoint_hook import NotPlainError, to_plain
+
+FROZEN = ('backbone.', 'decode_head.prompt_encoder.', 'decode_head.mask_decoder.')
+
+
+class Foreign:
+    """What no checkpoint has a place for."""
+
+
+def histories() -> Dict[str, HistoryBuffer]:
+    """One that logged, one that is full, one that never logged."""
+    loss, full = HistoryBuffer(), HistoryBuffer([1.0, 2.0], [1, 2], max_length=2)
+    for step in range(5):
+        loss.update(0.1 * step, step + 1)
+    full.update(3.5)
+    return OrderedDict({'train/loss': loss, 'train/full': full, 'train/none': HistoryBuffer()})
+
+
+def checkpoint_of(model: nn.Module, **runtime_info: Any) -> Dict[str, Any]:
+    """What mmengine's runner hands to the hooks."""
+    hub = dict(
+        log_scalars=histories(),
+        runtime_info=OrderedDict(iter=7, **runtime_info),
+        resumed_keys=OrderedDict(iter=True),
+    )
+    optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+    return dict(
+        meta=dict(iter=7, dataset_meta=dict(classes=('cat', 'dog'), label_map=None)),
+        state_dict=model.state_dict(),
+        message_hub=hub,
+        optimizer=optimizer.state_dict(),
+    )
+
+
+def save(model: nn.Module, checkpoint: Dict[str, Any]) -> Dict[str, Any]:
+    PromptCheckpointHook().before_save_checkpoint(SimpleNamespace(model=model), checkpoint)
+    return checkpoint
+
+
+def save_and_read(model: nn.Module, checkpoint: Dict[str, Any], path: Path) -> Dict[str, Any]:
+    torch.save(save(model, checkpoint), path)
+    return torch.load(path, weights_only=True)
+
+
+def assert_same_history(found: HistoryBuffer, expected: HistoryBuffer) -> None:
+    assert isinstance(found, HistoryBuffer)
+    assert found.max_length == expected.max_length
+    for a, b in zip(found.data, expected.data):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def linear() -> nn.Module:
+    """A model of somebody else's, without ``without_frozen``."""
+    return nn.Linear(2, 2)
+
+
+@pytest.fixture
+def warnings(caplog) -> pytest.LogCaptureFixture:
+    """The records of mmengine's current logger, which pass by pytest otherwise."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def test_histories_load_safely_and_come_back(linear, tmp_path):
+    found = save_and_read(linear, checkpoint_of(linear), tmp_path / 'a.pth')
+    PromptCheckpointHook().after_load_checkpoint(SimpleNamespace(model=linear), found)
+    scalars = found['message_hub']['log_scalars']
+    assert list(scalars) == list(histories())
+    for name, expected in histories().items():
+        assert_same_history(scalars[name], expected)
+
+
+def test_a_restored_history_goes_on(linear):
+    checkpoint = save(linear, checkpoint_of(linear))
+    PromptCheckpointHook().after_load_checkpoint(SimpleNamespace(model=linear), checkpoint)
+    for name, expected in histories().items():
+        found = checkpoint['message_hub']['log_scalars'][name]
+        for history in (found, expected):
+            history.update(9.0, 3)
+        assert_same_history(found, expected)
+        assert found.statistics('mean', 2) == expected.statistics('mean', 2)
+        assert found.statistics('current') == 9.0
+
+
+def test_numpy_in_runtime_info_becomes_plain(linear, tmp_path):
+    info = dict(
+        best=np.float64(0.25),
+        count=np.int64(3),
+        flag=np.bool_(True),
+        text=np.str_('a'),
+        rows=np.arange(6, dtype=np.int32).reshape(2, 3)[:, ::-1],
+        nested=dict(a=[(np.float32(1.5), None)]),
+    )
+    found = save_and_read(linear, checkpoint_of(linear, **info), tmp_path / 'a.pth')
+    read = found['message_hub']['runtime_info']
+    rows = read.pop('rows')
+    assert rows.dtype == torch.int32
+    assert rows.tolist() == [[2, 1, 0], [5, 4, 3]]
+    expected = dict(iter=7, best=0.25, count=3, flag=True, text='a', nested=dict(a=[(1.5, None)]))
+    assert read == expected
+    kinds = [type(read[key]) for key in ('best', 'count', 'flag', 'text')]
+    assert kinds == [float, int, bool, str]
+
+
+def test_foreign_runtime_info_is_left_out_with_a_warning(linear, tmp_path, warnings):
+    checkpoint = checkpoint_of(linear, visualizer=dict(inner=[Foreign()]), best=0.5)
+    found = save_and_read(linear, checkpoint, tmp_path / 'a.pth')
+    assert found['message_hub']['runtime_info'] == dict(iter=7, best=0.5)
+    (record,) = (record for record in warnings.records if record.levelno == logging.WARNING)
+    text = record.getMessage()
+    assert 'message_hub.runtime_info.visualizer.inner[0] is a ' in text
+    assert text.endswith('Foreign: it is not saved')
+
+
+@pytest.mark.parametrize(
+    ('place', 'path'),
+    [
+        (dict(extra=np.datetime64('2020-01-01')), r'extra is a datetime\.date'),
+        (dict(extra=np.longdouble(1)), r'extra is a numpy\.longdouble'),
+        (dict(extra={Foreign(): 1}), r'extra is a .*\.Foreign'),
+        (dict(meta=dict(a=[1, (2, Foreign())])), r'meta\.a\[1\]\[1\] is a .*\.Foreign'),
+        (dict(extra=Foreign()), r'extra is a .*\.Foreign'),
+        (dict(extra={'a.b': {1, 2}}), r'extra\.a\.b is a builtins\.set'),
+        (dict(extra=[np.array([Foreign()])]), r'extra\[0\] is a numpy\.ndarray'),
+        (dict(extra=test_a_restored_history_goes_on), r'extra is a builtins\.function'),
+    ],
+)
+def test_foreign_values_elsewhere_are_errors_with_the_path(linear, place, path):
+    with pytest.raises(NotPlainError, match=f'tensors and plain values only.*but {path}'):
+        save(linear, dict(checkpoint_of(linear), **place))
+
+
+def test_only_what_belongs_to_no_frozen_part_is_saved(model, tmp_path):
+    full = model.state_dict()
+    found = save_and_read(model, checkpoint_of(model), tmp_path / 'a.pth')['state_dict']
+    assert set(found) == {key for key in full if not key.startswith(FROZEN)}
+    assert all(torch.equal(found[key], full[key]) for key in found)
+    assert (tmp_path / 'a.pth').stat().st_size < 500_000
+
+
+def test_the_moving_average_is_saved_without_frozen_parts_and_resumes(model, tmp_path):
+    runner = SimpleNamespace(model=model, iter=0, _resume=True)
+    hook = EMAHook(strict_load=True)
+    hook.before_run(runner)
+    for parameter in hook.ema_model.module.parameters():
+        parameter.data.add_(1)
+    average = {key: value.clone() for key, value in hook.ema_model.state_dict().items()}
+    checkpoint = checkpoint_of(model)
+    hook.before_save_checkpoint(runner, checkpoint)
+    found = save_and_read(model, checkpoint, tmp_path / 'a.pth')
+    prompts = model.without_frozen(model.state_dict())
+    assert found['ema_state_dict'].keys() == {'steps', *(f'module.{key}' for key in prompts)}
+    assert all(torch.equal(found['state_dict'][k], average[f'module.{k}']) for k in prompts)
+
+    again = EMAHook(strict_load=True)
+    again.before_run(runner)
+    again.after_load_checkpoint(runner, found)
+    resumed = again.ema_model.state_dict()
+    assert all(torch.equal(resumed[f'module.{k}'], average[f'module.{k}']) for k in prompts)
+    assert all(torch.equal(found['state_dict'][k], value) for k, value in prompts.items())
+
+
+def test_functions_of_a_scheduler_are_left_out(linear, tmp_path):
+    optimizer = torch.optim.SGD(linear.parameters(), lr=0.1)
+    scheduler = OneCycleLR(optimizer, eta_max=0.5, total_steps=10)
+    checkpoint = dict(checkpoint_of(linear), param_schedulers=[scheduler.state_dict()])
+    found = save_and_read(linear, checkpoint, tmp_path / 'a.pth')['param_schedulers']
+    again = OneCycleLR(torch.optim.SGD(linear.parameters(), lr=0.1), eta_max=0.5, total_steps=10)
+    again.load_state_dict(found[0])
+    for either in (scheduler, again):
+        either.optimizer.step()
+        either.step()
+    assert again.get_last_value() == scheduler.get_last_value()
+
+
+def test_metainfo_of_a_config(linear, tmp_path, warnings):
+    config = ConfigDict(groups=dict(far=['sky'], near=('cat', 'dog')), extra={1})
+    checkpoint = dict(checkpoint_of(linear), meta=dict(iter=1, dataset_meta=dict(config)))
+    found = save_and_read(linear, checkpoint, tmp_path / 'a.pth')['meta']
+    expected = dict(groups=dict(far=['sky'], near=('cat', 'dog')))
+    assert found == dict(iter=1, dataset_meta=expected)
+    assert 'meta.dataset_meta.extra is a builtins.set' in warnings.text
+
+
+def test_keys_become_plain(linear, tmp_path):
+    table = {np.int64(1): 'a', (np.str_('b'), 2): 'c'}
+    found = save_and_read(linear, dict(checkpoint_of(linear), table=table), tmp_path / 'a.pth')
+    assert found['table'] == {1: 'a', ('b', 2): 'c'}
+
+
+def test_a_wrapped_model_is_unwrapped(model):
+    checkpoint = checkpoint_of(model)
+    save(nn.DataParallel(model), checkpoint)
+    assert checkpoint['state_dict'].keys() == model.without_frozen(model.state_dict()).keys()
+
+
+def test_the_weights_of_other_models_are_all_saved(linear):
+    checkpoint = save(linear, checkpoint_of(linear))
+    assert checkpoint['state_dict'].keys() == linear.state_dict().keys()
+
+
+def test_the_optimiser_comes_back(model, tmp_path):
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained)
+    sum((p**2).sum() for p in trained).backward()
+    optimizer.step()
+    checkpoint = dict(checkpoint_of(model), optimizer=optimizer.state_dict())
+    found = save_and_read(model, checkpoint, tmp_path / 'a.pth')['optimizer']
+    again = torch.optim.AdamW(trained)
+    again.load_state_dict(found)
+    for p in trained:
+        assert torch.equal(again.state[p]['exp_avg'], optimizer.state[p]['exp_avg'])
+
+
+def test_without_a_message_hub(linear):
+    runner = SimpleNamespace(model=linear)
+    checkpoint = dict(state_dict=linear.state_dict())
+    PromptCheckpointHook().before_save_checkpoint(runner, checkpoint)
+    PromptCheckpointHook().after_load_checkpoint(runner, checkpoint)
+    assert checkpoint.keys() == {'state_dict'}
+
+
+def test_histories_of_mmengines_own_checkpoints_stay(linear):
+    checkpoint = checkpoint_of(linear)
+    PromptCheckpointHook().after_load_checkpoint(SimpleNamespace(model=linear), checkpoint)
+    assert_same_history(
+        checkpoint['message_hub']['log_scalars']['train/loss'], histories()['train/loss']
+    )
+
+
+def test_plain_containers_are_copied_with_their_types():
+    value = OrderedDict(a=[1, (2.5, 'b')], c={'d': None}, e=b'f', g=1j, h=torch.ones(2))
+    before = copy.deepcopy({key: value[key] for key in 'aceg'})
+    plain = to_plain(value)
+    assert type(plain) is OrderedDict
+    assert plain is not value
+    assert plain['h'] is value['h']
+    assert {key: plain[key] for key in 'aceg'} == before
+    plain['a'].append(3)
+    assert len(value['a']) == 2
+
+
+def test_a_copied_array_does_not_share_memory():
+    array = np.zeros(2)
+    to_plain(array)[0] = 1
+    assert array.tolist() == [0, 0]
+
+
+def test_runs_after_hooks_that_add_to_the_checkpoint():
+    hook = HOOKS.build(dict(type='PromptCheckpointHook'))
+    assert isinstance(hook, Hook)
+    assert hook.priority == 'VERY_LOW'

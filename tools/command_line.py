@@ -1,0 +1,64 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: mmseg's arguments, and CPU processes."""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+
+__all__ = ['add_arguments', 'load_config']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that both tools of mmseg have."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings that override those of the config, as key=value; a list is '
+        'key="[a,b]" or key=a,b, without spaces',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of the job were started',
+    )
+    # torch.distributed.launch passes the one or the other.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and apply the arguments that both tools have."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        _distribute_on_cpu(cfg)
+    return cfg
+
+
+def _distribute_on_cpu(cfg: Config) -> None:
+    """Let torchrun's processes work without GPUs, where mmengine asks for one in each.
+
+    ``mmengine.dist.init_dist`` calls ``torch.cuda.set_device``, and ``Runner.wrap_model`` gives
+    the wrapper a device; a process group that is there already, and a wrapper without devices,
+    avoid both.
+    """
+    torch.distributed.init_process_group('gloo')
+    cfg.setdefault(
+        'model_wrapper_cfg',
+        dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        ),
+    )

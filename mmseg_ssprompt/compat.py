@@ -31,29 +31,30 @@ def require_openmmlab() -> None:
 
 
 def allow_mmcv_without_ops() -> None:
-    """Let ``mmcv.ops`` be imported where it was installed without compiled operators.
+    """Let mmseg be imported where mmcv was installed without compiled operators.
 
-    mmsegmentation 1.2.2 imports ``mmcv.ops`` in many places, mostly for what is plain Python
-    there. With ``mmcv-lite`` that import fails: each operator's file loads ``mmcv._ext``
-    (``mmcv/utils/ext_loader.py``). A stand-in takes the place of ``mmcv._ext`` during the import
-    and is taken out again, since mmengine's ``mmcv_full_available`` concludes from it that the
-    operators are there. An operator that needs compiled code raises when it is called.
+    mmsegmentation 1.2.2 imports ``mmcv.ops`` in many places (``mmseg/utils/mask_classification.py``
+    is the first), mostly for what is plain Python there. With ``mmcv-lite`` that import fails:
+    each operator's file loads ``mmcv._ext`` (``mmcv/utils/ext_loader.py``). A stand-in takes the
+    place of ``mmcv._ext`` while ``mmcv.ops`` is imported, and is taken out again, since mmengine's
+    ``mmcv_full_available`` concludes from it that the operators are there. An operator that needs
+    compiled code raises when it is called.
 
-    Nothing happens where ``mmcv._ext`` exists, or where ``mmcv.ops`` can do without, as in the
-    OneDL fork. It has to run before ``mmseg.models`` is imported.
+    Nothing happens where mmseg does without: with compiled mmcv, and with the OneDL fork, which
+    guards its imports. It has to run before anything else imports mmseg.
     """
-    if 'mmcv.ops' in sys.modules or importlib.util.find_spec(_COMPILED_OPS) is not None:
-        return
     already_imported = set(sys.modules)
     try:
-        importlib.import_module('mmcv.ops')
-    except ImportError:
-        # What the failed attempt has imported half-way must not stay.
-        for name in set(sys.modules) - already_imported:
-            if name == 'mmcv.ops' or name.startswith('mmcv.ops.'):
-                del sys.modules[name]
+        importlib.import_module('mmseg.utils')
+    except ModuleNotFoundError as error:
+        if error.name != _COMPILED_OPS:
+            raise
     else:
         return
+    # What the failed attempt has imported half-way must not stay.
+    for name in set(sys.modules) - already_imported:
+        if f'{name}.'.startswith(('mmcv.ops.', 'mmseg.utils.')):
+            del sys.modules[name]
     sys.modules[_COMPILED_OPS] = _OpsStandIn(_COMPILED_OPS)
     try:
         importlib.import_module('mmcv.ops')

@@ -47,10 +47,15 @@ def output(code: str, path: Path = ROOT) -> object:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def write_mmcv(folder: Path, files: Dict[str, str]) -> Path:
-    """A package called mmcv; ``folder`` is what has to be in the path."""
-    for name, content in {'__init__.py': '', **files}.items():
-        file = folder / 'mmcv' / name
+def write_packages(folder: Path, files: Dict[str, str]) -> Path:
+    """Packages called mmcv and mmseg; ``folder`` is what has to be in the path."""
+    defaults = {
+        'mmcv/__init__.py': '',
+        'mmseg/__init__.py': '',
+        'mmseg/utils/__init__.py': 'import mmcv.ops\n',
+    }
+    for name, content in {**defaults, **files}.items():
+        file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
     return folder
@@ -70,8 +75,8 @@ def stack() -> dict:
     """What is true of the installed stack after the package was imported."""
     if HAS_COMPILED_OPS:
         pytest.skip('the installed mmcv has compiled operators: there is nothing to fix')
-    if run('import mmcv.ops').returncode == 0:
-        pytest.skip('the installed mmcv.ops does without compiled operators: nothing to fix')
+    if run('import mmseg.utils').returncode == 0:
+        pytest.skip('the installed mmseg does without compiled operators: nothing to fix')
     return output(
         """
 import json, sys
@@ -122,51 +127,57 @@ def test_the_package_imports_on_any_stack():
         """
 import json, sys
 import mmseg_ssprompt, mmseg.models
-from mmseg.registry import MODELS
 from mmengine.utils.dl_utils import mmcv_full_available
-print(json.dumps([mmcv_full_available(), 'mmcv.ops' in sys.modules]))
+print(json.dumps([mmcv_full_available(), 'mmcv._ext' in sys.modules]))
 """
     )
-    assert found == [HAS_COMPILED_OPS, True]
+    assert found[0] == HAS_COMPILED_OPS
+    assert HAS_COMPILED_OPS or not found[1]
+
+
+FAILS = 'import importlib\next = importlib.import_module("mmcv._ext")\n'
 
 
 def test_nothing_happens_where_compiled_operators_exist(tmp_path):
-    write_mmcv(tmp_path, {'_ext.py': 'raise RuntimeError', 'ops/__init__.py': 'raise RuntimeError'})
-    assert output(FIX + REPORT, tmp_path) == ['mmcv']
+    files = {'mmcv/_ext.py': 'REAL = True', 'mmcv/ops/__init__.py': FAILS}
+    code = FIX + 'import mmcv.ops\nprint(json.dumps(mmcv.ops.ext.REAL))'
+    assert output(code, write_packages(tmp_path, files)) is True
 
 
-def test_nothing_happens_where_operators_were_imported_before(tmp_path):
-    write_mmcv(tmp_path, {'ops/__init__.py': ''})
-    code = 'import mmcv.ops; before = mmcv.ops' + FIX
-    code += 'print(json.dumps([mmcv.ops is before, "mmcv._ext" in sys.modules]))'
-    assert output(code, tmp_path) == [True, False]
+def test_nothing_happens_where_mmseg_guards_its_imports(tmp_path):
+    guard = 'try:\n    import mmcv.ops\nexcept ModuleNotFoundError:\n    pass\n'
+    files = {'mmcv/ops/__init__.py': FAILS, 'mmseg/utils/__init__.py': guard}
+    assert output(FIX + REPORT, write_packages(tmp_path, files)) == ['mmcv']
 
 
-def test_operators_that_do_without_never_see_the_stand_in(tmp_path):
-    write_mmcv(tmp_path, {'ops/__init__.py': SAYS_WHETHER_EXT_IS_THERE})
-    code = FIX + 'print(json.dumps([sys.modules["mmcv.ops"].EXT, "mmcv._ext" in sys.modules]))'
-    assert output(code, tmp_path) == [False, False]
+def test_mmseg_can_be_imported_afterwards(tmp_path):
+    files = {'mmcv/ops/__init__.py': FAILS}
+    code = FIX + 'import mmseg.utils\n' + REPORT
+    assert output(code, write_packages(tmp_path, files)) == ['mmcv', 'mmcv.ops']
 
 
 def test_modules_of_the_failed_import_are_imported_anew(tmp_path):
     files = {
-        'ops/__init__.py': 'from . import first\nfrom . import second\n',
-        'ops/first.py': SAYS_WHETHER_EXT_IS_THERE,
-        'ops/second.py': 'import importlib\next = importlib.import_module("mmcv._ext")\n',
-        'image.py': SAYS_WHETHER_EXT_IS_THERE,
+        'mmcv/ops/__init__.py': 'from . import first\nfrom . import second\n',
+        'mmcv/ops/first.py': SAYS_WHETHER_EXT_IS_THERE,
+        'mmcv/ops/second.py': FAILS,
+        'mmcv/image.py': SAYS_WHETHER_EXT_IS_THERE,
+        'mmseg/utils/__init__.py': 'from . import io\nimport mmcv.ops\n',
+        'mmseg/utils/io.py': '',
     }
     code = f"""
 import mmcv.image
 {FIX}
-import mmcv.ops
+import mmcv.ops, mmseg.utils
 same = mmcv.ops.first is sys.modules['mmcv.ops.first']
+same = same and mmseg.utils.io is sys.modules['mmseg.utils.io']
 print(json.dumps([same, mmcv.ops.first.EXT, mmcv.image.EXT, 'mmcv._ext' in sys.modules]))
 """
-    assert output(code, write_mmcv(tmp_path, files)) == [True, True, False, False]
+    assert output(code, write_packages(tmp_path, files)) == [True, True, False, False]
 
 
-def test_operators_that_fail_for_another_reason_still_fail(tmp_path):
-    write_mmcv(tmp_path, {'ops/__init__.py': 'import nothing_of_that_name\n'})
+def test_imports_that_fail_for_another_reason_still_fail(tmp_path):
+    write_packages(tmp_path, {'mmcv/ops/__init__.py': 'import nothing_of_that_name\n'})
     code = FIX.replace('compat.allow_mmcv_without_ops()', '')
     code += """
 try:

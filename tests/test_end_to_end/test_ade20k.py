@@ -14,7 +14,7 @@ from clip_files import make_clip, openai_state_dict, save_torchscript
 from mmseg_ssprompt.models.sam.variants import build_sam
 from trees import make_ade20k_tree
 
-from .tools import CONFIGS, ROOT, mmseg_tool, read_metrics, run, run_tool
+from .tools import CONFIGS, ROOT, free_port, mmseg_tool, read_metrics, run, run_tool
 
 from mmseg.registry import DATASETS  # isort: skip
 
@@ -95,7 +95,7 @@ def test_two_processes(workspace):
         *('bash', ROOT / 'tools' / 'dist_train.sh', CONFIG, 2, '--work-dir', 'two'),
         *(*OPTIONS, 'env_cfg.dist_cfg.backend=gloo', *FEW_WORKERS),
         cwd=workspace,
-        PORT='29613',
+        PORT=free_port(),
     )
     assert (workspace / 'two' / 'iter_2.pth').is_file()
     assert 'find_unused_parameters=False' in output

@@ -12,7 +12,7 @@ from mmengine import fileio
 
 from mmseg_ssprompt.datasets.shapes_backend import shapes_path
 
-from .tools import CONFIGS, ROOT, mmseg_tool, read_metrics, run, run_tool
+from .tools import CONFIGS, ROOT, free_port, mmseg_tool, read_metrics, run, run_tool
 
 CONFIG = CONFIGS / 'ssprompt_sam-tiny_shapes.py'
 SMALL = [
@@ -136,14 +136,14 @@ def test_two_processes(tmp_path):
         *('bash', ROOT / 'tools' / 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *SMALL),
         'env_cfg.dist_cfg.backend=gloo',
         cwd=tmp_path,
-        PORT='29611',
+        PORT=free_port(),
     )
     assert sorted(losses(tmp_path)) == [1, 2, 3, 4]
     run(
         *('bash', ROOT / 'tools' / 'dist_test.sh', CONFIG, tmp_path / 'iter_4.pth', 2),
         *('--work-dir', tmp_path / 'two', *SMALL, 'env_cfg.dist_cfg.backend=gloo'),
         cwd=tmp_path,
-        PORT='29612',
+        PORT=free_port(),
     )
     run_tool(
         *('test.py', CONFIG, tmp_path / 'iter_4.pth', '--work-dir', tmp_path / 'one', *SMALL),

@@ -4,7 +4,6 @@ from typing import Dict, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops import point_sample
 from mmengine.dist import all_reduce
 from mmengine.structures import InstanceData
 from mmseg.registry import MODELS, TASK_UTILS
@@ -105,10 +104,7 @@ class MaskClassificationLoss(nn.Module):
             empty = mask_logits.new_zeros((0, self.num_points))
             return _Target(labels, mask_logits.new_zeros(len(labels)), empty, empty)
         coordinates, point_labels = points
-        # At the border as F.interpolate does it in predict: nothing is padded with zeros.
-        logits = point_sample(
-            mask_logits[None], coordinates[None], align_corners=False, padding_mode='border'
-        )[0]  # (N, P)
+        logits = _sample_masks(mask_logits, coordinates)  # (N, P)
         classes = point_labels.unique()
         masks = (point_labels == classes[:, None]).float()  # (K, P)
         with torch.no_grad():
@@ -165,6 +161,13 @@ class MaskClassificationLoss(nn.Module):
             loss_mask=self.mask_weight * binary.sum() / num_masks,
             loss_dice=self.dice_weight * _dice_loss(logits, masks).sum() / num_masks,
         )
+
+
+def _sample_masks(masks: Tensor, coordinates: Tensor) -> Tensor:
+    """Read (N, h, w) at P points, x and y in [0, 1], as ``F.interpolate`` would: (N, P)."""
+    grid = (2 * coordinates - 1)[None, :, None]  # (1, P, 1, 2)
+    sampled = F.grid_sample(masks[None], grid, padding_mode='border', align_corners=False)
+    return sampled[0, :, :, 0]
 
 
 def _check_finite(kind: str, logits: Tensor) -> None:

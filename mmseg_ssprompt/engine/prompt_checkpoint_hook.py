@@ -16,7 +16,7 @@ from torch import Tensor
 
 __all__ = ['PromptCheckpointHook', 'to_plain']
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor)
+_PLAIN = (type(None), bool, int, float, str, Tensor)  # what every torch loads safely
 
 
 class NotPlainError(ValueError):

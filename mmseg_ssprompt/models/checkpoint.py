@@ -19,6 +19,7 @@ __all__ = [
     'ASSETS_SCHEME',
     'CheckpointError',
     'check_strictly',
+    'is_torchscript_archive',
     'load_strictly',
     'read_checkpoint',
     'read_torch_file',
@@ -88,6 +89,18 @@ def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> D
     return _check_state_dict(content, file)
 
 
+def is_torchscript_archive(file: Path) -> bool:
+    """Whether ``file`` is what ``torch.jit.save`` writes; False if it is damaged or not there."""
+    if not zipfile.is_zipfile(file):
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            records = {name.partition('/')[2] for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        return False
+    return {'constants.pkl', 'data.pkl'} <= records
+
+
 def read_torch_file(file: Path, map_location: Any = 'cpu', mmap: bool = True) -> Any:
     """Read what ``torch.save`` wrote, without running code.
 
@@ -100,6 +113,10 @@ def read_torch_file(file: Path, map_location: Any = 'cpu', mmap: bool = True) ->
     Raises:
         CheckpointError: If the file is damaged, or holds anything but tensors and plain values.
     """
+    if is_torchscript_archive(file):  # torch.load may run the program in it
+        raise CheckpointError(
+            f"{_describe(file)} it is a TorchScript archive; save its module's state_dict() instead"
+        )
     on_cpu = isinstance(map_location, (str, torch.device)) and str(map_location) == 'cpu'
     try:
         return torch.load(
@@ -183,17 +200,20 @@ def _read_safetensors(file: Path) -> Dict[str, Tensor]:
         raise CheckpointError(_describe_unreadable(file, error)) from error
 
 
+def _describe(file: Path) -> str:
+    """Name the file, its size and what was expected."""
+    return f'cannot read checkpoint {str(file)!r} ({file.stat().st_size} bytes): {_EXPECTED}, but'
+
+
 def _describe_unreadable(file: Path, error: Exception) -> str:
-    """Name the file, its size, what was expected, and what seems to be wrong."""
-    head = f'cannot read checkpoint {str(file)!r} ({file.stat().st_size} bytes): {_EXPECTED}, but'
-    foreign = re.search(r'GLOBAL (\S+)', str(error))
+    """Say what seems to be wrong with a file."""
+    head = _describe(file)
+    foreign = re.search(r'(?:GLOBAL|Unsupported class) (\S+)', str(error))
     if foreign:
         return (
             f'{head} it holds Python objects, such as {foreign.group(1)}, which were not loaded '
             f'because that can run code; save the state dict alone'
         )
-    if 'TorchScript' in str(error):
-        return f"{head} it is a TorchScript archive; save its module's state_dict() instead"
     if file.stat().st_size == 0:
         return f'{head} it is empty; copy or download it again'
     reason = next((line for line in str(error).splitlines() if line), '')

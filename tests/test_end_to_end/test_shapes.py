@@ -1,6 +1,7 @@
 """Training, testing, resuming and inference on the embedded data."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -132,25 +133,27 @@ def test_mmseg_s_own_tools(trained, tmp_path):
 
 
 def test_two_processes(tmp_path):
+    gloo = 'env_cfg.dist_cfg.backend=gloo'
     run(
         *('bash', ROOT / 'tools' / 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *SMALL),
-        'env_cfg.dist_cfg.backend=gloo',
+        gloo,
         cwd=tmp_path,
         PORT=free_port(),
     )
     assert sorted(losses(tmp_path)) == [1, 2, 3, 4]
-    run(
-        *('bash', ROOT / 'tools' / 'dist_test.sh', CONFIG, tmp_path / 'iter_4.pth', 2),
-        *('--work-dir', tmp_path / 'two', *SMALL, 'env_cfg.dist_cfg.backend=gloo'),
+    checkpoint = tmp_path / 'iter_4.pth'
+    two = run(
+        *('bash', ROOT / 'tools' / 'dist_test.sh', CONFIG, checkpoint, 2, *SMALL, gloo),
         cwd=tmp_path,
         PORT=free_port(),
     )
-    run_tool(
-        *('test.py', CONFIG, tmp_path / 'iter_4.pth', '--work-dir', tmp_path / 'one', *SMALL),
-        cwd=tmp_path,
-    )
-    one, two = (read_metrics(tmp_path / name)['mIoU'] for name in ('one', 'two'))
-    assert one == two
+    one = run_tool('test.py', CONFIG, checkpoint, *SMALL, cwd=tmp_path)
+    assert tested_miou(one) == tested_miou(two)
+
+
+def tested_miou(output: str) -> float:
+    """From the log: with two processes mmengine writes the JSON file twice at once."""
+    return float(re.search(r'Iter\(test\).* mIoU: ([\d.]+)', output)[1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="mmengine's AMP needs a GPU")

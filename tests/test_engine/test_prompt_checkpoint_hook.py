@@ -252,13 +252,13 @@ def test_histories_of_mmengines_own_checkpoints_stay(linear):
 
 
 def test_plain_containers_are_copied_with_their_types():
-    value = OrderedDict(a=[1, (2.5, 'b')], c={'d': None}, e=b'f', g=1j, h=torch.ones(2))
-    before = copy.deepcopy({key: value[key] for key in 'aceg'})
+    value = OrderedDict(a=[1, (2.5, 'b')], c={'d': None}, e='f', h=torch.ones(2))
+    before = copy.deepcopy({key: value[key] for key in 'ace'})
     plain = to_plain(value)
     assert type(plain) is OrderedDict
     assert plain is not value
     assert plain['h'] is value['h']
-    assert {key: plain[key] for key in 'aceg'} == before
+    assert {key: plain[key] for key in 'ace'} == before
     plain['a'].append(3)
     assert len(value['a']) == 2
 

@@ -15,8 +15,14 @@ from typing import Dict, Mapping, Optional, Tuple, Union
 from mmseg.models.text_encoder import CLIPTextEncoder
 from torch import Tensor
 
-from ..checkpoint import CheckpointError, load_strictly, read_checkpoint, resolve_checkpoint_path
-from .torchscript import is_torchscript_archive, read_torchscript_tensors
+from ..checkpoint import (
+    CheckpointError,
+    is_torchscript_archive,
+    load_strictly,
+    read_checkpoint,
+    resolve_checkpoint_path,
+)
+from .torchscript import read_torchscript_tensors
 from .variants import CLIP_TEXT_VARIANTS, CLIPTextVariant, get_text_variant
 
 __all__ = ['load_text_checkpoint', 'read_text_checkpoint']

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..checkpoint import CheckpointError
 
-__all__ = ['is_torchscript_archive', 'read_torchscript_tensors']
+__all__ = ['read_torchscript_tensors']
 
 _STORAGE_DTYPES = {
     'HalfStorage': torch.float16,
@@ -31,18 +31,6 @@ _STORAGE_DTYPES = {
     'LongStorage': torch.int64,
 }
 _CONTAINERS = ('build_intlist', 'build_doublelist', 'build_boollist', 'build_tensorlist')
-
-
-def is_torchscript_archive(file: Path) -> bool:
-    """Whether ``file`` is what ``torch.jit.save`` writes; False if it is damaged or not there."""
-    if not zipfile.is_zipfile(file):
-        return False
-    try:
-        with zipfile.ZipFile(file) as archive:
-            records = {name.partition('/')[2] for name in archive.namelist()}
-    except zipfile.BadZipFile:
-        return False
-    return {'constants.pkl', 'data.pkl'} <= records
 
 
 def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:

@@ -70,7 +70,7 @@ class ShapesBackend(BaseStorageBackend):
         raise TypeError(f'{filepath!r} is a picture, not a text')
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1024)  # 46 kB a scene
 def _draw(world: str, seed: int) -> Scene:
-    """Picture and label map of a scene are read one after the other, but drawn once."""
+    """Scenes are read again in every epoch, but drawn once in each process."""
     return render_scene(get_world(world), seed)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..frozen import FrozenModule
 from .checkpoint import load_part
 from .variants import build_image_encoder, get_variant
+from .vit import encode_image
 
 __all__ = ['SAMImageEncoder']
 
@@ -18,6 +19,8 @@ __all__ = ['SAMImageEncoder']
 @MODELS.register_module()
 class SAMImageEncoder(FrozenModule):
     """SAM's image encoder: normalised, padded images to image embeddings, without gradients.
+
+    segment_anything's own modules with fused attention: the same embedding up to rounding.
 
     Args:
         variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
@@ -53,7 +56,7 @@ class SAMImageEncoder(FrozenModule):
             ValueError: If ``x`` has another shape.
         """
         self._check_input(x)
-        return (self.model(x),)
+        return (encode_image(self.model, x),)
 
     def _check_input(self, x: Tensor) -> None:
         """Refuse what the positional embedding does not cover."""

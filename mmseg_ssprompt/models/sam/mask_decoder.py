@@ -146,6 +146,10 @@ def decode_independent(
 class SAMMaskDecoder(FrozenModule):
     """SAM's mask decoder with frozen weights, through which gradients reach the prompts.
 
+    With ``trainable`` it is the baseline of fine-tuning instead (ours): its weights train and are
+    saved with the prompts, but for the IoU prediction and the masks that are not asked for, which
+    no loss reaches.
+
     Args:
         variant: A key of ``SAM_VARIANTS``.
         checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
@@ -161,6 +165,7 @@ class SAMMaskDecoder(FrozenModule):
             carries all. Defaults to False.
         chunk_size: Prompts decoded at a time by independent decoding; in training each chunk is
             recomputed in the backward pass, so that memory does not grow with N. Defaults to 16.
+        trainable: Whether the weights train, from the checkpoint's on. Defaults to False.
 
     Raises:
         ValueError: If an argument is not one of the above.
@@ -176,6 +181,7 @@ class SAMMaskDecoder(FrozenModule):
         mask_output: str = 'single',
         carry_all_tokens: bool = False,
         chunk_size: int = 16,
+        trainable: bool = False,
     ) -> None:
         super().__init__()
         _check_choice('decoding', decoding, ('joint', 'independent'))
@@ -188,12 +194,26 @@ class SAMMaskDecoder(FrozenModule):
         self.chunk_size = chunk_size
         self.decoder = build_mask_decoder(variant)
         load_part(self.decoder, checkpoint, variant, 'mask_decoder')
-        self.freeze()
+        self.frozen = not trainable
+        if trainable:
+            self._freeze_unused()
+        else:
+            self.freeze()
 
     @property
     def masks_per_prompt(self) -> int:
         """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""
         return len(MULTI_MASK_TOKENS) if self.mask_output == 'all' else 1
+
+    @property
+    def _token_indices(self) -> Tuple[int, ...]:
+        return SINGLE_MASK_TOKEN if self.mask_output == 'single' else MULTI_MASK_TOKENS
+
+    def _freeze_unused(self) -> None:
+        """Exclude from training what gets no gradient, as DDP demands."""
+        self.decoder.iou_prediction_head.requires_grad_(False)
+        for index, mlp in enumerate(self.decoder.output_hypernetworks_mlps):
+            mlp.requires_grad_(index in self._token_indices)
 
     def forward(
         self,
@@ -217,7 +237,7 @@ class SAMMaskDecoder(FrozenModule):
             ValueError: If ``sparse_prompts`` has another shape, or there are none.
         """
         _check_prompts(sparse_prompts, len(image_embedding))
-        indices = SINGLE_MASK_TOKEN if self.mask_output == 'single' else MULTI_MASK_TOKENS
+        indices = self._token_indices
         image = (image_embedding, image_pe)
         if self.decoding == 'joint':
             carried = range(self.decoder.num_mask_tokens) if self.carry_all_tokens else None
@@ -239,7 +259,7 @@ class SAMMaskDecoder(FrozenModule):
         outputs = []
         for chunk in sparse_prompts.split(self.chunk_size, dim=-3):
             args = (self.decoder, image_embedding, image_pe, chunk, dense_prompt, indices)
-            if torch.is_grad_enabled() and chunk.requires_grad:
+            if torch.is_grad_enabled() and (chunk.requires_grad or not self.frozen):
                 outputs.append(
                     recompute_in_backward(decode_independent, *args, use_reentrant=False)
                 )

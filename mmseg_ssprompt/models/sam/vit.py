@@ -1,0 +1,84 @@
+"""SAM's image encoder on its own weights, without attention maps in memory."""
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling import ImageEncoderViT
+from segment_anything.modeling.image_encoder import (
+    get_rel_pos,
+    window_partition,
+    window_unpartition,
+)
+from torch import Tensor, nn
+
+__all__ = ['attend_with_relative_positions', 'encode_image']
+
+#: Largest bias, in numbers, that is made at once; more heads are attended one after the other.
+_MAX_BIAS_NUMBERS = 2**24
+
+
+def encode_image(encoder: ImageEncoderViT, images: Tensor) -> Tensor:
+    """``ImageEncoderViT.forward`` with fused attention.
+
+    Args:
+        encoder: The official module.
+        images: (B, 3, S, S).
+
+    Returns:
+        (B, D, h, w), equal to the official module's up to rounding (1e-5 in float32).
+    """
+    x = encoder.patch_embed(images)  # (B, h, w, encoder width)
+    if encoder.pos_embed is not None:
+        x = x + encoder.pos_embed
+    for block in encoder.blocks:
+        x = _encode_block(block, x)
+    return encoder.neck(x.permute(0, 3, 1, 2))
+
+
+def attend_with_relative_positions(attention: nn.Module, x: Tensor) -> Tensor:
+    """``segment_anything.modeling.image_encoder.Attention.forward``, fused.
+
+    The decomposed relative positions are the bias of ``scaled_dot_product_attention``.
+
+    Args:
+        attention: The official module.
+        x: (B, H, W, width).
+
+    Returns:
+        (B, H, W, width).
+    """
+    size = x.shape[1:3]
+    qkv = attention.qkv(x).flatten(1, 2).unflatten(2, (3, attention.num_heads, -1))
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, HW, C) each
+    bias_numbers = query.shape[0] * query.shape[2] ** 2
+    heads_at_once = max(1, min(attention.num_heads, _MAX_BIAS_NUMBERS // bias_numbers))
+    attended = [
+        F.scaled_dot_product_attention(q, k, v, attn_mask=_relative_bias(attention, q, size))
+        for q, k, v in zip(*(t.split(heads_at_once, dim=1) for t in (query, key, value)))
+    ]
+    out = torch.cat(attended, dim=1).transpose(1, 2).flatten(2)  # (B, HW, width)
+    return attention.proj(out).unflatten(1, size)
+
+
+def _relative_bias(attention: nn.Module, query: Tensor, size: torch.Size) -> Tensor:
+    """Bias of each query for each key, ``add_decomposed_rel_pos``: (B, heads, HW, HW)."""
+    height, width = size
+    grid = query.unflatten(2, size)  # (B, heads, H, W, C)
+    along_y = get_rel_pos(height, height, attention.rel_pos_h).to(query)  # (H, H, C)
+    along_x = get_rel_pos(width, width, attention.rel_pos_w).to(query)  # (W, W, C)
+    bias_y = torch.einsum('bnhwc,hkc->bnhwk', grid, along_y)
+    bias_x = torch.einsum('bnhwc,wkc->bnhwk', grid, along_x)
+    bias = bias_y.unsqueeze(-1) + bias_x.unsqueeze(-2)  # (B, heads, H, W, H, W)
+    return bias.flatten(4).flatten(2, 3)
+
+
+def _encode_block(block: nn.Module, x: Tensor) -> Tensor:
+    """``segment_anything.modeling.image_encoder.Block.forward``."""
+    attended = block.norm1(x)
+    if block.window_size > 0:
+        windows, padded = window_partition(attended, block.window_size)
+        windows = attend_with_relative_positions(block.attn, windows)
+        attended = window_unpartition(windows, block.window_size, padded, x.shape[1:3])
+    else:
+        attended = attend_with_relative_positions(block.attn, attended)
+    x = x + attended
+    return x + block.mlp(block.norm2(x))

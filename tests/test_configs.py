@@ -48,20 +48,26 @@ def test_text_file_is_the_official_one(file):
         assert encoder.checkpoint == f'weights/{official}'
 
 
+def unwrap(dataset):
+    """The data set inside of ``FewShotDataset``."""
+    return dataset.dataset if dataset.type == 'FewShotDataset' else dataset
+
+
 @pytest.mark.parametrize('file', FILES, ids=ids)
 def test_images_are_resized_as_sam_resizes_them(file):
     cfg = Config.fromfile(file)
     size = cfg.model.data_preprocessor.size
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        resizes = [t for t in loader.dataset.pipeline if t.type == 'Resize']
+        dataset = unwrap(loader.dataset)
+        resizes = [t for t in dataset.pipeline if t.type == 'Resize']
         assert all(r.scale == size and r.keep_ratio and r.backend == 'pillow' for r in resizes)
-        assert resizes or loader.dataset.type == 'ShapesWorldDataset'
+        assert resizes or dataset.type == 'ShapesWorldDataset'
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
 def test_number_of_classes_is_that_of_the_data(file):
     cfg = Config.fromfile(file)
-    dataset = cfg.train_dataloader.dataset
+    dataset = unwrap(cfg.train_dataloader.dataset)
     metainfo = dataset.get('metainfo') or DATASETS.get(dataset.type).METAINFO
     assert cfg.model.decode_head.num_classes == len(metainfo['classes'])
 
@@ -70,6 +76,19 @@ def test_number_of_classes_is_that_of_the_data(file):
 def test_begins_with_the_command_that_runs_it(file):
     command = next(line for line in file.read_text().splitlines() if 'python tools/' in line)
     assert f'configs/{file.name}' in command
+
+
+SHOTS = [file for file in FILES if file.stem.endswith('_16shot')]
+
+
+@pytest.mark.parametrize('file', SHOTS, ids=[file.stem for file in SHOTS])
+def test_few_shot_configs_draw_from_the_whole_training_set(file):
+    whole = Config.fromfile(CONFIGS / file.name.replace('_16shot', ''))
+    dataset = Config.fromfile(file).train_dataloader.dataset
+    assert dataset.dataset == whole.train_dataloader.dataset
+    assert (dataset.type, dataset.shots, dataset.seed) == ('FewShotDataset', 16, 1)
+    name = file.stem.replace('ssprompt_sam_', '')
+    assert dataset.manifest == f'data/few_shot/{name}_seed1.json'
 
 
 @pytest.mark.parametrize('file', SHIPPED, ids=[file.stem for file in SHIPPED])

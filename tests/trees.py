@@ -6,6 +6,7 @@ from typing import Sequence
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 CAMVID = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'camvid'
 VOID = 255
@@ -59,3 +60,70 @@ def make_camvid_tree(root: Path, num_images: int = 4, size: Sequence[int] = (36,
             write_pair(
                 root, f'img_dir/{split}/{index}.png', f'ann_dir/{split}/{index}.png', picture, ids
             )
+
+
+def write_random_pair(
+    folder: Path, image: str, label: str, size: Sequence[int], ids: Sequence[int]
+) -> None:
+    """Write a random picture, and a label map that has all of ``ids``."""
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    write_pair(folder, image, label, picture, np.resize(np.array(ids, np.uint8), size))
+
+
+def make_cityscapes_tree(root: Path) -> None:
+    """``data/cityscapes``: two training images and one for validation, 2:1."""
+    ids = [*range(19), VOID]
+    for split, city, count in (('train', 'aachen', 2), ('val', 'lindau', 1)):
+        for index in range(count):
+            name = f'{split}/{city}/{city}_00000{index}_000019'
+            image, labels = f'leftImg8bit/{name}_leftImg8bit.png', f'gtFine/{name}_gtFine'
+            write_random_pair(root, image, f'{labels}_labelTrainIds.png', (32, 64), ids)
+            write_random_pair(root, image, f'{labels}_labelIds.png', (32, 64), range(34))
+
+
+def make_bdd100k_tree(root: Path) -> None:
+    """``data/bdd100k``: two training images and one for validation, 16:9."""
+    for split, names in (('train', ('0004a4c0-d4dff0ad', '00054602-3bf57337')), ('val', ('7d06',))):
+        for name in names:
+            image = f'images/10k/{split}/{name}.jpg'
+            label = f'labels/sem_seg/masks/{split}/{name}.png'
+            write_random_pair(root, image, label, (36, 64), [*range(19), VOID])
+
+
+def make_mapillary_tree(root: Path) -> None:
+    """``data/mapillary``: label maps have a palette, and 65 for "Unlabeled"."""
+    for split, sizes in (('training', ((48, 64), (64, 48))), ('validation', ((48, 64),))):
+        for index, size in enumerate(sizes):
+            image, label = f'{split}/images/{index}.jpg', f'{split}/v1.2/labels/{index}.png'
+            write_random_pair(root, image, label, size, range(66))
+            labels = Image.fromarray(cv2.imread(str(root / label), cv2.IMREAD_UNCHANGED))
+            labels.putpalette([255 - i // 3 for i in range(768)])  # colours that are not the ids
+            labels.save(root / label)
+            write_random_pair(root, image, f'{split}/v2.0/labels/{index}.png', size, range(124))
+
+
+def make_pascal_context_tree(root: Path) -> None:
+    """``data/VOCdevkit/VOC2010``: one folder of images, lists of the splits; 0 is background."""
+    lists = root / 'ImageSets' / 'SegmentationContext'
+    lists.mkdir(parents=True)
+    for split, names in (('train', ('2008_000002', '2008_000003')), ('val', ('2008_000009',))):
+        (lists / f'{split}.txt').write_text(''.join(f'{name}\n' for name in names))
+        for name in names:
+            label = f'SegmentationClassContext/{name}.png'
+            write_random_pair(root, f'JPEGImages/{name}.jpg', label, (48, 36), range(60))
+    write_pair(root, 'JPEGImages/2007_000001.jpg', '2007.png', *np.zeros((2, 4, 4), np.uint8))
+
+
+def make_acdc_tree(root: Path) -> None:
+    """``data/acdc``: two training images and one of each other split per condition, 16:9."""
+    for condition in ('fog', 'night', 'rain', 'snow'):
+        for split, count in (('train', 2), ('val', 1), ('test', 1)):
+            for index in range(count):
+                frame = f'GOPR0475/GOPR0475_frame_00004{index}'
+                image = f'rgb_anon/{condition}/{split}/{frame}_rgb_anon.png'
+                label = f'gt/{condition}/{split}/{frame}_gt_labelTrainIds.png'
+                write_random_pair(root, image, label, (36, 64), [*range(19), VOID])
+                if split == 'test':
+                    (root / label).unlink()  # not public
+                reference = f'rgb_anon/{condition}/{split}_ref/{frame}_rgb_ref_anon.png'
+                write_pair(root, reference, 'unused.png', *np.zeros((2, 4, 4), np.uint8))

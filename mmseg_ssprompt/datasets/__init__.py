@@ -1,9 +1,18 @@
 """Data sets and what can be wrong with them."""
 
+from .acdc import ACDCDataset
 from .checks import DatasetError, explain_empty_datasets
+from .few_shot import FewShotDataset, draw_few_shot
 from .shapes_backend import ShapesBackend
 from .shapes_dataset import ShapesWorldDataset
 
-__all__ = ['DatasetError', 'ShapesBackend', 'ShapesWorldDataset']
+__all__ = [
+    'ACDCDataset',
+    'DatasetError',
+    'FewShotDataset',
+    'ShapesBackend',
+    'ShapesWorldDataset',
+    'draw_few_shot',
+]
 
 explain_empty_datasets()

@@ -12,8 +12,10 @@ __all__ = [
     'DatasetError',
     'check_classes',
     'check_label_ids',
+    'check_sample',
     'check_samples',
     'explain_empty_datasets',
+    'read_with',
 ]
 
 
@@ -89,8 +91,8 @@ def check_samples(dataset: Dataset, num_classes: int, ignore_index: int, max_sam
     for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
         sample = dataset.get_data_info(index)
         for loader in loaders:
-            sample = _load(loader, sample)
-        _check_sample(sample, num_classes, ignore_index)
+            sample = read_with(loader, sample)
+        check_sample(sample, num_classes, ignore_index)
     return count
 
 
@@ -119,7 +121,16 @@ def check_label_ids(
         )
 
 
-def _load(loader: Any, sample: Dict[str, Any]) -> Dict[str, Any]:
+def read_with(loader: Any, sample: Dict[str, Any]) -> Dict[str, Any]:
+    """Let a loader of a pipeline read its file.
+
+    Args:
+        loader: A ``LoadImageFromFile`` or ``LoadAnnotations``.
+        sample: What ``dataset.get_data_info`` gives.
+
+    Raises:
+        DatasetError: If the file cannot be read, with what was found there.
+    """
     is_image = isinstance(loader, LoadImageFromFile)
     kind, key = ('image', 'img_path') if is_image else ('label map', 'seg_map_path')
     path = sample.get(key)
@@ -145,7 +156,17 @@ def _describe_file(path: Optional[str]) -> str:
         return f'{file.stat().st_size} bytes that begin with {stream.read(12)!r}'
 
 
-def _check_sample(sample: Dict[str, Any], num_classes: int, ignore_index: int) -> None:
+def check_sample(sample: Dict[str, Any], num_classes: int, ignore_index: int) -> None:
+    """Check the label map of a sample: one channel, the size of its image, known ids.
+
+    Args:
+        sample: What the loaders have filled.
+        num_classes: ``C``.
+        ignore_index: The label that does not count.
+
+    Raises:
+        DatasetError: With the file, what was expected and what was found.
+    """
     labels = sample.get('gt_seg_map')
     if labels is None:
         return

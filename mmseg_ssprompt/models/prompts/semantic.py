@@ -4,31 +4,28 @@ from typing import Optional, Sequence, Tuple
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...datasets.class_names import readable_class_names
 from ..text import normalize_class_name
 from .fusion import PromptFusion
 
 __all__ = ['SemanticPromptLearner', 'dataset_class_names']
 
 
-def dataset_class_names(dataset: str) -> Tuple[str, ...]:
-    """The class names of a registered data set.
+def dataset_class_names(dataset: str, classes: Optional[Sequence[str]] = None) -> Tuple[str, ...]:
+    """The class names of a registered data set, as people write them.
+
+    Args:
+        dataset: Registered type of the data set.
+        classes: Some of its classes, by its own names. Defaults to None: all.
 
     Raises:
-        ValueError: If no such data set is registered, or it names no classes.
+        ValueError: If no such data set is registered, it names no classes, or has not all of
+            ``classes``.
     """
-    dataset_type = DATASETS.get(dataset)
-    if dataset_type is None:
-        raise ValueError(
-            f'semantic prompts were asked for the classes of data set {dataset!r}, which is not '
-            'registered: expected the type of a data set such as "ADE20KDataset"'
-        )
-    classes = getattr(dataset_type, 'METAINFO', {}).get('classes')
-    if not classes:
-        raise ValueError(f'data set {dataset!r} names no classes: give class_names instead')
-    return tuple(classes)
+    return readable_class_names(dataset, classes)
 
 
 @MODELS.register_module()
@@ -43,15 +40,18 @@ class SemanticPromptLearner(BaseModule):
         text_encoder: Config of a class-name encoder, such as ``CLIPClassNameEncoder``.
         class_names: The C class names. Defaults to None: those of ``dataset``.
         dataset: Registered type of the data set whose classes are prompted, e.g.
-            ``'ADE20KDataset'``.
+            ``'ADE20KDataset'``. Names that it spells for machines are written as people do.
+        classes: Those of the data set's classes that are prompted, by its own names, as in
+            ``metainfo=dict(classes=...)`` of a data set. Defaults to None: all.
         fusion: Arguments of :class:`PromptFusion`.
 
     Shape:
         Output: (C, E), of unit length.
 
     Raises:
-        ValueError: If neither or both of ``class_names`` and ``dataset`` are given, or a name
-            is empty, twice there or too long for the text encoder.
+        ValueError: If neither or both of ``class_names`` and ``dataset`` are given, ``classes``
+            are given without ``dataset`` or are not its own, or a name is empty, twice there or
+            too long for the text encoder.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class SemanticPromptLearner(BaseModule):
         text_encoder: dict,
         class_names: Optional[Sequence[str]] = None,
         dataset: Optional[str] = None,
+        classes: Optional[Sequence[str]] = None,
         fusion: Optional[dict] = None,
     ) -> None:
         super().__init__()
@@ -68,8 +69,10 @@ class SemanticPromptLearner(BaseModule):
             raise ValueError(
                 f'semantic prompts got class_names and dataset={dataset!r}: give one of them'
             )
+        if classes is not None and dataset is None:
+            raise ValueError(f'semantic prompts got classes={classes!r} without their dataset')
         if class_names is None:
-            class_names = dataset_class_names(dataset)
+            class_names = dataset_class_names(dataset, classes)
         default = MODELS.build(text_encoder).encode(class_names)  # (C, E)
         self.class_names = tuple(map(normalize_class_name, class_names))
         self.fusion = PromptFusion(default, **(fusion or {}))

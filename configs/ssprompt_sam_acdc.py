@@ -1,0 +1,14 @@
+# python tools/train.py configs/ssprompt_sam_acdc.py
+_base_ = [
+    './_base_/models/ssprompt_sam_vit-b.py',
+    './_base_/datasets/acdc_1024x1024.py',
+    './_base_/schedules/schedule_40k.py',
+    './_base_/default_runtime.py',
+]
+model = dict(
+    decode_head=dict(
+        num_classes=19,
+        spatial_prompts=dict(extent=(1.0, 0.5625)),  # images of 16:9 are padded below
+        semantic_prompts=dict(dataset='ACDCDataset'),
+    )
+)

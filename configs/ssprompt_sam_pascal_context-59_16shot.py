@@ -1,0 +1,15 @@
+# python tools/train.py configs/ssprompt_sam_pascal_context-59_16shot.py
+# Seed 1; for another: --cfg-options train_dataloader.dataset.seed=2
+#     train_dataloader.dataset.manifest=data/few_shot/pascal_context-59_16shot_seed2.json
+_base_ = ['./ssprompt_sam_pascal_context-59.py']
+
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='FewShotDataset',
+        dataset={{_base_.train_dataloader.dataset}},
+        shots=16,
+        seed=1,
+        manifest='data/few_shot/pascal_context-59_16shot_seed1.json',
+    )
+)

@@ -1,0 +1,166 @@
+"""Class names as people write them, and which classes are things, for the paper's data sets.
+
+A text encoder reads class names as language, while some data sets spell theirs for machines:
+'pottedplant', 'Lane Marking - General'. Readable names are in lower case, which is all the same
+to CLIP's tokenizer; where more than that is changed, the wording is ours. Things are countable
+objects and stuff is the rest, as published:
+
+- Cityscapes, BDD100K, ACDC: the classes with ``hasInstances`` in cityscapesscripts'
+  ``helpers/labels.py``. BDD100K and ACDC use the same 19 classes.
+- ADE20K: the 100 things of ADE20K's instance challenge and 50 stuff, as in MaskFormer's and
+  Mask2Former's ``register_ade20k_panoptic.py`` (``isthing``, by index, because mmseg calls some
+  classes by another synonym).
+- Mapillary Vistas 1.2: the 37 instance-specific classes of its ``config.json`` (``instances``), as
+  in Mask2Former's ``register_mapillary_vistas_panoptic.py``.
+- Pascal Context: the 20 object classes of Pascal VOC, with which the 59 classes of Mottaghi et
+  al. (CVPR 2014) begin; VOC's 'diningtable' is 'table' there.
+"""
+
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Type
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+__all__ = ['readable_class_names', 'stuff_classes', 'thing_classes']
+
+Names = Tuple[str, ...]
+
+
+class _Group(NamedTuple):
+    """The shorter of the two groups of a data set's classes, by the data set's own names."""
+
+    name: str
+    members: Names
+
+
+_CITYSCAPES = _Group(
+    'things', ('person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle')
+)
+_PASCAL_CONTEXT = _Group(
+    'things',
+    (
+        *('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow'),
+        *('table', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa'),
+        *('train', 'tvmonitor'),
+    ),
+)
+_ADE20K = _Group(
+    'stuff',
+    (
+        *('wall', 'building', 'sky', 'floor', 'tree', 'ceiling', 'road', 'grass', 'sidewalk'),
+        *('earth', 'mountain', 'plant', 'water', 'house', 'sea', 'rug', 'field', 'rock', 'base'),
+        *('sand', 'skyscraper', 'grandstand', 'path', 'runway', 'stairway', 'river', 'bridge'),
+        *('blind', 'hill', 'bar', 'hovel', 'tower', 'dirt track', 'land', 'escalator', 'buffet'),
+        *('poster', 'stage', 'conveyer belt', 'canopy', 'swimming pool', 'waterfall', 'tent'),
+        *('cradle', 'tank', 'lake', 'blanket', 'pier', 'crt screen', 'shower'),
+    ),
+)
+_MAPILLARY = _Group(
+    'stuff',
+    (
+        *('Curb', 'Fence', 'Guard Rail', 'Barrier', 'Wall', 'Bike Lane', 'Curb Cut', 'Parking'),
+        *('Pedestrian Area', 'Rail Track', 'Road', 'Service Lane', 'Sidewalk', 'Bridge'),
+        *('Building', 'Tunnel', 'Lane Marking - General', 'Mountain', 'Sand', 'Sky', 'Snow'),
+        *('Terrain', 'Vegetation', 'Water', 'Pothole', 'On Rails', 'Car Mount', 'Ego Vehicle'),
+        'Unlabeled',
+    ),
+)
+#: By the type of the data set.
+_GROUPS: Dict[str, _Group] = dict(
+    ACDCDataset=_CITYSCAPES,
+    ADE20KDataset=_ADE20K,
+    BDD100KDataset=_CITYSCAPES,
+    CityscapesDataset=_CITYSCAPES,
+    MapillaryDataset_v1=_MAPILLARY,
+    PascalContextDataset=_PASCAL_CONTEXT,
+    PascalContextDataset59=_PASCAL_CONTEXT,
+)
+
+_PASCAL_CONTEXT_READABLE = dict(pottedplant='potted plant', tvmonitor='tv monitor')
+#: Names that need more than lower case.
+_READABLE: Dict[str, Dict[str, str]] = dict(
+    PascalContextDataset=_PASCAL_CONTEXT_READABLE,
+    PascalContextDataset59=_PASCAL_CONTEXT_READABLE,
+    MapillaryDataset_v1={
+        'Crosswalk - Plain': 'plain crosswalk',
+        'Parking': 'parking area',
+        'Lane Marking - Crosswalk': 'zebra crossing',
+        'Lane Marking - General': 'lane marking',
+        'Traffic Sign (Back)': 'back of a traffic sign',
+        'Traffic Sign (Front)': 'traffic sign',
+        'On Rails': 'rail vehicle',
+        'Wheeled Slow': 'slow wheeled vehicle',
+    },
+)
+
+
+def readable_class_names(dataset: str, classes: Optional[Sequence[str]] = None) -> Names:
+    """The class names of a registered data set, as people write them.
+
+    Args:
+        dataset: Registered type of the data set; one that this module does not know keeps its
+            own names.
+        classes: Some of its classes, by its own names. Defaults to None: all.
+
+    Returns:
+        One name for each class, in the same order.
+
+    Raises:
+        ValueError: If no such data set is registered, it names no classes, or has not all of
+            ``classes``.
+    """
+    dataset_type, own = _look_up(dataset)
+    if classes is None:
+        classes = own
+    unknown = [name for name in classes if name not in own]
+    if isinstance(classes, str) or unknown:
+        raise ValueError(
+            f'data set {dataset!r} has no classes {unknown}: expected a list of some of {list(own)}'
+        )
+    if dataset_type.__name__ not in _GROUPS:
+        return tuple(classes)
+    special = _READABLE.get(dataset_type.__name__, {})
+    return tuple(special.get(name) or ' '.join(name.split()).lower() for name in classes)
+
+
+def thing_classes(dataset: str) -> Names:
+    """The countable classes of a data set, by its own names and in its order.
+
+    Raises:
+        ValueError: If the data set is not registered, or this module does not know its things.
+    """
+    return _group(dataset, 'things')
+
+
+def stuff_classes(dataset: str) -> Names:
+    """The classes of a data set that are not things, by its own names and in its order.
+
+    Raises:
+        ValueError: If the data set is not registered, or this module does not know its things.
+    """
+    return _group(dataset, 'stuff')
+
+
+def _group(dataset: str, name: str) -> Names:
+    dataset_type, own = _look_up(dataset)
+    group = _GROUPS.get(dataset_type.__name__)
+    if group is None:
+        raise ValueError(
+            f'which classes of data set {dataset!r} are things is known only for '
+            f'{sorted(_GROUPS)}: give thing_classes and stuff_classes in its metainfo'
+        )
+    return tuple(c for c in own if (c.strip() in group.members) == (name == group.name))
+
+
+def _look_up(dataset: str) -> Tuple[Type[BaseSegDataset], Names]:
+    """A data set's type and its own class names."""
+    dataset_type = DATASETS.get(dataset)
+    if dataset_type is None:
+        raise ValueError(
+            f'the classes were asked for of data set {dataset!r}, which is not registered: '
+            'expected the type of a data set such as "ADE20KDataset"'
+        )
+    own = getattr(dataset_type, 'METAINFO', {}).get('classes')
+    if not own:
+        raise ValueError(f'data set {dataset!r} names no classes: give class_names instead')
+    return dataset_type, tuple(own)

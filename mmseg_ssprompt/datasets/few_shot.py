@@ -1,0 +1,153 @@
+"""Few-shot training sets: K images a class of any data set."""
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Union
+
+from mmengine.dataset import BaseDataset, Compose, force_full_init
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
+from mmseg.registry import DATASETS
+
+from .checks import DatasetError
+from .few_shot_draw import check_positive, draw_few_shot
+from .few_shot_manifest import (
+    check_manifest,
+    find_images,
+    make_manifest,
+    read_manifest,
+    write_manifest,
+)
+
+__all__ = ['FewShotDataset', 'draw_few_shot']
+
+
+@DATASETS.register_module()
+class FewShotDataset:
+    """K images for each class of any mmseg data set, drawn by :func:`draw_few_shot`.
+
+    The custom of prompt learning: 1, 2, 4, 8 or 16 shots, seeds 1, 2 and 3. In semantic
+    segmentation an image shows many classes; each drawn image is *credited* to one of them, and
+    a class may be seen in further images that are credited to others.
+
+    To draw, the main process reads every label map once; other processes wait for it. With a
+    ``manifest`` that happens in the first run only. Distributed runs on more files than are read
+    in some minutes should draw before, with ``tools/sample_few_shot.py``, as waiting processes
+    give up after a while (NCCL: ten minutes).
+
+    Args:
+        dataset: The data set, or its config.
+        shots: Images to be credited to each class. Defaults to 16.
+        seed: Which draw. Defaults to 1.
+        manifest: JSON file of the draw, see ``make_manifest``. If it exists it is used, and
+            must fit; otherwise it is written. Defaults to None: nothing is written.
+        min_pixels: Pixels from which on an image contains a class. Defaults to 1.
+        lazy_init: Whether to draw later, in :meth:`full_init`. Defaults to False.
+
+    Raises:
+        DatasetError: If the manifest is of another draw or data set, with the first entry that
+            differs; or if there is nothing to draw from.
+        ValueError: If ``shots`` or ``min_pixels`` is not positive.
+    """
+
+    def __init__(
+        self,
+        dataset: Union[BaseDataset, Dict[str, Any]],
+        shots: int = 16,
+        seed: int = 1,
+        manifest: Optional[str] = None,
+        min_pixels: int = 1,
+        lazy_init: bool = False,
+    ) -> None:
+        check_positive(shots=shots, min_pixels=min_pixels)
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        if not isinstance(self.dataset, BaseDataset):
+            raise DatasetError(
+                'FewShotDataset draws from a data set that lists files (a BaseSegDataset), found '
+                f'{type(self.dataset).__name__}: wrap what is inside of it'
+            )
+        self.shots, self.seed, self.min_pixels = shots, seed, min_pixels
+        self.manifest = manifest
+        self.drawn: Dict[str, Any] = {}
+        self._metainfo = self.dataset.metainfo
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """Metainfo of the whole data set, a copy."""
+        return copy.deepcopy(self._metainfo)
+
+    @property
+    def pipeline(self) -> Compose:
+        """The data set's transforms."""
+        return self.dataset.pipeline
+
+    def full_init(self) -> None:
+        """Draw, or read what was drawn, and keep nothing else of the data set."""
+        if self._fully_initialized:
+            return
+        self.dataset.full_init()
+        self.drawn = _on_main_process(self._read_or_draw)
+        check_manifest(
+            self.drawn,
+            self.manifest,
+            classes=list(self._metainfo['classes']),
+            shots=self.shots,
+            seed=self.seed,
+            min_pixels=self.min_pixels,
+        )
+        indices = find_images(self.drawn, self.manifest, self.dataset)
+        # A subset in its own right: a transform that gives None is tried again on another image.
+        self.dataset = self.dataset.get_subset(indices)
+        self._fully_initialized = True
+        if is_main_process():
+            self._report()
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> Dict[str, Any]:
+        """The record of a drawn image."""
+        return self.dataset.get_data_info(idx)
+
+    @force_full_init
+    def __getitem__(self, idx: int) -> Any:
+        return self.dataset[idx]
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def _read_or_draw(self) -> Dict[str, Any]:
+        if self.manifest is not None and Path(self.manifest).exists():
+            return read_manifest(self.manifest)
+        drawn = make_manifest(self.dataset, self.shots, self.seed, self.min_pixels)
+        if self.manifest is not None:
+            write_manifest(drawn, self.manifest)
+        return drawn
+
+    def _report(self) -> None:
+        where = f', manifest {str(self.manifest)!r}' if self.manifest else ''
+        print_log(f'{self.shots} shots, seed {self.seed}: {len(self)} images{where}', 'current')
+        if self.drawn.get('incomplete'):
+            print_log(
+                f'Fewer than {self.shots} images are credited to these classes, all of whose '
+                f'images are drawn: {self.drawn["incomplete"]}',
+                'current',
+                logging.WARNING,
+            )
+
+
+def _on_main_process(make: Callable[[], Any]) -> Any:
+    """What a function returns, or raises, on the main process: on all of them."""
+    message: List[Any] = [None]
+    if is_main_process():
+        try:
+            message = [make()]
+        except (DatasetError, OSError) as error:
+            message = [error]
+    broadcast_object_list(message)
+    if isinstance(message[0], Exception):
+        raise message[0]
+    return message[0]

@@ -1,0 +1,258 @@
+"""Draws of few-shot training sets as files: made from label maps, written, read and compared."""
+
+import json
+import os
+from collections import Counter
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Dict, List, Union
+
+import numpy as np
+from mmcv.transforms import LoadAnnotations
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from .checks import DatasetError, check_sample, read_with
+from .few_shot_draw import check_positive, draw_few_shot
+
+__all__ = [
+    'check_manifest',
+    'count_presence',
+    'find_images',
+    'make_manifest',
+    'read_manifest',
+    'write_manifest',
+]
+
+MANIFEST_VERSION = 1
+#: Label maps between two lines of the log while they are counted.
+PROGRESS_INTERVAL = 1000
+
+
+def count_presence(dataset: BaseDataset, min_pixels: int = 1) -> np.ndarray:
+    """Which image contains which class, read from all label maps.
+
+    Label maps go through the ``LoadAnnotations`` of the data set's own pipeline, so that
+    ``label_map`` and ``reduce_zero_label`` hold. Progress is logged.
+
+    Args:
+        dataset: A data set of mmseg.
+        min_pixels: Pixels from which on a class counts as contained. Defaults to 1.
+
+    Returns:
+        (images, C) bool.
+
+    Raises:
+        DatasetError: If a label map cannot be read or has ids of no class, or the pipeline does
+            not load any.
+    """
+    loader, num_classes = _annotation_loader(dataset), len(dataset.metainfo['classes'])
+    ignore_index = getattr(dataset, 'ignore_index', 255)
+    presence = np.zeros((len(dataset), num_classes), bool)
+    for index in range(len(dataset)):
+        sample = read_with(loader, dataset.get_data_info(index))
+        check_sample(sample, num_classes, ignore_index)
+        pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=num_classes)
+        presence[index] = pixels[:num_classes] >= min_pixels
+        if (index + 1) % PROGRESS_INTERVAL == 0:
+            print_log(f'Counted classes in {index + 1} of {len(dataset)} label maps', 'current')
+    return presence
+
+
+def _annotation_loader(dataset: BaseDataset) -> LoadAnnotations:
+    for transform in dataset.pipeline.transforms:
+        if isinstance(transform, LoadAnnotations):
+            return transform
+    found = [type(transform).__name__ for transform in dataset.pipeline.transforms]
+    raise DatasetError(
+        f'cannot count the classes of the data set {type(dataset).__name__}: expected '
+        f"LoadAnnotations in its pipeline, found {found}. Add dict(type='LoadAnnotations')"
+    )
+
+
+def make_manifest(
+    dataset: BaseDataset, shots: int, seed: int, min_pixels: int = 1
+) -> Dict[str, Any]:
+    """Draw from a data set, and write down what was drawn.
+
+    Args:
+        dataset: A data set of mmseg.
+        shots: Images to be credited to each class.
+        seed: Which draw.
+        min_pixels: Pixels from which on an image contains a class. Defaults to 1.
+
+    Returns:
+        Plain values: ``version``, ``dataset`` (its type), ``classes``, ``shots``, ``seed``,
+        ``min_pixels``; ``images``, each with its path below the image folder (``image``) and the
+        class that it is ``credited_to``; ``counts``, the images credited to each class; and
+        ``incomplete``, for each class with fewer than ``shots`` of them, how many images of the
+        whole data set contain it (all of which are drawn).
+
+    Raises:
+        DatasetError: If label maps cannot be read, two images have the same name, or no image has
+            any class.
+        ValueError: If ``shots`` or ``min_pixels`` is not positive.
+    """
+    check_positive(shots=shots, min_pixels=min_pixels)
+    names, presence = _relative_names(dataset), count_presence(dataset, min_pixels)
+    try:
+        credited = draw_few_shot(presence, shots, seed, names)
+    except ValueError as error:
+        raise DatasetError(f'cannot draw from {_describe(dataset)}: {error}') from error
+    if not credited:
+        raise DatasetError(
+            f'cannot draw from {_describe(dataset)}: expected images with at least {min_pixels} '
+            f'pixels of a class, found none in {len(names)} label maps. Lower min_pixels, or look '
+            'at what the label maps hold'
+        )
+    classes = list(dataset.metainfo['classes'])
+    return dict(
+        version=MANIFEST_VERSION,
+        dataset=type(dataset).__name__,
+        classes=classes,
+        shots=shots,
+        seed=seed,
+        min_pixels=min_pixels,
+        **_summarise(credited, presence, shots, names, classes),
+    )
+
+
+def _summarise(
+    credited: Dict[int, int],
+    presence: np.ndarray,
+    shots: int,
+    names: List[str],
+    classes: List[str],
+) -> Dict[str, Any]:
+    """The entries of a manifest that depend on the draw."""
+    counts, contained = Counter(credited.values()), presence.sum(axis=0).tolist()
+    rows = [dict(image=names[i], credited_to=classes[c]) for i, c in credited.items()]
+    return dict(
+        images=sorted(rows, key=lambda row: row['image']),
+        counts={name: counts[c] for c, name in enumerate(classes)},
+        incomplete={name: contained[c] for c, name in enumerate(classes) if counts[c] < shots},
+    )
+
+
+def _relative_names(dataset: BaseDataset) -> List[str]:
+    """The paths of all images below the image folder or the root, the same on every machine."""
+    roots = [dataset.data_prefix.get('img_path'), dataset.data_root]
+    folders = [root.replace(os.sep, '/').rstrip('/') + '/' for root in roots if root]
+    names = []
+    for index in range(len(dataset)):
+        path = dataset.get_data_info(index)['img_path'].replace(os.sep, '/')
+        folder = next((folder for folder in folders if path.startswith(folder)), '')
+        names.append(path[len(folder) :])
+    return names
+
+
+def write_manifest(manifest: Dict[str, Any], file: Union[str, Path]) -> None:
+    """Write a manifest as JSON; a half-written file never has its name.
+
+    Args:
+        manifest: What :func:`make_manifest` returns.
+        file: Its path; folders are made.
+    """
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f'{file.name}.{os.getpid()}.tmp')
+    try:
+        with temporary.open('w', encoding='utf-8') as stream:
+            stream.write(json.dumps(manifest, indent=2) + '\n')
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def read_manifest(file: Union[str, Path]) -> Dict[str, Any]:
+    """Read a manifest that :func:`write_manifest` has written.
+
+    Raises:
+        DatasetError: If the file is not one, with what was expected and found.
+    """
+    file = Path(file)
+    try:
+        manifest = json.loads(file.read_text(encoding='utf-8'))
+    except ValueError as error:  # also of texts that are not UTF-8
+        raise _manifest_error(file, 'content', 'a JSON file', f'{error}') from error
+    if not isinstance(manifest, dict):
+        raise _manifest_error(file, 'content', 'a JSON object', type(manifest).__name__)
+    _compare(file, 'version', MANIFEST_VERSION, manifest.get('version'))
+    rows = manifest.get('images')
+    if not isinstance(rows, list) or not rows:
+        raise _manifest_error(file, 'images', 'a list of drawn images', repr(rows))
+    for index, row in enumerate(rows):
+        values = [row.get(key) for key in ('image', 'credited_to')] if isinstance(row, dict) else []
+        if not values or not all(isinstance(value, str) for value in values):
+            keys = "the texts 'image' and 'credited_to'"
+            raise _manifest_error(file, f'images[{index}]', keys, repr(row))
+    return manifest
+
+
+def check_manifest(manifest: Dict[str, Any], file: Any, **expected: Any) -> None:
+    """Compare entries of a manifest with what a configuration asks for.
+
+    Args:
+        manifest: What :func:`read_manifest` returns.
+        file: Its path, for the error.
+        **expected: ``classes``, ``shots``, ``seed`` and ``min_pixels``.
+
+    Raises:
+        DatasetError: With the first entry that differs.
+    """
+    for entry, value in expected.items():
+        _compare(file, entry, value, manifest.get(entry))
+    credited = Counter(row['credited_to'] for row in manifest['images'])
+    counts = manifest.get('counts')
+    for name in expected['classes']:
+        found = counts.get(name) if isinstance(counts, dict) else None
+        _compare(file, f'counts[{name!r}]', credited[name], found)
+
+
+def find_images(manifest: Dict[str, Any], file: Any, dataset: BaseDataset) -> List[int]:
+    """Indices of the drawn images, in the manifest's order.
+
+    Raises:
+        DatasetError: If an image is not in the data set, is there twice or is credited to no class.
+    """
+    names, classes = _relative_names(dataset), set(dataset.metainfo['classes'])
+    known, seen = {name: index for index, name in enumerate(names)}, set()
+    for row, entry in enumerate(manifest['images']):
+        name, credited_to = entry['image'], entry['credited_to']
+        if name not in known:
+            where = f'one of the {len(names)} images of {_describe(dataset)}'
+            raise _manifest_error(file, f'images[{row}].image', where, repr(name))
+        if name in seen:
+            raise _manifest_error(file, f'images[{row}].image', 'each image once', repr(name))
+        if credited_to not in classes:
+            where = 'a class of the data set'
+            raise _manifest_error(file, f'images[{row}].credited_to', where, repr(credited_to))
+        seen.add(name)
+    return [known[entry['image']] for entry in manifest['images']]
+
+
+def _describe(dataset: BaseDataset) -> str:
+    folder = dataset.data_prefix.get('img_path') or dataset.data_root
+    return f'{type(dataset).__name__}' + (f' in {str(folder)!r}' if folder else '')
+
+
+def _compare(file: Any, entry: str, expected: Any, found: Any) -> None:
+    """Refuse another value, or name the first entry in which two lists differ."""
+    if expected == found:
+        return
+    if isinstance(expected, list) and isinstance(found, list):
+        index = next(i for i, (a, b) in enumerate(zip_longest(expected, found)) if a != b)
+        entry = f'{entry}[{index}]'
+        expected, found = (x[index] if index < len(x) else None for x in (expected, found))
+    texts = ['nothing' if x is None else repr(x) for x in (expected, found)]
+    raise _manifest_error(file, entry, *texts)
+
+
+def _manifest_error(file: Any, entry: str, expected: str, found: str) -> DatasetError:
+    return DatasetError(
+        f'few-shot manifest {str(file)!r}, {entry}: expected {expected}, found {found}. Name '
+        'another file in the manifest setting of FewShotDataset, or delete this one to draw anew'
+    )

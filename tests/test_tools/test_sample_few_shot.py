@@ -1,0 +1,65 @@
+"""The tool draws what the data set would draw, and says which classes are incomplete."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from trees import make_camvid_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs' / 'ssprompt_sam_camvid.py'
+
+
+def sample(*args: Any, cwd: Path) -> str:
+    command = [sys.executable, str(ROOT / 'tools' / 'sample_few_shot.py'), *map(str, args)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_camvid_tree(tmp_path / 'data' / 'camvid', num_images=13)
+    return tmp_path
+
+
+def test_what_is_drawn_is_used(data):
+    printed = sample(CONFIG, '--shots', 1, '--seed', 2, '--out', 'out/draw.json', cwd=data)
+    assert '11 images, 1 shots, seed 2: 11 classes complete, 0 incomplete' in printed
+    written = (data / 'out' / 'draw.json').read_text()
+    whole = Config.fromfile(CONFIG).train_dataloader.dataset
+    few = dict(type='FewShotDataset', shots=1, seed=2, dataset=whole)
+    used = DATASETS.build(dict(few, manifest='out/draw.json'))
+    assert (data / 'out' / 'draw.json').read_text() == written
+    assert used.drawn == DATASETS.build(few).drawn == json.loads(written)
+
+
+def test_incomplete_classes_are_named(data):
+    printed = sample(CONFIG, '--shots', 2, '--seed', 1, '--out', 'draw.json', cwd=data)
+    lines = {line[:11].strip(): line[11:].split(maxsplit=1) for line in printed.splitlines()}
+    assert lines['sky'] == ['2']
+    assert lines['bicyclist'] == ['0', 'incomplete: all 13 images with it are drawn']
+    assert '13 images, 2 shots, seed 1: 6 classes complete, 5 incomplete' in printed
+
+
+def test_wrapped_data_sets(data):
+    """The draw that the config asks for, unless arguments say otherwise."""
+    wrapped = data / 'config.py'
+    wrapped.write_text(
+        f'_base_ = [{str(CONFIG)!r}]\n'
+        "few = dict(type='FewShotDataset', shots=1, seed=3, min_pixels=2,\n"
+        '           dataset={{_base_.train_dataloader.dataset}})\n'
+        'train_dataloader = dict(\n'
+        "    dataset=dict(_delete_=True, type='RepeatDataset', times=2, dataset=few))\n"
+    )
+    sample(wrapped, '--seed', 4, '--out', 'draw.json', cwd=data)
+    manifest = json.loads((data / 'draw.json').read_text())
+    assert [manifest[key] for key in ('shots', 'seed', 'min_pixels')] == [1, 4, 2]
+    assert manifest['dataset'] == 'BaseSegDataset'

@@ -1,0 +1,79 @@
+"""Draw a few-shot training set and write it down, as ``FewShotDataset`` would in its first run.
+
+    python tools/sample_few_shot.py CONFIG --shots 16 --seed 1 --out few_shot/camvid_16_1.json
+
+Training then takes the file: ``dict(type='FewShotDataset', manifest='few_shot/camvid_16_1.json',
+shots=16, seed=1, dataset=...)``.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+from mmseg_ssprompt.datasets.few_shot_manifest import make_manifest, write_manifest
+
+from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
+
+DEFAULTS = dict(shots=16, seed=1, min_pixels=1)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Draw K training images for each class')
+    parser.add_argument('config', help='its train_dataloader.dataset is drawn from')
+    parser.add_argument('--out', type=Path, required=True, help='the manifest, a JSON file')
+    group = parser.add_argument_group(
+        'the draw', "where not given: as in the config's FewShotDataset, else 16 shots, seed 1"
+    )
+    group.add_argument('--shots', type=int, help='images to be credited to each class')
+    group.add_argument('--seed', type=int, help='which draw')
+    group.add_argument(
+        '--min-pixels', type=int, help='from how many pixels on an image contains a class'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='as for tools/train.py: key=value'
+    )
+    return parser.parse_args()
+
+
+def unwrap(dataset: Dict[str, Any]) -> Tuple[Dict[str, Any], Dict[str, int]]:
+    """The config of the data set inside of wrappers, and the draw that FewShotDataset asks for."""
+    draw = dict(DEFAULTS)
+    while isinstance(dataset.get('dataset'), dict):
+        if dataset['type'] == 'FewShotDataset':
+            draw.update({key: dataset[key] for key in DEFAULTS if key in dataset})
+        dataset = dataset['dataset']
+    return dataset, draw
+
+
+def print_summary(manifest: Dict[str, Any], out: Path) -> None:
+    """How many images each class has, and which have too few."""
+    width = max(map(len, manifest['classes']))
+    for name, count in manifest['counts'].items():
+        missing = manifest['incomplete'].get(name)
+        note = '' if missing is None else f'  incomplete: all {missing} images with it are drawn'
+        print(f'{name:{width}}{count:6}{note}')
+    print(
+        f'{len(manifest["images"])} images, {manifest["shots"]} shots, seed {manifest["seed"]}: '
+        f'{len(manifest["classes"]) - len(manifest["incomplete"])} classes complete, '
+        f'{len(manifest["incomplete"])} incomplete\n{out}'
+    )
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    dataset, draw = unwrap(cfg.train_dataloader.dataset)
+    draw.update({key: value for key in DEFAULTS if (value := getattr(args, key)) is not None})
+    manifest = make_manifest(DATASETS.build(dataset), **draw)
+    write_manifest(manifest, args.out)
+    print_summary(manifest, args.out)
+
+
+if __name__ == '__main__':
+    main()

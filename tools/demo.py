@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from records import read_metrics, read_train_seconds
 
 from mmseg_ssprompt.visualization import Comparison, Scene, draw_comparison
 
@@ -50,21 +51,6 @@ def run_tool(name: str, *args: Any) -> float:
 def _shorten(part: str) -> str:
     path = Path(part)
     return str(path.relative_to(ROOT)) if ROOT in path.parents else part
-
-
-def read_metrics(work_dir: Path) -> Dict[str, float]:
-    """The figures that the newest run of ``tools/test.py`` has left in ``work_dir``."""
-    newest = max(work_dir.glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-    return json.loads(newest.read_text())
-
-
-def read_train_seconds(work_dir: Path) -> float:
-    """Seconds that the newest run of ``tools/train.py`` has spent in its iterations."""
-    newest = max(work_dir.glob('*/vis_data/scalars.json'), key=lambda path: path.stat().st_mtime)
-    entries = [json.loads(line) for line in newest.read_text().splitlines()]
-    steps = [entry for entry in entries if 'loss' in entry]
-    counts = np.diff([0] + [entry['step'] for entry in steps])
-    return float(sum(count * entry['time'] for count, entry in zip(counts, steps)))
 
 
 def class_ious(metrics: Dict[str, float]) -> Dict[str, float]:

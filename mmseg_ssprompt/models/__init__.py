@@ -1,16 +1,23 @@
 """Models: frozen SAM parts, prompt learners, and the head and segmentor that join them."""
 
 from .classifiers import TokenClassifier
-from .heads import SSPromptHead
+from .heads import LinearEmbeddingHead, SSPromptHead
 from .losses import MaskClassificationLoss
-from .prompts import CoordinatePromptLearner, SemanticPromptLearner, SpatialPromptLearner
+from .prompts import (
+    ContextPromptLearner,
+    CoordinatePromptLearner,
+    SemanticPromptLearner,
+    SpatialPromptLearner,
+)
 from .sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder
 from .segmentors import PromptSegmentor
 from .text import CLIPClassNameEncoder
 
 __all__ = [
     'CLIPClassNameEncoder',
+    'ContextPromptLearner',
     'CoordinatePromptLearner',
+    'LinearEmbeddingHead',
     'MaskClassificationLoss',
     'PromptSegmentor',
     'SAMImageEncoder',

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
-from mmseg_ssprompt.models.prompts.semantic import dataset_class_names
+from mmseg_ssprompt.datasets.class_names import readable_class_names
 from mmseg_ssprompt.models.prompts.spatial import point_grid
 from trees import (
     VOID,
@@ -135,7 +135,7 @@ def test_classes(config, name):
 def test_one_prompt_per_class(config):
     prompts = config.model.decode_head.semantic_prompts
     assert prompts.dataset == config.train_dataloader.dataset.type
-    names = dataset_class_names(prompts.dataset, prompts.get('classes'))
+    names = readable_class_names(prompts.dataset, prompts.get('classes'))
     assert len(names) == config.model.decode_head.num_classes
 
 

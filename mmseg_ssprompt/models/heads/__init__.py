@@ -1,5 +1,6 @@
 """Decode heads."""
 
+from .linear_head import LinearEmbeddingHead
 from .ssprompt_head import SSPromptHead
 
-__all__ = ['SSPromptHead']
+__all__ = ['LinearEmbeddingHead', 'SSPromptHead']

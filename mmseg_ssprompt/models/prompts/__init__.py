@@ -1,11 +1,13 @@
 """The prompt learners: what the project exists for."""
 
+from .context import ContextPromptLearner
 from .fusion import FUSION_MODES, PromptFusion
 from .semantic import SemanticPromptLearner
 from .spatial import CoordinatePromptLearner, SpatialPromptLearner
 
 __all__ = [
     'FUSION_MODES',
+    'ContextPromptLearner',
     'CoordinatePromptLearner',
     'PromptFusion',
     'SemanticPromptLearner',

@@ -8,24 +8,36 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...datasets.class_names import readable_class_names
-from ..text import normalize_class_name
+from ..text import check_class_names
 from .fusion import PromptFusion
 
-__all__ = ['SemanticPromptLearner', 'dataset_class_names']
+__all__ = ['SemanticPromptLearner', 'resolve_class_names']
 
 
-def dataset_class_names(dataset: str, classes: Optional[Sequence[str]] = None) -> Tuple[str, ...]:
-    """The class names of a registered data set, as people write them.
+def resolve_class_names(
+    class_names: Optional[Sequence[str]] = None,
+    dataset: Optional[str] = None,
+    classes: Optional[Sequence[str]] = None,
+) -> Tuple[str, ...]:
+    """The class names that are given, or those of a registered data set, normalised.
 
     Args:
-        dataset: Registered type of the data set.
-        classes: Some of its classes, by its own names. Defaults to None: all.
+        class_names: The names themselves.
+        dataset: Registered type of a data set.
+        classes: Some of the data set's classes, by its own names. Defaults to None: all.
 
     Raises:
-        ValueError: If no such data set is registered, it names no classes, or has not all of
-            ``classes``.
+        ValueError: If neither or both of ``class_names`` and ``dataset`` are given, ``classes``
+            are given without ``dataset``, or a name is empty, unknown or twice there.
     """
-    return readable_class_names(dataset, classes)
+    if class_names is None and dataset is None:
+        raise ValueError('a model needs class_names, or a dataset that names them')
+    if class_names is not None and dataset is not None:
+        raise ValueError(f'got class_names and dataset={dataset!r}: give one of them')
+    if classes is not None and dataset is None:
+        raise ValueError(f'got classes={classes!r} without their dataset')
+    names = readable_class_names(dataset, classes) if class_names is None else class_names
+    return tuple(check_class_names(names))
 
 
 @MODELS.register_module()
@@ -63,18 +75,8 @@ class SemanticPromptLearner(BaseModule):
         fusion: Optional[dict] = None,
     ) -> None:
         super().__init__()
-        if class_names is None and dataset is None:
-            raise ValueError('semantic prompts need class_names, or a dataset that names them')
-        if class_names is not None and dataset is not None:
-            raise ValueError(
-                f'semantic prompts got class_names and dataset={dataset!r}: give one of them'
-            )
-        if classes is not None and dataset is None:
-            raise ValueError(f'semantic prompts got classes={classes!r} without their dataset')
-        if class_names is None:
-            class_names = dataset_class_names(dataset, classes)
-        default = MODELS.build(text_encoder).encode(class_names)  # (C, E)
-        self.class_names = tuple(map(normalize_class_name, class_names))
+        self.class_names = resolve_class_names(class_names, dataset, classes)
+        default = MODELS.build(text_encoder).encode(self.class_names)  # (C, E)
         self.fusion = PromptFusion(default, **(fusion or {}))
 
     @property

@@ -146,9 +146,9 @@ def decode_independent(
 class SAMMaskDecoder(FrozenModule):
     """SAM's mask decoder with frozen weights, through which gradients reach the prompts.
 
-    With ``trainable`` it is the baseline of fine-tuning instead (ours): its weights train and are
-    saved with the prompts, but for the IoU prediction and the masks that are not asked for, which
-    no loss reaches.
+    With ``trainable`` it is the baseline of fine-tuning instead (ours): its weights train, but for
+    the IoU prediction and the masks that are not asked for, which no loss reaches, and all of
+    them are saved with the prompts.
 
     Args:
         variant: A key of ``SAM_VARIANTS``.

@@ -40,7 +40,8 @@ class PromptSegmentor(EncoderDecoder):
     ) -> Dict[str, Tensor]:
         """Leave out of a state dict of this model what belongs to its frozen parts.
 
-        What remains is the prompts, the default prompts they are mixed with, and the classifier.
+        What remains is the prompts, the default prompts they are mixed with, the classifier, and
+        a mask decoder that trains.
 
         Args:
             state_dict: Tensors by name.
@@ -52,7 +53,7 @@ class PromptSegmentor(EncoderDecoder):
 
 def _frozen_prefixes(model: nn.Module, prefix: str = '') -> Tuple[str, ...]:
     """Prefixes of the state-dict keys of all frozen parts."""
-    frozen = [name for name, m in model.named_modules() if isinstance(m, FrozenModule)]
+    frozen = [name for name, m in model.named_modules() if isinstance(m, FrozenModule) and m.frozen]
     return tuple(f'{prefix}{name}.' for name in frozen)
 
 

@@ -9,7 +9,8 @@ import torch
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor
 
-from mmseg_ssprompt.models.prompts.semantic import SemanticPromptLearner, dataset_class_names
+from mmseg_ssprompt.datasets.class_names import readable_class_names
+from mmseg_ssprompt.models.prompts.semantic import SemanticPromptLearner
 from mmseg_ssprompt.models.text import CLIPClassNameEncoder, check_class_names
 
 NAMES = ('kite', 'tent', 'forest', 'lake')
@@ -73,7 +74,7 @@ def test_unknown_data_set():
 @pytest.mark.parametrize('dataset', ['BaseSegDataset', 'ConcatDataset'])
 def test_data_set_without_class_names(dataset: str):
     with pytest.raises(ValueError, match=f"data set '{dataset}' names no classes"):
-        dataset_class_names(dataset)
+        readable_class_names(dataset)
 
 
 @pytest.mark.parametrize('mode', ['learned_weight', 'fixed_weight', 'learned_only', 'default_only'])

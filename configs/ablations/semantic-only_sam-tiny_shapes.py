@@ -1,0 +1,5 @@
+# python tools/train.py configs/ablations/semantic-only_sam-tiny_shapes.py
+# SemPrompt; the points are handcrafted.
+_base_ = ['../ssprompt_sam-tiny_shapes.py']
+
+model = dict(decode_head=dict(spatial_prompts=dict(fusion=dict(mode='default_only'))))

@@ -1,0 +1,10 @@
+# python tools/train.py configs/ablations/spatial-only_learned-only_sam-tiny_shapes.py
+# SpaPrompt with W = 1, without the default prompts; the class names are handcrafted.
+_base_ = ['../ssprompt_sam-tiny_shapes.py']
+
+model = dict(
+    decode_head=dict(
+        spatial_prompts=dict(fusion=dict(mode='learned_only')),
+        semantic_prompts=dict(fusion=dict(mode='default_only')),
+    )
+)

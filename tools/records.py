@@ -1,0 +1,36 @@
+"""Reading what runs of ``tools/train.py`` and ``tools/test.py`` have left in their work_dirs."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+__all__ = ['read_last_validation', 'read_metrics', 'read_train_seconds']
+
+
+def read_metrics(work_dir: Path) -> Dict[str, float]:
+    """The figures of the newest run of ``tools/test.py``."""
+    return json.loads(_newest(work_dir, '*/*.json').read_text())
+
+
+def read_last_validation(work_dir: Path) -> Dict[str, float]:
+    """The figures of the last validation of the newest run of ``tools/train.py``."""
+    return [entry for entry in _read_scalars(work_dir) if 'mIoU' in entry][-1]
+
+
+def read_train_seconds(work_dir: Path) -> float:
+    """Seconds that the newest run of ``tools/train.py`` has spent in its iterations."""
+    seconds, last = 0.0, 0
+    for entry in _read_scalars(work_dir):
+        if 'loss' in entry:  # "time" is the mean since the entry before
+            seconds += entry['time'] * (entry['step'] - last)
+            last = entry['step']
+    return seconds
+
+
+def _read_scalars(work_dir: Path) -> List[Dict[str, Any]]:
+    lines = _newest(work_dir, '*/vis_data/scalars.json').read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _newest(work_dir: Path, pattern: str) -> Path:
+    return max(work_dir.glob(pattern), key=lambda path: path.stat().st_mtime)

@@ -31,7 +31,7 @@ def resolve_class_names(
             are given without ``dataset``, or a name is empty, unknown or twice there.
     """
     if class_names is None and dataset is None:
-        raise ValueError('a model needs class_names, or a dataset that names them')
+        raise ValueError('no class names: give either class_names, or a dataset that names them')
     if class_names is not None and dataset is not None:
         raise ValueError(f'got class_names and dataset={dataset!r}: give one of them')
     if classes is not None and dataset is None:

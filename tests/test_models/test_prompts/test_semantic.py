@@ -57,7 +57,7 @@ def test_names_of_a_data_set(dataset: str, number: int, name: str):
 
 
 def test_neither_names_nor_data_set():
-    with pytest.raises(ValueError, match='need class_names, or a dataset'):
+    with pytest.raises(ValueError, match='give either class_names, or a dataset'):
         build(None)
 
 

@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -250,7 +250,12 @@ def print_peak(args: argparse.Namespace) -> None:
 
 
 def _peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    """Most memory that this process has had, in GB, as Linux counts it.
+
+    ``resource.getrusage`` does not serve: a new process inherits its parent's maximum.
+    """
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) / 1e6
 
 
 BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = dict(

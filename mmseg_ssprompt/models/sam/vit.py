@@ -1,5 +1,7 @@
 """SAM's image encoder on its own weights, without attention maps in memory."""
 
+from typing import Tuple
+
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT
@@ -16,6 +18,7 @@ __all__ = ['attend_with_relative_positions', 'encode_image']
 _MAX_BIAS_NUMBERS = 2**24
 
 
+@torch.no_grad()
 def encode_image(encoder: ImageEncoderViT, images: Tensor) -> Tensor:
     """``ImageEncoderViT.forward`` with fused attention.
 
@@ -34,6 +37,7 @@ def encode_image(encoder: ImageEncoderViT, images: Tensor) -> Tensor:
     return encoder.neck(x.permute(0, 3, 1, 2))
 
 
+@torch.no_grad()
 def attend_with_relative_positions(attention: nn.Module, x: Tensor) -> Tensor:
     """``segment_anything.modeling.image_encoder.Attention.forward``, fused.
 
@@ -49,26 +53,32 @@ def attend_with_relative_positions(attention: nn.Module, x: Tensor) -> Tensor:
     size = x.shape[1:3]
     qkv = attention.qkv(x).flatten(1, 2).unflatten(2, (3, attention.num_heads, -1))
     query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, HW, C) each
+    along_y, along_x = _relative_biases(attention, query, size)
     bias_numbers = query.shape[0] * query.shape[2] ** 2
     heads_at_once = max(1, min(attention.num_heads, _MAX_BIAS_NUMBERS // bias_numbers))
-    attended = [
-        F.scaled_dot_product_attention(q, k, v, attn_mask=_relative_bias(attention, q, size))
-        for q, k, v in zip(*(t.split(heads_at_once, dim=1) for t in (query, key, value)))
-    ]
+    # One buffer for the biases of all heads: fresh memory costs more than the sums that fill it.
+    buffer = query.new_empty(len(x), heads_at_once, *size, *size)
+    attended = []
+    parts = (t.split(heads_at_once, dim=1) for t in (query, key, value, along_y, along_x))
+    for q, k, v, bias_y, bias_x in zip(*parts):
+        bias = buffer[:, : q.shape[1]]  # (B, heads, H, W, H, W)
+        torch.add(bias_y.unsqueeze(-1), bias_x.unsqueeze(-2), out=bias)
+        mask = bias.flatten(4).flatten(2, 3)  # (B, heads, HW, HW)
+        attended.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
     out = torch.cat(attended, dim=1).transpose(1, 2).flatten(2)  # (B, HW, width)
     return attention.proj(out).unflatten(1, size)
 
 
-def _relative_bias(attention: nn.Module, query: Tensor, size: torch.Size) -> Tensor:
-    """Bias of each query for each key, ``add_decomposed_rel_pos``: (B, heads, HW, HW)."""
+def _relative_biases(
+    attention: nn.Module, query: Tensor, size: torch.Size
+) -> Tuple[Tensor, Tensor]:
+    """The two parts of ``add_decomposed_rel_pos``: (B, heads, H, W, H) and (B, heads, H, W, W)."""
     height, width = size
     grid = query.unflatten(2, size)  # (B, heads, H, W, C)
-    along_y = get_rel_pos(height, height, attention.rel_pos_h).to(query)  # (H, H, C)
-    along_x = get_rel_pos(width, width, attention.rel_pos_w).to(query)  # (W, W, C)
-    bias_y = torch.einsum('bnhwc,hkc->bnhwk', grid, along_y)
-    bias_x = torch.einsum('bnhwc,wkc->bnhwk', grid, along_x)
-    bias = bias_y.unsqueeze(-1) + bias_x.unsqueeze(-2)  # (B, heads, H, W, H, W)
-    return bias.flatten(4).flatten(2, 3)
+    rows = get_rel_pos(height, height, attention.rel_pos_h).to(query)  # (H, H, C)
+    columns = get_rel_pos(width, width, attention.rel_pos_w).to(query)  # (W, W, C)
+    along_y = torch.einsum('bnhwc,hkc->bnhwk', grid, rows)
+    return along_y, torch.einsum('bnhwc,wkc->bnhwk', grid, columns)
 
 
 def _encode_block(block: nn.Module, x: Tensor) -> Tensor:

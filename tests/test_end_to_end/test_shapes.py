@@ -148,10 +148,10 @@ def test_two_processes(tmp_path):
         PORT=free_port(),
     )
     one = run_tool('test.py', CONFIG, checkpoint, *SMALL, cwd=tmp_path)
-    assert tested_miou(one) == tested_miou(two)
+    assert miou_in_log(one) == miou_in_log(two)
 
 
-def tested_miou(output: str) -> float:
+def miou_in_log(output: str) -> float:
     """From the log: with two processes mmengine writes the JSON file twice at once."""
     return float(re.search(r'Iter\(test\).* mIoU: ([\d.]+)', output)[1])
 

@@ -1,6 +1,7 @@
 """What ``tools/train.py`` and ``tools/test.py`` share: mmseg's arguments, and CPU processes."""
 
 import argparse
+import atexit
 import os
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def _distribute_on_cpu(cfg: Config) -> None:
     avoid both.
     """
     torch.distributed.init_process_group('gloo')
+    # Left to the interpreter's end, its threads now and then abort the process.
+    atexit.register(torch.distributed.destroy_process_group)
     cfg.setdefault(
         'model_wrapper_cfg',
         dict(

@@ -1,14 +1,15 @@
 """What ``tools/train.py`` and ``tools/test.py`` share: mmseg's arguments, and CPU processes."""
 
 import argparse
-import atexit
+import logging
 import os
+import sys
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
 
-__all__ = ['add_arguments', 'load_config']
+__all__ = ['add_arguments', 'end_process', 'load_config']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +55,6 @@ def _distribute_on_cpu(cfg: Config) -> None:
     avoid both.
     """
     torch.distributed.init_process_group('gloo')
-    # Left to the interpreter's end, its threads now and then abort the process.
-    atexit.register(torch.distributed.destroy_process_group)
     cfg.setdefault(
         'model_wrapper_cfg',
         dict(
@@ -65,3 +64,17 @@ def _distribute_on_cpu(cfg: Config) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         ),
     )
+
+
+def end_process() -> None:
+    """End a process of a distributed run on CPUs when its work is done.
+
+    Gloo's threads now and then abort the interpreter while it is taken down ("terminate called
+    without an active exception"), and the launcher takes a finished run for a failed one.
+    """
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo':
+        torch.distributed.barrier()
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

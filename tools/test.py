@@ -10,7 +10,7 @@ Handcrafted prompts need no checkpoint:
 import argparse
 import logging
 
-from command_line import add_arguments, load_config
+from command_line import add_arguments, end_process, load_config
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
@@ -70,6 +70,7 @@ def main() -> None:
         message = 'NO CHECKPOINT: the initial prompts are tested'
         print_log(message, logger='current', level=logging.WARNING)
     runner.test()
+    end_process()
 
 
 if __name__ == '__main__':

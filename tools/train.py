@@ -6,7 +6,7 @@ python tools/train.py configs/ssprompt_sam-tiny_shapes.py
 import argparse
 import logging
 
-from command_line import add_arguments, load_config
+from command_line import add_arguments, end_process, load_config
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
@@ -49,6 +49,7 @@ def main() -> None:
         enable_amp(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()
+    end_process()
 
 
 if __name__ == '__main__':

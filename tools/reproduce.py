@@ -4,21 +4,20 @@
 
 Each row of a study is trained with the ordinary tools. First its learning rate is chosen on
 validation scenes, by the same small search for every row; then it is trained and tested with each
-seed. What is complete is not run again, so a study that was stopped goes on where it was. As a
-slurm array: ``--only "$SLURM_ARRAY_TASK_ID"`` runs one row, and the last call without it writes
-the table.
+seed. What is complete is not run again, so a study that was stopped goes on where it was, and
+studies share what they have in common. As a slurm array: ``--only "$SLURM_ARRAY_TASK_ID"`` runs
+one row, and the last call without it writes the table.
 """
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from studies.definitions import STUDIES, StudyRow
+from studies.processes import TOOLS
 from studies.report import write_report
-from studies.runs import ROOT, Run, run_all
-
-LEARNING_RATES = (3e-3, 1e-2, 3e-2)
-TUNING_SEED = 1000  # a training set that no seed of a study draws
+from studies.runs import Measurement, Training, run_all
+from studies.search import find_learning_rates
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,31 +26,39 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'))
-    parser.add_argument('--out-dir', type=Path, default=ROOT / 'docs' / 'evidence')
+    parser.add_argument('--out-dir', type=Path, default=TOOLS.parent / 'docs' / 'evidence')
     parser.add_argument('--only', type=int, help='number of the one row to run, from 0')
     return parser.parse_args()
 
 
-def tune(rows: Sequence[StudyRow], folders: Dict[str, Path], jobs: int) -> Dict[str, Any]:
-    """The learning rate with the best validation mIoU of each row that trains."""
-    runs = [
-        Run(row, TUNING_SEED, lr, folders[row.name] / f'lr_{lr:g}', test=False)
+def trained_row(row: StudyRow) -> Optional[StudyRow]:
+    """The row whose training gives the prompts of ``row``."""
+    return row.source or (row if row.trains else None)
+
+
+def measure(
+    rows: Sequence[StudyRow], seeds: Sequence[int], root: Path, jobs: int
+) -> Dict[str, List[Measurement]]:
+    """Tune, train and test; the measurements of each row, one per seed."""
+    trained = {row: trained_row(row) for row in rows}
+    sources = list({source: None for source in trained.values() if source is not None})
+    rates = find_learning_rates(sources, root, jobs)
+    trainings = {
+        (row, seed): Training(row, rates[row], seed, root) for row in sources for seed in seeds
+    }
+    run_all(list(trainings.values()), jobs)
+    measurements = {
+        row.name: [Measurement(row, trainings.get((trained[row], seed)), root) for seed in seeds]
         for row in rows
-        if row.trains
-        for lr in LEARNING_RATES
-    ]
-    run_all(runs, jobs)
-    best: Dict[str, Any] = {row.name: None for row in rows}
-    for row in rows:
-        results = [run.result() for run in runs if run.row == row]
-        if results:
-            best[row.name] = max(results, key=lambda r: r['validation_miou'])['learning_rate']
-    return best
+    }
+    run_all([run for runs in measurements.values() for run in runs], jobs)
+    return measurements
 
 
-def summarise(row: StudyRow, runs: List[Run]) -> Dict[str, Any]:
+def summarise(row: StudyRow, runs: Sequence[Measurement]) -> Dict[str, Any]:
     """The line of a row in the table."""
     results = [run.result() for run in runs]
+    trainings = [run.training.result() for run in runs if run.training and not run.row.source]
     return dict(
         name=row.name,
         config=f'configs/{row.config}',
@@ -59,9 +66,9 @@ def summarise(row: StudyRow, runs: List[Run]) -> Dict[str, Any]:
         miou=[result['mIoU'] for result in results],
         things=[result['mIoU.things'] for result in results],
         stuff=[result['mIoU.stuff'] for result in results],
-        learning_rate=results[0]['learning_rate'],
-        trainable_parameters=results[0]['trainable_parameters'],
-        train_seconds=[result['train_seconds'] for result in results],
+        learning_rate=runs[0].training.lr if trainings else None,
+        trainable_parameters=trainings[0]['trainable_parameters'] if trainings else 0,
+        train_seconds=[training['train_seconds'] for training in trainings] or [0.0] * len(runs),
     )
 
 
@@ -69,19 +76,9 @@ def main() -> None:
     args = parse_args()
     study = STUDIES[args.study]
     rows = study.rows if args.only is None else study.rows[args.only : args.only + 1]
-    folders = {
-        row.name: args.work_dir.absolute() / args.study / f'{number:02d}'
-        for number, row in enumerate(study.rows)
-    }
-    rates = tune(rows, folders, args.jobs)
-    runs = [
-        Run(row, seed, rates[row.name], folders[row.name] / f'lr_{rates[row.name]}_seed_{seed}')
-        for row in rows
-        for seed in args.seeds
-    ]
-    run_all(runs, args.jobs)
+    runs = measure(rows, args.seeds, args.work_dir.absolute(), args.jobs)
     if args.only is None:
-        table = [summarise(row, [run for run in runs if run.row == row]) for row in rows]
+        table = [summarise(row, runs[row.name]) for row in rows]
         write_report(args.study, study, args.seeds, table, args.out_dir)
         print(args.out_dir / f'{args.study}.md')
 

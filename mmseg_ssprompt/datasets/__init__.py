@@ -4,13 +4,14 @@ from .acdc import ACDCDataset
 from .checks import DatasetError, explain_empty_datasets
 from .few_shot import FewShotDataset, draw_few_shot
 from .shapes_backend import ShapesBackend
-from .shapes_dataset import ShapesWorldDataset
+from .shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
 
 __all__ = [
     'ACDCDataset',
     'DatasetError',
     'FewShotDataset',
     'ShapesBackend',
+    'ShapesCoastDataset',
     'ShapesWorldDataset',
     'draw_few_shot',
 ]

@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 from .shapes_backend import shapes_path
 from .shapes_world import get_world
 
-__all__ = ['ShapesWorldDataset', 'world_metainfo']
+__all__ = ['ShapesCoastDataset', 'ShapesWorldDataset', 'world_metainfo']
 
 #: Scenes of each split where the configuration does not say.
 DEFAULT_NUM_IMAGES = dict(train=128, val=100, test=200)
@@ -110,3 +110,18 @@ class ShapesWorldDataset(BaseSegDataset):
             )
             for index in range(self.num_images)
         ]
+
+
+@DATASETS.register_module()
+class ShapesCoastDataset(ShapesWorldDataset):
+    """Scenes of the second downstream world: small and thin things at a coast.
+
+    Args:
+        world: Defaults to 'coast'.
+        **kwargs: As for :class:`ShapesWorldDataset`.
+    """
+
+    METAINFO = world_metainfo('coast')
+
+    def __init__(self, world: str = 'coast', **kwargs: Any) -> None:
+        super().__init__(world=world, **kwargs)

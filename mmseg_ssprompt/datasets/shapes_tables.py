@@ -150,8 +150,39 @@ _DOWNSTREAM = ShapesWorld(
     noise=7.0,
 )
 
+# Small and thin things, which a regular grid of points often misses; half of the class names are
+# those of the other downstream world.
+_COAST = ShapesWorld(
+    key=3,
+    things=(
+        ThingClass('ball', 'circle', diameter=(9, 14), place=(0.45, 0.86)),
+        ThingClass('kite', 'kite', diameter=(12, 18), place=(0.62, 0.12)),
+        ThingClass('tent', 'triangle', diameter=(12, 18), place=(0.16, 0.78)),
+        ThingClass('sailing boat', 'boat', diameter=(11, 17), place=(0.30, 0.42)),
+        ThingClass('lighthouse', 'tower', diameter=(26, 38), place=(0.84, 0.40)),
+        ThingClass('life buoy', 'ring', diameter=(10, 14), place=(0.58, 0.56)),
+    ),
+    stuff=(
+        StuffClass('sky', 'plain', 0.58, 0.45),
+        StuffClass('sea', 'waves', 0.52, 0.65),
+        StuffClass('sand', 'grain', 0.12, 0.45),
+        StuffClass('tiled pavement', 'checks', 0.60, 0.10),
+    ),
+    ordered_stuff=True,
+    num_things=(3, 6),
+    odd_colours=0.1,
+    saturation=0.55,
+    place_deviation=0.08,
+    gamma=(0.75, 1.5),
+    lighting=0.3,
+    blur=(0.4, 0.7),
+    noise=7.0,
+)
+
 #: All worlds by name; another one is one more entry.
-WORLDS: Dict[str, ShapesWorld] = dict(pretraining=_PRETRAINING, downstream=_DOWNSTREAM)
+WORLDS: Dict[str, ShapesWorld] = dict(
+    pretraining=_PRETRAINING, downstream=_DOWNSTREAM, coast=_COAST
+)
 
 
 def get_world(name: str) -> ShapesWorld:

@@ -1,11 +1,9 @@
 """What each study compares."""
 
-from dataclasses import dataclass
-from typing import Dict, Tuple
+from dataclasses import dataclass, replace
+from typing import Dict, Optional, Tuple
 
 __all__ = ['STUDIES', 'Study', 'StudyRow']
-
-_SSPROMPT = 'ssprompt_sam-tiny_shapes.py'
 
 
 @dataclass(frozen=True)
@@ -17,12 +15,21 @@ class StudyRow:
         config: Below ``configs/``.
         options: Settings beside the config, as ``--cfg-options`` takes them.
         trains: Whether there is anything to train.
+        oracle: ``'best_mask'`` or ``'true_mask'``: the same prompts, measured with a part of the
+            truth (see ``tools/analysis_tools/measure_oracle.py``).
+        source: The row whose learned prompts are transferred to this one's config.
+        parts: Which of them.
+        reference: Name of the row that this one is compared with. Defaults to None: the study's.
     """
 
     name: str
     config: str
     options: Tuple[str, ...] = ()
     trains: bool = True
+    oracle: Optional[str] = None
+    source: Optional['StudyRow'] = None
+    parts: Tuple[str, ...] = ()
+    reference: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -44,60 +51,154 @@ def _ablation(name: str, config: str) -> StudyRow:
     return StudyRow(name, f'ablations/{config}_sam-tiny_shapes.py')
 
 
+_SSPROMPT = StudyRow('SSPrompt', 'ssprompt_sam-tiny_shapes.py')
 _ZERO_SHOT = StudyRow(
     'handcrafted prompts (zero-shot)', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False
 )
+_COAST = StudyRow('SSPrompt', 'ssprompt_sam-tiny_shapes-coast.py')
+_COAST_ZERO_SHOT = StudyRow(
+    'handcrafted prompts (zero-shot)', 'ssprompt_sam-tiny_shapes-coast_zero-shot.py', trains=False
+)
+
+
+def _components() -> Study:
+    rows = (
+        _ZERO_SHOT,
+        _ablation('2-D coordinates', 'coordinates'),
+        _ablation('SpaPrompt', 'spatial-only'),
+        _ablation('SpaPrompt, W = 0.5', 'spatial-only_fixed-weight'),
+        _ablation('SpaPrompt, W = 1', 'spatial-only_learned-only'),
+        _ablation('SemPrompt', 'semantic-only'),
+        _ablation('SemPrompt, W = 0.5', 'semantic-only_fixed-weight'),
+        _ablation('SemPrompt, W = 1', 'semantic-only_learned-only'),
+        _ablation('SSPrompt, W = 0.5', 'fixed-weight'),
+        _ablation('SSPrompt, W = 1', 'learned-only'),
+        _SSPROMPT,
+        _ablation('CoOp', 'coop'),
+        _ablation('CoOp, a context for each class', 'coop_class-specific'),
+        _ablation('CoOp and SpaPrompt', 'coop_spatial'),
+        _ablation('projection alone', 'projection'),
+        _ablation('SSPrompt and projection', 'ssprompt_projection'),
+        _ablation('linear classifier on the image embedding', 'linear'),
+        _ablation('mask decoder fine-tuned', 'decoder'),
+        _ablation("mask_output='best'", 'mask-output-best'),
+        _ablation("mask_output='all'", 'mask-output-all'),
+        *_oracles(_ZERO_SHOT, 'zero-shot'),
+        *_oracles(_SSPROMPT, 'SSPrompt'),
+    )
+    return Study('Components', 'SSPrompt', rows)
+
+
+def _oracles(row: StudyRow, name: str) -> Tuple[StudyRow, ...]:
+    return (
+        replace(row, name=f'{name}, best masks with true labels', oracle='best_mask'),
+        replace(row, name=f'{name}, true masks with predicted labels', oracle='true_mask'),
+    )
+
+
+def _prompts() -> Study:
+    option = 'model.decode_head.spatial_prompts.num_prompts'
+    rows = [
+        replace(_SSPROMPT, name=f'N = {count}', options=(f'{option}={count}',))
+        for count in (1, 4, 16, 25, 49, 100, 225, 400)
+    ]
+    rows.insert(5, replace(_SSPROMPT, name='N = 64'))
+    return Study('Number of spatial prompts', 'N = 64', tuple(rows))
+
+
+def _shots() -> Study:
+    few = [
+        StudyRow(
+            f'{shots} shot{"s" if shots > 1 else ""}',
+            'ssprompt_sam-tiny_shapes_16shot.py',
+            (f'train_dataloader.dataset.shots={shots}',),
+        )
+        for shots in (1, 2, 4, 8, 16)
+    ]
+    everything = replace(
+        _SSPROMPT, name='all 512 images', options=('train_dataloader.dataset.num_images=512',)
+    )
+    return Study('Shots: training images with each class', everything.name, (*few, everything))
+
+
+def _decoding() -> Study:
+    handcrafted = replace(_ZERO_SHOT, name='handcrafted prompts, joint')
+    independent = 'model.decode_head.mask_decoder.decoding=independent'
+    rows = (
+        handcrafted,
+        replace(handcrafted, name='handcrafted prompts, independent', options=(independent,)),
+        replace(_SSPROMPT, name='SSPrompt, joint'),
+        _ablation('SSPrompt, independent', 'independent'),
+    )
+    return Study('Joint and independent decoding', 'SSPrompt, joint', rows)
+
+
+def _transfer() -> Study:
+    to_coast = _transfer_rows('to the coast', _SSPROMPT, _COAST, _COAST_ZERO_SHOT)
+    from_coast = _transfer_rows('from the coast', _COAST, _SSPROMPT, _ZERO_SHOT)
+    return Study('Transfer between two worlds', to_coast[0].name, (*to_coast, *from_coast))
+
+
+def _transfer_rows(
+    direction: str, source: StudyRow, target: StudyRow, zero_shot: StudyRow
+) -> Tuple[StudyRow, ...]:
+    handcrafted = replace(zero_shot, name=f'{direction}: handcrafted prompts')
+    handcrafted = replace(handcrafted, reference=handcrafted.name)
+    parts = dict(spatial=('spatial',), semantic=('semantic',), all=('spatial', 'semantic'))
+    transferred = [
+        replace(
+            target,
+            name=f'{direction}: {which} prompts',
+            source=source,
+            parts=taken,
+            reference=handcrafted.name,
+        )
+        for which, taken in parts.items()
+    ]
+    learned = replace(target, name=f'{direction}: learned there', reference=handcrafted.name)
+    return (handcrafted, *transferred, learned)
+
+
+def _layout() -> Study:
+    """The coast, where a coarse grid misses small things, with few and with many prompts."""
+    rows = []
+    for count in (16, 64):
+        size = f'model.decode_head.spatial_prompts.num_prompts={count}'
+        spatial, semantic = (
+            f'model.decode_head.{side}_prompts.fusion.mode' for side in ('spatial', 'semantic')
+        )
+        reference = f'N = {count}: SSPrompt'
+        variants = {
+            'SpaPrompt': (f'{semantic}=default_only',),
+            'SemPrompt': (f'{spatial}=default_only',),
+            'SSPrompt, W = 0.5': (f'{spatial}=fixed_weight', f'{semantic}=fixed_weight'),
+            'SSPrompt': (),
+        }
+        rows.append(
+            replace(
+                _COAST_ZERO_SHOT,
+                name=f'N = {count}: handcrafted prompts',
+                options=(size,),
+                reference=reference,
+            )
+        )
+        rows += [
+            replace(
+                _COAST,
+                name=f'N = {count}: {name}',
+                options=(size, *options),
+                reference=reference,
+            )
+            for name, options in variants.items()
+        ]
+    return Study('Small and thin things', 'N = 64: SSPrompt', tuple(rows))
+
 
 STUDIES: Dict[str, Study] = dict(
-    components=Study(
-        'Components',
-        'SSPrompt',
-        (
-            _ZERO_SHOT,
-            _ablation('2-D coordinates', 'coordinates'),
-            _ablation('SpaPrompt', 'spatial-only'),
-            _ablation('SpaPrompt, W = 0.5', 'spatial-only_fixed-weight'),
-            _ablation('SpaPrompt, W = 1', 'spatial-only_learned-only'),
-            _ablation('SemPrompt', 'semantic-only'),
-            _ablation('SemPrompt, W = 0.5', 'semantic-only_fixed-weight'),
-            _ablation('SemPrompt, W = 1', 'semantic-only_learned-only'),
-            _ablation('SSPrompt, W = 0.5', 'fixed-weight'),
-            _ablation('SSPrompt, W = 1', 'learned-only'),
-            StudyRow('SSPrompt', _SSPROMPT),
-            _ablation('CoOp', 'coop'),
-            _ablation('CoOp, a context for each class', 'coop_class-specific'),
-            _ablation('CoOp and SpaPrompt', 'coop_spatial'),
-            _ablation('projection alone', 'projection'),
-            _ablation('SSPrompt and projection', 'ssprompt_projection'),
-            _ablation('linear classifier on the image embedding', 'linear'),
-            _ablation('mask decoder fine-tuned', 'decoder'),
-        ),
-    ),
-    prompts=Study(
-        'Number of spatial prompts',
-        'N = 64',
-        tuple(
-            StudyRow(
-                f'N = {count}',
-                _SSPROMPT,
-                (f'model.decode_head.spatial_prompts.num_prompts={count}',),
-            )
-            for count in (1, 4, 16, 25, 49, 64, 100, 225, 400)
-        ),
-    ),
-    decoding=Study(
-        'Joint and independent decoding',
-        'joint',
-        (
-            StudyRow('handcrafted prompts, joint', _ZERO_SHOT.config, trains=False),
-            StudyRow(
-                'handcrafted prompts, independent',
-                _ZERO_SHOT.config,
-                ('model.decode_head.mask_decoder.decoding=independent',),
-                trains=False,
-            ),
-            StudyRow('joint', _SSPROMPT),
-            _ablation('independent', 'independent'),
-        ),
-    ),
+    components=_components(),
+    prompts=_prompts(),
+    shots=_shots(),
+    decoding=_decoding(),
+    transfer=_transfer(),
+    layout=_layout(),
 )

@@ -43,7 +43,8 @@ def write_report(
 
 
 def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, Any]]) -> str:
-    reference = next(row['miou'] for row in rows if row['name'] == study.reference)
+    mious = {row['name']: row['miou'] for row in rows}
+    references = {row.name: row.reference or study.reference for row in study.rows}
     seed_list = ' '.join(map(str, seeds))
     lines = [
         f'# {study.title}',
@@ -51,22 +52,23 @@ def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, An
         f'Made by `python tools/reproduce.py {name} --seeds {seed_list}` on the miniature (see',
         '[sam-tiny](../sam-tiny.md)): mIoU (%) on the 200 test scenes, mean and standard deviation',
         'over seeds, each of which draws another training set. The learning rate of each row was',
-        'chosen on validation scenes, with a training set of its own. Differences are paired by',
-        'seed, with their 95 % interval.',
+        'chosen on validation scenes, with a training set of its own. Differences from the',
+        'reference are paired by seed, with their 95 % interval. "Trained" counts parameters;',
+        'seconds are of training, several runs at a time on one machine.',
         '',
-        f'| | mIoU | things | stuff | minus {study.reference} | lr | trained | seconds |',
+        '| | mIoU | things | stuff | difference | lr | trained | seconds |',
         '|---|---|---|---|---|---|---|---|',
     ]
-    lines += [_line(row, reference, study.reference) for row in rows]
+    lines += [_line(row, mious, references[row['name']]) for row in rows]
     return '\n'.join([*lines, '', f'![{study.title}]({name}.png)', ''])
 
 
-def _line(row: Dict[str, Any], reference: Sequence[float], reference_name: str) -> str:
+def _line(row: Dict[str, Any], mious: Dict[str, Sequence[float]], reference: str) -> str:
     cells = [row['name'], *(_spread(row[key]) for key in ('miou', 'things', 'stuff'))]
-    if row['name'] == reference_name:
-        cells.append('')
+    if row['name'] == reference:
+        cells.append('reference')
     else:
-        mean, half = mean_and_interval(np.subtract(row['miou'], reference).tolist())
+        mean, half = mean_and_interval(np.subtract(row['miou'], mious[reference]).tolist())
         cells.append(f'{mean:+.1f} ± {half:.1f}')
     lr = row['learning_rate']
     cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']
@@ -80,10 +82,11 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _draw(study: Study, rows: List[Dict[str, Any]], path: Path) -> None:
+    references = {row.reference or study.reference for row in study.rows}
     figure = Figure(figsize=(8, 0.34 * len(rows) + 1.2), layout='constrained', dpi=110)
     axis = figure.subplots()
     for place, row in enumerate(rows):
-        is_reference = row['name'] == study.reference
+        is_reference = row['name'] in references
         axis.barh(place, np.mean(row['miou']), color='#2166ac' if is_reference else '#92b4d4')
         axis.plot(row['miou'], [place] * len(row['miou']), 'k|', markersize=7)
     axis.set_yticks(range(len(rows)), [row['name'] for row in rows])

@@ -1,114 +1,199 @@
-"""Running the rows of a study with the ordinary tools, each run once."""
+"""The trainings and measurements of a study, each done once, whatever study asks for it."""
 
 import json
 import os
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from queue import Queue
+from typing import Any, Dict, List, Optional, Sequence, Union
 
+import torch
+from mmengine.config import Config
 from records import read_last_validation, read_metrics, read_train_seconds
 
 from .definitions import StudyRow
+from .processes import TOOLS, run_tool
 
-__all__ = ['Run', 'run_all']
+__all__ = ['Measurement', 'Training', 'run_all']
 
-ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = TOOLS.parent / 'configs'
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training with its test.
+class Training:
+    """A training of one configuration, with its validation at the end.
 
     Attributes:
-        row: What is run.
+        row: What is trained.
+        lr: The optimiser's learning rate.
         seed: Draws the training set and the noise on the prompts.
-        lr: The optimiser's learning rate, or None where nothing trains.
-        folder: Where everything goes.
-        test: Whether the test split is looked at; the search for a learning rate does not.
+        root: Folder of all trainings.
     """
 
     row: StudyRow
+    lr: float
     seed: int
-    lr: Optional[float]
-    folder: Path
-    test: bool = True
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """The same for every study that needs this training."""
+        return self.root / _slug(self.row) / f'lr_{self.lr:.3g}_seed_{self.seed}'
 
     @property
     def result_file(self) -> Path:
-        """Written when the run is complete."""
-        return self.folder / ('result.json' if self.test else 'validation.json')
+        """Written when the training is complete."""
+        return self.folder / 'training.json'
 
     def result(self) -> Dict[str, Any]:
-        """The figures of a complete run."""
+        """The figures of a complete training."""
         return json.loads(self.result_file.read_text())
 
-    def execute(self, threads: int) -> None:
-        """Train and test, or validate, unless that was done before."""
+    def execute(self, threads: int, gpu: int) -> None:
+        """Train, unless that was done before."""
         if self.result_file.is_file():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        result: Dict[str, Any] = dict(
-            seed=self.seed, learning_rate=self.lr, trainable_parameters=0, train_seconds=0.0
+        args = [str(CONFIGS / self.row.config), '--work-dir', str(self.folder / 'train')]
+        args += ['--cfg-options', *self._options()]
+        output = run_tool('train.py', args, self.folder / 'train.log', threads, gpu)
+        trainable = re.search(r'Trainable: ([\d,]+) parameters', output)
+        _write(
+            self.result_file,
+            dict(
+                checkpoint=(self.folder / 'train' / 'last_checkpoint').read_text().strip(),
+                trainable_parameters=int(trainable[1].replace(',', '')),
+                train_seconds=round(read_train_seconds(self.folder / 'train'), 1),
+                validation_miou=read_last_validation(self.folder / 'train')['mIoU'],
+            ),
         )
-        checkpoint: List[str] = []
-        if self.row.trains:
-            output = self._call('train.py', [], self._options(), threads)
-            found = re.search(r'Trainable: ([\d,]+) parameters', output)
-            result['trainable_parameters'] = int(found[1].replace(',', ''))
-            result['train_seconds'] = round(read_train_seconds(self.folder / 'train'), 1)
-            result['validation_miou'] = read_last_validation(self.folder / 'train')['mIoU']
-            checkpoint = [(self.folder / 'train' / 'last_checkpoint').read_text().strip()]
-        if self.test:
-            self._call('test.py', checkpoint, list(self.row.options), threads)
-            metrics = read_metrics(self.folder / 'test')
-            result.update({key: metrics[key] for key in ('mIoU', 'mIoU.things', 'mIoU.stuff')})
-        temporary = self.result_file.with_suffix('.tmp')
-        temporary.write_text(json.dumps(result, indent=1) + '\n')
-        os.replace(temporary, self.result_file)
+
+    def describe(self) -> str:
+        """One line for the progress."""
+        miou = self.result()['validation_miou']
+        return f'{self.row.name}, seed {self.seed}, lr {self.lr:.3g}: {miou:.2f} mIoU (validation)'
 
     def _options(self) -> List[str]:
-        seeds = [f'randomness.seed={self.seed}', f'train_dataloader.dataset.seed={self.seed}']
-        return [*self.row.options, *seeds, f'optim_wrapper.optimizer.lr={self.lr}']
-
-    def _call(self, tool: str, args: Sequence[str], options: Sequence[str], threads: int) -> str:
-        """Run a tool and return its output, which is also kept beside the result.
-
-        Raises:
-            RuntimeError: If it failed, with the end of its output.
-        """
-        name = tool[: -len('.py')]
-        command = [sys.executable, str(ROOT / 'tools' / tool)]
-        command += [str(ROOT / 'configs' / self.row.config), *args]
-        command += ['--work-dir', str(self.folder / name)]
-        command += ['--cfg-options', *options] if options else []
-        env = dict(os.environ, OMP_NUM_THREADS=str(threads))
-        done = subprocess.run(
-            command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        (self.folder / f'{name}.log').write_text(done.stdout)
-        if done.returncode:
-            raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout[-2000:]}')
-        return done.stdout
+        """The seed goes to whatever draws training images."""
+        cfg = Config.fromfile(CONFIGS / self.row.config)
+        options = [f'optim_wrapper.optimizer.lr={self.lr}', f'randomness.seed={self.seed}']
+        options += [f'train_cfg.val_interval={cfg.train_cfg.max_iters}']
+        dataset, key = cfg.train_dataloader.dataset, 'train_dataloader.dataset'
+        while dataset is not None:
+            options.append(f'{key}.seed={self.seed}')
+            if 'manifest' in dataset:
+                options.append(f'{key}.manifest={self.folder / "manifest.json"}')
+            dataset, key = dataset.get('dataset'), f'{key}.dataset'
+        return [*options, *self.row.options]
 
 
-def run_all(runs: Sequence[Run], jobs: int) -> None:
-    """Execute runs, several at a time, and say how far it is."""
+@dataclass(frozen=True)
+class Measurement:
+    """The figures of a row on the test split.
+
+    Attributes:
+        row: What is measured.
+        training: Which made the prompts; None where they are handcrafted.
+        root: Folder of all trainings and measurements.
+    """
+
+    row: StudyRow
+    training: Optional[Training]
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """The same for every study that needs this measurement."""
+        parts = '_'.join(['test', self.row.oracle or '', *self.row.parts]).strip('_')
+        if self.row.parts:
+            parts += f'_on_{_slug(self.row)}'
+        parent = self.training.folder if self.training else self.root / _slug(self.row)
+        return parent / parts
+
+    @property
+    def result_file(self) -> Path:
+        """Written when the measurement is complete."""
+        return self.folder / 'result.json'
+
+    def result(self) -> Dict[str, Any]:
+        """``mIoU``, ``mIoU.things`` and ``mIoU.stuff`` of a complete measurement."""
+        return json.loads(self.result_file.read_text())
+
+    def execute(self, threads: int, gpu: int) -> None:
+        """Transfer the prompts where asked to, then test, unless that was done before."""
+        if self.result_file.is_file():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = [self.training.result()['checkpoint']] if self.training else []
+        config = str(CONFIGS / self.row.config)
+        if self.row.parts:
+            moved = str(self.folder / 'transferred.pth')
+            args = [*checkpoint, config, '--out', moved, '--parts', *self.row.parts]
+            run_tool('transfer_prompts.py', args, self.folder / 'transfer.log', threads, gpu)
+            checkpoint = [moved]
+        options = ['--cfg-options', *self.row.options] if self.row.options else []
+        args = [config, *checkpoint, '--work-dir', str(self.folder), *options]
+        metrics = self._measure(args, threads, gpu)
+        keys = ('mIoU', 'mIoU.things', 'mIoU.stuff')
+        _write(self.result_file, {key: metrics[key] for key in keys})
+
+    def describe(self) -> str:
+        """One line for the progress."""
+        seed = f', seed {self.training.seed}' if self.training else ''
+        return f'{self.row.name}{seed}: {self.result()["mIoU"]:.2f} mIoU (test)'
+
+    def _measure(self, args: Sequence[str], threads: int, gpu: int) -> Dict[str, float]:
+        log = self.folder / 'test.log'
+        if self.row.oracle is None:
+            run_tool('test.py', args, log, threads, gpu)
+            return read_metrics(self.folder)
+        figures = self.folder / 'oracle.json'
+        tool = 'analysis_tools/measure_oracle.py'
+        run_tool(tool, [*args, '--json', str(figures)], log, threads, gpu)
+        metrics, name = json.loads(figures.read_text()), f'mIoU.{self.row.oracle}'
+        return {key.replace(name, 'mIoU'): metrics[key] for key in metrics if name in key}
+
+
+def run_all(runs: Sequence[Union[Training, Measurement]], jobs: int) -> None:
+    """Execute runs, several at a time, and say how far it is.
+
+    Args:
+        runs: What is to be done; the same run may be there twice.
+        jobs: Runs at a time. CPU cores, and GPUs if there are any, are shared out among them.
+    """
+    runs = list({run.folder: run for run in runs}.values())
     threads = max(1, (os.cpu_count() or 1) // jobs)
+    slots: Queue[int] = Queue()
+    for slot in range(jobs):
+        slots.put(slot % max(1, torch.cuda.device_count()))
+
+    def execute(run: Union[Training, Measurement]) -> None:
+        gpu = slots.get()
+        try:
+            run.execute(threads, gpu)
+        finally:
+            slots.put(gpu)
+
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(run.execute, threads): run for run in runs}
-        for done, future in enumerate(as_completed(futures), 1):
-            future.result()
-            run = futures[future]
-            result = run.result()
-            miou = result['mIoU'] if run.test else result['validation_miou']
-            split = 'test' if run.test else 'validation'
-            lr = '' if run.lr is None else f', lr {run.lr:g}'
-            print(
-                f'[{done}/{len(runs)}] {run.row.name}, seed {run.seed}{lr}: '
-                f'{miou:.2f} mIoU ({split})',
-                flush=True,
-            )
+        futures = {pool.submit(execute, run): run for run in runs}
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                print(f'[{done}/{len(runs)}] {futures[future].describe()}', flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _slug(row: StudyRow) -> str:
+    """A folder's name for a config with its options."""
+    options = [option.replace('model.decode_head.', '') for option in row.options]
+    return re.sub(r'[^\w.=-]+', '_', '_'.join([Path(row.config).stem, *options]))
+
+
+def _write(path: Path, content: Dict[str, Any]) -> None:
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(content, indent=1) + '\n')
+    os.replace(temporary, path)

@@ -17,6 +17,6 @@ model = dict(
             text_encoder=dict(variant='tiny', checkpoint='mmseg_ssprompt://clip-tiny_shapes.pth')
         ),
         classifier=dict(checkpoint='mmseg_ssprompt://projection-tiny_shapes.pth'),
-        loss_decode=dict(num_points=2304),
+        loss_decode=dict(num_points=576),
     ),
 )

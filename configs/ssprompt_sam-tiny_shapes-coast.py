@@ -1,0 +1,9 @@
+# python tools/train.py configs/ssprompt_sam-tiny_shapes-coast.py
+# The second downstream world: small and thin things.
+_base_ = ['./ssprompt_sam-tiny_shapes.py']
+
+dataset = dict(type='ShapesCoastDataset')
+model = dict(decode_head=dict(semantic_prompts=dict(dataset=dataset['type'])))
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)

@@ -1,0 +1,132 @@
+"""Which prompt answers for which class of an image: Hungarian matching of a whole batch."""
+
+from typing import NamedTuple
+
+import torch
+from mmengine.structures import InstanceData
+from mmseg.registry import TASK_UTILS
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+__all__ = ['Matches', 'PromptMatcher']
+
+
+class Matches(NamedTuple):
+    """M pairs of a prompt and a class, each of one image.
+
+    Attributes:
+        images: (M,) int64, number of the image within the batch.
+        prompts: (M,) int64, number of the prompt.
+        classes: (M,) int64, class that the prompt answers for.
+    """
+
+    images: Tensor
+    prompts: Tensor
+    classes: Tensor
+
+
+class PromptMatcher:
+    """Matches prompts to the classes present in each image at the lowest total cost.
+
+    The costs are mmseg's. Its ``HungarianAssigner`` solves one image at a time, and so waits for
+    the device once per image; here the costs of all images come over in one transfer, together
+    with what has to be checked of them.
+
+    Args:
+        num_classes: ``C``.
+        class_weight: Weight of the label's cost.
+        mask_weight: Weight of the masks' binary cross-entropy.
+        dice_weight: Weight of the masks' dice cost.
+        ignore_index: Label of points that belong to no class.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_weight: float,
+        mask_weight: float,
+        dice_weight: float,
+        ignore_index: int,
+    ) -> None:
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        costs = (
+            dict(type='ClassificationCost', weight=class_weight),
+            dict(type='CrossEntropyLossCost', use_sigmoid=True, weight=mask_weight),
+            dict(type='DiceCost', weight=dice_weight, pred_act=True, eps=1.0),
+        )
+        self.match_costs = [TASK_UTILS.build(cost) for cost in costs]
+
+    @torch.no_grad()
+    def __call__(self, class_logits: Tensor, mask_logits: Tensor, labels: Tensor) -> Matches:
+        """Match the prompts of each image to the classes among its points.
+
+        Args:
+            class_logits: (B, N, C + 1) float.
+            mask_logits: (B, N, P) float, masks at the points.
+            labels: (B, P) int64, labels of the points.
+
+        Returns:
+            The matches, on the device of the logits. An image has as many as it has classes, or
+            prompts if these are fewer.
+
+        Raises:
+            ValueError: If logits are not finite, or a label is neither a class nor ignored.
+        """
+        costs = torch.stack(
+            [self._cost(*image) for image in zip(class_logits, mask_logits, labels)]
+        )
+        checks = torch.stack(
+            [
+                torch.isfinite(class_logits).flatten(1).all(dim=1).float(),
+                torch.isfinite(mask_logits).flatten(1).all(dim=1).float(),
+                *self._label_range(labels),
+            ]
+        )  # (4, B)
+        transferred = torch.cat([checks.flatten(), costs.flatten()]).cpu()
+        self._check(transferred[: checks.numel()].view_as(checks))
+        matches = _solve(transferred[checks.numel() :].view(costs.shape))
+        return Matches(*matches.to(class_logits.device, non_blocking=True))
+
+    def _cost(self, class_logits: Tensor, mask_logits: Tensor, labels: Tensor) -> Tensor:
+        """Of each prompt for each class, infinite where the class has no point: (N, C)."""
+        classes = torch.arange(self.num_classes, device=labels.device)
+        masks = labels == classes[:, None]  # (C, P)
+        prompts = InstanceData(scores=class_logits, masks=mask_logits)
+        targets = InstanceData(labels=classes, masks=masks.float())
+        cost = sum(match_cost(prompts, targets) for match_cost in self.match_costs)
+        return cost.masked_fill(~masks.any(dim=1), torch.inf)
+
+    def _label_range(self, labels: Tensor) -> tuple:
+        """The smallest and largest class id of each image, (B,) float each."""
+        ignored = labels == self.ignore_index
+        return (
+            labels.masked_fill(ignored, 0).amin(dim=1).float(),
+            labels.masked_fill(ignored, 0).amax(dim=1).float(),
+        )
+
+    def _check(self, checks: Tensor) -> None:
+        class_is_finite, mask_is_finite, low, high = checks
+        for kind, is_finite in (('class', class_is_finite), ('mask', mask_is_finite)):
+            bad = (is_finite == 0).nonzero().flatten().tolist()
+            if bad:
+                raise ValueError(
+                    f'the {kind} logits of images {bad} of the batch hold NaN or infinite values: '
+                    'a lower learning rate, or bfloat16 in place of float16, may help'
+                )
+        if low.min() < 0 or high.max() >= self.num_classes:
+            raise ValueError(
+                f'the label maps of a batch hold ids from {int(low.min())} to {int(high.max())}: '
+                f'expected those of {self.num_classes} classes (0 to {self.num_classes - 1}) and '
+                f'{self.ignore_index} (ignored)'
+            )
+
+
+def _solve(costs: Tensor) -> Tensor:
+    """Assign each image's columns that are finite, (B, N, C) on the CPU: (3, M) int64."""
+    matches = []
+    for image, cost in enumerate(costs):
+        classes = torch.isfinite(cost).all(dim=0).nonzero().flatten()
+        prompts, order = map(torch.from_numpy, linear_sum_assignment(cost[:, classes]))
+        matches.append(torch.stack([torch.full_like(prompts, image), prompts, classes[order]]))
+    return torch.cat(matches, dim=1)

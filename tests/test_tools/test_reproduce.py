@@ -1,4 +1,4 @@
-"""Studies: the statistics, the report, and runs that are run once."""
+"""Studies: the statistics, the search, the report, and runs that are run once."""
 
 import json
 import sys
@@ -45,24 +45,47 @@ def test_interval_by_hand():
     assert np.isnan(mean_and_interval([1.0])[1])
 
 
-def test_every_row_has_a_config_and_every_study_its_reference():
+def test_every_row_has_a_config_and_a_reference():
     from studies.definitions import STUDIES
 
+    assert set(STUDIES) == {'components', 'prompts', 'shots', 'decoding', 'transfer', 'layout'}
     for study in STUDIES.values():
         names = [row.name for row in study.rows]
         assert len(set(names)) == len(names)
-        assert study.reference in names
+        assert {row.reference or study.reference for row in study.rows} <= set(names)
         assert all((ROOT / 'configs' / row.config).is_file() for row in study.rows)
+
+
+@pytest.mark.parametrize(
+    ('tried', 'expected'),
+    [
+        ({}, [3e-3, 1e-2, 3e-2]),
+        ({3e-3: 5.0, 1e-2: 9.0, 3e-2: 7.0}, []),
+        ({3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0}, [1e-3]),
+        ({3e-3: 1.0, 1e-2: 8.0, 3e-2: 9.0}, [1e-1]),
+        ({1e-3: 9.5, 3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0}, [3e-4]),
+        ({1e-4: 9.9, 3e-4: 9.0, 1e-3: 8.0}, []),  # a bound
+        ({1e-1: 1.0, 3e-1: 2.0, 1.0: 3.0}, []),
+    ],
+)
+def test_search_ends_when_the_best_rate_lies_between_others(tried, expected):
+    from studies.search import rates_to_try
+
+    assert rates_to_try(tried) == pytest.approx(expected)
 
 
 def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
     import reproduce
+    from studies import runs, search
     from studies.definitions import Study
 
     zero_shot = make_row('zero-shot', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False)
-    study = Study('A study', 'learned', (zero_shot, make_row('learned')))
+    learned = make_row('learned')
+    best_mask = make_row('best masks', oracle='best_mask')
+    moved = make_row('moved', source=learned, parts=('semantic',), reference='zero-shot')
+    study = Study('A study', 'learned', (zero_shot, learned, best_mask, moved))
     monkeypatch.setattr(reproduce, 'STUDIES', dict(small=study))
-    monkeypatch.setattr(reproduce, 'LEARNING_RATES', (1e-9, 1e-2))
+    monkeypatch.setattr(search, 'rates_to_try', lambda tried: [] if tried else [1e-9, 1e-2])
     command = ['reproduce.py', 'small', '--seeds', '0', '1', '--jobs', '2']
     command += ['--work-dir', str(tmp_path / 'work'), '--out-dir', str(tmp_path / 'evidence')]
     monkeypatch.setattr(sys, 'argv', command)
@@ -70,28 +93,60 @@ def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
     content = json.loads((tmp_path / 'evidence' / 'small.json').read_text())
     assert content['study'] == 'small'
     assert content['seeds'] == [0, 1]
-    handcrafted, learned = content['rows']
+    rows = {row['name']: row for row in content['rows']}
+    handcrafted, trained = rows['zero-shot'], rows['learned']
     assert handcrafted['trainable_parameters'] == 0
     assert handcrafted['miou'][0] == handcrafted['miou'][1]  # nothing depends on the seed
-    assert learned['trainable_parameters'] == 13002
-    assert learned['learning_rate'] in (1e-9, 1e-2)
-    assert len(learned['miou']) == len(learned['train_seconds']) == 2
+    assert trained['trainable_parameters'] == 13002
+    assert trained['learning_rate'] in (1e-9, 1e-2)
+    assert len(trained['miou']) == len(trained['train_seconds']) == 2
+    assert np.mean(rows['best masks']['miou']) > np.mean(trained['miou'])
+    assert rows['moved']['trainable_parameters'] == 0
     page = (tmp_path / 'evidence' / 'small.md').read_text()
     assert '| zero-shot |' in page
     assert 'python tools/reproduce.py small --seeds 0 1' in page
     assert (tmp_path / 'evidence' / 'small.png').stat().st_size > 5000
 
     printed = capsys.readouterr().out
-    assert '[4/4]' in printed
-    monkeypatch.setattr('subprocess.run', lambda *args, **kwargs: pytest.fail('run again'))
+    assert '[2/2] learned, seed 1000' in printed
+    assert 'zero-shot: ' in printed
+    monkeypatch.setattr(runs, 'run_tool', lambda *args: pytest.fail('run again'))
     reproduce.main()  # everything is there already
 
 
-def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):
-    from studies.runs import Run
+def test_each_seed_draws_other_images_and_writes_its_own_manifest(tmp_path):
+    from studies.definitions import STUDIES
+    from studies.runs import Training
 
-    row = make_row('broken', 'no_such_config.py')
-    run = Run(row, 0, 1e-2, tmp_path)
-    with pytest.raises(RuntimeError, match=r'no_such_config\.py'):
-        run.execute(threads=1)
+    few = STUDIES['shots'].rows[0]
+    training = Training(few, 1e-2, 3, tmp_path)
+    options = training._options()
+    assert 'train_dataloader.dataset.seed=3' in options  # which images are drawn
+    assert 'train_dataloader.dataset.dataset.seed=3' in options  # from which training set
+    assert 'randomness.seed=3' in options
+    assert options[-1] == 'train_dataloader.dataset.shots=1'
+
+
+def test_studies_share_a_training_but_not_one_with_other_options(tmp_path):
+    from studies.definitions import STUDIES
+    from studies.runs import Training
+
+    def folder(study, name):
+        (row,) = (row for row in STUDIES[study].rows if row.name == name)
+        return Training(row, 1e-2, 0, tmp_path).folder
+
+    assert folder('components', 'SSPrompt') == folder('prompts', 'N = 64')
+    assert folder('components', 'SSPrompt') == folder('decoding', 'SSPrompt, joint')
+    layout = [Training(row, 1e-2, 0, tmp_path).folder for row in STUDIES['layout'].rows]
+    assert len(set(layout)) == len(layout)
+
+
+def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):
+    from studies.definitions import StudyRow
+    from studies.runs import Training
+
+    row = StudyRow('broken', 'ssprompt_sam-tiny_shapes.py', ('model.decode_head.num_classes=3',))
+    run = Training(row, 1e-2, 0, tmp_path)
+    with pytest.raises(RuntimeError, match='num_classes is 3'):
+        run.execute(threads=1, gpu=0)
     assert not run.result_file.exists()

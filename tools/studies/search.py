@@ -1,6 +1,5 @@
 """The learning rate of each row, found by the same small search."""
 
-import math
 from pathlib import Path
 from typing import Dict, List, Sequence
 
@@ -9,8 +8,8 @@ from .runs import Training, run_all
 
 __all__ = ['find_learning_rates', 'rates_to_try']
 
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 START = (3e-3, 1e-2, 3e-2)
-SMALLEST, LARGEST = 1e-4, 1.0
 TUNING_SEED = 1000  # a training set that no seed of a study draws
 
 
@@ -21,23 +20,13 @@ def rates_to_try(tried: Dict[float, float]) -> List[float]:
         tried: Validation mIoU of each learning rate so far.
 
     Returns:
-        ``START`` at first; then the next rate, about three times smaller or larger, where the
-        best is at the edge of those tried; nothing when it is not, or a bound is reached.
+        ``START`` at first; then the next of ``RATES`` where the best is at the edge of those
+        tried; nothing when it is not, or there is no next one.
     """
     if not tried:
         return list(START)
-    best = max(tried, key=tried.__getitem__)
-    step = {min(tried): 10**-0.5, max(tried): 10**0.5}.get(best)
-    if step is None:
-        return []
-    rate = _round(best * step)
-    return [rate] if SMALLEST <= rate <= LARGEST else []
-
-
-def _round(rate: float) -> float:
-    """To 1 or 3 times a power of ten."""
-    exponent = math.floor(math.log10(rate) + 1e-9)
-    return (1 if rate / 10**exponent < 2 else 3) * 10.0**exponent
+    best = RATES.index(max(tried, key=tried.__getitem__))
+    return [rate for rate in RATES[max(best - 1, 0) : best + 2] if rate not in tried]
 
 
 def find_learning_rates(rows: Sequence[StudyRow], root: Path, jobs: int) -> Dict[StudyRow, float]:

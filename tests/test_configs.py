@@ -61,7 +61,7 @@ def test_images_are_resized_as_sam_resizes_them(file):
         dataset = unwrap(loader.dataset)
         resizes = [t for t in dataset.pipeline if t.type == 'Resize']
         assert all(r.scale == size and r.keep_ratio and r.backend == 'pillow' for r in resizes)
-        assert resizes or dataset.type == 'ShapesWorldDataset'
+        assert resizes or dataset.type.startswith('Shapes')
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
@@ -78,7 +78,8 @@ def test_begins_with_the_command_that_runs_it(file):
     assert f'configs/{file.name}' in command
 
 
-SHOTS = [file for file in FILES if file.stem.endswith('_16shot')]
+# The miniature draws from more scenes than it otherwise trains on.
+SHOTS = [f for f in FILES if f.stem.endswith('_16shot') and 'tiny' not in f.stem]
 
 
 @pytest.mark.parametrize('file', SHOTS, ids=[file.stem for file in SHOTS])

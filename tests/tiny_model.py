@@ -69,3 +69,23 @@ def training_loss(
 
 def names_of_trainable(model: nn.Module) -> List[str]:
     return [name for name, p in model.named_parameters() if p.requires_grad]
+
+
+def use_sam_tiny(config: Config) -> None:
+    """Put sam-tiny's weights and size in the place of those that cannot be shipped."""
+    model, head = config.model, config.model.decode_head
+    sam = dict(variant='tiny', checkpoint='mmseg_ssprompt://sam-tiny_shapes.pth')
+    for part in (model.backbone, head.prompt_encoder, head.mask_decoder):
+        part.update(sam)
+    head.semantic_prompts.text_encoder.update(
+        variant='tiny', checkpoint='mmseg_ssprompt://clip-tiny_shapes.pth'
+    )
+    head.classifier.checkpoint = 'mmseg_ssprompt://projection-tiny_shapes.pth'
+    head.loss_decode.num_points = 512
+    size = (SIZE, SIZE)
+    model.data_preprocessor.update(size=size, test_cfg=dict(size=size))
+    for split in ('train', 'val', 'test'):
+        dataset = config[f'{split}_dataloader'].dataset
+        for transform in dataset.get('dataset', dataset).pipeline:
+            if transform.type == 'Resize':
+                transform.scale = size

@@ -70,6 +70,15 @@ def write_random_pair(
     write_pair(folder, image, label, picture, np.resize(np.array(ids, np.uint8), size))
 
 
+def make_random_ade20k_tree(root: Path) -> None:
+    """``data/ade/ADEChallengeData2016``: two training images and one for validation."""
+    for split, count in (('training', 2), ('validation', 1)):
+        for index in range(count):
+            name = f'{split}/ADE_{split[:5]}_0000000{index}'
+            image, label = f'images/{name}.jpg', f'annotations/{name}.png'
+            write_random_pair(root, image, label, (36, 48), range(151))
+
+
 def make_cityscapes_tree(root: Path) -> None:
     """``data/cityscapes``: two training images and one for validation, 2:1."""
     ids = [*range(19), VOID]

@@ -1,0 +1,85 @@
+"""Every configuration is built, stepped and evaluated on data in its own layout.
+
+The trees are made where each config looks for them; sam-tiny stands for the weights that cannot
+be shipped. What trains in the ablations is tested in ``test_ablation_configs.py``, and the
+configs that train on a cache in ``test_tools/test_cache_embeddings.py``.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from tiny_model import use_sam_tiny
+from trees import (
+    make_acdc_tree,
+    make_bdd100k_tree,
+    make_camvid_tree,
+    make_cityscapes_tree,
+    make_mapillary_tree,
+    make_pascal_context_tree,
+    make_random_ade20k_tree,
+)
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+NAMES = sorted(file.stem for file in CONFIGS.glob('*.py') if '_cached' not in file.stem)
+MAKERS = dict(
+    ade=make_random_ade20k_tree,
+    cityscapes=make_cityscapes_tree,
+    bdd100k=make_bdd100k_tree,
+    mapillary=make_mapillary_tree,
+    VOCdevkit=make_pascal_context_tree,
+    acdc=make_acdc_tree,
+    camvid=make_camvid_tree,
+)
+PROMPTS = {f'decode_head.{kind}_prompts.fusion.learned' for kind in ('spatial', 'semantic')}
+
+
+@pytest.fixture(params=NAMES)
+def config(request, tmp_path, monkeypatch) -> Config:
+    """A configuration for one step, in a folder where its data are."""
+    config = Config.fromfile(CONFIGS / f'{request.param}.py')
+    monkeypatch.chdir(tmp_path)
+    if 'data_root' in config:
+        root = Path(config.data_root)
+        MAKERS[root.parts[1]](tmp_path / root)
+    use_sam_tiny(config)
+    config.merge_from_dict(
+        dict(
+            work_dir=str(tmp_path / 'work_dir'),
+            experiment_name=f'every_{request.param}',
+            visualizer=dict(name=f'every_{request.param}'),  # mmengine keeps one of each name
+            train_cfg=dict(max_iters=1, val_interval=1),
+            default_hooks=dict(logger=dict(interval=1)),
+            randomness=dict(seed=0),
+        )
+    )
+    for split in ('train', 'val', 'test'):
+        loader = config[f'{split}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        scenes = loader.dataset.get('dataset', loader.dataset)
+        if scenes.type.startswith('Shapes'):
+            scenes.num_images = 4
+    return config
+
+
+def test_one_step_and_one_evaluation(config):
+    handcrafted = config.model.decode_head.spatial_prompts.fusion.mode == 'default_only'
+    runner = Runner.from_cfg(config)
+    before = {key: value.clone() for key, value in runner.model.state_dict().items()}
+    if handcrafted:
+        figures = runner.test()
+    else:
+        runner.train()
+        (log,) = Path(config.work_dir).glob('*/vis_data/scalars.json')
+        first, *_, figures = [json.loads(line) for line in log.read_text().splitlines()]
+        assert np.isfinite(first['loss'])
+    after = runner.model.state_dict()
+    changed = {key for key in after if not torch.equal(after[key], before[key])}
+    assert changed >= (set() if handcrafted else PROMPTS)
+    assert not any(key.startswith('backbone') for key in changed)
+    assert 0 <= figures['mIoU'] <= 100

@@ -116,16 +116,24 @@ class SSPromptHead(BaseDecodeHead):
         return self.predict_by_feat(self.forward(inputs), batch_img_metas)
 
     def predict_by_feat(self, seg_logits: HeadOutput, batch_img_metas: List[dict]) -> Tensor:
+        """:meth:`semantic_scores`, interpolated to the input frame: (B, C, H, W)."""
+        return self.enlarge(self.semantic_scores(seg_logits))
+
+    @staticmethod
+    def semantic_scores(seg_logits: HeadOutput) -> Tensor:
         """``sum_n softmax(class)_n * sigmoid(mask)_n`` (MaskFormer), without "no object".
 
-        The sum is taken at the masks' own resolution, then interpolated to the input frame.
+        The sum is taken at the masks' own resolution: (B, C, 4h, 4w), not negative.
         """
         with torch.autocast(seg_logits.mask_logits.device.type, enabled=False):
             class_scores = seg_logits.class_logits.float().softmax(dim=-1)[..., :-1]  # (B, N, C)
             masks = seg_logits.mask_logits.float().sigmoid()  # (B, N, 4h, 4w)
-            semantic = torch.einsum('bnc,bnhw->bchw', class_scores, masks)
+            return torch.einsum('bnc,bnhw->bchw', class_scores, masks)
+
+    def enlarge(self, scores: Tensor) -> Tensor:
+        """Interpolate (B, C, 4h, 4w) to the padded input frame, (B, C, H, W)."""
         frame = (self.prompt_encoder.image_size,) * 2
-        return F.interpolate(semantic, size=frame, mode='bilinear', align_corners=False)
+        return F.interpolate(scores, size=frame, mode='bilinear', align_corners=False)
 
 
 def _check_num_classes(num_classes: int, class_names: Sequence[str]) -> None:

@@ -2,11 +2,15 @@
 
 from typing import Any, Dict, List, Mapping, Tuple
 
+from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
+from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor, nn
 
 from ..frozen import FrozenModule
+from ..heads import SSPromptHead
+from .label_map import find_best_classes
 
 __all__ = ['PromptSegmentor', 'PromptStateError']
 
@@ -25,6 +29,10 @@ class PromptSegmentor(EncoderDecoder):
     :meth:`without_frozen` leaves. Loading a state dict checks that all of it is there and fits;
     frozen weights may be in it, and need not be.
 
+    With ``test_cfg=dict(mode='whole', logits=False)`` predictions hold label maps only
+    (:func:`find_best_classes`); ``logits=True``, the default, adds ``seg_logits``, a score of each
+    class at each pixel, as mmseg does always.
+
     Args:
         *args: See ``EncoderDecoder``.
         **kwargs: See ``EncoderDecoder``.
@@ -34,6 +42,30 @@ class PromptSegmentor(EncoderDecoder):
         super().__init__(*args, **kwargs)
         self._register_load_state_dict_pre_hook(_check_prompts, with_module=True)
         self.register_load_state_dict_post_hook(_forgive_frozen_keys)
+
+    def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
+        """Predict label maps.
+
+        Args:
+            inputs: (B, 3, H, W).
+            data_samples: Of the images. Defaults to None: the input frame is the image.
+
+        Returns:
+            The samples, with ``pred_sem_seg`` (1, H', W') int64 and, where asked for,
+            ``seg_logits`` (C, H', W') float.
+        """
+        if data_samples is None or not self._predicts_labels_only():
+            return super().predict(inputs, data_samples)
+        head = self.decode_head
+        scores = head.semantic_scores(head(self.extract_feat(inputs)))  # (B, C, 4h, 4w)
+        for image, sample in zip(scores, data_samples):
+            labels = find_best_classes(image, head.enlarge, sample, self.postprocess_result)
+            sample.set_data(dict(pred_sem_seg=PixelData(data=labels)))
+        return data_samples
+
+    def _predicts_labels_only(self) -> bool:
+        wanted = self.test_cfg.get('logits', True) or self.test_cfg.mode != 'whole'
+        return not wanted and isinstance(self.decode_head, SSPromptHead) and self.num_classes > 1
 
     def without_frozen(
         self, state_dict: Mapping[str, Tensor], prefix: str = ''

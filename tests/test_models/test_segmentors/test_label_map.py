@@ -1,0 +1,70 @@
+"""Label maps without the scores of all classes are those of mmseg's own postprocessing."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from mmseg_ssprompt.models.segmentors.label_map import CLASSES_AT_A_TIME, find_best_classes
+from tiny_model import NUM_CLASSES, build_tiny, random_images
+
+
+def make_samples(**metainfo):
+    """Two samples: an image that was enlarged and padded below, and one of the frame's size."""
+    padded = dict(ori_shape=(30, 40), img_shape=(72, 96), padding_size=[0, 0, 0, 24], **metainfo)
+    whole = dict(ori_shape=(120, 120), img_shape=(96, 96), padding_size=[0, 0, 0, 0], **metainfo)
+    return [SegDataSample(metainfo=meta) for meta in (padded, whole)]
+
+
+@pytest.mark.parametrize(
+    'metainfo', [{}, dict(flip=True, flip_direction='horizontal')], ids=['plain', 'flipped']
+)
+@torch.no_grad()
+def test_equal_to_the_plain_path(metainfo):
+    model, images = build_tiny(), random_images()
+    expected = model(images, make_samples(**metainfo), mode='predict')
+    model.test_cfg.logits = False
+    found = model(images, make_samples(**metainfo), mode='predict')
+    for one, two in zip(found, expected):
+        assert 'seg_logits' in two
+        assert 'seg_logits' not in one
+        assert one.pred_sem_seg.data.dtype == torch.int64
+        assert torch.equal(one.pred_sem_seg.data, two.pred_sem_seg.data)
+        assert len(two.pred_sem_seg.data.unique()) > 2
+
+
+@pytest.mark.parametrize('count', [2, 7, 8, 9, 17, 150])
+def test_any_number_of_classes(count: int):
+    """Among them those that leave one over."""
+    scores = torch.rand(count, 6, 6, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def postprocess(logits, samples):
+        seen.append(logits.shape[1])
+        samples[0].set_data(dict(seg_logits=PixelData(data=logits[0])))
+        return samples
+
+    labels = find_best_classes(scores, lambda chunk: chunk, SegDataSample(), postprocess)
+    assert torch.equal(labels, scores.argmax(dim=0, keepdim=True))
+    assert sum(seen) == count
+    assert 2 <= min(seen)
+    assert max(seen) <= CLASSES_AT_A_TIME
+
+
+@torch.no_grad()
+def test_nothing_as_large_as_all_classes_is_made():
+    model, images = build_tiny(), random_images(1)
+    model.test_cfg.logits = False
+    largest = []
+    original = model.postprocess_result
+
+    def watched(logits, samples):
+        largest.append(logits.shape[1])
+        return original(logits, samples)
+
+    model.postprocess_result = watched
+    model(images, copy.deepcopy(make_samples()[:1]), mode='predict')
+    assert sum(largest) == NUM_CLASSES
+    assert max(largest) < NUM_CLASSES

@@ -4,12 +4,19 @@ from .checkpoint_loader import load_from_local
 from .dataset_check_hook import DatasetCheckHook
 from .optim_wrapper_constructor import PromptOptimWrapperConstructor
 from .prompt_checkpoint_hook import PromptCheckpointHook
+from .prompt_source import PromptSource, read_prompt_source
+from .prompt_transfer import PromptTransferError, TransferReport, transfer_prompts
 from .trainable_report_hook import TrainableReportHook
 
 __all__ = [
     'DatasetCheckHook',
     'PromptCheckpointHook',
     'PromptOptimWrapperConstructor',
+    'PromptSource',
+    'PromptTransferError',
     'TrainableReportHook',
+    'TransferReport',
     'load_from_local',
+    'read_prompt_source',
+    'transfer_prompts',
 ]

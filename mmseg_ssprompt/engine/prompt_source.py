@@ -1,0 +1,138 @@
+"""Trained prompts as they lie on disk, and how they were configured: nothing in a file is run."""
+
+import ast
+from os import PathLike
+from pathlib import Path
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+
+from mmengine.config import Config
+from torch import Tensor
+
+from ..models.checkpoint import CheckpointError, read_checkpoint, read_torch_file
+from ..models.prompts.semantic import resolve_class_names
+
+__all__ = ['PromptSource', 'read_prompt_source']
+
+_REMEDY = 'give the config that it was trained with as --source-config'
+
+
+class PromptSource(NamedTuple):
+    """Trained prompts, and how they were configured.
+
+    Attributes:
+        state_dict: Tensors by the names of a ``PromptSegmentor``.
+        head: The config of its decode head: the kinds of prompts, their fusion, their classes.
+        name: Where they come from, for errors.
+    """
+
+    state_dict: Mapping[str, Tensor]
+    head: Mapping[str, Any]
+    name: str
+
+    @property
+    def class_names(self) -> Tuple[str, ...]:
+        """The readable names of the classes, in the order of the rows of the semantic prompts.
+
+        Raises:
+            ValueError: If the config names no classes, or a data set that is not registered.
+        """
+        semantic = self.head['semantic_prompts']
+        try:
+            return resolve_class_names(
+                *(semantic.get(key) for key in ('class_names', 'dataset', 'classes'))
+            )
+        except ValueError as error:
+            raise ValueError(f'class names of {self.name}: {error}; {_REMEDY}') from error
+
+    @property
+    def classifier_trains(self) -> bool:
+        """Whether the classifier trained with the prompts, as ``TokenClassifier`` decides it."""
+        classifier = self.head['classifier']
+        trainable = classifier.get('trainable')
+        return classifier.get('checkpoint') is None if trainable is None else bool(trainable)
+
+    @property
+    def decoder_trains(self) -> bool:
+        """Whether the mask decoder trained, which is then no longer the base model's."""
+        return bool(self.head['mask_decoder'].get('trainable', False))
+
+
+def read_prompt_source(
+    checkpoint: Union[str, 'PathLike[str]'], config: Union[str, 'PathLike[str]', None] = None
+) -> PromptSource:
+    """Read a checkpoint of prompts, and the config that it was trained with.
+
+    mmengine writes that config into ``meta['cfg']`` as the text of a Python file. It is parsed
+    here and never run, so that a checkpoint from elsewhere can be read safely. The class names are
+    taken from the prompts in it; ``meta['dataset_meta']['classes']`` has the same classes as the
+    data set spells them, some of which are no words ('pottedplant').
+
+    Args:
+        checkpoint: A file of tensors and plain values, as ``PromptCheckpointHook`` saves it, or
+            ``.safetensors``, which has no metadata.
+        config: The config file that it was trained with. Defaults to None: the one inside.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is damaged, holds no state dict, has no config inside where none is
+            given, or that config describes no prompts.
+    """
+    file = Path(checkpoint).expanduser()
+    state_dict = read_checkpoint(file, remedy='Give the path of trained prompts.')
+    name = f'checkpoint {str(file)!r}'
+    if config is not None:
+        where, model = f'config {str(config)!r}', Config.fromfile(config).get('model')
+    else:
+        where, model = f'meta.cfg of {name}', _parse_model(_read_config_text(file), name)
+    head = model.get('decode_head') if isinstance(model, Mapping) else None
+    needed = ('spatial_prompts', 'semantic_prompts', 'classifier', 'mask_decoder')
+    missing = [key for key in needed if not isinstance((head or {}).get(key), Mapping)]
+    if missing:
+        raise CheckpointError(
+            f'{where}: expected model.decode_head with {list(needed)}, found none of {missing}: '
+            f'these are no prompts, or {_REMEDY}'
+        )
+    return PromptSource(state_dict, head, name)
+
+
+def _read_config_text(file: Path) -> Optional[str]:
+    """``meta['cfg']`` of a checkpoint; None if it has none."""
+    content = {} if file.suffix == '.safetensors' else read_torch_file(file)
+    meta = content.get('meta')
+    text = meta.get('cfg') if isinstance(meta, Mapping) else None
+    return text if isinstance(text, str) else None
+
+
+def _parse_model(text: Optional[str], name: str) -> Dict[str, Any]:
+    """The value of ``model`` in the text of a config, without running it."""
+    if text is None:
+        raise CheckpointError(
+            f'{name}: expected the text of its config in meta.cfg, as mmengine saves it, found '
+            f'none; {_REMEDY}'
+        )
+    try:
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.Assign) and _names(statement) == ['model']:
+                return ast.literal_eval(_DictCalls().visit(statement.value))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f'{name}: expected model = dict(...) of plain values in meta.cfg, found something '
+            f'else ({type(error).__name__}: {error}); {_REMEDY}'
+        ) from None
+    raise CheckpointError(f'{name}: meta.cfg has no model; {_REMEDY}')
+
+
+def _names(statement: ast.Assign) -> list:
+    return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+
+
+class _DictCalls(ast.NodeTransformer):
+    """Writes ``dict(a=1)``, as mmengine prints dicts, as the literal ``{'a': 1}``."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict'
+        if not is_dict or node.args or not all(keyword.arg for keyword in node.keywords):
+            return node  # which literal_eval refuses
+        keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        return ast.Dict(keys=keys, values=[keyword.value for keyword in node.keywords])

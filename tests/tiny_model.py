@@ -22,6 +22,7 @@ def tiny_config(mode: str = 'learned_weight', **options: Any) -> Config:
     config = Config.fromfile(CONFIG)
     for prompts in ('spatial_prompts', 'semantic_prompts'):
         config.model.decode_head[prompts].fusion.mode = mode
+    config.model.test_cfg.logits = True  # tests look at the scores
     config.merge_from_dict({f'model.decode_head.{key}': value for key, value in options.items()})
     return config
 

@@ -37,5 +37,5 @@ model = dict(
         loss_decode=dict(type='MaskClassificationLoss'),
     ),
     train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
+    test_cfg=dict(mode='whole', logits=False),  # label maps only
 )

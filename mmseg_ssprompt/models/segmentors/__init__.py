@@ -1,5 +1,6 @@
 """Segmentors."""
 
 from .prompt_segmentor import PromptSegmentor, PromptStateError
+from .tta import PromptTTAModel
 
-__all__ = ['PromptSegmentor', 'PromptStateError']
+__all__ = ['PromptSegmentor', 'PromptStateError', 'PromptTTAModel']

@@ -4,11 +4,13 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.structures import PixelData
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_ssprompt.models.segmentors.label_map import CLASSES_AT_A_TIME, find_best_classes
-from tiny_model import NUM_CLASSES, build_tiny, random_images
+from tiny_model import CONFIG, NUM_CLASSES, build_tiny, random_images
 
 
 def make_samples(**metainfo):
@@ -49,7 +51,7 @@ def test_any_number_of_classes(count: int):
     labels = find_best_classes(scores, lambda chunk: chunk, SegDataSample(), postprocess)
     assert torch.equal(labels, scores.argmax(dim=0, keepdim=True))
     assert sum(seen) == count
-    assert 2 <= min(seen)
+    assert min(seen) >= 2
     assert max(seen) <= CLASSES_AT_A_TIME
 
 
@@ -68,3 +70,12 @@ def test_nothing_as_large_as_all_classes_is_made():
     model(images, copy.deepcopy(make_samples()[:1]), mode='predict')
     assert sum(largest) == NUM_CLASSES
     assert max(largest) < NUM_CLASSES
+
+
+def test_test_time_augmentation_asks_for_the_scores():
+    model = build_tiny()
+    model.test_cfg.logits = False
+    config = Config.fromfile(CONFIG)
+    MODELS.build(dict(config.tta_model, module=model))
+    assert model.test_cfg.logits
+    assert not config.model.test_cfg.logits  # what is shipped

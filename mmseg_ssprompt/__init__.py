@@ -11,6 +11,6 @@ from .version import __version__
 require_openmmlab()
 allow_mmcv_without_ops()  # before anything imports mmseg.models
 
-from . import datasets, engine, evaluation, models, visualization
+from . import cache, datasets, engine, evaluation, models, visualization
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']
+__all__ = ['__version__', 'cache', 'datasets', 'engine', 'evaluation', 'models', 'visualization']

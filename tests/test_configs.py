@@ -19,16 +19,27 @@ def test_there_are_configs():
     assert {'ssprompt_sam_ade20k', 'ssprompt_sam_camvid', 'ssprompt_sam-tiny_shapes'} <= set(ids)
 
 
+def image_parts(cfg):
+    """Image encoder and data preprocessor: of the model, or those that its data were made with."""
+    if cfg.model.backbone.type != 'PrecomputedEmbedding':
+        return [(cfg.model.backbone, cfg.model.data_preprocessor)]
+    datasets = [cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')]
+    return [(dataset.encoder, dataset.data_preprocessor) for dataset in datasets]
+
+
 @pytest.mark.parametrize('file', FILES, ids=ids)
 def test_sam_s_parts_are_of_one_variant_and_its_official_file(file):
-    model = Config.fromfile(file).model
-    parts = (model.backbone, model.decode_head.prompt_encoder, model.decode_head.mask_decoder)
-    assert len({(part.variant, part.checkpoint) for part in parts}) == 1
-    variant = get_variant(model.backbone.variant)
-    if variant.official_file:
-        assert model.backbone.checkpoint == f'weights/{variant.official_file}'
-    assert model.data_preprocessor.size == (variant.image_size,) * 2
-    assert model.data_preprocessor.test_cfg.size == (variant.image_size,) * 2
+    cfg = Config.fromfile(file)
+    head = cfg.model.decode_head
+    for encoder, preprocessor in image_parts(cfg):
+        parts = (encoder, head.prompt_encoder, head.mask_decoder)
+        assert len({(part.variant, part.checkpoint) for part in parts}) == 1
+        variant = get_variant(cfg.model.backbone.variant)
+        assert encoder.variant == cfg.model.backbone.variant
+        if variant.official_file:
+            assert encoder.checkpoint == f'weights/{variant.official_file}'
+        assert preprocessor.size == (variant.image_size,) * 2
+        assert preprocessor.test_cfg.size == (variant.image_size,) * 2
 
 
 @pytest.mark.parametrize(
@@ -49,14 +60,15 @@ def test_text_file_is_the_official_one(file):
 
 
 def unwrap(dataset):
-    """The data set inside of ``FewShotDataset``."""
-    return dataset.dataset if dataset.type == 'FewShotDataset' else dataset
+    """The data set inside of ``FewShotDataset`` or ``EmbeddedDataset``."""
+    wraps = dataset.type in ('FewShotDataset', 'EmbeddedDataset')
+    return unwrap(dataset.dataset) if wraps else dataset
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
 def test_images_are_resized_as_sam_resizes_them(file):
     cfg = Config.fromfile(file)
-    size = cfg.model.data_preprocessor.size
+    size = image_parts(cfg)[0][1].size
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         dataset = unwrap(loader.dataset)
         resizes = [t for t in dataset.pipeline if t.type == 'Resize']

@@ -2,7 +2,7 @@
 
 The trees are made where each config looks for them; sam-tiny stands for the weights that cannot
 be shipped. What trains in the ablations is tested in ``test_ablation_configs.py``, and the
-configs that train on a cache in ``test_tools/test_cache_embeddings.py``.
+configs that train on a cache in ``test_datasets/test_embedded.py``.
 """
 
 import json

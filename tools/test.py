@@ -52,6 +52,23 @@ def enable_visualization(cfg: Config, args: argparse.Namespace) -> None:
         cfg.visualizer.save_dir = args.show_dir
 
 
+def enable_tta(cfg: Config) -> None:
+    """Predict several views of each image, and average.
+
+    Raises:
+        ValueError: If the test data set has no pipeline that could be replaced.
+    """
+    dataset = cfg.test_dataloader.dataset
+    if 'pipeline' not in dataset:
+        raise ValueError(
+            f'--tta needs images, but test_dataloader.dataset is a {dataset.type}, which has no '
+            'pipeline: give the config that it was made from, without "_cached"'
+        )
+    dataset.pipeline = cfg.tta_pipeline
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -59,9 +76,7 @@ def main() -> None:
     if args.show or args.show_dir:
         enable_visualization(cfg, args)
     if args.tta:
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-        cfg.tta_model.module = cfg.model
-        cfg.model = cfg.tta_model
+        enable_tta(cfg)
     if args.out is not None:
         cfg.test_evaluator.output_dir = args.out
         cfg.test_evaluator.keep_results = True

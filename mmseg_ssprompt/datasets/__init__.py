@@ -2,6 +2,7 @@
 
 from .acdc import ACDCDataset
 from .checks import DatasetError, explain_empty_datasets
+from .embedded import EmbeddedDataset
 from .few_shot import FewShotDataset, draw_few_shot
 from .shapes_backend import ShapesBackend
 from .shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
@@ -9,6 +10,7 @@ from .shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
 __all__ = [
     'ACDCDataset',
     'DatasetError',
+    'EmbeddedDataset',
     'FewShotDataset',
     'ShapesBackend',
     'ShapesCoastDataset',

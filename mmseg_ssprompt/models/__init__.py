@@ -1,6 +1,7 @@
 """Models: frozen SAM parts, prompt learners, and the head and segmentor that join them."""
 
 from .classifiers import TokenClassifier
+from .embedded import EmbeddingPreProcessor, PrecomputedEmbedding
 from .heads import LinearEmbeddingHead, SSPromptHead
 from .losses import MaskClassificationLoss
 from .prompts import (
@@ -17,8 +18,10 @@ __all__ = [
     'CLIPClassNameEncoder',
     'ContextPromptLearner',
     'CoordinatePromptLearner',
+    'EmbeddingPreProcessor',
     'LinearEmbeddingHead',
     'MaskClassificationLoss',
+    'PrecomputedEmbedding',
     'PromptSegmentor',
     'SAMImageEncoder',
     'SAMMaskDecoder',

@@ -191,6 +191,11 @@ def _layout() -> Study:
             )
             for name, options in variants.items()
         ]
+    oracles = (
+        *_oracles(_COAST_ZERO_SHOT, 'N = 64: handcrafted'),
+        *_oracles(rows[-1], 'N = 64: SSPrompt'),
+    )
+    rows += [replace(row, reference=reference) for row in oracles]
     return Study('Small and thin things', 'N = 64: SSPrompt', tuple(rows))
 
 

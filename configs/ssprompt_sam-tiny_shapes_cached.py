@@ -1,0 +1,42 @@
+# Embed the scenes once, then train without scenes and without the image encoder:
+#     python tools/cache_embeddings.py configs/ssprompt_sam-tiny_shapes_cached.py
+#     python tools/train.py configs/ssprompt_sam-tiny_shapes_cached.py
+_base_ = ['./ssprompt_sam-tiny_shapes.py']
+
+cache_dir = 'data/embeddings/ssprompt_sam-tiny_shapes/'
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='EmbeddedDataset',
+        cache_dir=cache_dir + 'train',
+        dataset={{_base_.train_dataloader.dataset}},
+        encoder={{_base_.model.backbone}},
+        data_preprocessor={{_base_.data_preprocessor}},
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='EmbeddedDataset',
+        cache_dir=cache_dir + 'val',
+        dataset={{_base_.val_dataloader.dataset}},
+        encoder={{_base_.model.backbone}},
+        data_preprocessor={{_base_.data_preprocessor}},
+        test_mode=True,
+    )
+)
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='EmbeddedDataset',
+        cache_dir=cache_dir + 'test',
+        dataset={{_base_.test_dataloader.dataset}},
+        encoder={{_base_.model.backbone}},
+        data_preprocessor={{_base_.data_preprocessor}},
+        test_mode=True,
+    )
+)
+model = dict(
+    data_preprocessor=dict(_delete_=True, type='EmbeddingPreProcessor'),
+    backbone=dict(_delete_=True, type='PrecomputedEmbedding', variant={{_base_.sam.variant}}),
+)

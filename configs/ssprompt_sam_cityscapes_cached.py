@@ -1,0 +1,34 @@
+# Embed the images once, each training image in four views, then train without images and without
+# the image encoder:
+#     python tools/cache_embeddings.py configs/ssprompt_sam_cityscapes_cached.py
+#     python tools/train.py configs/ssprompt_sam_cityscapes_cached.py
+_base_ = ['./ssprompt_sam_cityscapes.py']
+
+cache_dir = 'data/embeddings/ssprompt_sam_cityscapes/'
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='EmbeddedDataset',
+        cache_dir=cache_dir + 'train',
+        dataset={{_base_.train_dataloader.dataset}},
+        encoder={{_base_.model.backbone}},
+        data_preprocessor={{_base_.data_preprocessor}},
+        views=4,
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='EmbeddedDataset',
+        cache_dir=cache_dir + 'val',
+        dataset={{_base_.val_dataloader.dataset}},
+        encoder={{_base_.model.backbone}},
+        data_preprocessor={{_base_.data_preprocessor}},
+        test_mode=True,
+    )
+)
+test_dataloader = val_dataloader
+model = dict(
+    data_preprocessor=dict(_delete_=True, type='EmbeddingPreProcessor'),
+    backbone=dict(_delete_=True, type='PrecomputedEmbedding', variant={{_base_.sam.variant}}),
+)

@@ -1,0 +1,18 @@
+"""Embedded samples on disk: what the frozen image encoder makes of a data set, computed once."""
+
+from .embedder import EmbeddedSample, Embedder, SourceViews
+from .files import CacheError
+from .reader import EmbeddingCache
+from .recipe import Recipe
+from .writer import fill_cache, finish_cache
+
+__all__ = [
+    'CacheError',
+    'EmbeddedSample',
+    'Embedder',
+    'EmbeddingCache',
+    'Recipe',
+    'SourceViews',
+    'fill_cache',
+    'finish_cache',
+]

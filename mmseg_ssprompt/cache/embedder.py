@@ -1,0 +1,119 @@
+"""From a data set's pipeline to embedded samples."""
+
+import copy
+import random
+from typing import Any, Dict, NamedTuple, Optional
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset, pseudo_collate
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .files import CacheError
+from .recipe import DTYPES, Recipe
+
+__all__ = ['EmbeddedSample', 'Embedder', 'SourceViews', 'seed_sample']
+
+
+class EmbeddedSample(NamedTuple):
+    """What the model sees of a sample.
+
+    Attributes:
+        embedding: (D, h, w) of the cache's type, on the CPU.
+        labels: (1, H, W), or None where there is no label map. On disk one byte a pixel, or four
+            if there are other ids than 0 to 255.
+        metainfo: Of the data sample, after the data preprocessor.
+    """
+
+    embedding: Tensor
+    labels: Optional[Tensor]
+    metainfo: Dict[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors."""
+        tensors = [self.embedding] + ([] if self.labels is None else [self.labels])
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+class SourceViews(Dataset):
+    """A data set of which each sample goes through the pipeline V times.
+
+    The number of an embedded sample is ``index * V + view``. Its random draws are seeded by the
+    seed, the index and the view alone, so they are the same in whatever process and order.
+
+    Args:
+        dataset: The data set.
+        views: ``V``.
+        seed: Of the random draws.
+    """
+
+    def __init__(self, dataset: BaseDataset, views: int, seed: int) -> None:
+        self.dataset, self.views, self.seed = dataset, views, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset) * self.views
+
+    def __getitem__(self, number: int) -> Any:
+        index, view = divmod(number, self.views)
+        seed_sample(self.seed, index, view)
+        return self.dataset[index]
+
+
+def seed_sample(seed: int, index: int, view: int) -> None:
+    """Seed all random number generators that a pipeline may draw from."""
+    words = np.random.SeedSequence([seed, index, view]).generate_state(3).tolist()
+    random.seed(words[0])
+    np.random.seed(words[1])
+    torch.manual_seed(words[2])
+
+
+class Embedder:
+    """The data preprocessor and the image encoder of a recipe.
+
+    Args:
+        recipe: What to build.
+        device: Where to run it.
+    """
+
+    def __init__(self, recipe: Recipe, device: str = 'cpu') -> None:
+        self.training, self.dtype = not recipe.test_mode, DTYPES[recipe.dtype]
+        self.preprocessor = MODELS.build(copy.deepcopy(recipe.data_preprocessor)).to(device)
+        self.encoder = MODELS.build(copy.deepcopy(recipe.encoder)).to(device).eval()
+
+    @torch.no_grad()
+    def __call__(self, packed: Any) -> EmbeddedSample:
+        """Embed one sample. Each is a batch of its own, so none depends on its neighbours.
+
+        Args:
+            packed: What the pipeline returned.
+
+        Raises:
+            CacheError: If it has annotations that a cache does not hold, or an embedding is not
+                finite in the cache's type.
+        """
+        batch = self.preprocessor(pseudo_collate([packed]), self.training)
+        (sample,) = batch['data_samples']
+        embedding = self.encoder(batch['inputs'])[-1][0].to(self.dtype).cpu().contiguous()
+        name = sample.metainfo.get('img_path')
+        unknown = sorted(set(sample.keys()) - {'gt_sem_seg'})
+        if unknown:
+            raise CacheError(
+                f'sample {name!r}: expected gt_sem_seg as the only annotation, found {unknown}: a '
+                'cache does not hold these'
+            )
+        if not embedding.isfinite().all():
+            raise CacheError(
+                f'sample {name!r}: expected an embedding that is finite in {self.dtype}, found '
+                "infinite or undefined numbers. Set dtype='float32', or look at the image"
+            )
+        labels = _narrow(sample.gt_sem_seg.data.cpu()) if 'gt_sem_seg' in sample else None
+        return EmbeddedSample(embedding, labels, sample.metainfo)
+
+
+def _narrow(labels: Tensor) -> Tensor:
+    """Ids in one byte a pixel where they fit, else in four."""
+    fits = labels.numel() == 0 or (labels.min() >= 0 and labels.max() <= 255)
+    return labels.to(torch.uint8 if fits else torch.int32).contiguous()

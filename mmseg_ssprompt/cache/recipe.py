@@ -1,0 +1,158 @@
+"""How embedded samples are made, and the key that tells two ways apart."""
+
+import copy
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+
+import torch
+from mmengine.dataset import BaseDataset
+from mmseg.registry import DATASETS
+
+from .files import CacheError
+from .fingerprint import fingerprint_files, fingerprint_weights
+
+__all__ = ['DTYPES', 'FORMAT', 'Recipe', 'check_key']
+
+#: Of the files, and of what the code makes of the same key.
+FORMAT = 1
+DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
+#: Settings that say where something lies and not what it is.
+_LOCATIONS = ('backend_args', 'checkpoint', 'data_root', 'manifest')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that embedded samples depend on.
+
+    Attributes:
+        dataset: Config of the data set whose samples are embedded, with its pipeline.
+        encoder: Config of the frozen image encoder, with its ``checkpoint``.
+        data_preprocessor: Config of what normalises and pads the images.
+        views: ``V``, how often each image goes through the pipeline. Defaults to 1.
+        seed: Of the pipeline's random draws. Defaults to 0.
+        dtype: ``'float16'``, ``'bfloat16'`` or ``'float32'``, of the embeddings on disk.
+            Defaults to 'float16'.
+        test_mode: Whether images are padded as in testing, where label maps keep their size.
+            Defaults to False.
+
+    Raises:
+        ValueError: If ``views`` is not a positive number, or ``dtype`` is none of the three.
+    """
+
+    dataset: Dict[str, Any]
+    encoder: Dict[str, Any]
+    data_preprocessor: Dict[str, Any]
+    views: int = 1
+    seed: int = 0
+    dtype: str = 'float16'
+    test_mode: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 1:
+            raise ValueError(f'views must be a positive integer, got {self.views!r}')
+        if self.dtype not in DTYPES:
+            raise ValueError(f'dtype must be one of {sorted(DTYPES)}, got {self.dtype!r}')
+
+    def build_dataset(self) -> BaseDataset:
+        """The data set whose samples are embedded."""
+        return DATASETS.build(copy.deepcopy(self.dataset))
+
+    def files_are_here(self) -> bool:
+        """Whether every folder that the data set's config names is on this machine."""
+        return all(folder.exists() for folder in _folders(self.dataset))
+
+    def key(self, dataset: Optional[BaseDataset] = None) -> Dict[str, Any]:
+        """The key of a cache, as JSON has it.
+
+        Args:
+            dataset: What :meth:`build_dataset` returns. Without it the key lacks the entry
+                ``source``: the classes, the number of samples and the list of files.
+
+        Raises:
+            CacheError: If the encoder has no checkpoint.
+        """
+        weights = fingerprint_weights(self.encoder.get('checkpoint'))
+        key = dict(
+            format=FORMAT,
+            encoder=dict(_without_locations(self.encoder), weights=weights),
+            data_preprocessor=_without_locations(self.data_preprocessor),
+            dataset=_without_locations(self.dataset),
+            views=self.views,
+            seed=self.seed,
+            dtype=self.dtype,
+            test_mode=self.test_mode,
+        )
+        if dataset is not None:
+            key['source'] = dict(
+                classes=dataset.metainfo['classes'],
+                samples=len(dataset),
+                files=fingerprint_files(dataset, self.dataset),
+            )
+        return json.loads(json.dumps(key, default=str))
+
+
+def check_key(file: Path, expected: Mapping[str, Any], found: Any, remedy: str) -> None:
+    """Refuse files that were made in another way.
+
+    Args:
+        file: The one that holds ``found``, for the error.
+        expected: What :meth:`Recipe.key` returns; entries that it lacks are not compared.
+        found: The key in the file.
+        remedy: What to do, added to the error.
+
+    Raises:
+        CacheError: With the first entry that differs.
+    """
+    if isinstance(found, Mapping) and 'source' not in expected:
+        found = {entry: value for entry, value in found.items() if entry != 'source'}
+    difference = _find_difference(dict(expected), found)
+    if difference is not None:
+        entry, *values = difference
+        texts = ['nothing' if value is None else repr(value) for value in values]
+        raise CacheError(
+            f'embedding cache {str(file)!r}, {entry}: expected {texts[0]}, found {texts[1]}. '
+            f'{remedy}'
+        )
+
+
+def _find_difference(expected: Any, found: Any, entry: str = 'key') -> Optional[Tuple]:
+    """The path of the first entry that differs, with both values."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        names = [*expected, *(name for name in found if name not in expected)]
+        pairs = [(f'{entry}.{n}', expected.get(n), found.get(n)) for n in names]
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = [(f'{entry}[{i}]', *pair) for i, pair in enumerate(zip(expected, found))]
+    else:
+        return None if expected == found else (entry, expected, found)
+    for name, *values in pairs:
+        difference = _find_difference(*values, name)
+        if difference is not None:
+            return difference
+    return None
+
+
+def _without_locations(config: Any) -> Any:
+    """A copy without the settings that may differ from machine to machine."""
+    if isinstance(config, Mapping):
+        return {k: _without_locations(v) for k, v in config.items() if k not in _LOCATIONS}
+    if isinstance(config, (list, tuple)):
+        return [_without_locations(value) for value in config]
+    return config
+
+
+def _folders(config: Any) -> Iterator[Path]:
+    """The folders of images that a config and what it nests name."""
+    if isinstance(config, Mapping):
+        prefix = config.get('data_prefix')
+        names = [prefix.get('img_path') or ''] if isinstance(prefix, Mapping) else ['']
+        root = config.get('data_root') or ''
+        if root or any(names):
+            yield from (Path(os.path.join(root, name)) for name in names)
+        for value in config.values():
+            yield from _folders(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _folders(value)

@@ -1,0 +1,130 @@
+"""Filling a cache: shard by shard, on one or many ranks, from where it was left."""
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Sequence
+
+from torch.utils.data import DataLoader, Subset
+
+from .embedder import EmbeddedSample, SourceViews
+from .files import TEMPORARY, read_json, write_atomically
+from .plain import to_json
+from .recipe import FORMAT, check_key
+from .shards import (
+    SHARD_SIZE,
+    describe_shard,
+    is_complete,
+    number_of_shards,
+    records_file,
+    tensors_file,
+    write_shard,
+)
+
+__all__ = ['INDEX', 'fill_cache', 'finish_cache', 'missing_samples']
+
+INDEX = 'index.json'
+_REMEDY = 'Delete the folder to make it anew, or name another one (--cache-dir)'
+
+
+def fill_cache(
+    folder: Path,
+    key: Dict[str, Any],
+    views: SourceViews,
+    embed: Callable[[Any], EmbeddedSample],
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    num_workers: int = 0,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Compute those of a rank's shards that are not there yet, or damaged.
+
+    Args:
+        folder: Of the cache; made if it is not there.
+        key: How the samples are made.
+        views: The samples, as the pipeline gives them.
+        embed: What becomes of each.
+        rank: Every ``world_size``-th shard from this one on is computed. Defaults to 0.
+        world_size: Number of ranks. Defaults to 1.
+        num_workers: Processes that run the pipeline. Defaults to 0: this one.
+        report: Called after each sample with the number of samples done and to do.
+
+    Returns:
+        How many samples were computed.
+
+    Raises:
+        CacheError: If the folder holds shards that were made in another way, with the first entry
+            of the key that differs; or if there is no room.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    own = range(rank, number_of_shards(len(views)), world_size)
+    todo = [shard for shard in own if not _is_done(folder, shard, key)]
+    numbers = [number for shard in todo for number in _numbers(shard, len(views))]
+    samples = _load(views, numbers, num_workers)
+    done = 0
+    for shard in todo:
+        embedded: List[EmbeddedSample] = []
+        for _ in _numbers(shard, len(views)):
+            embedded.append(embed(next(samples)))
+            done += 1
+            report(done, len(numbers))
+        write_shard(folder, shard, embedded, key)
+    return done
+
+
+def finish_cache(
+    folder: Path, key: Dict[str, Any], metainfo: Dict[str, Any], samples: int
+) -> Dict[str, Any]:
+    """Write the index, without which a cache does not count, once all ranks have filled it.
+
+    Args:
+        folder: Of the cache.
+        key: How the samples were made.
+        metainfo: Of the data set.
+        samples: Number of embedded samples.
+
+    Returns:
+        The index.
+    """
+    shards = [describe_shard(folder, shard) for shard in range(number_of_shards(samples))]
+    index = dict(format=FORMAT, key=key, metainfo=to_json(metainfo), samples=samples, shards=shards)
+    write_atomically(folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
+    for leftover in folder.glob(TEMPORARY):  # of runs that were killed
+        leftover.unlink()
+    return index
+
+
+def missing_samples(folder: Path, samples: int) -> int:
+    """How many embedded samples are in shards that are not there; damage is not looked for."""
+    return sum(
+        len(_numbers(shard, samples))
+        for shard in range(number_of_shards(samples))
+        if not (tensors_file(folder, shard).is_file() and records_file(folder, shard).is_file())
+    )
+
+
+def _is_done(folder: Path, shard: int, key: Dict[str, Any]) -> bool:
+    """Whether a shard is there as a whole, made as ``key`` says; of another key it is refused."""
+    records = records_file(folder, shard)
+    if not is_complete(folder, shard):
+        return False
+    check_key(records, key, read_json(records)['key'], _REMEDY)
+    return True
+
+
+def _numbers(shard: int, samples: int) -> range:
+    """The numbers of a shard's embedded samples."""
+    return range(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, samples))
+
+
+def _load(views: SourceViews, numbers: Sequence[int], num_workers: int) -> Iterator[Any]:
+    """Samples as the pipeline gives them, in the order of ``numbers``."""
+    return iter(
+        DataLoader(
+            Subset(views, numbers), batch_size=None, num_workers=num_workers, collate_fn=_as_it_is
+        )
+    )
+
+
+def _as_it_is(sample: Any) -> Any:
+    return sample

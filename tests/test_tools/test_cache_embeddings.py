@@ -1,0 +1,135 @@
+"""The tool makes the caches of a config, on one process or two."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedding_caches import contents
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / 'tools'
+CACHED = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes_cached.py'
+UNCACHED = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes.py'
+FLIP = """
+flip = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+"""
+#: 17 scenes with random augmentation; two views of them are three shards.
+CONFIGS = dict(
+    cached=f"""
+_base_ = [{str(CACHED)!r}]
+{FLIP}
+source = dict(pipeline=flip, num_images=17)
+train_dataloader = dict(dataset=dict(cache_dir='cache/train', dataset=source, views=2))
+""",
+    uncached=f"""
+_base_ = [{str(UNCACHED)!r}]
+{FLIP}
+train_dataloader = dict(dataset=dict(pipeline=flip, num_images=17))
+""",
+)
+
+
+def run(*command: Any, cwd: Path, fails: bool = False) -> str:
+    """Run a command and return what it printed."""
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=300
+    )
+    output = done.stdout + done.stderr
+    assert (done.returncode != 0) == fails, output[-4000:]
+    return output
+
+
+def make_cache(*args: Any, cwd: Path, fails: bool = False) -> str:
+    return run(sys.executable, TOOLS / 'cache_embeddings.py', *args, cwd=cwd, fails=fails)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
+
+
+def write_config(folder: Path, kind: str) -> str:
+    (folder / f'{kind}.py').write_text(CONFIGS[kind])
+    return f'{kind}.py'
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """A folder with a training cache of one process, and what was printed."""
+    folder = tmp_path_factory.mktemp('one')
+    printed = make_cache(write_config(folder, 'cached'), '--split', 'train', cwd=folder)
+    return folder / 'cache' / 'train', printed
+
+
+def test_disk_use_is_said_before_and_after(made):
+    cache, printed = made
+    size = sum(file.stat().st_size for file in cache.iterdir())
+    lines = printed.splitlines()
+    before = next(line for line in lines if 'bytes a sample x' in line)
+    # 96 * 12 * 12 * 2 bytes of embedding, 96 * 96 of labels
+    assert '36,864 bytes a sample x 17 samples x 2 views = 0.001 GB' in before
+    assert f'34 embedded samples in 3 shards, {size:,} bytes; rank 0 computed 34' in lines[-1]
+
+
+def test_two_processes_make_the_same_files(made, tmp_path):
+    cache, _ = made
+    run(
+        *(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', 2),
+        *('--master_port', free_port(), TOOLS / 'cache_embeddings.py'),
+        *(write_config(tmp_path, 'cached'), '--launcher', 'pytorch', '--split', 'train'),
+        cwd=tmp_path,
+    )
+    assert contents(tmp_path / 'cache' / 'train') == contents(cache)
+
+
+def test_a_run_that_was_killed_goes_on(made):
+    cache, _ = made
+    before = contents(cache)
+    (cache / 'index.json').unlink()
+    shard = cache / '000001.safetensors'
+    shard.write_bytes(shard.read_bytes()[:5000])
+    printed = make_cache('cached.py', '--split', 'train', cwd=cache.parents[1])
+    assert 'rank 0 computed 16 in' in printed
+    assert contents(cache) == before
+
+
+def test_another_pipeline_is_refused(made):
+    cache, _ = made
+    before = contents(cache)
+    option = 'train_dataloader.dataset.dataset.pipeline.2.prob=0.25'
+    printed = make_cache(
+        *('cached.py', '--split', 'train', '--cfg-options', option),
+        cwd=cache.parents[1],
+        fails=True,
+    )
+    assert 'key.dataset.pipeline[2].prob: expected 0.25, found 0.5. Delete the folder' in printed
+    assert contents(cache) == before
+
+
+def test_uncached_configs_take_arguments(made, tmp_path):
+    """In place of those of an EmbeddedDataset."""
+    cache, _ = made
+    make_cache(
+        *(write_config(tmp_path, 'uncached'), '--split', 'train'),
+        *('--views', 2, '--cache-dir', 'here'),
+        cwd=tmp_path,
+    )
+    assert contents(tmp_path / 'here' / 'train') == contents(cache)
+
+
+def test_training_without_a_cache_says_how_to_make_it(tmp_path):
+    printed = run(sys.executable, TOOLS / 'train.py', CACHED, cwd=tmp_path, fails=True)
+    assert 'there is no embedding cache in' in printed
+    assert '`python tools/cache_embeddings.py CONFIG`' in printed

@@ -1,0 +1,82 @@
+"""A training step from an embedded sample, against one that embeds its images."""
+
+import argparse
+from typing import Iterator
+
+import torch
+from torch import Tensor
+
+from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
+from mmseg_ssprompt.models.sam.variants import build_image_encoder
+
+from .model import build_model, make_samples
+from .rows import Row, check_equal, take_turns
+
+__all__ = ['compare']
+
+
+class TrainingStep:
+    """Forward, backward and an optimiser's step of the whole model, with random weights."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.model = build_model(args).train()
+        self.head = self.model.decode_head
+        side = self.head.prompt_encoder.image_size
+        self.images = torch.randn(args.batch, 3, side, side)
+        self.samples = make_samples(self.model, args.batch)
+        self.embedding = self.model.extract_feat(self.images)[-1]
+        self.official = build_image_encoder(args.variant).eval().requires_grad_(False)
+        self.official.load_state_dict(self.model.backbone.model.state_dict())
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=0.0)  # every step is the same step
+
+    def from_embedding(self) -> Tensor:
+        """Joint decoding of a cached embedding."""
+        return self._step(self.head([self.embedding]))
+
+    def from_images(self) -> Tensor:
+        """Joint decoding of what our encoder makes of the images."""
+        return self._step(self.head(self.model.extract_feat(self.images)))
+
+    def naive(self) -> Tensor:
+        """The official encoder, then the official decoder for each image, all prompts at once."""
+        with torch.no_grad():
+            embedding = self.official(self.images)
+        masks, tokens = zip(*(self._decode_officially(image[None]) for image in embedding))
+        semantic = self.head.semantic_prompts()
+        class_logits = self.head.classifier(torch.stack(tokens), semantic)
+        return self._step(HeadOutput(torch.stack(masks), class_logits))
+
+    def _decode_officially(self, embedding: Tensor) -> tuple:
+        """Mask logits (N, 4h, 4w) and mask tokens (N, D), which the official module keeps."""
+        encoder, decoder = self.head.prompt_encoder, self.head.mask_decoder.decoder
+        tokens = []
+        handle = decoder.transformer.register_forward_hook(
+            lambda module, args, output: tokens.append(output[0][:, 1])
+        )
+        sparse = self.head.spatial_prompts(encoder)
+        prompts = (encoder.image_pe(), sparse, encoder.dense_prompt())
+        masks, _ = decoder(embedding, *prompts, multimask_output=False)
+        handle.remove()
+        return masks[:, 0], tokens[0]
+
+    def _step(self, output: HeadOutput) -> Tensor:
+        torch.manual_seed(0)  # the same points in every step
+        losses = self.head.loss_by_feat(output, self.samples)
+        total = sum(losses.values())
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        return total.detach()
+
+
+def compare(args: argparse.Namespace) -> Iterator[Row]:
+    """Time of a step."""
+    case = TrainingStep(args)
+    check_equal(case.from_embedding(), case.from_images())
+    name = 'training step from embedded samples, over'
+    yield take_turns(args, f'{name} one with our encoder', case.from_embedding, case.from_images)
+    case.head.mask_decoder.decoding = 'independent'
+    check_equal(case.from_embedding(), case.naive())
+    case.head.mask_decoder.decoding = 'joint'
+    yield take_turns(args, f'{name} the official modules', case.from_embedding, case.naive)

@@ -83,7 +83,7 @@ def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
     learned = make_row('learned')
     best_mask = make_row('best masks', oracle='best_mask')
     moved = make_row('moved', source=learned, parts=('semantic',), reference='zero-shot')
-    study = Study('A study', 'learned', (zero_shot, learned, best_mask, moved))
+    study = Study('A study', 'Of a note.', 'learned', (zero_shot, learned, best_mask, moved))
     monkeypatch.setattr(reproduce, 'STUDIES', dict(small=study))
     monkeypatch.setattr(search, 'rates_to_try', lambda tried: [] if tried else [1e-9, 1e-2])
     command = ['reproduce.py', 'small', '--seeds', '0', '1', '--jobs', '2']
@@ -104,6 +104,7 @@ def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
     assert rows['moved']['trainable_parameters'] == 0
     page = (tmp_path / 'evidence' / 'small.md').read_text()
     assert '| zero-shot |' in page
+    assert 'Of a note.' in page
     assert 'python tools/reproduce.py small --seeds 0 1' in page
     assert (tmp_path / 'evidence' / 'small.png').stat().st_size > 5000
 

@@ -38,11 +38,13 @@ class Study:
 
     Attributes:
         title: The heading of its page.
+        note: What its rows have in common, for the page.
         reference: Name of the row that the others are compared with, seed by seed.
         rows: The lines of the table.
     """
 
     title: str
+    note: str
     reference: str
     rows: Tuple[StudyRow, ...]
 
@@ -86,7 +88,11 @@ def _components() -> Study:
         *_oracles(_ZERO_SHOT, 'zero-shot'),
         *_oracles(_SSPROMPT, 'SSPrompt'),
     )
-    return Study('Components', 'SSPrompt', rows)
+    note = (
+        'Each part of the method alone, with learned and fixed weights, beside what else could be '
+        'trained.'
+    )
+    return Study('Components', note, 'SSPrompt', rows)
 
 
 def _oracles(row: StudyRow, name: str) -> Tuple[StudyRow, ...]:
@@ -103,7 +109,8 @@ def _prompts() -> Study:
         for count in (1, 4, 16, 25, 49, 100, 225, 400)
     ]
     rows.insert(5, replace(_SSPROMPT, name='N = 64'))
-    return Study('Number of spatial prompts', 'N = 64', tuple(rows))
+    note = 'SSPrompt with regular grids of N points.'
+    return Study('Number of spatial prompts', note, 'N = 64', tuple(rows))
 
 
 def _shots() -> Study:
@@ -118,7 +125,9 @@ def _shots() -> Study:
     everything = replace(
         _SSPROMPT, name='all 512 images', options=('train_dataloader.dataset.num_images=512',)
     )
-    return Study('Shots: training images with each class', everything.name, (*few, everything))
+    title = 'Shots: training images with each class'
+    note = 'SSPrompt on the images that `FewShotDataset` draws from 512, and on all of them.'
+    return Study(title, note, everything.name, (*few, everything))
 
 
 def _decoding() -> Study:
@@ -130,13 +139,22 @@ def _decoding() -> Study:
         replace(_SSPROMPT, name='SSPrompt, joint'),
         _ablation('SSPrompt, independent', 'independent'),
     )
-    return Study('Joint and independent decoding', 'SSPrompt, joint', rows)
+    note = (
+        'sam-tiny was pre-trained in both ways (zero-shot mIoU in its own world: 79.4 joint, 80.0 '
+        'independent).'
+    )
+    return Study('Joint and independent decoding', note, 'SSPrompt, joint', rows)
 
 
 def _transfer() -> Study:
     to_coast = _transfer_rows('to the coast', _SSPROMPT, _COAST, _COAST_ZERO_SHOT)
     from_coast = _transfer_rows('from the coast', _COAST, _SSPROMPT, _ZERO_SHOT)
-    return Study('Transfer between two worlds', to_coast[0].name, (*to_coast, *from_coast))
+    note = (
+        'Prompts learned in one downstream world, tested in the other. Five of the ten class names '
+        'are in both; the other semantic prompts are the handcrafted ones of the target.'
+    )
+    rows = (*to_coast, *from_coast)
+    return Study('Transfer between two worlds', note, to_coast[0].name, rows)
 
 
 def _transfer_rows(
@@ -196,7 +214,8 @@ def _layout() -> Study:
         *_oracles(rows[-1], 'N = 64: SSPrompt'),
     )
     rows += [replace(row, reference=reference) for row in oracles]
-    return Study('Small and thin things', 'N = 64: SSPrompt', tuple(rows))
+    note = 'On the coast, the second downstream world, with grids of 16 and of 64 points.'
+    return Study('Small and thin things', note, 'N = 64: SSPrompt', tuple(rows))
 
 
 STUDIES: Dict[str, Study] = dict(

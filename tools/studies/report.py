@@ -49,6 +49,8 @@ def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, An
     lines = [
         f'# {study.title}',
         '',
+        study.note,
+        '',
         f'Made by `python tools/reproduce.py {name} --seeds {seed_list}` on the miniature (see',
         '[sam-tiny](../sam-tiny.md)): mIoU (%) on the 200 test scenes, mean and standard deviation',
         'over seeds, each of which draws another training set. The learning rate of each row was',

@@ -1,5 +1,5 @@
 # The handcrafted prompts, as the frozen encoders embed them; nothing trains:
-#     python tools/test.py configs/ssprompt_sam-tiny_shapes_zero-shot.py none
+#     python tools/test.py configs/ssprompt_sam-tiny_shapes_zero-shot.py
 _base_ = ['./ssprompt_sam-tiny_shapes.py']
 
 fusion = dict(mode='default_only')

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from .labels import colour_labels
+
 __all__ = ['Comparison', 'Scene', 'draw_comparison']
 
-_IGNORED_COLOUR = (0, 0, 0)
 _COLOURS = {'zero-shot': '#9a9a9a', 'SSPrompt': '#2166ac'}
 
 
@@ -93,18 +94,12 @@ def _draw_scenes(comparison: Comparison, axes: np.ndarray) -> None:
     )
     for row, scene in zip(axes, comparison.scenes):
         maps = (scene.truth, scene.zero_shot, scene.learned)
-        pictures = [scene.image] + [_colour(labels, comparison.palette) for labels in maps]
+        pictures = [scene.image] + [colour_labels(labels, comparison.palette) for labels in maps]
         for axis, picture in zip(row, pictures):
             axis.imshow(picture, interpolation='nearest')
             axis.set_axis_off()
     for axis, title in zip(axes[0], titles):
         axis.set_title(title)
-
-
-def _colour(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """(H, W) class ids to (H, W, 3) uint8."""
-    colours = np.concatenate([np.asarray(palette), [_IGNORED_COLOUR]]).astype(np.uint8)
-    return colours[np.minimum(labels, len(palette))]
 
 
 def _draw_ious(comparison: Comparison, axis: Axes) -> None:

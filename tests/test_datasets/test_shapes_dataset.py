@@ -7,7 +7,7 @@ import torch
 from mmengine import fileio
 
 from mmseg_ssprompt.datasets.shapes_backend import shapes_path
-from mmseg_ssprompt.datasets.shapes_dataset import ShapesWorldDataset
+from mmseg_ssprompt.datasets.shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
 from mmseg_ssprompt.datasets.shapes_world import get_world, render_scene, scene_seed
 
 from mmseg.registry import DATASETS  # isort: skip
@@ -79,7 +79,7 @@ def test_seed_draws_another_training_set_and_no_other_test_set():
 
 
 @pytest.mark.parametrize(
-    ('world', 'things', 'stuff'), [('downstream', 6, 4), ('pretraining', 9, 8)]
+    ('world', 'things', 'stuff'), [('downstream', 6, 4), ('coast', 6, 4), ('pretraining', 9, 8)]
 )
 def test_metainfo(world, things, stuff):
     metainfo = build(world=world).metainfo
@@ -89,6 +89,37 @@ def test_metainfo(world, things, stuff):
     assert len(metainfo['thing_classes']) == things
     assert len(metainfo['stuff_classes']) == stuff
     assert metainfo['classes'] == metainfo['thing_classes'] + metainfo['stuff_classes']
+
+
+def test_metainfo_of_the_coast():
+    things = ('ball', 'kite', 'tent', 'sailing boat', 'lighthouse', 'life buoy')
+    stuff = ('sky', 'sea', 'sand', 'tiled pavement')
+    for metainfo in (ShapesCoastDataset.METAINFO, build(type='ShapesCoastDataset').metainfo):
+        assert metainfo['classes'] == things + stuff
+        assert metainfo['thing_classes'] == things
+        assert metainfo['stuff_classes'] == stuff
+        assert metainfo['palette'][0] == [166, 25, 25]  # hue 0: 0.65, and 0.65 * (1 - 0.85)
+    assert ShapesWorldDataset.METAINFO['classes'] == get_world('downstream').classes
+
+
+@pytest.mark.parametrize(('split', 'length'), [('train', 128), ('val', 100), ('test', 200)])
+def test_the_coast_dataset_reads_its_own_scenes(split, length):
+    dataset = build(type='ShapesCoastDataset', split=split)
+    assert len(dataset) == length
+    results = dataset[2]
+    scene = render_scene(get_world('coast'), scene_seed(split, 2))
+    np.testing.assert_array_equal(results['img'], scene.image[..., ::-1])  # BGR
+    np.testing.assert_array_equal(results['gt_seg_map'], scene.labels)
+    assert results['img_path'] == f'shapes://coast/image/{split}_0_000002.png'
+
+
+def test_selected_classes_of_the_coast():
+    chosen = dict(classes=('sea', 'lighthouse'))
+    dataset = build(type='ShapesCoastDataset', split='test', metainfo=chosen)
+    assert dataset.label_map == {i: {7: 0, 4: 1}.get(i, 255) for i in range(10)}
+    assert dataset.metainfo['thing_classes'] == ('lighthouse',)
+    with pytest.raises(ValueError, match='lake'):
+        build(type='ShapesCoastDataset', metainfo=dict(classes=('sky', 'lake')))
 
 
 def test_selected_classes():

@@ -9,6 +9,18 @@ from mmseg_ssprompt.datasets.shapes_drawing import SHAPES, TEXTURES, draw_shape,
 from mmseg_ssprompt.datasets.shapes_world import WORLDS, get_world, render_scene, scene_seed
 
 WORLD_NAMES = sorted(WORLDS)
+ORDERED_WORLDS = ['coast', 'downstream']
+
+
+def things_of(world, num_scenes):
+    """Of each thing in the scenes: its class id, and the (96, 96) pixels that it covers."""
+    for seed in range(num_scenes):
+        scene = render_scene(world, seed)
+        for region in np.unique(scene.regions):
+            body = scene.regions == region
+            index = int(scene.labels[body][0])
+            if index < len(world.things):
+                yield index, body
 
 
 @pytest.mark.parametrize('name', WORLD_NAMES)
@@ -63,17 +75,69 @@ def test_downstream_has_unseen_brushes_and_names():
     assert set(new.classes) & names and set(new.classes) - names
 
 
-def test_stuff_lies_in_order_downstream():
-    world = get_world('downstream')
+def test_the_coast_shares_half_of_its_names_and_none_of_its_scenes():
+    coast, downstream = get_world('coast'), get_world('downstream')
+    shared = [name for name in coast.classes if name in downstream.classes]
+    assert shared == ['ball', 'kite', 'tent', 'sky', 'tiled pavement']
+    assert len(coast.classes) == 10
+    assert (render_scene(coast, 3).image != render_scene(downstream, 3).image).any()
+
+
+def test_the_coast_has_unseen_shapes_and_names():
+    seen, coast = get_world('pretraining'), get_world('coast')
+    assert {t.shape for t in coast.things} - {t.shape for t in seen.things} == {
+        'kite',
+        'boat',
+        'tower',
+    }
+    assert not {s.texture for s in coast.stuff} - {s.texture for s in seen.stuff}
+    names = {name for c in (*seen.things, *seen.stuff) for name in (c.name, *c.synonyms)}
+    assert [name for name in coast.classes if name in names] == ['ball', 'sky', 'sea', 'sand']
+
+
+def test_areas_of_the_things_at_the_coast():
+    world = get_world('coast')
+    areas = [[] for _ in world.things]
+    for index, body in things_of(world, 80):
+        areas[index].append(body.sum())
+    # Area over diameter squared, times the mean square (a^2 + ab + b^2) / 3 of diameters that
+    # are uniform between a and b; what is drawn is a little more, by the outline's width.
+    expected = dict(
+        ball=np.pi / 4 * (81 + 126 + 196) / 3,
+        kite=1.3 / 4 * (144 + 216 + 324) / 3,
+        tent=1.85 / 4 * (144 + 216 + 324) / 3,
+        boat=1.805 / 4 * (121 + 187 + 289) / 3,
+        lighthouse=0.67 / 4 * (676 + 988 + 1444) / 3,
+        buoy=np.pi / 4 * (1 - 0.55**2) * (100 + 140 + 196) / 3,
+    )
+    means = [np.mean(found) for found in areas]
+    np.testing.assert_allclose(means, list(expected.values()), rtol=0.15)
+
+
+def test_a_grid_of_points_misses_things_at_the_coast():
+    missed = {}
+    places = np.arange(6, 96, 12)  # 8 x 8 points
+    for name in ORDERED_WORLDS:
+        bodies = [body for _, body in things_of(get_world(name), 80)]
+        missed[name] = np.mean([not body[np.ix_(places, places)].any() for body in bodies])
+    assert missed['downstream'] < 0.05
+    # A point falls on a thing of A pixels with a chance of at most A / 144; A is 110 on average.
+    assert 1 - 110 / 144 < missed['coast'] < 0.45
+
+
+@pytest.mark.parametrize('name', ORDERED_WORLDS)
+def test_stuff_lies_in_order(name):
+    world = get_world(name)
     for seed in range(20):
         column = render_scene(dataclasses.replace(world, num_things=(0, 0)), seed).labels[:, 48]
         assert (np.diff(column.astype(int)) >= 0).all()
 
 
-def test_things_keep_near_their_place():
-    world = get_world('downstream')
+@pytest.mark.parametrize('name', ORDERED_WORLDS)
+def test_things_keep_near_their_place(name):
+    world = get_world(name)
     rows = [[] for _ in world.things]
-    for seed in range(150):
+    for seed in range(100):
         labels = render_scene(world, seed).labels
         for index in range(len(world.things)):
             if (labels == index).any():
@@ -113,6 +177,8 @@ def test_unknown_world_is_an_error():
         ('triangle', 0.5 * 2 * 1.85 * 400),
         ('cross', (4 - 4 * 0.64**2) * 400),  # a square without its four corners
         ('kite', 0.5 * 2 * 1.3 * 400),
+        ('boat', (0.5 * 1.3 * 1.3 + 0.5 * (2 + 1.2) * 0.6) * 400),  # sail and hull
+        ('tower', (0.5 * 0.32 * 0.25 + 0.5 * (0.32 + 0.4) * 1.75) * 400),  # roof and shaft
     ],
 )
 def test_area_of_shape(shape, area):
@@ -126,6 +192,15 @@ def test_shape_is_where_it_was_put(shape):
     y, x = np.nonzero(cover > 0.5)
     assert x.min() >= 18 and x.max() <= 42 and y.min() >= 48 and y.max() <= 72
     assert cover.min() >= 0 and cover.max() <= 1
+
+
+def test_the_largest_tower_is_thinner_than_a_patch():
+    largest = get_world('coast').things[4]
+    assert (largest.name, largest.shape, largest.diameter[1]) == ('lighthouse', 'tower', 38)
+    cover = draw_shape('tower', 96, (48, 48), 19, 0.0)
+    rows, columns = cover.sum(axis=1), cover.sum(axis=0)
+    assert rows.max() == pytest.approx(0.4 * 19, abs=0.4)  # 7.6 pixels; a patch has 8
+    assert columns.max() == pytest.approx(2 * 19, abs=0.5)
 
 
 @pytest.mark.parametrize('texture', sorted(TEXTURES))

@@ -13,7 +13,6 @@ from matplotlib.patches import Patch
 __all__ = [
     'GROUP_COLOURS',
     'class_rows',
-    'colour_labels',
     'group_handles',
     'new_figure',
     'save',
@@ -24,7 +23,6 @@ __all__ = [
 GROUP_COLOURS: Dict[str, str] = dict(
     things='#2166ac', stuff='#b8860b', all='#4d4d4d', other='#9a9a9a'
 )
-_IGNORED_COLOUR = (0, 0, 0)
 _DPI = 110
 
 
@@ -63,9 +61,3 @@ def tidy_rows(axis: Axes, names: Iterable[str], font_size: float) -> None:
 def group_handles(groups: Iterable[str]) -> List[Patch]:
     """Legend entries of groups of classes."""
     return [Patch(facecolor=GROUP_COLOURS[group], label=group) for group in groups]
-
-
-def colour_labels(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """(H, W) class ids to (H, W, 3) uint8; what is no class is black."""
-    colours = np.concatenate([np.asarray(palette), [_IGNORED_COLOUR]]).astype(np.uint8)
-    return colours[np.minimum(labels, len(palette))]

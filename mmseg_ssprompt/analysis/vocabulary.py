@@ -24,8 +24,9 @@ def default_vocabulary(with_worlds: bool = False) -> List[str]:
     """The class names of the project's data sets, as people write them.
 
     Args:
-        with_worlds: Whether ShapesWorld's names and synonyms of all its worlds are added. sam-tiny's
-            text encoder was trained on those of the pre-training world. Defaults to False.
+        with_worlds: Whether the names and synonyms of all of ShapesWorld's worlds are added.
+            sam-tiny's text encoder was trained on those of the pre-training world.
+            Defaults to False.
     """
     datasets = [readable_class_names(dataset) for dataset in VOCABULARY_DATASETS]
     return merge_words(*datasets, _world_names() if with_worlds else [])

@@ -1,0 +1,1 @@
+"""What a configuration costs: parameters, floating-point operations, memory and time."""

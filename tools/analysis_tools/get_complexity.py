@@ -113,6 +113,17 @@ def written_command(arguments: List[str]) -> str:
     return command
 
 
+def write_results(args: argparse.Namespace, rows: List[Dict[str, Any]]) -> None:
+    """Write the page and the JSON file of the rows so far."""
+    machine = describe_machine(args.device)
+    if args.json:
+        write_json(dict(machine=machine, rows=rows), args.json)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        command = written_command(sys.argv[1:])
+        args.out.write_text(format_page(rows, machine, command, args.json, args.out))
+
+
 def main() -> None:
     args = parse_args()
     if args.phase:
@@ -122,13 +133,7 @@ def main() -> None:
     for config in args.configs:
         rows.append(measure_config(args, config))
         print_row(rows[-1])
-    machine = describe_machine(args.device)
-    if args.json:
-        write_json(dict(machine=machine, rows=rows), args.json)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        command = written_command(sys.argv[1:])
-        args.out.write_text(format_page(rows, machine, command, args.json, args.out))
+        write_results(args, rows)  # after each, as the next may take long
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """The trainings and measurements of a study, each done once, whatever study asks for it."""
 
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from .processes import TOOLS, run_tool
 __all__ = ['Measurement', 'Training', 'run_all']
 
 CONFIGS = TOOLS.parent / 'configs'
+MAX_FOLDER_NAME = 150  # file systems allow 255 bytes
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,10 @@ def run_all(runs: Sequence[Union[Training, Measurement]], jobs: int) -> None:
 def _slug(row: StudyRow) -> str:
     """A folder's name for a config with its options."""
     options = [option.replace('model.decode_head.', '') for option in row.options]
-    return re.sub(r'[^\w.=-]+', '_', '_'.join([Path(row.config).stem, *options]))
+    slug = re.sub(r'[^\w.=-]+', '_', '_'.join([Path(row.config).stem, *options]))
+    if len(slug) > MAX_FOLDER_NAME:
+        slug = f'{slug[:MAX_FOLDER_NAME]}_{hashlib.sha256(slug.encode()).hexdigest()[:12]}'
+    return slug
 
 
 def _write(path: Path, content: Dict[str, Any]) -> None:

@@ -165,7 +165,7 @@ def run_all(runs: Sequence[Union[Training, Measurement]], jobs: int) -> None:
         runs: What is to be done; the same run may be there twice.
         jobs: Runs at a time. CPU cores, and GPUs if there are any, are shared out among them.
     """
-    runs = list({run.folder: run for run in runs}.values())
+    runs = list({run.folder: run for run in reversed(runs)}.values())[::-1]  # the first of each
     threads = max(1, (os.cpu_count() or 1) // jobs)
     slots: Queue[int] = Queue()
     for slot in range(jobs):

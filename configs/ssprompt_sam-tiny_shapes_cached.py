@@ -4,35 +4,32 @@
 _base_ = ['./ssprompt_sam-tiny_shapes.py']
 
 cache_dir = 'data/embeddings/ssprompt_sam-tiny_shapes/'
+embedded = dict(
+    _delete_=True,
+    type='EmbeddedDataset',
+    encoder={{_base_.model.backbone}},
+    data_preprocessor={{_base_.data_preprocessor}},
+)
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type='EmbeddedDataset',
+        embedded,
         cache_dir=cache_dir + 'train',
         dataset={{_base_.train_dataloader.dataset}},
-        encoder={{_base_.model.backbone}},
-        data_preprocessor={{_base_.data_preprocessor}},
     )
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type='EmbeddedDataset',
+        embedded,
         cache_dir=cache_dir + 'val',
         dataset={{_base_.val_dataloader.dataset}},
-        encoder={{_base_.model.backbone}},
-        data_preprocessor={{_base_.data_preprocessor}},
         test_mode=True,
     )
 )
 test_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type='EmbeddedDataset',
+        embedded,
         cache_dir=cache_dir + 'test',
         dataset={{_base_.test_dataloader.dataset}},
-        encoder={{_base_.model.backbone}},
-        data_preprocessor={{_base_.data_preprocessor}},
         test_mode=True,
     )
 )

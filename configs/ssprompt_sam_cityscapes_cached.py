@@ -5,25 +5,25 @@
 _base_ = ['./ssprompt_sam_cityscapes.py']
 
 cache_dir = 'data/embeddings/ssprompt_sam_cityscapes/'
+embedded = dict(
+    _delete_=True,
+    type='EmbeddedDataset',
+    encoder={{_base_.model.backbone}},
+    data_preprocessor={{_base_.data_preprocessor}},
+)
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type='EmbeddedDataset',
+        embedded,
         cache_dir=cache_dir + 'train',
         dataset={{_base_.train_dataloader.dataset}},
-        encoder={{_base_.model.backbone}},
-        data_preprocessor={{_base_.data_preprocessor}},
         views=4,
     )
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type='EmbeddedDataset',
+        embedded,
         cache_dir=cache_dir + 'val',
         dataset={{_base_.val_dataloader.dataset}},
-        encoder={{_base_.model.backbone}},
-        data_preprocessor={{_base_.data_preprocessor}},
         test_mode=True,
     )
 )

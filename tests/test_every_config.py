@@ -15,27 +15,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from tiny_model import use_sam_tiny
-from trees import (
-    make_acdc_tree,
-    make_bdd100k_tree,
-    make_camvid_tree,
-    make_cityscapes_tree,
-    make_mapillary_tree,
-    make_pascal_context_tree,
-    make_random_ade20k_tree,
-)
+from trees import make_tree
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 NAMES = sorted(file.stem for file in CONFIGS.glob('*.py') if '_cached' not in file.stem)
-MAKERS = dict(
-    ade=make_random_ade20k_tree,
-    cityscapes=make_cityscapes_tree,
-    bdd100k=make_bdd100k_tree,
-    mapillary=make_mapillary_tree,
-    VOCdevkit=make_pascal_context_tree,
-    acdc=make_acdc_tree,
-    camvid=make_camvid_tree,
-)
 PROMPTS = {f'decode_head.{kind}_prompts.fusion.learned' for kind in ('spatial', 'semantic')}
 
 
@@ -45,8 +28,7 @@ def config(request, tmp_path, monkeypatch) -> Config:
     config = Config.fromfile(CONFIGS / f'{request.param}.py')
     monkeypatch.chdir(tmp_path)
     if 'data_root' in config:
-        root = Path(config.data_root)
-        MAKERS[root.parts[1]](tmp_path / root)
+        make_tree(tmp_path, config.data_root)
     use_sam_tiny(config)
     config.merge_from_dict(
         dict(

@@ -136,3 +136,19 @@ def make_acdc_tree(root: Path) -> None:
                     (root / label).unlink()  # not public
                 reference = f'rgb_anon/{condition}/{split}_ref/{frame}_rgb_ref_anon.png'
                 write_pair(root, reference, 'unused.png', *np.zeros((2, 4, 4), np.uint8))
+
+
+_MAKERS = dict(
+    ade=make_random_ade20k_tree,
+    cityscapes=make_cityscapes_tree,
+    bdd100k=make_bdd100k_tree,
+    mapillary=make_mapillary_tree,
+    VOCdevkit=make_pascal_context_tree,
+    acdc=make_acdc_tree,
+    camvid=make_camvid_tree,
+)
+
+
+def make_tree(folder: Path, data_root: str) -> None:
+    """Make the tree that belongs into ``data_root``, such as ``data/cityscapes``, in a folder."""
+    _MAKERS[Path(data_root).parts[1]](folder / data_root)

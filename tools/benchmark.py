@@ -9,7 +9,6 @@ memory is that of a process of its own, above what the model takes.
 """
 
 import argparse
-import json
 import os
 import platform
 from dataclasses import asdict
@@ -19,6 +18,8 @@ from typing import Any, Callable, Dict, Iterator
 import torch
 from benchmarks import checkpoint, decode, encode, predict, train
 from benchmarks.rows import Row
+
+from mmseg_ssprompt.files import write_json
 
 BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = dict(
     decode=decode.compare,
@@ -74,9 +75,8 @@ def main() -> None:
             rows.append(row)
             print_row(row)
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         table = dict(machine=describe_machine(args), rows=[asdict(row) for row in rows])
-        args.json.write_text(json.dumps(table, indent=2) + '\n')
+        write_json(table, args.json)
 
 
 def print_row(row: Row) -> None:

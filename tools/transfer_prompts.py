@@ -8,7 +8,7 @@ match; spatial prompts are taken as they are. See docs/transfer.md.
 """
 
 import argparse
-import os
+import io
 from pathlib import Path
 from typing import Any, Dict
 
@@ -25,6 +25,7 @@ from mmseg_ssprompt.engine import (
 )
 from mmseg_ssprompt.engine.prompt_checkpoint_hook import to_plain
 from mmseg_ssprompt.engine.prompt_transfer import PARTS
+from mmseg_ssprompt.files import write_atomically
 from mmseg_ssprompt.models import PromptSegmentor, SSPromptHead
 
 from mmseg.registry import DATASETS, MODELS  # isort: skip  (after mmseg_ssprompt)
@@ -78,15 +79,9 @@ def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[
 def write_checkpoint(checkpoint: Dict[str, Any], file: Path) -> None:
     """Write a checkpoint; a half-written file never has its name."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f'{file.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as stream:
-            torch.save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    write_atomically(file, content.getvalue())
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ import torch
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
+from ..evaluation.oracle import mask_ious, present_classes
 from .segmentation import ImageSegmentation
 
 __all__ = [
@@ -122,11 +123,10 @@ def analyse_image(
             f'{tuple(image.prediction.shape)}: LoadAnnotations must come after Resize in the '
             'pipeline, as in the test pipelines of configs/_base_/datasets'
         )
-    labelled = truth != ignore_index
-    if not labelled.any():
+    if (truth == ignore_index).all():
         raise ValueError(f'no pixel of the ground truth is labelled: all are {ignore_index}')
     num_classes = image.class_scores.shape[-1] - 1
-    fits = _fits(image, truth, labelled, num_classes)  # (N, C)
+    fits = _fits(image, truth, num_classes, ignore_index)  # (N, C)
     labels = image.class_scores.argmax(dim=-1)
     intersections, unions, _, _ = IoUMetric.intersect_and_union(
         image.prediction, truth, num_classes, ignore_index
@@ -137,17 +137,13 @@ def analyse_image(
     return ImageFailures(*counts, regions=regions, errors=errors.cpu().numpy())
 
 
-def _fits(image: ImageSegmentation, truth: Tensor, labelled: Tensor, num_classes: int) -> Tensor:
-    """IoU of each candidate mask with the region of each class: (N, C)."""
-    labels = truth[labelled]
-    areas = torch.bincount(labels, minlength=num_classes)  # (C,)
-    fits = []
-    for masks in image.masks_at_image_size():
-        for mask in masks[:, labelled] > 0.5:
-            intersection = torch.bincount(labels[mask], minlength=num_classes)
-            union = mask.sum() + areas - intersection
-            fits.append(intersection.double() / union.clamp(min=1))
-    return torch.stack(fits)
+def _fits(image: ImageSegmentation, truth: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """IoU of each candidate mask with the region of each class, 0 of absent ones: (N, C)."""
+    ious = torch.cat(
+        [mask_ious(masks > 0.5, truth, ignore_index) for masks in image.masks_at_image_size()]
+    )
+    fits = ious.new_zeros(len(ious), num_classes)
+    return fits.index_copy(1, present_classes(truth, ignore_index), ious)
 
 
 def classify_regions(

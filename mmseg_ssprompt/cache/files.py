@@ -1,19 +1,16 @@
-"""Files that are there as a whole or not at all, and their checksums."""
+"""The files of a cache: written as a whole or not at all, read, and their checksums."""
 
-import contextlib
 import errno
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
-__all__ = ['TEMPORARY', 'CacheError', 'free_bytes', 'read_json', 'sha256_of', 'write_atomically']
+from .. import files
 
-#: Files that are being written match this; others are complete.
-TEMPORARY = '*.tmp'
+__all__ = ['CacheError', 'free_bytes', 'read_json', 'sha256_of', 'write_atomically']
+
 _BLOCK = 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -23,7 +20,7 @@ class CacheError(ValueError):
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file; whatever happens meanwhile, a half-written one never has its name.
+    """As :func:`mmseg_ssprompt.files.write_atomically`, with an error for a full disk.
 
     Args:
         file: Its path, in a folder that exists.
@@ -32,13 +29,8 @@ def write_atomically(file: Path, content: bytes) -> None:
     Raises:
         CacheError: If there is no room for it, with what is needed and free.
     """
-    temporary = file.with_name(f'{file.name}.{uuid.uuid4().hex}.tmp')
     try:
-        with temporary.open('wb') as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
+        files.write_atomically(file, content)
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -47,20 +39,6 @@ def write_atomically(file: Path, content: bytes) -> None:
             f'{free_bytes(file.parent):,} free ({error.strerror}). Make room and run the same '
             'command again: complete shards are kept'
         ) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let the new name survive a power cut, where folders can be opened."""
-    if os.name == 'posix':
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def sha256_of(file: Path) -> str:

@@ -6,8 +6,9 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from torch.utils.data import DataLoader, Subset
 
+from ..files import TEMPORARY
 from .embedder import EmbeddedSample, SourceViews
-from .files import TEMPORARY, read_json, write_atomically
+from .files import read_json, write_atomically
 from .plain import to_json
 from .recipe import FORMAT, check_key
 from .shards import (

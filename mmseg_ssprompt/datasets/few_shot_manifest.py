@@ -12,6 +12,7 @@ from mmcv.transforms import LoadAnnotations
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from ..files import write_atomically
 from .checks import DatasetError, check_sample, read_with
 from .few_shot_draw import check_positive, draw_few_shot
 
@@ -155,16 +156,7 @@ def write_manifest(manifest: Dict[str, Any], file: Union[str, Path]) -> None:
     """
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f'{file.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('w', encoding='utf-8') as stream:
-            stream.write(json.dumps(manifest, indent=2) + '\n')
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    write_atomically(file, (json.dumps(manifest, indent=2) + '\n').encode())
 
 
 def read_manifest(file: Union[str, Path]) -> Dict[str, Any]:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ..models.checkpoint import CheckpointError, read_checkpoint, read_torch_file
+from ..models.classifiers.token_classifier import classifier_trains
 from ..models.prompts.semantic import resolve_class_names
 
 __all__ = ['PromptSource', 'read_prompt_source']
@@ -46,10 +47,9 @@ class PromptSource(NamedTuple):
 
     @property
     def classifier_trains(self) -> bool:
-        """Whether the classifier trained with the prompts, as ``TokenClassifier`` decides it."""
+        """Whether the classifier trained with the prompts."""
         classifier = self.head['classifier']
-        trainable = classifier.get('trainable')
-        return classifier.get('checkpoint') is None if trainable is None else bool(trainable)
+        return bool(classifier_trains(classifier.get('checkpoint'), classifier.get('trainable')))
 
     @property
     def decoder_trains(self) -> bool:

@@ -12,23 +12,9 @@ from mmseg.registry import DATASETS
 
 from mmseg_ssprompt.datasets.class_names import readable_class_names
 from mmseg_ssprompt.models.prompts.spatial import point_grid
-from trees import (
-    VOID,
-    make_acdc_tree,
-    make_bdd100k_tree,
-    make_cityscapes_tree,
-    make_mapillary_tree,
-    make_pascal_context_tree,
-)
+from trees import VOID, make_acdc_tree, make_tree
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-MAKERS = dict(
-    cityscapes=make_cityscapes_tree,
-    bdd100k=make_bdd100k_tree,
-    mapillary=make_mapillary_tree,
-    VOCdevkit=make_pascal_context_tree,
-    acdc=make_acdc_tree,
-)
 # Images for training and validation, classes, and the ids of a label map as it is trained on.
 CITYSCAPES_IDS = {*range(19), VOID}
 LAYOUTS = {
@@ -59,10 +45,9 @@ def name(request) -> str:
 def config(name, tmp_path, monkeypatch) -> Config:
     """The configuration, in a folder where its data are."""
     config = load(name)
-    root = Path(config.data_root)
-    assert not root.is_absolute()
+    assert not Path(config.data_root).is_absolute()
     monkeypatch.chdir(tmp_path)
-    MAKERS[root.parts[1]](tmp_path / root)
+    make_tree(tmp_path, config.data_root)
     return config
 
 

@@ -7,7 +7,7 @@ not be there, only the model's weights.
 
 Of each class: its learned weight W, the cosine of its prompt to its own default, and its nearest
 words out of a vocabulary, by default the class names of the project's data sets and, for sam-tiny,
-the words its text encoder was trained on; ``--words FILE`` gives others, one a line. The class
+the names and synonyms of its worlds; ``--words FILE`` gives others, one a line. The class
 names of the run are always among them.
 
 Of each spatial prompt: its weight W, its default point, how far the learned embedding drifted, and
@@ -24,7 +24,7 @@ from typing import Any, Dict, List
 
 import torch
 import torch.nn.functional as F
-from loading import Run, add_arguments, load_run, write_json
+from loading import Run, add_arguments, load_run
 
 from mmseg_ssprompt.analysis import (
     default_vocabulary,
@@ -37,7 +37,8 @@ from mmseg_ssprompt.analysis import (
 )
 from mmseg_ssprompt.analysis.class_groups import group_of_each
 from mmseg_ssprompt.analysis.figures import draw_semantic_prompts, draw_spatial_prompts
-from mmseg_ssprompt.analysis.spatial import default_tokens, explain_coordinates
+from mmseg_ssprompt.analysis.spatial import explain_coordinates
+from mmseg_ssprompt.files import write_json
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
@@ -117,9 +118,7 @@ def _describe_weight(fusion: Any) -> str:
 def explain_spatial(run: Run, seed: int) -> Dict[str, Any]:
     """The report on the spatial prompts."""
     learner, encoder = run.head.spatial_prompts, run.head.prompt_encoder
-    options = dict(run.cfg.model.decode_head.spatial_prompts)
-    kind, _ = options.pop('type'), options.pop('fusion', None)
-    start = default_tokens(encoder.image_size, **options)
+    start = run.default_tokens
     fusion = getattr(learner, 'fusion', None)
     if fusion is None:
         report = explain_coordinates(start, learner.coordinates.cpu(), encoder.image_size)
@@ -128,7 +127,7 @@ def explain_spatial(run: Run, seed: int) -> Dict[str, Any]:
             encoder.cpu(), start, fusion().cpu(), fusion.default.cpu(), fusion.weight.cpu(), seed
         )
     return dict(
-        learner=kind,
+        learner=run.cfg.model.decode_head.spatial_prompts.type,
         mode=None if fusion is None else fusion.mode,
         weight_says=_describe_weight(fusion),
         frame_size=encoder.image_size,

@@ -13,11 +13,12 @@ import argparse
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
-from loading import Run, add_arguments, load_run, samples, write_json
+from loading import Run, add_arguments, load_run, samples
 
 from mmseg_ssprompt.analysis import ERROR_TYPES, FailureTotals, analyse_image, segment_image
 from mmseg_ssprompt.analysis.failures import ImageFailures
 from mmseg_ssprompt.analysis.figures import FailedScene, draw_error_types, draw_worst_images
+from mmseg_ssprompt.files import write_json
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,6 +21,8 @@ from complexity.cost import MEASURES
 from complexity.report import describe_machine, format_figure, format_page
 from complexity.subject import build_subject
 
+from mmseg_ssprompt.files import write_json
+
 _OUT_OF_MEMORY = ('out of memory', "can't allocate memory")
 _KILLED = -9  # by Linux, when there is no memory left
 
@@ -84,11 +86,6 @@ def measure_phase(
         return {}
     sys.stderr.write(done.stderr)
     raise SystemExit(f'config {str(config)!r}: {phase} ended with status {done.returncode}')
-
-
-def write_json(content: Any, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=2) + '\n')
 
 
 def print_row(row: Dict[str, Any]) -> None:

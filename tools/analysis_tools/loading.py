@@ -1,9 +1,7 @@
 """What the interpretation tools share: a run, loaded from its config and checkpoint."""
 
 import argparse
-import json
 import logging
-import math
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
@@ -13,13 +11,14 @@ from mmengine.logging import print_log
 from torch import nn
 
 from mmseg_ssprompt.analysis import find_class_groups
+from mmseg_ssprompt.analysis.spatial import DefaultTokens, default_tokens
 from mmseg_ssprompt.datasets.checks import check_classes
 from mmseg_ssprompt.models.heads import SSPromptHead
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 from mmseg.registry import DATASETS  # isort: skip
 
-__all__ = ['Run', 'add_arguments', 'load_run', 'samples', 'write_json']
+__all__ = ['Run', 'add_arguments', 'load_run', 'samples']
 
 _MESSAGES = 10  # while a data set is gone through
 
@@ -45,6 +44,13 @@ class Run(NamedTuple):
     def head(self) -> SSPromptHead:
         """The model's head."""
         return self.model.decode_head
+
+    @property
+    def default_tokens(self) -> DefaultTokens:
+        """The places that the spatial prompts started from."""
+        options = dict(self.cfg.model.decode_head.spatial_prompts)
+        places = {key: options[key] for key in options if key not in ('type', 'fusion')}
+        return default_tokens(self.head.prompt_encoder.image_size, **places)
 
 
 def add_arguments(parser: argparse.ArgumentParser, with_split: bool) -> None:
@@ -121,17 +127,3 @@ def samples(run: Run) -> Iterator[Dict[str, Any]]:
         yield run.dataset[index]
         if (index + 1) * _MESSAGES // total > index * _MESSAGES // total:
             print_log(f'{index + 1} of {total} images')
-
-
-def write_json(content: Dict[str, Any], path: Path) -> None:
-    """Write JSON, with null for what is not a number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_without_nan(content), indent=2) + '\n')
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -12,11 +12,11 @@ import argparse
 from typing import List, Optional
 
 import torch
-from loading import Run, add_arguments, load_run, samples, write_json
+from loading import Run, add_arguments, load_run, samples
 
 from mmseg_ssprompt.analysis import MaskUsage, segment_image
 from mmseg_ssprompt.analysis.figures import draw_mask_usage
-from mmseg_ssprompt.analysis.spatial import default_tokens
+from mmseg_ssprompt.files import write_json
 
 MAX_SHOWN = 36
 
@@ -44,10 +44,7 @@ def prompt_points(run: Run) -> List[List[List[float]]]:
     coordinates: Optional[torch.Tensor] = getattr(learner, 'coordinates', None)
     if coordinates is not None:
         return coordinates.detach()[:, None].tolist()
-    options = dict(run.cfg.model.decode_head.spatial_prompts)
-    del options['type']
-    options.pop('fusion', None)
-    start = default_tokens(size, **options)
+    start = run.default_tokens
     return [(start.points[start.prompts == n] / size).tolist() for n in range(learner.num_prompts)]
 
 

@@ -9,11 +9,8 @@ true region of each class, as a whole with the predicted label), in percent. The
 """
 
 import argparse
-import json
 import logging
-import math
 from pathlib import Path
-from typing import Dict
 
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
@@ -22,6 +19,7 @@ from mmengine.utils import track_iter_progress
 
 from mmseg_ssprompt.datasets.checks import check_classes
 from mmseg_ssprompt.evaluation import measure_oracle
+from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.models import SSPromptHead
 
 
@@ -79,13 +77,6 @@ def build_runner(cfg: Config, config: Path) -> Runner:
         print_log(message, logger='current', level=logging.WARNING)
     model.eval()
     return runner
-
-
-def write_json(figures: Dict[str, float], file: Path) -> None:
-    """Write the figures, with null for the mean of a group that is not in the data."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    plain = {name: None if math.isnan(value) else value for name, value in figures.items()}
-    file.write_text(json.dumps(plain, indent=2) + '\n')
 
 
 def main() -> None:

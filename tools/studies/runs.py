@@ -14,6 +14,8 @@ import torch
 from mmengine.config import Config
 from records import read_last_validation, read_metrics, read_train_seconds
 
+from mmseg_ssprompt.files import write_json
+
 from .definitions import StudyRow
 from .processes import TOOLS, run_tool
 
@@ -23,8 +25,33 @@ CONFIGS = TOOLS.parent / 'configs'
 MAX_FOLDER_NAME = 150  # file systems allow 255 bytes
 
 
+class _Run:
+    """Something that is done once: its figures are in a file of its folder."""
+
+    RESULT = 'result.json'
+    folder: Path
+
+    @property
+    def result_file(self) -> Path:
+        """Written when the run is complete."""
+        return self.folder / self.RESULT
+
+    def result(self) -> Dict[str, Any]:
+        """The figures of a complete run."""
+        return json.loads(self.result_file.read_text())
+
+    def execute(self, threads: int, gpu: int) -> None:
+        """Run, unless that was done before."""
+        if not self.result_file.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self._run(threads, gpu), self.result_file)
+
+    def _run(self, threads: int, gpu: int) -> Dict[str, Any]:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Training:
+class Training(_Run):
     """A training of one configuration, with its validation at the end.
 
     Attributes:
@@ -39,37 +66,24 @@ class Training:
     seed: int
     root: Path
 
+    RESULT = 'training.json'
+
     @property
     def folder(self) -> Path:
         """The same for every study that needs this training."""
         return self.root / _slug(self.row) / f'lr_{self.lr:.3g}_seed_{self.seed}'
 
-    @property
-    def result_file(self) -> Path:
-        """Written when the training is complete."""
-        return self.folder / 'training.json'
-
-    def result(self) -> Dict[str, Any]:
-        """The figures of a complete training."""
-        return json.loads(self.result_file.read_text())
-
-    def execute(self, threads: int, gpu: int) -> None:
-        """Train, unless that was done before."""
-        if self.result_file.is_file():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _run(self, threads: int, gpu: int) -> Dict[str, Any]:
+        """Train."""
         args = [str(CONFIGS / self.row.config), '--work-dir', str(self.folder / 'train')]
         args += ['--cfg-options', *self._options()]
         output = run_tool('train.py', args, self.folder / 'train.log', threads, gpu)
         trainable = re.search(r'Trainable: ([\d,]+) parameters', output)
-        _write(
-            self.result_file,
-            dict(
-                checkpoint=(self.folder / 'train' / 'last_checkpoint').read_text().strip(),
-                trainable_parameters=int(trainable[1].replace(',', '')),
-                train_seconds=round(read_train_seconds(self.folder / 'train'), 1),
-                validation_miou=read_last_validation(self.folder / 'train')['mIoU'],
-            ),
+        return dict(
+            checkpoint=(self.folder / 'train' / 'last_checkpoint').read_text().strip(),
+            trainable_parameters=int(trainable[1].replace(',', '')),
+            train_seconds=round(read_train_seconds(self.folder / 'train'), 1),
+            validation_miou=read_last_validation(self.folder / 'train')['mIoU'],
         )
 
     def describe(self) -> str:
@@ -92,8 +106,8 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """The figures of a row on the test split.
+class Measurement(_Run):
+    """The figures of a row on the test split: ``mIoU``, ``mIoU.things`` and ``mIoU.stuff``.
 
     Attributes:
         row: What is measured.
@@ -114,20 +128,8 @@ class Measurement:
         parent = self.training.folder if self.training else self.root / _slug(self.row)
         return parent / parts
 
-    @property
-    def result_file(self) -> Path:
-        """Written when the measurement is complete."""
-        return self.folder / 'result.json'
-
-    def result(self) -> Dict[str, Any]:
-        """``mIoU``, ``mIoU.things`` and ``mIoU.stuff`` of a complete measurement."""
-        return json.loads(self.result_file.read_text())
-
-    def execute(self, threads: int, gpu: int) -> None:
-        """Transfer the prompts where asked to, then test, unless that was done before."""
-        if self.result_file.is_file():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _run(self, threads: int, gpu: int) -> Dict[str, Any]:
+        """Transfer the prompts where asked to, then test."""
         checkpoint = [self.training.result()['checkpoint']] if self.training else []
         config = str(CONFIGS / self.row.config)
         if self.row.parts:
@@ -139,7 +141,7 @@ class Measurement:
         args = [config, *checkpoint, '--work-dir', str(self.folder), *options]
         metrics = self._measure(args, threads, gpu)
         keys = ('mIoU', 'mIoU.things', 'mIoU.stuff')
-        _write(self.result_file, {key: metrics[key] for key in keys})
+        return {key: metrics[key] for key in keys}
 
     def describe(self) -> str:
         """One line for the progress."""
@@ -196,9 +198,3 @@ def _slug(row: StudyRow) -> str:
     if len(slug) > MAX_FOLDER_NAME:
         slug = f'{slug[:MAX_FOLDER_NAME]}_{hashlib.sha256(slug.encode()).hexdigest()[:12]}'
     return slug
-
-
-def _write(path: Path, content: Dict[str, Any]) -> None:
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(content, indent=1) + '\n')
-    os.replace(temporary, path)

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from ..checkpoint import load_strictly, read_checkpoint, resolve_checkpoint_path
 
-__all__ = ['TokenClassifier']
+__all__ = ['TokenClassifier', 'classifier_trains']
 
 CLIP_LOGIT_SCALE = 1 / 0.07  # CLIP's initial value, see openai/CLIP model.py
 MAX_LOGIT_SCALE = 100.0  # CLIP's bound in training (arXiv 2103.00020, section 2.5)
@@ -53,7 +53,7 @@ class TokenClassifier(BaseModule):
         if checkpoint is not None:
             path = resolve_checkpoint_path(checkpoint)
             load_strictly(self, read_checkpoint(path), f'checkpoint {str(path)!r}')
-        self.trainable = checkpoint is None if trainable is None else trainable
+        self.trainable = classifier_trains(checkpoint, trainable)
         self.requires_grad_(self.trainable)
         self.train()
 
@@ -68,3 +68,8 @@ class TokenClassifier(BaseModule):
             no_object = F.normalize(self.no_object, dim=0).unsqueeze(0)
             rows = torch.cat([semantic_prompts.float(), no_object])  # (C + 1, E)
             return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE) * tokens @ rows.t()
+
+
+def classifier_trains(checkpoint: Optional[str], trainable: Optional[bool]) -> bool:
+    """Whether a :class:`TokenClassifier` of these arguments trains."""
+    return checkpoint is None if trainable is None else trainable

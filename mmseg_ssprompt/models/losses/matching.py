@@ -99,11 +99,8 @@ class PromptMatcher:
 
     def _label_range(self, labels: Tensor) -> tuple:
         """The smallest and largest class id of each image, (B,) float each."""
-        ignored = labels == self.ignore_index
-        return (
-            labels.masked_fill(ignored, 0).amin(dim=1).float(),
-            labels.masked_fill(ignored, 0).amax(dim=1).float(),
-        )
+        low, high = labels.masked_fill(labels == self.ignore_index, 0).aminmax(dim=1)
+        return low.float(), high.float()
 
     def _check(self, checks: Tensor) -> None:
         class_is_finite, mask_is_finite, low, high = checks

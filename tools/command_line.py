@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,18 +43,31 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+    if cfg.launcher == 'slurm':
+        os.environ.setdefault('MASTER_PORT', str(slurm_port()))
+    if cfg.launcher in ('pytorch', 'slurm') and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     return cfg
 
 
+def slurm_port() -> int:
+    """A port that all tasks of a job step agree on, and other jobs on the node do not use.
+
+    mmengine takes 29500 for each. The range ends below the one that Linux gives away itself.
+    """
+    job, step = (int(os.environ.get(f'SLURM_{name}_ID', 0)) for name in ('JOB', 'STEP'))
+    return 10000 + (16 * job + step) % 20000
+
+
 def _distribute_on_cpu(cfg: Config) -> None:
-    """Let torchrun's processes work without GPUs, where mmengine asks for one in each.
+    """Let the processes of torchrun and srun work without GPUs; mmengine asks for one in each.
 
     ``mmengine.dist.init_dist`` calls ``torch.cuda.set_device``, and ``Runner.wrap_model`` gives
     the wrapper a device; a process group that is there already, and a wrapper without devices,
     avoid both.
     """
+    if cfg.launcher == 'slurm':
+        _export_slurm_ranks()
     torch.distributed.init_process_group('gloo')
     cfg.setdefault(
         'model_wrapper_cfg',
@@ -66,7 +80,16 @@ def _distribute_on_cpu(cfg: Config) -> None:
     )
 
 
-def end_process() -> None:
+def _export_slurm_ranks() -> None:
+    """Say in torch's variables what slurm says in its own, as ``mmengine.dist`` does."""
+    for name, source in (('RANK', 'PROCID'), ('LOCAL_RANK', 'LOCALID'), ('WORLD_SIZE', 'NTASKS')):
+        os.environ[name] = os.environ[f'SLURM_{source}']
+    if 'MASTER_ADDR' not in os.environ:
+        command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+        os.environ['MASTER_ADDR'] = subprocess.check_output(command, text=True).split()[0]
+
+
+def end_process(status: int = 0) -> None:
     """End a process of a distributed run on CPUs when its work is done.
 
     Gloo's threads now and then abort the interpreter while it is taken down ("terminate called
@@ -77,4 +100,4 @@ def end_process() -> None:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)

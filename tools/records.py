@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
-__all__ = ['read_last_validation', 'read_metrics', 'read_train_seconds']
+__all__ = ['read_last_validation', 'read_losses', 'read_metrics', 'read_train_seconds']
 
 
 def read_metrics(work_dir: Path) -> Dict[str, float]:
@@ -15,6 +15,11 @@ def read_metrics(work_dir: Path) -> Dict[str, float]:
 def read_last_validation(work_dir: Path) -> Dict[str, float]:
     """The figures of the last validation of the newest run of ``tools/train.py``."""
     return [entry for entry in _read_scalars(work_dir) if 'mIoU' in entry][-1]
+
+
+def read_losses(work_dir: Path) -> List[float]:
+    """The losses that the newest run of ``tools/train.py`` has logged: means of its steps."""
+    return [entry['loss'] for entry in _read_scalars(work_dir) if 'loss' in entry]
 
 
 def read_train_seconds(work_dir: Path) -> float:

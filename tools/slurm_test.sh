@@ -2,6 +2,7 @@
 # Test under slurm:
 #     tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS (split at spaces) are read from the environment.
+# The port follows from the job's number, unless MASTER_PORT is set.
 set -euo pipefail
 
 if [ "$#" -lt 4 ]; then

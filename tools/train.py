@@ -5,6 +5,8 @@ python tools/train.py configs/ssprompt_sam-tiny_shapes.py
 
 import argparse
 import logging
+import signal
+from pathlib import Path
 
 from command_line import add_arguments, end_process, load_config
 from mmengine.config import Config
@@ -26,29 +28,43 @@ def parse_args() -> argparse.Namespace:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Put mmengine's wrapper for mixed precision around the optimiser.
+    """Put the wrapper for mixed precision around the optimiser; it works on CPUs too.
+
+    ``optim_wrapper.dtype`` and ``optim_wrapper.loss_scale`` are kept where they are given.
 
     Raises:
         ValueError: If the config has a wrapper of another kind.
     """
     wrapper = cfg.optim_wrapper.type
-    if wrapper == 'AmpOptimWrapper':
+    if wrapper in ('AmpOptimWrapper', 'PromptAmpOptimWrapper'):
         print_log('the config already uses AMP', logger='current', level=logging.WARNING)
         return
     if wrapper != 'OptimWrapper':
         raise ValueError(f"--amp needs optim_wrapper.type='OptimWrapper', found {wrapper!r}")
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.loss_scale = 'dynamic'
+    cfg.optim_wrapper.type = 'PromptAmpOptimWrapper'
 
 
 def main() -> None:
     args = parse_args()
+    if hasattr(signal, 'SIGUSR1'):
+        # Until PreemptionHook takes it over; workers of data loaders inherit it, and live on when
+        # slurm signals them too.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     cfg = load_config(args)
     cfg.resume = args.resume
+    has_checkpoint = (Path(cfg.work_dir) / 'last_checkpoint').is_file()
+    if args.resume and has_checkpoint:
+        cfg.load_from = None  # mmengine would go on from it, and a requeued job begin anew
     if args.amp:
         enable_amp(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    if args.resume and not has_checkpoint and cfg.get('load_from') is None:
+        print_log(f'{cfg.work_dir} has no checkpoint: starting from scratch', logger='current')
+    try:
+        runner.train()
+    except SystemExit as left:  # of PreemptionHook
+        end_process(left.code)
+        raise
     end_process()
 
 

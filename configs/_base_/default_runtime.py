@@ -6,6 +6,7 @@ custom_hooks = [
     dict(type='DatasetCheckHook'),
     dict(type='TrainableReportHook'),
     dict(type='PromptCheckpointHook'),
+    dict(type='PreemptionHook'),
 ]
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -1,8 +1,10 @@
 """Hooks and optimisation: what surrounds the model while it trains."""
 
+from .amp_optim_wrapper import PromptAmpOptimWrapper
 from .checkpoint_loader import load_from_local
 from .dataset_check_hook import DatasetCheckHook
 from .optim_wrapper_constructor import PromptOptimWrapperConstructor
+from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook
 from .prompt_source import PromptSource, read_prompt_source
 from .prompt_transfer import PromptTransferError, TransferReport, transfer_prompts
@@ -10,6 +12,8 @@ from .trainable_report_hook import TrainableReportHook
 
 __all__ = [
     'DatasetCheckHook',
+    'PreemptionHook',
+    'PromptAmpOptimWrapper',
     'PromptCheckpointHook',
     'PromptOptimWrapperConstructor',
     'PromptSource',

@@ -48,7 +48,8 @@ def test_interval_by_hand():
 def test_every_row_has_a_config_and_a_reference():
     from studies.definitions import STUDIES
 
-    assert set(STUDIES) == {'components', 'prompts', 'shots', 'decoding', 'transfer', 'layout'}
+    names = {'components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'}
+    assert set(STUDIES) == names
     for study in STUDIES.values():
         names = [row.name for row in study.rows]
         assert len(set(names)) == len(names)
@@ -141,6 +142,56 @@ def test_studies_share_a_training_but_not_one_with_other_options(tmp_path):
     rows = [row for row in STUDIES['layout'].rows if row.oracle is None]
     layout = [Training(row, 1e-2, 0, tmp_path).folder for row in rows]
     assert len(set(layout)) == len(layout)
+
+
+def test_a_training_makes_its_caches_and_is_measured_on_them(tmp_path):
+    from studies.definitions import StudyRow
+    from studies.runs import Measurement, Training
+
+    small = [option for option in SMALL if '.dataset.' not in option]
+    small += [f'{split}_dataloader.dataset.dataset.num_images=4' for split in ('train', 'val')]
+    small += ['test_dataloader.dataset.dataset.num_images=3']
+    row = StudyRow('cached', 'ssprompt_sam-tiny_shapes_cached.py', tuple(small))
+    training = Training(row, 1e-2, 3, tmp_path)
+    training.execute(threads=1, gpu=0)
+    index = json.loads((training.folder / 'cache' / 'train' / 'index.json').read_text())
+    assert index['key']['dataset']['seed'] == 3
+    measurement = Measurement(row, training, tmp_path)
+    measurement.execute(threads=1, gpu=0)
+    assert 0 <= measurement.result()['mIoU'] <= 100
+    log = (measurement.folder / 'test.log').read_text()
+    assert str(training.folder / 'cache' / 'test') in log
+
+
+def test_a_training_whose_losses_are_not_finite_is_no_result(tmp_path, monkeypatch):
+    from studies import runs
+
+    training = runs.Training(make_row('learned'), 1e-2, 0, tmp_path)
+    monkeypatch.setattr(runs, 'read_losses', lambda work_dir: [1.0, float('nan')])
+    monkeypatch.setattr(runs, 'run_tool', lambda *args: 'Trainable: 1 parameters')
+    with pytest.raises(RuntimeError, match='a loss in the log is not finite'):
+        training.execute(threads=1, gpu=0)
+    assert not training.result_file.exists()
+
+
+@pytest.mark.parametrize(
+    ('visible', 'expected'), [(None, '1'), ('4,6', '6'), ('GPU-a,GPU-b', 'GPU-b')]
+)
+def test_runs_share_out_the_gpus_that_are_visible(visible, expected, monkeypatch):
+    from studies.processes import _name_gpu
+
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if visible is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    assert _name_gpu(1) == expected
+
+
+@pytest.mark.parametrize('hidden', ['', '-1'])
+def test_no_gpu_is_visible_where_none_was(hidden, monkeypatch):
+    from studies.processes import _name_gpu
+
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', hidden)
+    assert _name_gpu(0) == hidden
 
 
 def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):

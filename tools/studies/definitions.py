@@ -218,6 +218,21 @@ def _layout() -> Study:
     return Study('Small and thin things', note, 'N = 64: SSPrompt', tuple(rows))
 
 
+def _precision() -> Study:
+    amp = 'optim_wrapper.type=PromptAmpOptimWrapper'
+    rows = (
+        replace(_SSPROMPT, name='float32'),
+        replace(_SSPROMPT, name='bfloat16', options=(amp, 'optim_wrapper.dtype=bfloat16')),
+        replace(_SSPROMPT, name='float16', options=(amp, 'optim_wrapper.dtype=float16')),
+        StudyRow('float32, float16 cache', 'ssprompt_sam-tiny_shapes_cached.py'),
+    )
+    note = (
+        'SSPrompt trained in float32, in mixed precision (`--amp`), and on cached embeddings that '
+        'were stored in float16.'
+    )
+    return Study('Precision of training', note, 'float32', rows)
+
+
 STUDIES: Dict[str, Study] = dict(
     components=_components(),
     prompts=_prompts(),
@@ -225,4 +240,5 @@ STUDIES: Dict[str, Study] = dict(
     decoding=_decoding(),
     transfer=_transfer(),
     layout=_layout(),
+    precision=_precision(),
 )

@@ -24,7 +24,7 @@ def run_tool(tool: str, args: Sequence[str], log: Path, threads: int, gpu: int =
         args: Its command line.
         log: File that keeps the output.
         threads: Of torch, on the CPU.
-        gpu: The one GPU that it sees, if there are any.
+        gpu: The one GPU that it sees, if there are any: its place among those that are visible.
 
     Raises:
         RuntimeError: If it failed, with the end of its output.
@@ -47,7 +47,7 @@ def _work(command: Sequence[str], log: Path, threads: int, gpu: int) -> None:
     """What the process does: everything that it prints goes to the log."""
     import torch
 
-    os.environ['CUDA_VISIBLE_DEVICES'] = str(gpu)
+    os.environ['CUDA_VISIBLE_DEVICES'] = _name_gpu(gpu)
     torch.set_num_threads(threads)
     with log.open('w') as file:
         os.dup2(file.fileno(), 1)
@@ -55,3 +55,9 @@ def _work(command: Sequence[str], log: Path, threads: int, gpu: int) -> None:
     sys.argv[:] = command
     sys.path.insert(0, str(Path(command[0]).parent))
     runpy.run_path(command[0], run_name='__main__')
+
+
+def _name_gpu(gpu: int) -> str:
+    """The name of the visible GPU at this place, for ``CUDA_VISIBLE_DEVICES``."""
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+    return str(gpu) if visible is None else visible.split(',')[gpu]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,7 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
-from records import read_last_validation, read_metrics, read_train_seconds
+from records import read_last_validation, read_losses, read_metrics, read_train_seconds
 
 from mmseg_ssprompt.files import write_json
 
@@ -74,10 +75,15 @@ class Training(_Run):
         return self.root / _slug(self.row) / f'lr_{self.lr:.3g}_seed_{self.seed}'
 
     def _run(self, threads: int, gpu: int) -> Dict[str, Any]:
-        """Train."""
-        args = [str(CONFIGS / self.row.config), '--work-dir', str(self.folder / 'train')]
-        args += ['--cfg-options', *self._options()]
+        """Make the caches that the config needs, then train."""
+        options = ['--cfg-options', *self._options()]
+        if self.cache_options():
+            args = [str(CONFIGS / self.row.config), *options]
+            run_tool('cache_embeddings.py', args, self.folder / 'cache.log', threads, gpu)
+        args = [str(CONFIGS / self.row.config), '--work-dir', str(self.folder / 'train'), *options]
         output = run_tool('train.py', args, self.folder / 'train.log', threads, gpu)
+        if not all(map(math.isfinite, read_losses(self.folder / 'train'))):
+            raise RuntimeError(f'{self.folder}: a loss in the log is not finite')
         trainable = re.search(r'Trainable: ([\d,]+) parameters', output)
         return dict(
             checkpoint=(self.folder / 'train' / 'last_checkpoint').read_text().strip(),
@@ -91,6 +97,15 @@ class Training(_Run):
         miou = self.result()['validation_miou']
         return f'{self.row.name}, seed {self.seed}, lr {self.lr:.3g}: {miou:.2f} mIoU (validation)'
 
+    def cache_options(self) -> List[str]:
+        """Settings that put the embedding caches of a config, if it has any, into the folder."""
+        cfg = Config.fromfile(CONFIGS / self.row.config)
+        return [
+            f'{split}_dataloader.dataset.cache_dir={self.folder / "cache" / split}'
+            for split in ('train', 'val', 'test')
+            if cfg[f'{split}_dataloader'].dataset.type == 'EmbeddedDataset'
+        ]
+
     def _options(self) -> List[str]:
         """The seed goes to whatever draws training images."""
         cfg = Config.fromfile(CONFIGS / self.row.config)
@@ -102,7 +117,7 @@ class Training(_Run):
             if 'manifest' in dataset:
                 options.append(f'{key}.manifest={self.folder / "manifest.json"}')
             dataset, key = dataset.get('dataset'), f'{key}.dataset'
-        return [*options, *self.row.options]
+        return [*options, *self.cache_options(), *self.row.options]
 
 
 @dataclass(frozen=True)
@@ -137,7 +152,10 @@ class Measurement(_Run):
             args = [*checkpoint, config, '--out', moved, '--parts', *self.row.parts]
             run_tool('transfer_prompts.py', args, self.folder / 'transfer.log', threads, gpu)
             checkpoint = [moved]
-        options = ['--cfg-options', *self.row.options] if self.row.options else []
+        options = list(self.row.options)
+        if self.training and not self.row.source:
+            options += self.training.cache_options()
+        options = ['--cfg-options', *options] if options else []
         args = [config, *checkpoint, '--work-dir', str(self.folder), *options]
         metrics = self._measure(args, threads, gpu)
         keys = ('mIoU', 'mIoU.things', 'mIoU.stuff')

@@ -2,8 +2,10 @@
 
 from typing import Any, Optional, Sequence
 
+import torch
 from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
+from torch import Tensor
 
 from ..prompts.semantic import resolve_class_names
 
@@ -28,7 +30,7 @@ class LinearEmbeddingHead(FCNHead):
 
     Shape:
         Input: features, whose last is the image embedding (B, D, h, w).
-        Output: logits (B, C, h, w).
+        Output: logits (B, C, h, w), float32 under autocast too.
 
     Raises:
         ValueError: If the class names are not valid (see :func:`resolve_class_names`), or
@@ -61,3 +63,8 @@ class LinearEmbeddingHead(FCNHead):
                 f'{len(self.class_names)} class names: {list(self.class_names)}. Set num_classes '
                 'to the number of class names.'
             )
+
+    def cls_seg(self, feat: Tensor) -> Tensor:
+        """Classify each place, in float32 under autocast too: (B, D, h, w) -> (B, C, h, w)."""
+        with torch.autocast(feat.device.type, enabled=False):
+            return super().cls_seg(feat.float())

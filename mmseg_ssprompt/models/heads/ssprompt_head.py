@@ -16,8 +16,8 @@ class HeadOutput(NamedTuple):
     """Masks with labels.
 
     Attributes:
-        mask_logits: (B, N, 4h, 4w) float.
-        class_logits: (B, N, C + 1) float, the last for "no object".
+        mask_logits: (B, N, 4h, 4w) float32, under autocast too.
+        class_logits: (B, N, C + 1) float32, under autocast too; the last for "no object".
     """
 
     mask_logits: Tensor
@@ -96,7 +96,8 @@ class SSPromptHead(BaseDecodeHead):
             self.prompt_encoder.dense_prompt(),
         )
         class_logits = self.classifier(decoded.mask_tokens, self.semantic_prompts())
-        return HeadOutput(decoded.mask_logits, class_logits)
+        # Masks leave the decoder in the type of autocast; what follows is float32.
+        return HeadOutput(decoded.mask_logits.float(), class_logits)
 
     def loss(
         self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict

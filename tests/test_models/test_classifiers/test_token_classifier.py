@@ -137,21 +137,23 @@ def test_no_such_file():
         TokenClassifier(D, E, 'mmseg_ssprompt://no-such-file.pth')
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('checkpoint', [None, PROJECTION])
-def test_float32_under_autocast(checkpoint):
+def test_float32_under_autocast(checkpoint, dtype):
     classifier = TokenClassifier(D, E, checkpoint)
     tokens, prompts = random_inputs()
     expected = classifier(tokens, prompts)
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast('cpu', dtype):
         logits = classifier(tokens, prompts)
     assert logits.dtype == torch.float32
     assert torch.equal(logits, expected)
 
 
-def test_tokens_of_half_precision():
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_tokens_of_half_precision(dtype):
     classifier = TokenClassifier(D, E)
-    tokens, prompts = (tensor.bfloat16() for tensor in random_inputs())
-    with torch.autocast('cpu', torch.bfloat16):
+    tokens, prompts = (tensor.to(dtype) for tensor in random_inputs())
+    with torch.autocast('cpu', dtype):
         logits = classifier(tokens, prompts)
     assert logits.dtype == torch.float32
     assert torch.equal(logits, classifier(tokens.float(), prompts.float()))

@@ -52,6 +52,17 @@ def test_is_linear_in_the_embedding():
     torch.testing.assert_close(head.train()((embedding(),)), expected)  # no dropout
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_float32_under_autocast(dtype):
+    head = build()
+    expected = head((embedding().to(dtype).float(),))
+    with torch.autocast('cpu', dtype):
+        logits = head((embedding().to(dtype),))
+        losses = head.loss((embedding().to(dtype),), samples_of(random_labels()), {})
+    assert logits.dtype == losses['loss_ce'].dtype == torch.float32
+    assert torch.equal(logits, expected)
+
+
 def test_loss_is_the_cross_entropy_of_pixels():
     head = build(loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
     labels = random_labels()

@@ -33,6 +33,7 @@ from tiny_model import (
 
 SIDE = 8  # of the grid of prompts
 DECODINGS = ('joint', 'independent')
+HALF = (torch.float16, torch.bfloat16)
 LEARNED = {
     'decode_head.spatial_prompts.fusion.learned',
     'decode_head.spatial_prompts.fusion.weight_logit',
@@ -254,27 +255,30 @@ def test_scores_are_added_before_they_are_interpolated():
 # Precision
 
 
+@pytest.mark.parametrize('dtype', HALF)
 @pytest.mark.parametrize('decoding', DECODINGS)
-def test_labels_maps_and_losses_are_float32_under_autocast(decoding):
+def test_logits_maps_and_losses_are_float32_under_autocast(decoding, dtype):
     model = build_tiny(**{'mask_decoder.decoding': decoding})
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast('cpu', dtype):
         features = model.extract_feat(random_images())
         output = model.decode_head(features)
         semantic = model.decode_head.predict(features, [{}, {}], {})
         losses = model.decode_head.loss(features, samples_of(random_labels()), {})
-    assert output.class_logits.dtype == semantic.dtype == torch.float32
+    assert output.class_logits.dtype == output.mask_logits.dtype == torch.float32
+    assert semantic.dtype == torch.float32
     tensors = {key: value for key, value in losses.items() if isinstance(value, Tensor)}
     assert tensors.keys() >= {'loss_cls', 'loss_mask', 'loss_dice'}
     assert {value.dtype for value in tensors.values()} == {torch.float32}
 
 
 @torch.no_grad()
-def test_autocast_hardly_changes_the_map():
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float16, 0.005), (torch.bfloat16, 0.05)])
+def test_autocast_hardly_changes_the_map(dtype, tolerance):
     model = build_tiny()
     expected = model.decode_head.predict(model.extract_feat(random_images()), [{}, {}], {})
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast('cpu', dtype):
         found = model.decode_head.predict(model.extract_feat(random_images()), [{}, {}], {})
-    assert (found - expected).abs().max() < 0.05 * expected.max()
+    assert (found - expected).abs().max() < tolerance * expected.max()
 
 
 # What trains

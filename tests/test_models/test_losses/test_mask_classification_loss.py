@@ -9,10 +9,11 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_ssprompt.models.losses import MaskClassificationLoss
+from mmseg_ssprompt.models.losses import MaskClassificationLoss, matching
 
 IGNORED = 255
 POINTS = 100
+HALF = (torch.float16, torch.bfloat16)
 SURE = 40.0  # a logit that sigmoid takes to 0 or 1 in float32
 
 approx = partial(pytest.approx, rel=1e-5)  # float32 sums
@@ -277,19 +278,35 @@ def test_label_maps_of_any_integer_type(dtype: torch.dtype):
     assert losses == compute(class_logits, mask_logits, labels)
 
 
-def test_float32_under_autocast():
+@pytest.mark.parametrize('dtype', HALF)
+def test_float32_under_autocast(dtype: torch.dtype):
     class_logits, mask_logits, labels = random_case()
-    expected = compute(class_logits.bfloat16().float(), mask_logits.bfloat16().float(), labels)
-    with torch.autocast('cpu', torch.bfloat16):
-        losses = compute(class_logits.bfloat16(), mask_logits.bfloat16(), labels)
+    expected = compute(class_logits.to(dtype).float(), mask_logits.to(dtype).float(), labels)
+    with torch.autocast('cpu', dtype):
+        losses = compute(class_logits.to(dtype), mask_logits.to(dtype), labels)
     assert losses == expected
     assert all(value.dtype == torch.float32 for value in losses.values())
 
 
-def test_matching_is_not_blurred_by_autocast():
-    """The second mask is better by less than bfloat16 can tell."""
-    masks = torch.tensor([3.0, 3.001])[None, :, None, None].expand(-1, -1, 8, 8)
-    with torch.autocast('cpu', torch.bfloat16):
+@pytest.mark.parametrize('dtype', HALF)
+def test_costs_of_matching_are_float32_under_autocast(dtype: torch.dtype, monkeypatch):
+    class_logits, mask_logits, labels = random_case()
+    costs = []
+    solve = matching._solve
+    monkeypatch.setattr(matching, '_solve', lambda cost: costs.append(cost) or solve(cost))
+    compute(class_logits.to(dtype).float(), mask_logits.to(dtype).float(), labels)
+    with torch.autocast('cpu', dtype):
+        compute(class_logits.to(dtype), mask_logits.to(dtype), labels)
+    expected, found = costs
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize('dtype', HALF)
+def test_matching_is_not_blurred_by_autocast(dtype: torch.dtype):
+    """The second mask is better by less than the type can tell."""
+    masks = torch.tensor([3.0, 3.0005])[None, :, None, None].expand(-1, -1, 8, 8)
+    with torch.autocast('cpu', dtype):
         targets = target_classes(torch.zeros(1, 2, 2), masks, torch.zeros(1, 8, 8))
     assert targets[0].tolist() == [1, 0]
 

@@ -1,0 +1,78 @@
+"""Ranks that share a batch compute the loss, and the gradients, of one process with all of it."""
+
+import os
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from mmseg_ssprompt.models.losses import MaskClassificationLoss, mask_classification_loss
+from repeatable_points import draw_repeatable_points
+
+IGNORED = 255
+RANKS = 2
+
+
+def batch() -> Tuple[Tensor, Tensor, Tensor]:
+    """Four images, of which those of rank 0 have more classes, and one of rank 1 no labels."""
+    generator = torch.Generator().manual_seed(0)
+    class_logits = torch.randn(4, 6, 5, generator=generator)
+    mask_logits = torch.randn(4, 6, 8, 8, generator=generator)
+    labels = torch.randint(4, (4, 8, 8), generator=generator)
+    labels[1] = IGNORED
+    labels[3] = 2
+    return class_logits.requires_grad_(), mask_logits.requires_grad_(), labels
+
+
+def compute(images: List[int]) -> Tuple[Dict[str, Tensor], List[Tensor]]:
+    """Losses of some images of the batch, and the gradients of its logits."""
+    class_logits, mask_logits, labels = batch()
+    losses = MaskClassificationLoss(4, num_points=100)(
+        class_logits[images], mask_logits[images], labels[images]
+    )
+    sum(losses.values()).backward()
+    losses = {key: value.detach() for key, value in losses.items()}
+    return losses, [class_logits.grad, mask_logits.grad]
+
+
+def work(rank: int, folder: str) -> None:
+    """What a rank does."""
+    mask_classification_loss.draw_labelled_points = draw_repeatable_points
+    rendezvous = f'file://{folder}/rendezvous'
+    dist.init_process_group('gloo', init_method=rendezvous, rank=rank, world_size=RANKS)
+    torch.save(compute(list(range(rank, 4, RANKS))), Path(folder) / f'{rank}.pth')
+    dist.barrier()
+    os._exit(0)  # gloo's threads may abort an interpreter that is taken down
+
+
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp('ranks'))
+    mp.spawn(work, (folder,), nprocs=RANKS)
+    return [torch.load(Path(folder) / f'{rank}.pth', weights_only=True) for rank in range(RANKS)]
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    monkeypatch.setattr(mask_classification_loss, 'draw_labelled_points', draw_repeatable_points)
+    return compute([0, 1, 2, 3])
+
+
+def test_mean_over_ranks_is_the_loss_of_one_process(ranks, one_process):
+    expected, _ = one_process
+    for name, value in expected.items():
+        found = torch.stack([losses[name] for losses, _ in ranks])
+        assert found[0] != found[1]
+        torch.testing.assert_close(found.mean(), value, rtol=1e-5, atol=0)
+
+
+def test_mean_of_gradients_is_that_of_one_process(ranks, one_process):
+    """Which is what DDP takes."""
+    _, expected = one_process
+    for index, gradient in enumerate(expected):
+        found = sum(gradients[index] for _, gradients in ranks) / RANKS
+        torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-8)

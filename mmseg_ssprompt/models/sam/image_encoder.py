@@ -11,9 +11,11 @@ from torch import Tensor
 from ..frozen import FrozenModule
 from .checkpoint import load_part
 from .variants import build_image_encoder, get_variant
-from .vit import encode_image
+from .vit import encode_block, encode_image
 
 __all__ = ['SAMImageEncoder']
+
+_DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 @MODELS.register_module()
@@ -26,21 +28,35 @@ class SAMImageEncoder(FrozenModule):
         variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
         checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
             ``None`` the weights are random, and the log says so. Defaults to None.
+        dtype: ``'bfloat16'`` or ``'float16'``, in which matrices are multiplied, whatever
+            surrounds the encoder; weights and sums stay in float32. Defaults to None, as the
+            surroundings, which is float32 without AMP.
+        compile: Whether blocks are compiled by ``torch.compile`` when the first image comes.
+            Defaults to False.
 
     Shape:
         - Input: (B, 3, S, S), RGB, normalised, then padded with zeros at the right and below.
-        - Output: a tuple of one tensor, (B, D, h, w) with ``h = w = S / patch size``.
+        - Output: a tuple of one tensor, (B, D, h, w) with ``h = w = S / patch size``, of the
+          input's dtype if ``dtype`` is given.
 
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file does not fit the variant.
-        ValueError: If the variant is unknown.
+        ValueError: If the variant or the dtype is unknown.
     """
 
     def __init__(
-        self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None
+        self,
+        variant: str,
+        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        dtype: Optional[str] = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
+        if dtype not in _DTYPES:
+            raise ValueError(f'dtype must be one of {tuple(_DTYPES)}, got {dtype!r}')
+        self.dtype = _DTYPES[dtype]
+        self._encode_block = torch.compile(encode_block, dynamic=False) if compile else encode_block
         self.variant = variant
         self.image_size = get_variant(variant).image_size
         with torch.device('meta') if checkpoint is not None else nullcontext():
@@ -56,7 +72,11 @@ class SAMImageEncoder(FrozenModule):
             ValueError: If ``x`` has another shape.
         """
         self._check_input(x)
-        return (encode_image(self.model, x),)
+        if self.dtype is None:
+            return (encode_image(self.model, x, self._encode_block),)
+        with torch.autocast(x.device.type, self.dtype):
+            embedding = encode_image(self.model, x, self._encode_block)
+        return (embedding.to(x.dtype),)
 
     def _check_input(self, x: Tensor) -> None:
         """Refuse what the positional embedding does not cover."""

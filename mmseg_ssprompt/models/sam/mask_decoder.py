@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
 from ..frozen import FrozenModule
 from .checkpoint import load_part
+from .linear import apply_mlp, project
 from .variants import build_mask_decoder
 
 __all__ = ['DecoderOutput', 'SAMMaskDecoder', 'decode_independent', 'decode_joint']
@@ -47,9 +48,9 @@ def attend(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> T
     Returns:
         (B, Lq, D).
     """
-    query = _split_heads(attention.q_proj(query), attention.num_heads)
-    key = _split_heads(attention.k_proj(key), attention.num_heads)
-    value = _split_heads(attention.v_proj(value), attention.num_heads)
+    query = _split_heads(project(attention.q_proj, query), attention.num_heads)
+    key = _split_heads(project(attention.k_proj, key), attention.num_heads)
+    value = _split_heads(project(attention.v_proj, value), attention.num_heads)
     return _attend_projected(attention, query, key, value)
 
 
@@ -164,7 +165,7 @@ class SAMMaskDecoder(FrozenModule):
             attention or only those that ``mask_output`` needs. Independent decoding always
             carries all. Defaults to False.
         chunk_size: Prompts decoded at a time by independent decoding; in training each chunk is
-            recomputed in the backward pass, so that memory does not grow with N. Defaults to 16.
+            recomputed in the backward pass, so that memory does not grow with N. Defaults to 8.
         trainable: Whether the weights train, from the checkpoint's on. Defaults to False.
 
     Raises:
@@ -180,7 +181,7 @@ class SAMMaskDecoder(FrozenModule):
         decoding: str = 'joint',
         mask_output: str = 'single',
         carry_all_tokens: bool = False,
-        chunk_size: int = 16,
+        chunk_size: int = 8,
         trainable: bool = False,
     ) -> None:
         super().__init__()
@@ -310,7 +311,7 @@ def _split_heads(x: Tensor, num_heads: int) -> Tensor:
 
 def _attend_projected(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     out = F.scaled_dot_product_attention(query, key, value)
-    return attention.out_proj(out.transpose(-2, -3).flatten(-2))
+    return project(attention.out_proj, out.transpose(-2, -3).flatten(-2))
 
 
 def _first_self_attention(layer: nn.Module, tokens: Tensor) -> Tensor:
@@ -331,7 +332,7 @@ def _cross_attentions(
     positioned = keys + key_pe
     attended = attend(layer.cross_attn_token_to_image, queries + query_pe, positioned, keys)
     queries = layer.norm2(queries + attended)
-    queries = layer.norm3(queries + layer.mlp(queries))
+    queries = layer.norm3(queries + apply_mlp(layer.mlp, queries))
     attended = attend(layer.cross_attn_image_to_token, positioned, queries + query_pe, queries)
     return queries, layer.norm4(keys + attended)
 
@@ -358,15 +359,17 @@ def _first_cross_attentions(
         layer.cross_attn_token_to_image, (queries + tokens).flatten(1, 2), positioned, image
     )
     queries = layer.norm2(queries + attended.view_as(queries))
-    queries = layer.norm3(queries + layer.mlp(queries))
+    queries = layer.norm3(queries + apply_mlp(layer.mlp, queries))
 
     attention = layer.cross_attn_image_to_token
-    image_query = _split_heads(attention.q_proj(positioned), attention.num_heads)
+    image_query = _split_heads(project(attention.q_proj, positioned), attention.num_heads)
     attended = _attend_projected(
         attention,
         image_query.repeat_interleave(num_prompts, dim=0),
-        _split_heads(attention.k_proj((queries + tokens).flatten(0, 1)), attention.num_heads),
-        _split_heads(attention.v_proj(queries.flatten(0, 1)), attention.num_heads),
+        _split_heads(
+            project(attention.k_proj, (queries + tokens).flatten(0, 1)), attention.num_heads
+        ),
+        _split_heads(project(attention.v_proj, queries.flatten(0, 1)), attention.num_heads),
     )  # (B * N, hw, D)
     keys = layer.norm4(image.unsqueeze(1) + attended.unflatten(0, (-1, num_prompts)))
     return queries.flatten(0, 1), keys.flatten(0, 1)

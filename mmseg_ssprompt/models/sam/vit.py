@@ -1,6 +1,6 @@
 """SAM's image encoder on its own weights, without attention maps in memory."""
 
-from typing import Tuple
+from typing import Callable, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,19 +12,40 @@ from segment_anything.modeling.image_encoder import (
 )
 from torch import Tensor, nn
 
-__all__ = ['attend_with_relative_positions', 'encode_image']
+from .linear import apply_mlp, project
+
+__all__ = ['attend_with_relative_positions', 'encode_block', 'encode_image']
 
 #: Largest bias, in numbers, that is made at once; more heads are attended one after the other.
 _MAX_BIAS_NUMBERS = 2**24
 
 
 @torch.no_grad()
-def encode_image(encoder: ImageEncoderViT, images: Tensor) -> Tensor:
+def encode_block(block: nn.Module, x: Tensor) -> Tensor:
+    """``segment_anything.modeling.image_encoder.Block.forward``: (B, h, w, width), as ``x``."""
+    attended = block.norm1(x)
+    if block.window_size > 0:
+        windows, padded = window_partition(attended, block.window_size)
+        windows = attend_with_relative_positions(block.attn, windows)
+        attended = window_unpartition(windows, block.window_size, padded, x.shape[1:3])
+    else:
+        attended = attend_with_relative_positions(block.attn, attended)
+    x = x + attended
+    return x + apply_mlp(block.mlp, block.norm2(x))
+
+
+@torch.no_grad()
+def encode_image(
+    encoder: ImageEncoderViT,
+    images: Tensor,
+    encode_block: Callable[[nn.Module, Tensor], Tensor] = encode_block,
+) -> Tensor:
     """``ImageEncoderViT.forward`` with fused attention.
 
     Args:
         encoder: The official module.
         images: (B, 3, S, S).
+        encode_block: What computes a block, such as a compiled :func:`encode_block`.
 
     Returns:
         (B, D, h, w), equal to the official module's up to rounding (1e-5 in float32).
@@ -33,7 +54,7 @@ def encode_image(encoder: ImageEncoderViT, images: Tensor) -> Tensor:
     if encoder.pos_embed is not None:
         x = x + encoder.pos_embed
     for block in encoder.blocks:
-        x = _encode_block(block, x)
+        x = encode_block(block, x)
     return encoder.neck(x.permute(0, 3, 1, 2))
 
 
@@ -51,7 +72,7 @@ def attend_with_relative_positions(attention: nn.Module, x: Tensor) -> Tensor:
         (B, H, W, width).
     """
     size = x.shape[1:3]
-    qkv = attention.qkv(x).flatten(1, 2).unflatten(2, (3, attention.num_heads, -1))
+    qkv = project(attention.qkv, x).flatten(1, 2).unflatten(2, (3, attention.num_heads, -1))
     query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, HW, C) each
     along_y, along_x = _relative_biases(attention, query, size)
     bias_numbers = query.shape[0] * query.shape[2] ** 2
@@ -66,7 +87,7 @@ def attend_with_relative_positions(attention: nn.Module, x: Tensor) -> Tensor:
         mask = bias.flatten(4).flatten(2, 3)  # (B, heads, HW, HW)
         attended.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
     out = torch.cat(attended, dim=1).transpose(1, 2).flatten(2)  # (B, HW, width)
-    return attention.proj(out).unflatten(1, size)
+    return project(attention.proj, out).unflatten(1, size)
 
 
 def _relative_biases(
@@ -79,16 +100,3 @@ def _relative_biases(
     columns = get_rel_pos(width, width, attention.rel_pos_w).to(query)  # (W, W, C)
     along_y = torch.einsum('bnhwc,hkc->bnhwk', grid, rows)
     return along_y, torch.einsum('bnhwc,wkc->bnhwk', grid, columns)
-
-
-def _encode_block(block: nn.Module, x: Tensor) -> Tensor:
-    """``segment_anything.modeling.image_encoder.Block.forward``."""
-    attended = block.norm1(x)
-    if block.window_size > 0:
-        windows, padded = window_partition(attended, block.window_size)
-        windows = attend_with_relative_positions(block.attn, windows)
-        attended = window_unpartition(windows, block.window_size, padded, x.shape[1:3])
-    else:
-        attended = attend_with_relative_positions(block.attn, attended)
-    x = x + attended
-    return x + block.mlp(block.norm2(x))

@@ -1,5 +1,7 @@
 """The frozen image encoder computes what the official one does."""
 
+import shutil
+
 import pytest
 import torch
 from mmseg.registry import MODELS
@@ -37,6 +39,26 @@ def test_equals_the_official_encoder_at_real_size(tmp_path):
     torch.testing.assert_close(embedding, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_lower_precision(tiny_file, encoder, dtype):
+    """Matrices are multiplied in it; what comes in and goes out is as before."""
+    x = torch.randn(1, 3, 96, 96)
+    (expected,) = encoder(x)
+    (found,) = SAMImageEncoder('tiny', tiny_file, dtype=dtype)(x)
+    assert found.dtype == torch.float32
+    with torch.autocast('cpu', getattr(torch, dtype)):
+        torch.testing.assert_close(found, encoder(x)[0].float(), atol=0, rtol=0)
+    largest = (found - expected).abs().max() / expected.abs().max()
+    assert 1e-5 < largest < (0.05 if dtype == 'bfloat16' else 0.01)
+
+
+@pytest.mark.skipif(shutil.which('g++') is None, reason='torch.compile needs a C++ compiler')
+def test_compiled(tiny_file, encoder):
+    x = torch.randn(1, 3, 96, 96)
+    (found,) = SAMImageEncoder('tiny', tiny_file, compile=True)(x)
+    torch.testing.assert_close(found, encoder(x)[0], atol=1e-4, rtol=1e-4)
+
+
 def test_images_of_a_batch_do_not_meet(encoder):
     x = torch.randn(2, 3, 96, 96)
     singly = torch.cat([encoder(image[None])[0] for image in x])
@@ -67,6 +89,8 @@ def test_other_shapes_are_refused(encoder, shape):
 def test_wrong_arguments_are_refused(tiny_file):
     with pytest.raises(ValueError, match='unknown SAM variant'):
         SAMImageEncoder('vit_x')
+    with pytest.raises(ValueError, match="dtype must be one of .* got 'half'"):
+        SAMImageEncoder('tiny', tiny_file, dtype='half')
     with pytest.raises(CheckpointError, match="is of variant 'tiny'"):
         SAMImageEncoder('vit_b', tiny_file)
 

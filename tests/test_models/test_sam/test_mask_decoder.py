@@ -397,9 +397,9 @@ def test_defaults_and_config(build, sam_file, image, prompts):
     config = dict(type='SAMMaskDecoder', variant='tiny', checkpoint=sam_file)
     decoder = MODELS.build(config)
     assert isinstance(decoder, SAMMaskDecoder)
-    expected = build(decoding='joint', mask_output='single', carry_all_tokens=False, chunk_size=16)
+    expected = build(decoding='joint', mask_output='single', carry_all_tokens=False, chunk_size=8)
     assert_close(decode(decoder, image, prompts), decode(expected, image, prompts))
-    assert decoder.chunk_size == 16
+    assert decoder.chunk_size == 8
 
 
 @pytest.mark.parametrize('decoding', DECODINGS)

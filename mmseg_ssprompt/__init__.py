@@ -1,7 +1,8 @@
 """SSPrompt for MMSegmentation: learn the prompts of a frozen promptable segmenter.
 
 Importing the package registers everything under mmseg's scope; configs do so by
-``custom_imports = dict(imports=['mmseg_ssprompt'])``.
+``custom_imports = dict(imports=['mmseg_ssprompt'])``. What draws (``visualization``, ``analysis``)
+registers nothing and is imported by who needs it: matplotlib takes longer than all of the rest.
 """
 
 # ruff: noqa: E402
@@ -11,6 +12,6 @@ from .version import __version__
 require_openmmlab()
 allow_mmcv_without_ops()  # before anything imports mmseg.models
 
-from . import cache, datasets, engine, evaluation, models, visualization
+from . import cache, datasets, engine, evaluation, models
 
-__all__ = ['__version__', 'cache', 'datasets', 'engine', 'evaluation', 'models', 'visualization']
+__all__ = ['__version__', 'cache', 'datasets', 'engine', 'evaluation', 'models']

@@ -10,24 +10,27 @@ memory is that of a process of its own, above what the model takes.
 
 import argparse
 import os
-import platform
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, List
 
 import torch
-from benchmarks import checkpoint, decode, encode, predict, train
+from benchmarks import checkpoint, decode, encode, predict, scaling, startup, text, train
 from benchmarks.rows import Row
 
 from mmseg_ssprompt.files import write_json
+from mmseg_ssprompt.measuring import describe_machine
 
-BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = dict(
-    decode=decode.compare,
-    encode=encode.compare,
-    train=train.compare,
-    predict=predict.compare,
-    checkpoint=checkpoint.compare,
-)
+BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    'decode': decode.compare,
+    'encode': encode.compare,
+    'train': train.compare,
+    'predict': predict.compare,
+    'text': text.compare,
+    'checkpoint': checkpoint.compare,
+    'scaling': scaling.compare,
+    'import': startup.compare,
+}
 PEAKS = {**decode.PEAKS, **predict.PEAKS}
 
 
@@ -36,9 +39,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('benchmark', choices=[*BENCHMARKS, 'all'])
     parser.add_argument('--variant', default='vit_b', help='of SAM')
     parser.add_argument('--prompts', type=int, default=100, help='N, a square number')
+    parser.add_argument('--classes', type=int, default=150, help='C')
     parser.add_argument('--batch', type=int, default=1, help='images')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--threads', type=int, default=os.cpu_count())
+    parser.add_argument('--repeats', type=int, default=5, help='turns of each')
+    parser.add_argument('--threads', type=int, default=_cores(), help='on the CPU')
+    parser.add_argument('--device', default='cpu', help='e.g. cpu, cuda:0')
     parser.add_argument('--small', action='store_true', help='sam-tiny, for a quick look')
     parser.add_argument('--json', type=Path, help='where the table goes')
     # One case, measured in this process.
@@ -49,17 +54,15 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def describe_machine(args: argparse.Namespace) -> Dict[str, Any]:
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def describe_run(args: argparse.Namespace) -> Dict[str, Any]:
     """What the figures depend on."""
-    return dict(
-        processor=platform.processor() or platform.machine(),
-        threads=args.threads,
-        torch=torch.__version__,
-        python=platform.python_version(),
-        variant=args.variant,
-        batch=args.batch,
-        repeats=args.repeats,
-    )
+    sizes = ('variant', 'prompts', 'classes', 'batch', 'repeats')
+    return {**describe_machine(args.device), **{name: getattr(args, name) for name in sizes}}
 
 
 def main() -> None:
@@ -69,21 +72,23 @@ def main() -> None:
         print(PEAKS[args.peak](args))
         return
     names = list(BENCHMARKS) if args.benchmark == 'all' else [args.benchmark]
-    rows = []
+    rows: List[Row] = []
     for name in names:
+        args.benchmark = name
         for row in BENCHMARKS[name](args):
             rows.append(row)
             print_row(row)
     if args.json:
-        table = dict(machine=describe_machine(args), rows=[asdict(row) for row in rows])
+        table = dict(machine=describe_run(args), rows=[asdict(row) for row in rows])
         write_json(table, args.json)
 
 
 def print_row(row: Row) -> None:
     """Name, both figures, their ratio with its range, and what is wanted."""
     wanted = '' if row.must is None else f'  must {row.must:.4g}, aim {row.aim:.4g}'
+    wanted += ' MISSED' if row.missed else ''
     print(
-        f'{row.name:62} {row.ours:9.3f} {row.reference:9.3f} {row.unit:3}'
+        f'{row.name:66} {row.ours:9.4g} {row.reference:9.4g} {row.unit:3}'
         f' ratio {row.ratio:.4f} ({row.ratio_low:.4f} to {row.ratio_high:.4f}){wanted}',
         flush=True,
     )

@@ -1,23 +1,41 @@
 """The benchmark compares equal results, and writes what it prints."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'benchmark.py'
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / 'tools' / 'benchmark.py'
+PAGE = ROOT / 'docs' / 'performance.md'
+PUBLISHED = sorted((ROOT / 'docs' / 'evidence').glob('performance_cpu_*.json'))
+ENCODER = 'tiny encoder at 96 x 96'
 COLUMNS = {
     *('name', 'ours', 'reference', 'unit', 'ratio', 'ratio_low', 'ratio_high', 'must', 'aim'),
+    'difference',
 }
+CAN_COMPILE = shutil.which('g++') is not None
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """A module of the tool."""
+    monkeypatch.syspath_prepend(str(TOOL.parent))
+    return import_module('benchmarks.rows')
 
 
 @pytest.fixture(scope='module')
 def table(tmp_path_factory):
     """The small form of all benchmarks."""
     file = tmp_path_factory.mktemp('benchmark') / 'new' / 'table.json'
-    command = [sys.executable, str(TOOL), 'all', '--small', '--repeats', '2', '--json', str(file)]
+    command = [sys.executable, str(TOOL), 'all', '--small', '--repeats', '2', '--classes', '20']
+    command += ['--json', str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     table = json.loads(file.read_text())
@@ -27,23 +45,106 @@ def table(tmp_path_factory):
 
 def test_rows(table):
     names = [row['name'] for row in table['rows']]
-    assert names[0] == 'joint decode, N = 100, forward'
-    assert names[5:] == [
-        'tiny encoder at 96 x 96, float32',
+    compiled = [f'{ENCODER}, {dtype}, compiled' for dtype in ('float32', 'bfloat16')]
+    assert names == [
+        'joint decode, N = 100, forward',
+        'independent decode, N = 100, forward',
+        'joint decode, N = 100, forward and backward',
+        'independent decode, N = 100, forward and backward',
+        f'{ENCODER}, float32',
+        f'{ENCODER}, bfloat16',
+        *(compiled if CAN_COMPILE else []),
         'training step from embedded samples, over one with our encoder',
         'training step from embedded samples, over the official modules',
-        'predict, C = 10, time',
+        'reading embedded samples, of the training step',
+        'predict, C = 20, time',
+        'text encoder in memory while training',
+        'time in the text encoder, of a training step',
+        'semantic prompts, C = 20, over encoding the class names',
         'state dict on disk',
+        'joint decode, N = 25 over N = 100, forward',
+        'joint decode, N = 25 over N = 100, forward and backward',
+        'joint decode, N = 400 over N = 100, forward',
+        'joint decode, N = 400 over N = 100, forward and backward',
+        'training step from 2 embedded samples, over 1',
+        'training step from 4 embedded samples, over 1',
+        'import of the package, over mmseg.models',
     ]
     for row in table['rows']:
         assert set(row) == COLUMNS
         assert row['ratio'] == pytest.approx(row['ours'] / row['reference'])
-        assert 0 < row['ratio_low'] <= row['ratio_high']
+        assert 0 <= row['ratio_low'] <= row['ratio_high']
         assert row['name'] in table['printed']
+
+
+def test_differences_are_those_of_rounding(table):
+    found = {row['name']: row['difference'] for row in table['rows']}
+    assert 0 < found['independent decode, N = 100, forward and backward'] < 1e-4
+    assert 0 < found[f'{ENCODER}, float32'] < 1e-4 < found[f'{ENCODER}, bfloat16'] < 0.05
+    assert found['predict, C = 20, time'] == 0
+    assert found['state dict on disk'] is None
+
+
+def test_the_text_encoder_is_gone_before_training(table):
+    rows = {row['name']: row for row in table['rows']}
+    for name in (
+        'text encoder in memory while training',
+        'time in the text encoder, of a training step',
+    ):
+        assert rows[name]['ours'] == 0 and rows[name]['reference'] > 0
+
+
+def test_other_results_have_no_ratio(rows):
+    numbers = torch.tensor([1.0, -100.0])
+    assert rows.find_difference(numbers + 0.001, numbers) == pytest.approx(1e-5, rel=0.01)
+    with pytest.raises(AssertionError):
+        rows.find_difference(numbers + 0.1, numbers)
+
+
+def test_targets_have_rows_that_bear_their_names(rows):
+    """A renamed row would lose its target in silence."""
+    tables = [json.loads(file.read_text()) for file in PUBLISHED]
+    assert len(tables) == 3
+    for table in tables:
+        wanted = {row['name'] for row in table['rows'] if row['must'] is not None}
+        assert wanted == set(rows.TARGETS)
+
+
+def test_the_page_is_made_of_the_published_runs(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOL.parent))
+    page = import_module('performance_page')
+    table = page.format_runs([json.loads(file.read_text()) for file in PUBLISHED])
+    assert table in PAGE.read_text()
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path):
+    page = tmp_path / 'page.md'
+    page.write_text('# Performance\n')
+    command = [sys.executable, TOOL.parent / 'performance_page.py', page, *PUBLISHED]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and '<!-- table -->' in done.stderr
+    assert page.read_text() == '# Performance\n'
 
 
 def test_targets_are_for_real_sizes(table):
     assert all(row['must'] is None and row['aim'] is None for row in table['rows'])
+
+
+def test_runs_of_other_machines_are_not_mixed(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOL.parent))
+    run = json.loads(PUBLISHED[0].read_text())
+    other = {**run, 'machine': {**run['machine'], 'CPU': 'another'}}
+    with pytest.raises(ValueError, match='runs differ in machine'):
+        import_module('performance_page').format_runs([run, other])
+
+
+def test_the_profile_names_every_group():
+    tool = TOOL.parent / 'profile_decoding.py'
+    command = [sys.executable, tool, '--variant', 'tiny', '--prompts', '4', '9', '--repeats', '1']
+    printed = subprocess.check_output(command, text=True)
+    assert '| | N = 4 | N = 9 |' in printed
+    for group in ('attention', 'product of masks', 'linear layers and upscaling', 'all'):
+        assert re.search(rf'^\| {group} \| \d+ ms \| \d+ ms \|$', printed, re.MULTILINE)
 
 
 def test_the_machine_is_described(table):

@@ -158,25 +158,7 @@ def test_a_config_that_cannot_be_built_names_itself(tmp_path):
         build(config, random_weights=True)
 
 
-# ---- memory, rows and the page
-
-
-PEAK = """
-import sys
-import torch
-sys.path.insert(0, sys.argv[1])
-from complexity import cost
-held = torch.ones(8_000_000)
-run = lambda: torch.ones(64_000_000, dtype=torch.uint8)
-print(cost._measure(run, 1, torch.device('cpu'))['gb'], len(held))
-"""
-
-
-def test_peak_is_above_what_was_there_before():
-    """In a process of its own, as the tool does: what others freed here would be taken again."""
-    command = [sys.executable, '-c', PEAK, ROOT / 'tools' / 'analysis_tools']
-    gb = float(subprocess.check_output(command, text=True).split()[-2])
-    assert gb == pytest.approx(0.064, rel=0.1)
+# ---- rows and the page
 
 
 def arguments(**changes):

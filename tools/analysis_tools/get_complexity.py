@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from complexity.cost import MEASURES
-from complexity.report import describe_machine, format_figure, format_page
+from complexity.report import format_figure, format_page
 from complexity.subject import build_subject
 
 from mmseg_ssprompt.files import write_json
+from mmseg_ssprompt.measuring import describe_machine
 
 _OUT_OF_MEMORY = ('out of memory', "can't allocate memory")
 _KILLED = -9  # by Linux, when there is no memory left

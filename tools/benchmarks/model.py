@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import List
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from torch import nn
@@ -15,34 +15,50 @@ import mmseg_ssprompt.models  # noqa: F401  (before mmseg, which it makes possib
 from mmseg.registry import MODELS  # isort: skip
 from mmseg.structures import SegDataSample  # isort: skip
 
-__all__ = ['build_model', 'make_samples']
+__all__ = ['build_class_name_encoder', 'build_model', 'make_samples']
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
 def build_model(args: argparse.Namespace) -> nn.Module:
-    """SSPrompt on ADE20K (150 classes), or on sam-tiny, without any file of weights."""
+    """SSPrompt on SAM and CLIP, or on sam-tiny, for C classes, without any file of weights."""
     init_default_scope('mmseg')
+    cfg = _read_config(args)
+    for part in (cfg.backbone, cfg.decode_head.prompt_encoder, cfg.decode_head.mask_decoder):
+        part.update(checkpoint=None, variant=args.variant)
+    cfg.decode_head.spatial_prompts.num_prompts = args.prompts
+    cfg.decode_head.num_classes = args.classes
+    semantic = cfg.decode_head.semantic_prompts
+    semantic.pop('dataset')
+    semantic.class_names = [f'class {number}' for number in range(args.classes)]
+    torch.manual_seed(0)
+    return MODELS.build(cfg).to(args.device)
+
+
+def build_class_name_encoder(args: argparse.Namespace) -> object:
+    """What encodes the class names of the model."""
+    init_default_scope('mmseg')
+    return MODELS.build(_read_config(args).decode_head.semantic_prompts.text_encoder)
+
+
+def _read_config(args: argparse.Namespace) -> ConfigDict:
     config = 'ssprompt_sam-tiny_shapes.py' if args.small else 'ssprompt_sam_ade20k.py'
     cfg = Config.fromfile(CONFIGS / config).model
-    head = cfg.decode_head
-    for part in (cfg.backbone, head.prompt_encoder, head.mask_decoder):
-        part.update(checkpoint=None, variant=args.variant)
-    head.semantic_prompts.text_encoder.checkpoint = None
-    head.spatial_prompts.num_prompts = args.prompts
-    torch.manual_seed(0)
-    return MODELS.build(cfg)
+    cfg.decode_head.semantic_prompts.text_encoder.checkpoint = None
+    return cfg
 
 
 def make_samples(model: nn.Module, count: int) -> List[SegDataSample]:
     """Data samples with blocks of random labels, as large as the input frame."""
-    side = model.decode_head.prompt_encoder.image_size
+    head = model.decode_head
+    side = head.prompt_encoder.image_size
     shape = (side, side)
     meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, padding_size=[0, 0, 0, 0])
     samples = []
     for _ in range(count):
-        blocks = torch.randint(model.decode_head.num_classes, (8, 8))
+        blocks = torch.randint(head.num_classes, (8, 8))
         labels = blocks.repeat_interleave(side // 8, 0).repeat_interleave(side // 8, 1)
         samples.append(SegDataSample(metainfo=meta))
         samples[-1].gt_sem_seg = PixelData(data=labels[None])
+        samples[-1] = samples[-1].to(next(model.parameters()).device)
     return samples

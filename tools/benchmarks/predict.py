@@ -7,8 +7,10 @@ from typing import Callable, Dict, Iterator
 import torch
 from torch import Tensor
 
+from mmseg_ssprompt.measuring import measure_peak
+
 from .model import build_model, make_samples
-from .rows import Row, check_equal, compare_peaks, peak_gb, take_turns
+from .rows import Row, compare_peaks, find_difference, take_turns
 
 __all__ = ['PEAKS', 'compare']
 
@@ -19,7 +21,7 @@ class Prediction:
     def __init__(self, args: argparse.Namespace) -> None:
         self.model = build_model(args).eval()
         side = self.model.decode_head.prompt_encoder.image_size
-        self.images = torch.randn(args.batch, 3, side, side)
+        self.images = torch.randn(args.batch, 3, side, side).to(args.device)
 
     @torch.no_grad()
     def run(self, logits: bool) -> Tensor:
@@ -33,18 +35,15 @@ class Prediction:
 def compare(args: argparse.Namespace) -> Iterator[Row]:
     """Time and peak memory of predicting."""
     case = Prediction(args)
-    check_equal(case.run(logits=False), case.run(logits=True))
-    name = f'predict, C = {case.model.decode_head.num_classes}'
-    yield take_turns(args, f'{name}, time', partial(case.run, False), partial(case.run, True))
+    difference = find_difference(case.run(logits=False), case.run(logits=True), tolerance=0)
+    name, runs = f'predict, C = {args.classes}', (partial(case.run, x) for x in (False, True))
+    yield take_turns(args, f'{name}, time', *runs, difference)
     if not args.small:
         yield compare_peaks(args, f'{name}, peak memory', 'predict-labels', 'predict-logits')
 
 
 def _peak(logits: bool, args: argparse.Namespace) -> float:
-    case = Prediction(args)
-    before = peak_gb()
-    case.run(logits)
-    return peak_gb() - before
+    return measure_peak(partial(Prediction(args).run, logits), torch.device(args.device))
 
 
 PEAKS: Dict[str, Callable[[argparse.Namespace], float]] = {

@@ -1,32 +1,37 @@
 """A training step from an embedded sample, against one that embeds its images."""
 
 import argparse
-from typing import Iterator
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Iterator, Optional
 
 import torch
 from torch import Tensor
 
+from mmseg_ssprompt.cache import EmbeddedSample, EmbeddingCache, fill_cache, finish_cache
 from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
 from mmseg_ssprompt.models.sam.variants import build_image_encoder
 
 from .model import build_model, make_samples
-from .rows import Row, check_equal, take_turns
+from .rows import Row, find_difference, take_turns
 
-__all__ = ['compare']
+__all__ = ['TrainingStep', 'compare']
 
 
 class TrainingStep:
     """Forward, backward and an optimiser's step of the whole model, with random weights."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, batch: Optional[int] = None) -> None:
         self.model = build_model(args).train()
         self.head = self.model.decode_head
         side = self.head.prompt_encoder.image_size
-        self.images = torch.randn(args.batch, 3, side, side)
-        self.samples = make_samples(self.model, args.batch)
+        self.images = torch.randn(batch or args.batch, 3, side, side).to(args.device)
+        self.samples = make_samples(self.model, len(self.images))
         self.embedding = self.model.extract_feat(self.images)[-1]
         self.official = build_image_encoder(args.variant).eval().requires_grad_(False)
         self.official.load_state_dict(self.model.backbone.model.state_dict())
+        self.official.to(args.device)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=0.0)  # every step is the same step
 
@@ -71,12 +76,37 @@ class TrainingStep:
 
 
 def compare(args: argparse.Namespace) -> Iterator[Row]:
-    """Time of a step."""
+    """Time of a step, and of reading what it needs."""
     case = TrainingStep(args)
-    check_equal(case.from_embedding(), case.from_images())
+    difference = find_difference(case.from_embedding(), case.from_images())
     name = 'training step from embedded samples, over'
-    yield take_turns(args, f'{name} one with our encoder', case.from_embedding, case.from_images)
+    turns = partial(take_turns, args)
+    yield turns(f'{name} one with our encoder', case.from_embedding, case.from_images, difference)
     case.head.mask_decoder.decoding = 'independent'
-    check_equal(case.from_embedding(), case.naive())
+    difference = find_difference(case.from_embedding(), case.naive())
     case.head.mask_decoder.decoding = 'joint'
-    yield take_turns(args, f'{name} the official modules', case.from_embedding, case.naive)
+    yield turns(f'{name} the official modules', case.from_embedding, case.naive, difference)
+    with tempfile.TemporaryDirectory() as folder:
+        cache = _make_cache(Path(folder), case)
+        read = partial(_read, cache, args.batch)
+        read()
+        yield turns('reading embedded samples, of the training step', read, case.from_embedding)
+
+
+def _make_cache(folder: Path, case: TrainingStep) -> EmbeddingCache:
+    """Embedded samples on disk, in float16 as by default."""
+    count, key = len(case.embedding), dict(made_by='benchmark')
+    embedding = case.embedding.half().cpu()
+    samples = [
+        EmbeddedSample(embedding[i], sample.gt_sem_seg.data.to('cpu', torch.uint8), {})
+        for i, sample in enumerate(case.samples)
+    ]
+    fill_cache(folder, key, range(count), samples.__getitem__)
+    finish_cache(folder, key, {}, count)
+    return EmbeddingCache(folder, key)
+
+
+def _read(cache: EmbeddingCache, count: int) -> Tensor:
+    """What a data loader's worker does, without its processes: read and check a batch."""
+    samples = [cache[number] for number in range(count)]
+    return torch.stack([sample.embedding.float() for sample in samples])

@@ -1,16 +1,12 @@
 """The figures as a page of Markdown, and the machine they are of."""
 
 import os
-import platform
-import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-import torch
-
 from .flops import PARTS
 
-__all__ = ['describe_machine', 'format_figure', 'format_page']
+__all__ = ['format_figure', 'format_page']
 
 Row = Dict[str, Any]
 
@@ -91,24 +87,3 @@ def format_figure(value: Optional[float]) -> str:
     if abs(value) >= 100:
         return f'{float(f"{value:.3g}"):,.0f}'
     return f'{float(f"{value:.3g}"):.12f}'.rstrip('0').rstrip('.')
-
-
-def describe_machine(device: str) -> Dict[str, Any]:
-    """What time and memory depend on."""
-    accelerator = torch.device(device)
-    return {
-        'CPU': _processor(),
-        'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None,
-        'GB of memory': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9, 1),
-        'threads': torch.get_num_threads(),
-        'device': torch.cuda.get_device_name(accelerator) if accelerator.type == 'cuda' else 'CPU',
-        'torch': torch.__version__,
-        'Python': platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    """The CPU's name, as Linux has it."""
-    file = Path('/proc/cpuinfo')
-    found = re.search(r'model name\s*:\s*(.+)', file.read_text()) if file.is_file() else None
-    return found[1] if found else platform.processor() or platform.machine()

@@ -39,7 +39,8 @@ def find_best_classes(
     for chunk in scores.tensor_split(math.ceil(len(scores) / CLASSES_AT_A_TIME)):
         own = SegDataSample(metainfo=sample.metainfo)
         results: List[SegDataSample] = postprocess(enlarge(chunk[None]), [own])
-        value, index = results[0].seg_logits.data.max(dim=0, keepdim=True)
+        value = results[0].seg_logits.data.amax(dim=0, keepdim=True)
+        index = results[0].pred_sem_seg.data
         if best is None:
             best, label = value, index
         else:

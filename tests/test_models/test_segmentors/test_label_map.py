@@ -45,7 +45,10 @@ def test_any_number_of_classes(count: int):
 
     def postprocess(logits, samples):
         seen.append(logits.shape[1])
-        samples[0].set_data(dict(seg_logits=PixelData(data=logits[0])))
+        labels = logits[0].argmax(dim=0, keepdim=True)
+        samples[0].set_data(
+            dict(seg_logits=PixelData(data=logits[0]), pred_sem_seg=PixelData(data=labels))
+        )
         return samples
 
     labels = find_best_classes(scores, lambda chunk: chunk, SegDataSample(), postprocess)

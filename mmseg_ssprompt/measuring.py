@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict
 
 import torch
 
-__all__ = ['describe_machine', 'measure_peak', 'measure_seconds']
+__all__ = ['count_cores', 'describe_machine', 'measure_peak', 'measure_seconds']
 
 Run = Callable[[], object]
 _STATUS = Path('/proc/self/status')
@@ -60,12 +60,17 @@ def _status_bytes(entry: str) -> int:
     return int(re.search(rf'{entry}:\s+(\d+) kB', _STATUS.read_text())[1]) * 1024
 
 
+def count_cores() -> int:
+    """Cores that this process may use; all of them where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
 def describe_machine(device: str) -> Dict[str, Any]:
     """What time and memory depend on."""
     accelerator = torch.device(device)
     return {
         'CPU': _processor(),
-        'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None,
+        'cores': count_cores(),
         'GB of memory': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9, 1),
         'threads': torch.get_num_threads(),
         'device': torch.cuda.get_device_name(accelerator) if accelerator.type == 'cuda' else 'CPU',

@@ -9,7 +9,6 @@ memory is that of a process of its own, above what the model takes.
 """
 
 import argparse
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -19,7 +18,7 @@ from benchmarks import checkpoint, decode, encode, predict, scaling, startup, te
 from benchmarks.rows import Row
 
 from mmseg_ssprompt.files import write_json
-from mmseg_ssprompt.measuring import describe_machine
+from mmseg_ssprompt.measuring import count_cores, describe_machine
 
 BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     'decode': decode.compare,
@@ -42,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classes', type=int, default=150, help='C')
     parser.add_argument('--batch', type=int, default=1, help='images')
     parser.add_argument('--repeats', type=int, default=5, help='turns of each')
-    parser.add_argument('--threads', type=int, default=_cores(), help='on the CPU')
+    parser.add_argument('--threads', type=int, default=count_cores(), help='on the CPU')
     parser.add_argument('--device', default='cpu', help='e.g. cpu, cuda:0')
     parser.add_argument('--small', action='store_true', help='sam-tiny, for a quick look')
     parser.add_argument('--json', type=Path, help='where the table goes')
@@ -52,11 +51,6 @@ def parse_args() -> argparse.Namespace:
     if args.small:
         args.variant = 'tiny'
     return args
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def describe_run(args: argparse.Namespace) -> Dict[str, Any]:

@@ -50,7 +50,7 @@ def _read_config(args: argparse.Namespace) -> ConfigDict:
 
 def make_samples(model: nn.Module, count: int) -> List[SegDataSample]:
     """Data samples with blocks of random labels, as large as the input frame."""
-    head = model.decode_head
+    head, device = model.decode_head, next(model.parameters()).device
     side = head.prompt_encoder.image_size
     shape = (side, side)
     meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, padding_size=[0, 0, 0, 0])
@@ -59,6 +59,5 @@ def make_samples(model: nn.Module, count: int) -> List[SegDataSample]:
         blocks = torch.randint(head.num_classes, (8, 8))
         labels = blocks.repeat_interleave(side // 8, 0).repeat_interleave(side // 8, 1)
         samples.append(SegDataSample(metainfo=meta))
-        samples[-1].gt_sem_seg = PixelData(data=labels[None])
-        samples[-1] = samples[-1].to(next(model.parameters()).device)
+        samples[-1].gt_sem_seg = PixelData(data=labels[None].to(device))
     return samples

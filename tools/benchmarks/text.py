@@ -11,6 +11,8 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from mmseg_ssprompt.measuring import measure_seconds
+
 from .model import build_class_name_encoder
 from .rows import Row, make_row, take_turns
 from .train import TrainingStep
@@ -35,9 +37,8 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
     turns = []
     for _ in range(args.repeats):
         with _timed_text_encoder() as seconds:
-            start = time.perf_counter()
-            step.from_embedding()
-            turns.append((sum(seconds), time.perf_counter() - start))
+            in_step = measure_seconds(step.from_embedding, torch.device(args.device))
+        turns.append((sum(seconds), in_step))
     yield make_row(args, 'time in the text encoder, of a training step', 's', turns)
 
     names = step.head.semantic_prompts.class_names

@@ -2,12 +2,12 @@
 
 import argparse
 import tempfile
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Iterator, Optional
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_ssprompt.cache import EmbeddedSample, EmbeddingCache, fill_cache, finish_cache
 from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
@@ -29,11 +29,16 @@ class TrainingStep:
         self.images = torch.randn(batch or args.batch, 3, side, side).to(args.device)
         self.samples = make_samples(self.model, len(self.images))
         self.embedding = self.model.extract_feat(self.images)[-1]
-        self.official = build_image_encoder(args.variant).eval().requires_grad_(False)
-        self.official.load_state_dict(self.model.backbone.model.state_dict())
-        self.official.to(args.device)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=0.0)  # every step is the same step
+
+    @cached_property
+    def official(self) -> nn.Module:
+        """SAM's own image encoder with the model's weights; only :meth:`naive` needs it."""
+        backbone = self.model.backbone
+        encoder = build_image_encoder(backbone.variant).eval().requires_grad_(False)
+        encoder.load_state_dict(backbone.model.state_dict())
+        return encoder.to(self.images.device)
 
     def from_embedding(self) -> Tensor:
         """Joint decoding of a cached embedding."""

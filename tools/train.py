@@ -14,6 +14,8 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmseg_ssprompt.engine import list_checkpoints
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a segmentor')
@@ -52,14 +54,11 @@ def main() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     cfg = load_config(args)
     cfg.resume = args.resume
-    has_checkpoint = (Path(cfg.work_dir) / 'last_checkpoint').is_file()
-    if args.resume and has_checkpoint:
+    if args.resume and any(list_checkpoints(Path(cfg.work_dir))):
         cfg.load_from = None  # mmengine would go on from it, and a requeued job begin anew
     if args.amp:
         enable_amp(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    if args.resume and not has_checkpoint and cfg.get('load_from') is None:
-        print_log(f'{cfg.work_dir} has no checkpoint: starting from scratch', logger='current')
     try:
         runner.train()
     except SystemExit as left:  # of PreemptionHook

@@ -4,6 +4,7 @@ from .acdc import ACDCDataset
 from .checks import DatasetError, explain_empty_datasets
 from .embedded import EmbeddedDataset
 from .few_shot import FewShotDataset, draw_few_shot
+from .seeded import PlacedSampler, SeededDataset
 from .shapes_backend import ShapesBackend
 from .shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
 
@@ -12,6 +13,8 @@ __all__ = [
     'DatasetError',
     'EmbeddedDataset',
     'FewShotDataset',
+    'PlacedSampler',
+    'SeededDataset',
     'ShapesBackend',
     'ShapesCoastDataset',
     'ShapesWorldDataset',

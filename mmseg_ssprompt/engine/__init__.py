@@ -1,16 +1,20 @@
 """Hooks and optimisation: what surrounds the model while it trains."""
 
 from .amp_optim_wrapper import PromptAmpOptimWrapper
+from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .checkpoint_loader import load_from_local
 from .dataset_check_hook import DatasetCheckHook
+from .newest_checkpoint import find_newest_checkpoint, list_checkpoints
 from .optim_wrapper_constructor import PromptOptimWrapperConstructor
 from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook
 from .prompt_source import PromptSource, read_prompt_source
 from .prompt_transfer import PromptTransferError, TransferReport, transfer_prompts
+from .train_loop import ResumableTrainLoop
 from .trainable_report_hook import TrainableReportHook
 
 __all__ = [
+    'AtomicCheckpointHook',
     'DatasetCheckHook',
     'PreemptionHook',
     'PromptAmpOptimWrapper',
@@ -18,8 +22,11 @@ __all__ = [
     'PromptOptimWrapperConstructor',
     'PromptSource',
     'PromptTransferError',
+    'ResumableTrainLoop',
     'TrainableReportHook',
     'TransferReport',
+    'find_newest_checkpoint',
+    'list_checkpoints',
     'load_from_local',
     'read_prompt_source',
     'transfer_prompts',

@@ -14,12 +14,13 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from .train_loop import VALIDATION_DUE
+
 __all__ = ['PreemptionHook']
 
 # Windows has no SIGUSR1.
 _REQUEUE = getattr(signal, 'SIGUSR1', None)
 _SIGNALS = tuple(number for number in (_REQUEUE, signal.SIGTERM) if number is not None)
-_VALIDATION_DUE = 'validation_due'
 
 
 @HOOKS.register_module()
@@ -64,8 +65,8 @@ class PreemptionHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Do the validation that was cut short: the loop goes on with the iteration after it."""
-        if runner.message_hub.runtime_info.get(_VALIDATION_DUE, False):
-            runner.message_hub.update_info(_VALIDATION_DUE, False)
+        if runner.message_hub.runtime_info.get(VALIDATION_DUE, False):
+            runner.message_hub.update_info(VALIDATION_DUE, False)
             if runner.val_loop is not None:
                 runner.logger.info(
                     f'Validating after {runner.iter} iterations, which was cut short'
@@ -86,6 +87,10 @@ class PreemptionHook(Hook):
         # With a sampler that does not round up, not every process has the last batch.
         if count <= len(loader.dataset) and self._is_agreed(batch_idx):
             self._leave(runner, validation_due=True)
+
+    def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+        """The validation is done, before a checkpoint with its result is saved."""
+        runner.message_hub.update_info(VALIDATION_DUE, False)
 
     def after_train(self, runner: Runner) -> None:
         """Give the signals back: there is nothing left to save."""
@@ -117,7 +122,7 @@ class PreemptionHook(Hook):
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):  # the averaged weights stand in the model's place
                     hook.after_val_epoch(runner)
-        runner.message_hub.update_info(_VALIDATION_DUE, validation_due)
+        runner.message_hub.update_info(VALIDATION_DUE, validation_due)
         meta = dict(epoch=runner.epoch, iter=iteration)
         _find_checkpoint_hook(runner)._save_checkpoint_with_step(runner, iteration, meta)
         if self._received == _REQUEUE and is_main_process():

@@ -1,0 +1,161 @@
+"""Checkpoints of which, at every moment, the last complete one is there."""
+
+import contextlib
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Union
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+from mmengine.runner import BaseLoop, Runner
+
+from ..files import TEMPORARY, write_atomically
+from .checkpoint_loader import load_from_local
+from .newest_checkpoint import find_newest_checkpoint
+
+__all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend']
+
+_BACKEND = 'AtomicLocalBackend'
+
+
+@register_backend(_BACKEND)
+class AtomicLocalBackend(LocalBackend):
+    """Local files that are there as a whole or not at all."""
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        """Write a file.
+
+        Args:
+            obj: All of its content.
+            filepath: Its path; folders are made.
+
+        Raises:
+            OSError: If it cannot be written, with the path and the bytes that are needed and
+                free. A file that was there before is as it was.
+        """
+        file = Path(filepath)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, obj)
+        except OSError as error:
+            raise type(error)(error.errno, _describe_failed_write(file, len(obj), error)) from error
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, which loses nothing when it is interrupted.
+
+    mmengine writes a checkpoint over the file that is there, and removes the outdated one before
+    the new one is complete. Here a checkpoint is written under another name, synchronised, renamed
+    and read back, and only then is the outdated one removed.
+
+    With ``resume=True`` and no ``load_from`` training goes on from the newest checkpoint in the
+    folder that is complete, and the log says which were not, and why. mmengine believes the file
+    ``last_checkpoint`` instead, which may be empty or name a file that is gone.
+
+    Args:
+        *args: See ``CheckpointHook``.
+        **kwargs: See ``CheckpointHook``.
+
+    Raises:
+        CheckpointError: On resuming, if there are checkpoints but none is complete.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        given = self.backend_args is not None or self.file_client_args is not None
+        self._is_local = not given and '://' not in str(self.out_dir)
+        if self._is_local:
+            self.backend_args = dict(backend=_BACKEND)
+
+    def before_run(self, runner: Runner) -> None:
+        """Find the checkpoint to go on from."""
+        # A runner that only tests has the config of a training loop, or none.
+        is_training = isinstance(runner._train_loop, BaseLoop)
+        if not is_training or not runner._resume or runner._load_from is not None:
+            return
+        outcome: List[Any] = [None]
+        if is_main_process():
+            outcome = [self._find_newest(runner)]
+        broadcast_object_list(outcome)  # so that all processes go on from the same
+        (found,) = outcome
+        if isinstance(found, Exception):
+            raise found
+        if found is None:
+            runner.logger.info(f'{runner.work_dir} has no checkpoint: starting from scratch')
+            runner._resume = False
+        else:
+            runner._load_from = found
+
+    def before_train(self, runner: Runner) -> None:
+        """See ``CheckpointHook``; what an interrupted writing has left is removed."""
+        super().before_train(runner)
+        if is_main_process() and self._is_local:
+            name = self.filename_tmpl.format('*')
+            for file in Path(self.out_dir).glob(f'*{name}.{TEMPORARY}'):
+                file.unlink()
+
+    def _find_newest(self, runner: Runner) -> Union[str, Exception, None]:
+        folder = Path(runner.work_dir)
+        if self.out_dir not in (None, runner.work_dir):
+            folder = Path(self.out_dir) / folder.resolve().name
+        try:
+            newest = find_newest_checkpoint(folder, self.filename_tmpl)
+        except Exception as error:
+            return error
+        return None if newest is None else str(newest)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: Dict[str, Any]) -> None:
+        with self._removing_afterwards():
+            super()._save_checkpoint_with_step(runner, step, meta)
+            if is_main_process() and self._is_local:
+                load_from_local(self.last_ckpt)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: Dict[str, Any]) -> None:
+        with self._removing_afterwards():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextlib.contextmanager
+    def _removing_afterwards(self) -> Iterator[None]:
+        """Remove outdated checkpoints when the new one is complete."""
+        backend = self.file_backend
+        self.file_backend = keeping = _KeepsOutdated(backend)
+        try:
+            yield
+        finally:
+            self.file_backend = backend
+        for path in keeping.outdated:
+            if path not in self._current():
+                backend.remove(path)
+
+    def _current(self) -> List[Optional[str]]:
+        best = getattr(self, 'best_ckpt_path_dict', {}).values()
+        return [self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best]
+
+
+class _KeepsOutdated:
+    """A file backend that notes what is to be removed."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self.outdated: List[str] = []
+
+    def remove(self, path: str) -> None:
+        self.outdated.append(path)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+def _describe_failed_write(file: Path, needed: int, error: OSError) -> str:
+    try:
+        free = f'{shutil.disk_usage(file.parent).free:,}'
+    except OSError:
+        free = 'an unknown number of'
+    return (
+        f'cannot write {str(file)!r}: {needed:,} bytes are needed, {free} are free '
+        f'({error.strerror or error}). What was saved before is still there: make room, or let '
+        'work_dir be where there is some, and resume'
+    )

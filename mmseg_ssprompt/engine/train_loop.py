@@ -1,0 +1,82 @@
+"""Training by iterations that an interruption does not change."""
+
+import itertools
+from typing import Any, Dict, Sequence
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.registry import LOOPS
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from ..datasets.seeded import PlacedSampler, SeededDataset, seed_draws
+
+__all__ = ['VALIDATION_DUE', 'ResumableTrainLoop']
+
+#: In the message hub, and so in checkpoints: whether a validation follows on the last iteration.
+#: (The log has all that begins with 'val'.)
+VALIDATION_DUE = 'is_validation_due'
+
+# Tells the draws of training steps from those of samples.
+_OF_STEPS = 2
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(IterBasedTrainLoop):
+    """mmengine's loop, in which all that is drawn depends on the seed and the iteration alone.
+
+    A resumed training thus reads the samples, and draws the numbers, that the one that was
+    interrupted would have; on one process of a CPU it ends with the same bits. mmengine's own
+    loop reads all samples anew to get to where it was, and draws from generators that begin
+    anew.
+
+    Args:
+        runner: The runner.
+        dataloader: Config of the data loader.
+        **kwargs: See ``IterBasedTrainLoop``.
+
+    Raises:
+        TypeError: If ``dataloader`` is not a config.
+    """
+
+    def __init__(self, runner: Runner, dataloader: Dict[str, Any], **kwargs: Any) -> None:
+        if not isinstance(dataloader, dict):
+            raise TypeError(
+                'ResumableTrainLoop: expected the config of a data loader as train_dataloader, '
+                f'found a {type(dataloader).__name__}; give the config, or use IterBasedTrainLoop'
+            )
+        super().__init__(runner, _with_places(dataloader, runner.seed), **kwargs)
+
+    def run(self) -> Any:
+        """Train, from the iteration on that was resumed."""
+        if self._iter > 0:
+            # The seed may be that of the checkpoint, which was not known before.
+            start = self._iter * self.dataloader.batch_sampler.batch_size
+            self.dataloader.sampler.go_to(self.runner.seed, start)
+            # mmengine drops as many batches as there were iterations: none of them is read.
+            dropped = itertools.repeat(None, self._iter)
+            self.dataloader_iterator = itertools.chain(dropped, iter(self.dataloader))
+        return super().run()
+
+    def run_iter(self, data_batch: Sequence[dict]) -> None:
+        """Iterate one mini-batch, with draws of its own."""
+        seed_draws(_OF_STEPS, self.runner.seed, get_rank(), self._iter)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed(torch.initial_seed())
+        self.runner.message_hub.update_info(VALIDATION_DUE, self._validates_after(self._iter + 1))
+        super().run_iter(data_batch)
+
+    def _validates_after(self, iterations: int) -> bool:
+        return (
+            self.runner.val_loop is not None
+            and iterations >= self.val_begin
+            and (iterations % self.val_interval == 0 or iterations == self._max_iters)
+        )
+
+
+def _with_places(dataloader: Dict[str, Any], seed: int) -> Dict[str, Any]:
+    """The config of a data loader that reads its samples by their place in training."""
+    return dict(
+        dataloader,
+        dataset=dict(type=SeededDataset, dataset=dataloader['dataset']),
+        sampler=dict(type=PlacedSampler, sampler=dataloader['sampler'], seed=seed),
+    )

@@ -1,0 +1,248 @@
+"""At every moment there is a complete checkpoint, and training goes on from the newest."""
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmseg_ssprompt.engine import AtomicCheckpointHook, find_newest_checkpoint, list_checkpoints
+from mmseg_ssprompt.engine.atomic_checkpoint_hook import AtomicLocalBackend
+from mmseg_ssprompt.models.checkpoint import CheckpointError
+from toy_training import StopAt, Stops, build_toy
+
+
+def names(folder: Path) -> list:
+    return sorted(path.name for path in folder.glob('*.pth*'))
+
+
+def log_of(work_dir: Path) -> str:
+    return ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
+
+
+@pytest.fixture
+def half_done(tmp_path):
+    """Checkpoints after two and four iterations."""
+    checkpoint = dict(type='AtomicCheckpointHook', by_epoch=False, interval=2)
+    settings = dict(default_hooks=dict(checkpoint=checkpoint))
+    with pytest.raises(Stops):
+        build_toy(tmp_path, StopAt(5), **settings).train()
+    assert names(tmp_path) == ['iter_2.pth', 'iter_4.pth']
+    return tmp_path, settings
+
+
+def resume(folder: Path, settings: dict, *hooks):
+    runner = build_toy(folder, *hooks, resume=True, **settings)
+    runner.train()
+    return runner
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    """And the outdated one is only removed when the new one is there."""
+
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(Stops):
+        build_toy(tmp_path, StopAt(3)).train()
+    before = (tmp_path / 'iter_2.pth').read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'fsync', fail)
+        with pytest.raises(OSError) as caught:
+            build_toy(tmp_path, resume=True).train()
+    assert caught.value.errno == errno.ENOSPC
+    text = str(caught.value)
+    assert repr(str(tmp_path / 'iter_4.pth')) in text
+    assert 'bytes are needed' in text
+    assert 'No space left' in text
+    assert (tmp_path / 'iter_2.pth').read_bytes() == before
+    assert names(tmp_path) == ['iter_2.pth']
+    assert build_toy(tmp_path, resume=True).train() is not None
+    assert names(tmp_path) == ['iter_8.pth']
+
+
+def test_the_outdated_checkpoint_goes_when_the_new_one_is_complete(tmp_path, monkeypatch):
+    seen = []
+    put = AtomicLocalBackend.put
+
+    def look(self, obj, filepath):
+        seen.append(names(tmp_path))
+        put(self, obj, filepath)
+        seen.append(names(tmp_path))
+
+    monkeypatch.setattr(AtomicLocalBackend, 'put', look)
+    build_toy(tmp_path).train()
+    assert seen == [
+        [],
+        ['iter_2.pth'],
+        ['iter_2.pth'],
+        ['iter_2.pth', 'iter_4.pth'],
+        ['iter_4.pth'],
+        ['iter_4.pth', 'iter_6.pth'],
+        ['iter_6.pth'],
+        ['iter_6.pth', 'iter_8.pth'],
+    ]
+    assert names(tmp_path) == ['iter_8.pth']
+
+
+def test_the_best_checkpoint_goes_when_the_new_one_is_complete(tmp_path, monkeypatch):
+    best = dict(
+        type='AtomicCheckpointHook',
+        by_epoch=False,
+        interval=2,
+        max_keep_ckpts=1,
+        save_best='weight',
+        rule='greater',
+    )
+    missing = []
+    put = AtomicLocalBackend.put
+
+    def look(self, obj, filepath):
+        before = [name for name in names(tmp_path) if name.startswith('best')]
+        missing.append(bool(seen_best) and not before)
+        put(self, obj, filepath)
+        seen_best.extend(name for name in names(tmp_path) if name.startswith('best'))
+
+    seen_best: list = []
+    monkeypatch.setattr(AtomicLocalBackend, 'put', look)
+    build_toy(tmp_path, default_hooks=dict(checkpoint=best)).train()
+    assert len(set(seen_best)) > 1
+    assert not any(missing)
+    assert len([name for name in names(tmp_path) if name.startswith('best')]) == 1
+    assert [name for name in names(tmp_path) if name.startswith('iter')] == ['iter_8.pth']
+
+
+def test_a_kill_at_any_byte_leaves_the_file_that_was_there(tmp_path):
+    """A child writes a part of the bytes, and is killed in the midst of it."""
+    file = tmp_path / 'iter_2.pth'
+    torch.save(dict(x=torch.arange(3)), file)
+    before = file.read_bytes()
+    content = os.urandom(4096)
+    for cut in range(0, len(content) + 1, 192):
+        child = os.fork()
+        if child == 0:
+            _write_part(file, content, cut)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert file.read_bytes() == before
+    assert len(list(tmp_path.glob('*.tmp'))) == 22
+
+
+def _write_part(file: Path, content: bytes, cut: int) -> None:
+    fsync = os.fsync
+
+    def die(handle: int) -> None:
+        os.ftruncate(handle, cut)
+        fsync(handle)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync = die
+    try:
+        AtomicLocalBackend().put(content, file)
+    finally:
+        os._exit(0)
+
+
+def test_what_an_interrupted_writing_left_is_removed(half_done):
+    folder, settings = half_done
+    (folder / 'iter_6.pth.0123.tmp').write_bytes(b'half')
+    (folder / 'other.txt.0123.tmp').write_bytes(b'of somebody else')
+    resume(folder, settings)
+    assert names(folder) == [f'iter_{n}.pth' for n in (2, 4, 6, 8)]
+    assert (folder / 'other.txt.0123.tmp').is_file()
+
+
+@pytest.mark.parametrize('size', [0, 1, 0.5, -1])
+def test_a_truncated_checkpoint_is_skipped(half_done, size):
+    folder, settings = half_done
+    file = folder / 'iter_4.pth'
+    content = file.read_bytes()
+    size = int(size * len(content)) if size == 0.5 else size % len(content)
+    file.write_bytes(content[:size])
+    whole = build_toy(folder / 'whole', **settings)
+    whole.train()
+    runner = resume(folder, settings)
+    log = log_of(folder)
+    assert f'Skipped {str(file)!r}' in log
+    assert f'({size} bytes)' in log
+    assert 'resumed epoch: 0, iter: 2' in log
+    assert torch.equal(runner.model.weight, whole.model.weight)
+
+
+def test_a_flipped_bit_is_found(half_done):
+    folder, settings = half_done
+    file = folder / 'iter_4.pth'
+    content = bytearray(file.read_bytes())
+    weight = torch.load(file, weights_only=True)['state_dict']['weight'].numpy().tobytes()
+    assert content.count(weight) == 1
+    content[content.index(weight) + 3] ^= 4
+    file.write_bytes(content)
+    resume(folder, settings)
+    assert f'Skipped {str(file)!r}' in log_of(folder)
+    assert 'resumed epoch: 0, iter: 2' in log_of(folder)
+
+
+@pytest.mark.parametrize('content', ['', 'nowhere/iter_4.pth'])
+def test_last_checkpoint_is_not_believed(half_done, content):
+    folder, settings = half_done
+    (folder / 'last_checkpoint').write_text(content)
+    resume(folder, settings)
+    assert 'resumed epoch: 0, iter: 4' in log_of(folder)
+
+
+def test_weights_alone_are_skipped(half_done):
+    folder, settings = half_done
+    torch.save(dict(state_dict={}), folder / 'iter_6.pth')
+    resume(folder, settings)
+    assert "['meta', 'message_hub'] are missing" in log_of(folder)
+    assert 'resumed epoch: 0, iter: 4' in log_of(folder)
+
+
+def test_without_a_complete_checkpoint_it_does_not_begin_anew(half_done):
+    folder, settings = half_done
+    for file in folder.glob('*.pth'):
+        file.write_bytes(b'')
+    with pytest.raises(CheckpointError, match='found 2 that are not, .*iter_4.*Train without'):
+        resume(folder, settings)
+    assert names(folder) == ['iter_2.pth', 'iter_4.pth']
+
+
+def test_without_any_checkpoint_it_begins(tmp_path):
+    runner = resume(tmp_path, {})
+    assert runner.iter == 8
+    assert 'has no checkpoint: starting from scratch' in log_of(tmp_path)
+
+
+def test_a_named_checkpoint_is_resumed(half_done):
+    folder, settings = half_done
+    runner = build_toy(folder, resume=True, load_from=str(folder / 'iter_2.pth'), **settings)
+    runner.train()
+    assert 'resumed epoch: 0, iter: 2' in log_of(folder)
+
+
+def test_another_folder_for_checkpoints(tmp_path):
+    hook = dict(
+        type='AtomicCheckpointHook', by_epoch=False, interval=2, out_dir=str(tmp_path / 'out')
+    )
+    settings = dict(default_hooks=dict(checkpoint=hook))
+    with pytest.raises(Stops):
+        build_toy(tmp_path / 'work', StopAt(5), **settings).train()
+    assert names(tmp_path / 'out' / 'work') == ['iter_2.pth', 'iter_4.pth']
+    resume(tmp_path / 'work', settings)
+    assert 'resumed epoch: 0, iter: 4' in log_of(tmp_path / 'work')
+
+
+def test_a_backend_that_is_given_is_used():
+    hook = AtomicCheckpointHook(backend_args=dict(backend='local'))
+    assert hook.backend_args == dict(backend='local')
+    assert AtomicCheckpointHook(out_dir='s3://bucket').backend_args is None
+
+
+def test_checkpoints_are_listed_by_number(tmp_path):
+    for name in ('iter_9.pth', 'iter_10.pth', 'epoch_11.pth', 'best_iter_12.pth', 'iter_x.pth'):
+        (tmp_path / name).touch()
+    assert [file.name for file in list_checkpoints(tmp_path)] == ['iter_10.pth', 'iter_9.pth']
+    assert [f.name for f in list_checkpoints(tmp_path, 'epoch_{}.pth')] == ['epoch_11.pth']
+    assert find_newest_checkpoint(tmp_path / 'nowhere') is None

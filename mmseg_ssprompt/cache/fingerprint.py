@@ -7,13 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping
 
-import torch
 from mmengine.dataset import BaseDataset
-from torch import Tensor
 
+from ..fingerprint import fingerprint_tensors
 from .files import CacheError
 
-__all__ = ['fingerprint_files', 'fingerprint_tensors', 'fingerprint_weights']
+__all__ = ['fingerprint_files', 'fingerprint_weights']
 
 _PART = 'image_encoder.'
 
@@ -57,17 +56,6 @@ def _fingerprint_file(file: Path, _state: Any) -> str:
             f'{sorted(tensors)[:5]}'
         )
     return fingerprint_tensors(encoder)
-
-
-def fingerprint_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, shapes and values (in float32, as models have them), sorted by name."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        tensor = tensor.float() if tensor.is_floating_point() else tensor
-        digest.update(f'{name} {tuple(tensor.shape)} {tensor.dtype}\n'.encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def fingerprint_files(dataset: BaseDataset, config: Mapping[str, Any]) -> str:

@@ -14,13 +14,17 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-__all__ = ['PromptCheckpointHook', 'to_plain']
+__all__ = ['NonFinitePromptsError', 'PromptCheckpointHook', 'to_plain']
 
 _PLAIN = (type(None), bool, int, float, str, Tensor)  # what every torch loads safely
 
 
 class NotPlainError(ValueError):
     """A value that a checkpoint of tensors and plain values has no place for."""
+
+
+class NonFinitePromptsError(ValueError):
+    """Prompts that are NaN or infinite, which no checkpoint should be overwritten with."""
 
 
 @HOOKS.register_module()
@@ -44,6 +48,7 @@ class PromptCheckpointHook(Hook):
             for key, prefix in (('state_dict', ''), ('ema_state_dict', 'module.')):
                 if key in checkpoint:
                     checkpoint[key] = model.without_frozen(checkpoint[key], prefix)
+                    _check_finite(checkpoint[key], key)
         hub = checkpoint.get('message_hub')
         if hub is not None:
             where = 'message_hub.runtime_info'
@@ -69,6 +74,17 @@ class PromptCheckpointHook(Hook):
                     scalars[name] = _unpack(packed)
 
 
+def _check_finite(state_dict: Dict[str, Tensor], where: str) -> None:
+    for key, value in state_dict.items():
+        if not torch.isfinite(value).all():
+            count = int((~torch.isfinite(value)).sum())
+            raise NonFinitePromptsError(
+                f'{where}.{key}: expected finite numbers, found {count} of {value.numel()} that '
+                'are NaN or infinite. Nothing was saved: go on from an earlier checkpoint, with a '
+                'lower learning rate, or bfloat16 in place of float16'
+            )
+
+
 def to_plain(value: Any, where: str = 'value') -> Any:
     """Copy nested containers, with numpy's scalars and arrays as numbers and tensors.
 
@@ -88,7 +104,10 @@ def to_plain(value: Any, where: str = 'value') -> Any:
             return torch.from_numpy(value.copy())
     if isinstance(value, dict):  # also mmengine's ConfigDict
         kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        return kind((to_plain(k, where), to_plain(v, f'{where}.{k}')) for k, v in value.items())
+        plain = kind((to_plain(k, where), to_plain(v, f'{where}.{k}')) for k, v in value.items())
+        if hasattr(value, '_metadata'):  # of a state dict, which torch keeps beside its tensors
+            plain._metadata = to_plain(value._metadata, f'{where}._metadata')
+        return plain
     if isinstance(value, (list, tuple)):
         kind = tuple if isinstance(value, tuple) else list
         return kind(to_plain(v, f'{where}[{i}]') for i, v in enumerate(value))

@@ -1,12 +1,14 @@
 """What takes the place of the image encoder when samples are embedded already."""
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from mmengine.model import BaseDataPreprocessor
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..cache.fingerprint import fingerprint_weights
+from .checkpoint import resolve_checkpoint_path
 from .frozen import FrozenModule
 from .sam.variants import get_variant
 
@@ -45,18 +47,28 @@ class PrecomputedEmbedding(FrozenModule):
 
     Args:
         variant: A key of ``SAM_VARIANTS``: of the image encoder.
+        checkpoint: The file of the image encoder, of which only the fingerprint is taken, so that
+            checkpoints say which encoder the prompts were trained with. Defaults to None.
 
     Shape:
         - Input: (B, D, h, w).
         - Output: a tuple of the same tensor.
     """
 
-    def __init__(self, variant: str) -> None:
+    def __init__(self, variant: str, checkpoint: Optional[str] = None) -> None:
         super().__init__()
+        self.checkpoint = checkpoint
         geometry = get_variant(variant)
         self.variant = variant
         self.shape = (geometry.prompt_embed_dim, *[geometry.embedding_size] * 2)
         self.freeze()
+
+    @property
+    def fingerprint(self) -> Optional[str]:
+        """That of the image encoder; None if its file is not given, or not there."""
+        if self.checkpoint is None or not resolve_checkpoint_path(self.checkpoint).is_file():
+            return None
+        return fingerprint_weights(self.checkpoint)
 
     def forward(self, x: Tensor) -> Tuple[Tensor]:
         """Pass ``x`` on.

@@ -1,7 +1,12 @@
 """The base of every part of the pre-trained model: it never trains, unless a part is asked to."""
 
+from typing import Optional
+
 from mmengine.model import BaseModule
+from torch import nn
 from typing_extensions import Self
+
+from ..fingerprint import fingerprint_tensors
 
 __all__ = ['FrozenModule']
 
@@ -16,9 +21,33 @@ class FrozenModule(BaseModule):
 
     Attributes:
         frozen: Whether this module is frozen. Defaults to True.
+        pretrained: Whether its weights came from a file, and are not random. Defaults to False.
     """
 
     frozen: bool = True
+    pretrained: bool = False
+    _fingerprint: Optional[str] = None
+
+    @property
+    def fingerprint(self) -> Optional[str]:
+        """SHA-256 of the frozen weights; None if they are random, or train.
+
+        It is computed when it is asked for first: 2.5 GB take a few seconds.
+        """
+        if not (self.frozen and self.pretrained):
+            return None
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_tensors(self._pretrained_part().state_dict())
+        return self._fingerprint
+
+    def replace_weights(self) -> None:
+        """Take note that other weights are loaded into this module."""
+        self.pretrained = True
+        self._fingerprint = None
+
+    def _pretrained_part(self) -> nn.Module:
+        """The module whose weights, by its own names, have the fingerprint."""
+        return self
 
     def freeze(self) -> None:
         """Exclude every parameter from training and enter eval mode for good."""

@@ -18,7 +18,12 @@ from mmengine.registry import HOOKS
 from torch import nn
 
 from mmseg_ssprompt.engine import PromptCheckpointHook
-from mmseg_ssprompt.engine.prompt_checkpoint_hook import NotPlainError, to_plain
+from mmseg_ssprompt.engine.prompt_checkpoint_hook import (
+    NonFinitePromptsError,
+    NotPlainError,
+    to_plain,
+)
+from tiny_model import names_of_trainable
 
 FROZEN = ('backbone.', 'decode_head.prompt_encoder.', 'decode_head.mask_decoder.')
 
@@ -165,8 +170,8 @@ def test_the_moving_average_is_saved_without_frozen_parts_and_resumes(model, tmp
     runner = SimpleNamespace(model=model, iter=0, _resume=True)
     hook = EMAHook(strict_load=True)
     hook.before_run(runner)
-    for parameter in hook.ema_model.module.parameters():
-        parameter.data.add_(1)
+    for name in names_of_trainable(model):
+        hook.ema_model.module.get_parameter(name).data.add_(1)
     average = {key: value.clone() for key, value in hook.ema_model.state_dict().items()}
     checkpoint = checkpoint_of(model)
     hook.before_save_checkpoint(runner, checkpoint)
@@ -273,3 +278,22 @@ def test_runs_after_hooks_that_add_to_the_checkpoint():
     hook = HOOKS.build(dict(type='PromptCheckpointHook'))
     assert isinstance(hook, Hook)
     assert hook.priority == 'VERY_LOW'
+
+
+def test_the_metadata_of_a_state_dict_stays(model, tmp_path):
+    checkpoint = checkpoint_of(model)
+    expected = checkpoint['state_dict']._metadata['']
+    found = save_and_read(model, checkpoint, tmp_path / 'a.pth')['state_dict']._metadata
+    assert found[''] == expected
+    assert 'prompts' in expected
+    assert not any(f'{name}.'.startswith(FROZEN) for name in found)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_prompts_that_are_not_finite_are_not_saved(model, value):
+    model.decode_head.spatial_prompts.fusion.learned.data[3, 0, :2] = value
+    with pytest.raises(NonFinitePromptsError) as caught:
+        save(model, checkpoint_of(model))
+    text = str(caught.value)
+    assert text.startswith('state_dict.decode_head.spatial_prompts.fusion.learned: expected finite')
+    assert 'found 2 of ' in text

@@ -103,7 +103,8 @@ class ContextPromptLearner(BaseModule):
         super().__init__()
         self.class_names = resolve_class_names(class_names, dataset, classes)
         tokens = _tokenize(self.class_names, _context_words(n_ctx, ctx_init))  # (C, L)
-        encoder = MODELS.build(text_encoder).text_encoder
+        class_name_encoder = MODELS.build(text_encoder)
+        encoder = class_name_encoder.text_encoder
         with torch.no_grad():
             embedded = encoder.token_embedding(tokens)  # (C, L, W)
         # Of the names, not of what is learned: a context fits other classes too, so not saved.
@@ -111,6 +112,7 @@ class ContextPromptLearner(BaseModule):
         self.register_buffer('ends', tokens.argmax(dim=-1), persistent=False)
         self.context = nn.Parameter(_initial_context(embedded, n_ctx, ctx_init, class_specific))
         self.text_transformer = TextTransformer(encoder)
+        self.text_transformer.pretrained = class_name_encoder.pretrained
 
     @property
     def n_ctx(self) -> int:

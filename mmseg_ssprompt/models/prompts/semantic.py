@@ -76,7 +76,10 @@ class SemanticPromptLearner(BaseModule):
     ) -> None:
         super().__init__()
         self.class_names = resolve_class_names(class_names, dataset, classes)
-        default = MODELS.build(text_encoder).encode(self.class_names)  # (C, E)
+        encoder = MODELS.build(text_encoder)
+        self.templates = tuple(encoder.templates)
+        self.text_encoder_fingerprint: Optional[str] = encoder.fingerprint
+        default = encoder.encode(self.class_names)  # (C, E)
         self.fusion = PromptFusion(default, **(fusion or {}))
 
     @property

@@ -6,7 +6,7 @@ from typing import Optional, Tuple, Union
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..frozen import FrozenModule
 from .checkpoint import load_part
@@ -62,7 +62,12 @@ class SAMImageEncoder(FrozenModule):
         with torch.device('meta') if checkpoint is not None else nullcontext():
             self.model = build_image_encoder(variant)  # random weights of vit_h take 8 s
         load_part(self.model, checkpoint, variant, 'image_encoder')
+        self.pretrained = checkpoint is not None
         self.freeze()
+
+    def _pretrained_part(self) -> nn.Module:
+        # As a cache of embeddings names the encoder that made them.
+        return self.model
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tuple[Tensor]:

@@ -195,6 +195,7 @@ class SAMMaskDecoder(FrozenModule):
         self.chunk_size = chunk_size
         self.decoder = build_mask_decoder(variant)
         load_part(self.decoder, checkpoint, variant, 'mask_decoder')
+        self.pretrained = checkpoint is not None
         self.frozen = not trainable
         if trainable:
             self._freeze_unused()

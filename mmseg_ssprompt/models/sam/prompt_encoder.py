@@ -44,6 +44,7 @@ class SAMPromptEncoder(FrozenModule):
         self.embed_dim = get_variant(variant).prompt_embed_dim
         self.model = build_prompt_encoder(variant)
         load_part(self.model, checkpoint, variant, 'prompt_encoder')
+        self.pretrained = checkpoint is not None
         self.freeze()
 
     def encode_points(self, points: Tensor, labels: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """The segmentor: an encoder-decoder of which only the prompts train and are saved."""
 
+import logging
+from collections import OrderedDict
 from typing import Any, Dict, List, Mapping, Tuple
 
+from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -11,10 +14,11 @@ from torch import Tensor, nn
 from ..frozen import FrozenModule
 from ..heads import SSPromptHead
 from .label_map import find_best_classes
+from .prompt_metadata import METADATA_KEY, compare_metadata, compare_points, describe_prompts
 
 __all__ = ['PromptSegmentor', 'PromptStateError']
 
-_MAX_PROBLEMS_SHOWN = 5
+_MAX_PROBLEMS_SHOWN = 8
 
 
 class PromptStateError(ValueError):
@@ -26,8 +30,9 @@ class PromptSegmentor(EncoderDecoder):
     """mmseg's ``EncoderDecoder`` around a frozen promptable segmenter.
 
     The frozen weights are loaded when the model is built, so a checkpoint needs to hold only what
-    :meth:`without_frozen` leaves. Loading a state dict checks that all of it is there and fits;
-    frozen weights may be in it, and need not be.
+    :meth:`without_frozen` leaves. A state dict says what base model and classes its prompts were
+    trained with (:func:`describe_prompts`). Loading one checks that, and that all of it is there
+    and fits; frozen weights may be in it, and need not be.
 
     With ``test_cfg=dict(mode='whole', logits=False)`` predictions hold label maps only
     (:func:`find_best_classes`); ``logits=True``, the default, adds ``seg_logits``, a score of each
@@ -40,6 +45,7 @@ class PromptSegmentor(EncoderDecoder):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._register_state_dict_hook(_add_metadata)
         self._register_load_state_dict_pre_hook(_check_prompts, with_module=True)
         self.register_load_state_dict_post_hook(_forgive_frozen_keys)
 
@@ -80,40 +86,100 @@ class PromptSegmentor(EncoderDecoder):
             prefix: What the names of this model begin with. Defaults to ''.
         """
         frozen = _frozen_prefixes(self, prefix)
-        return {key: value for key, value in state_dict.items() if not key.startswith(frozen)}
+        kept = OrderedDict(
+            (key, value) for key, value in state_dict.items() if not key.startswith(frozen)
+        )
+        metadata = getattr(state_dict, '_metadata', {})
+        kept._metadata = OrderedDict(
+            (name, entry) for name, entry in metadata.items() if not f'{name}.'.startswith(frozen)
+        )
+        return kept
+
+
+def _add_metadata(
+    model: PromptSegmentor, state_dict: Dict[str, Tensor], prefix: str, metadata: Dict[str, Any]
+) -> None:
+    """Let a state dict say what its prompts are, in what torch keeps of each module."""
+    metadata[METADATA_KEY] = describe_prompts(model)
+
+
+def _frozen_parts(model: nn.Module) -> Dict[str, FrozenModule]:
+    """The frozen parts by name."""
+    modules = model.named_modules()
+    return {name: part for name, part in modules if isinstance(part, FrozenModule) and part.frozen}
 
 
 def _frozen_prefixes(model: nn.Module, prefix: str = '') -> Tuple[str, ...]:
     """Prefixes of the state-dict keys of all frozen parts."""
-    frozen = [name for name, m in model.named_modules() if isinstance(m, FrozenModule) and m.frozen]
-    return tuple(f'{prefix}{name}.' for name in frozen)
+    return tuple(f'{prefix}{name}.' for name in _frozen_parts(model))
 
 
 def _check_prompts(
-    model: PromptSegmentor, state_dict: Mapping[str, Tensor], prefix: str, *_: Any
+    model: PromptSegmentor,
+    state_dict: Mapping[str, Tensor],
+    prefix: str,
+    metadata: Mapping[str, Any],
+    *_: Any,
 ) -> None:
     """Raise a :class:`PromptStateError` unless ``state_dict`` holds the model's prompts."""
-    own = model.without_frozen(model.state_dict())
-    expected = {prefix + key: tuple(value.shape) for key, value in own.items()}
-    frozen = _frozen_prefixes(model, prefix)
     found = {
-        key: tuple(value.shape) for key, value in state_dict.items() if not key.startswith(frozen)
+        key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)
     }
-    problems = [
-        f'{key}: expected shape {shape}, found {found[key]}'
-        for key, shape in expected.items()
-        if found.get(key, shape) != shape
-    ]
-    problems += [f'{key}: missing' for key in expected if key not in found]
-    problems += [f'{key}: not part of this model' for key in found if key not in expected]
+    problems = _find_other_origin(model, found, metadata.get(METADATA_KEY))
+    problems += _find_other_tensors(model, found, prefix)
     if problems:
         hidden = len(problems) - _MAX_PROBLEMS_SHOWN
         more = [f'and {hidden} more'] if hidden > 0 else []
         raise PromptStateError(
-            'the checkpoint does not hold the prompts of the configured model (the number of '
-            'prompts or classes, the fusion mode or the kind of prompts differ):\n  '
+            'the checkpoint does not hold the prompts of the configured model (the base model, '
+            'the classes, the number of prompts, their kind or the fusion mode differ):\n  '
             + '\n  '.join(problems[:_MAX_PROBLEMS_SHOWN] + more)
+            + '\nUse the config that the prompts were trained with; tools/transfer_prompts.py '
+            'takes prompts to other classes'
         )
+    for name, part in _frozen_parts(model).items():
+        if any(key.startswith(f'{name}.') for key in found):
+            part.replace_weights()
+
+
+def _find_other_origin(
+    model: PromptSegmentor, found: Mapping[str, Tensor], metadata: Any
+) -> List[str]:
+    """Say whether the prompts were trained with another base model, or for other classes."""
+    if metadata is None:
+        print_log(
+            'The checkpoint does not say what base model and classes its prompts were trained '
+            'with: that is not checked',
+            'current',
+            logging.WARNING,
+        )
+        return []
+    own = describe_prompts(model)
+    replaced = [name for name in own['base'] if any(key.startswith(f'{name}.') for key in found)]
+    problems = compare_metadata(metadata, own, replaced)
+    encoder = 'decode_head.prompt_encoder'
+    if own['base'].get(encoder) and own['base'][encoder] == metadata['base'].get(encoder):
+        key = 'decode_head.spatial_prompts.fusion.default'
+        handcrafted = dict(model.named_buffers()).get(key)
+        if handcrafted is not None:
+            problems += compare_points(key, found.get(key), handcrafted)
+    return problems
+
+
+def _find_other_tensors(
+    model: PromptSegmentor, state_dict: Mapping[str, Tensor], prefix: str
+) -> List[str]:
+    """Say which tensors are missing, too many or of another shape."""
+    expected = model.without_frozen(model.state_dict())
+    found = model.without_frozen(state_dict)
+    problems = [
+        f'{prefix}{key}: expected shape {tuple(value.shape)}, found {tuple(found[key].shape)}'
+        for key, value in expected.items()
+        if key in found and found[key].shape != value.shape
+    ]
+    problems += [f'{prefix}{key}: missing' for key in expected if key not in found]
+    problems += [f'{prefix}{key}: not part of this model' for key in found if key not in expected]
+    return problems
 
 
 def _forgive_frozen_keys(model: nn.Module, incompatible_keys: Any) -> None:

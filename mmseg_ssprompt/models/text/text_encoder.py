@@ -3,7 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from os import PathLike
-from typing import Iterator, Sequence, Union
+from typing import Iterator, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from mmseg.models.text_encoder import CLIPTextEncoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...fingerprint import fingerprint_tensors
 from ..checkpoint import warn_random_weights
 from .checkpoint import load_text_checkpoint
 from .class_names import check_class_names, check_templates, tokenize_class_names
@@ -59,11 +60,17 @@ class CLIPClassNameEncoder:
         self.variant = variant
         self.templates = check_templates(templates)
         self.text_encoder = build_text_encoder(variant, checkpoint)
+        self.pretrained = checkpoint is not None
 
     @property
     def embed_dims(self) -> int:
         """``E``, the width of the text space."""
         return get_text_variant(self.variant).embed_dims
+
+    @property
+    def fingerprint(self) -> Optional[str]:
+        """SHA-256 of the weights; None if they are random."""
+        return fingerprint_tensors(self.text_encoder.state_dict()) if self.pretrained else None
 
     def encode(self, class_names: Sequence[str]) -> Tensor:
         """The unit-length embeddings (C, E) of C class names; see :func:`encode_class_names`."""

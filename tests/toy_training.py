@@ -7,6 +7,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -119,6 +120,7 @@ def build_toy(work_dir: Path, *hooks: Hook, workers: int = 0, **settings: Any) -
         custom_hooks=[dict(type='PromptCheckpointHook'), dict(type='PreemptionHook'), *hooks],
         log_processor=dict(by_epoch=False),
         default_scope='mmengine',
+        cfg=Config(dict(settings, work_dir=str(work_dir))),
         experiment_name=f'{work_dir.name}_{next(RUNS)}',  # loggers are kept by this name
         **settings,
     )

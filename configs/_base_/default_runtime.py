@@ -3,7 +3,10 @@
 default_scope = 'mmseg'
 custom_imports = dict(imports=['mmseg_ssprompt'], allow_failed_imports=False)
 custom_hooks = [
+    dict(type='RunLockHook'),
     dict(type='DatasetCheckHook'),
+    dict(type='RunRecordHook'),
+    dict(type='FiniteGuardHook'),
     dict(type='TrainableReportHook'),
     dict(type='PromptCheckpointHook'),
     dict(type='PreemptionHook'),

@@ -4,18 +4,25 @@ from .amp_optim_wrapper import PromptAmpOptimWrapper
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .checkpoint_loader import load_from_local
 from .dataset_check_hook import DatasetCheckHook
+from .finite_guard_hook import FiniteGuardHook, NonFiniteError
+from .main_process_logger_hook import MainProcessLoggerHook
 from .newest_checkpoint import find_newest_checkpoint, list_checkpoints
 from .optim_wrapper_constructor import PromptOptimWrapperConstructor
 from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook
 from .prompt_source import PromptSource, read_prompt_source
 from .prompt_transfer import PromptTransferError, TransferReport, transfer_prompts
+from .run_lock_hook import RunLockHook, WorkDirInUseError
+from .run_record_hook import RunRecordError, RunRecordHook
 from .train_loop import ResumableTrainLoop
 from .trainable_report_hook import TrainableReportHook
 
 __all__ = [
     'AtomicCheckpointHook',
     'DatasetCheckHook',
+    'FiniteGuardHook',
+    'MainProcessLoggerHook',
+    'NonFiniteError',
     'PreemptionHook',
     'PromptAmpOptimWrapper',
     'PromptCheckpointHook',
@@ -23,8 +30,12 @@ __all__ = [
     'PromptSource',
     'PromptTransferError',
     'ResumableTrainLoop',
+    'RunLockHook',
+    'RunRecordError',
+    'RunRecordHook',
     'TrainableReportHook',
     'TransferReport',
+    'WorkDirInUseError',
     'find_newest_checkpoint',
     'list_checkpoints',
     'load_from_local',

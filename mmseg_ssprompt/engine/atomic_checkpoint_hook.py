@@ -114,6 +114,8 @@ class AtomicCheckpointHook(CheckpointHook):
                 load_from_local(self.last_ckpt)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: Dict[str, Any]) -> None:
+        if self.save_best is None:  # nor is there a folder, without training
+            return
         with self._removing_afterwards():
             super()._save_best_checkpoint(runner, metrics)
 

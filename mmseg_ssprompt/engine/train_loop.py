@@ -9,6 +9,8 @@ from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ..datasets.seeded import PlacedSampler, SeededDataset, seed_draws
+from ..models.losses.matching import NonFiniteLogitsError
+from .finite_guard_hook import NonFiniteError, describe_batch
 
 __all__ = ['VALIDATION_DUE', 'ResumableTrainLoop']
 
@@ -58,12 +60,21 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         return super().run()
 
     def run_iter(self, data_batch: Sequence[dict]) -> None:
-        """Iterate one mini-batch, with draws of its own."""
+        """Iterate one mini-batch, with draws of its own.
+
+        Raises:
+            NonFiniteError: If logits are not finite, with the files of the batch.
+        """
         seed_draws(_OF_STEPS, self.runner.seed, get_rank(), self._iter)
         if torch.cuda.is_available():
             torch.cuda.manual_seed(torch.initial_seed())
         self.runner.message_hub.update_info(VALIDATION_DUE, self._validates_after(self._iter + 1))
-        super().run_iter(data_batch)
+        try:
+            super().run_iter(data_batch)
+        except NonFiniteLogitsError as error:
+            raise NonFiniteError(
+                f'iteration {self._iter + 1}: {error}\n{describe_batch(data_batch)}'
+            ) from error
 
     def _validates_after(self, iterations: int) -> bool:
         return (

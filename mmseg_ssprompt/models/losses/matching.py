@@ -8,7 +8,11 @@ from mmseg.registry import TASK_UTILS
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-__all__ = ['Matches', 'PromptMatcher']
+__all__ = ['Matches', 'NonFiniteLogitsError', 'PromptMatcher']
+
+
+class NonFiniteLogitsError(ValueError):
+    """Class or mask logits are NaN or infinite."""
 
 
 class Matches(NamedTuple):
@@ -71,7 +75,8 @@ class PromptMatcher:
             prompts if these are fewer.
 
         Raises:
-            ValueError: If logits are not finite, or a label is neither a class nor ignored.
+            NonFiniteLogitsError: If logits are not finite.
+            ValueError: If a label is neither a class nor ignored.
         """
         costs = torch.stack(
             [self._cost(*image) for image in zip(class_logits, mask_logits, labels)]
@@ -107,7 +112,7 @@ class PromptMatcher:
         for kind, is_finite in (('class', class_is_finite), ('mask', mask_is_finite)):
             bad = (is_finite == 0).nonzero().flatten().tolist()
             if bad:
-                raise ValueError(
+                raise NonFiniteLogitsError(
                     f'the {kind} logits of images {bad} of the batch hold NaN or infinite values: '
                     'a lower learning rate, or bfloat16 in place of float16, may help'
                 )

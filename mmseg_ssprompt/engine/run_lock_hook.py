@@ -1,0 +1,87 @@
+"""One training at a time in a work_dir."""
+
+import contextlib
+import os
+import socket
+import time
+from pathlib import Path
+from typing import IO, Any, List, Optional
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import BaseLoop, Runner
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+__all__ = ['RunLockHook', 'WorkDirInUseError']
+
+
+class WorkDirInUseError(RuntimeError):
+    """Another training writes into the same work_dir."""
+
+
+@HOOKS.register_module()
+class RunLockHook(Hook):
+    """Refuses to train in a work_dir where another process trains.
+
+    The lock is a POSIX record lock on ``run.lock``, which names host and process. The kernel
+    gives it back when the process ends, whatever ended it, so there is no stale lock to remove.
+    Where the file system has no locks the log says so, and training goes on.
+
+    Raises:
+        WorkDirInUseError: With host and process of the other training.
+    """
+
+    priority = 'HIGHEST'
+
+    def __init__(self) -> None:
+        self._file: Optional[IO[str]] = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Take the lock, in the main process; all processes end if it is taken."""
+        if not isinstance(runner._train_loop, BaseLoop):  # a runner that only tests
+            return
+        outcome: List[Any] = [None]
+        if is_main_process() and fcntl is not None:
+            outcome = [self._take(Path(runner.work_dir) / 'run.lock', runner)]
+        broadcast_object_list(outcome)
+        if outcome[0] is not None:
+            raise WorkDirInUseError(outcome[0])
+
+    def after_run(self, runner: Runner) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _take(self, path: Path, runner: Runner) -> Optional[str]:
+        """Lock the file; if somebody else has, return the text of the error."""
+        file = open(path, 'a+')  # noqa: SIM115  (closing it gives the lock back)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or 'a process that has not said who it is yet'
+            file.close()
+            return (
+                f'work_dir {str(path.parent)!r}: expected no other training there, found {owner}. '
+                'Give another --work-dir, or end that training'
+            )
+        except OSError as error:
+            file.close()
+            runner.logger.warning(
+                f'{str(path)!r} cannot be locked ({error.strerror}): nothing prevents two '
+                'trainings in this work_dir'
+            )
+            return None
+        with contextlib.suppress(OSError):  # a full disk
+            file.truncate(0)
+            started = time.strftime('%Y-%m-%d %H:%M:%S')
+            file.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}\n')
+            file.flush()
+        self._file = file
+        return None

@@ -1,0 +1,158 @@
+"""Writes down what a training is made of, and says on resuming what differs."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ..files import write_json
+from ..version import __version__
+
+__all__ = ['RunRecordError', 'RunRecordHook']
+
+_FILE = 'run.json'
+_PACKAGES = (
+    *('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation'),
+    *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'segment-anything'),
+)
+#: What says nothing of a training: where it is, and whether it goes on.
+_IGNORED = ('work_dir', 'resume', 'load_from', 'launcher', 'experiment_name')
+
+
+class RunRecordError(ValueError):
+    """A training cannot go on with what it is given now."""
+
+
+@HOOKS.register_module()
+class RunRecordHook(Hook):
+    """Adds an entry to ``run.json`` in the work_dir at the start of each training.
+
+    An entry has the config, versions, seed, command line, fingerprints of the base model, class
+    names and the few-shot draw. When a training is resumed, the entry is compared with the one
+    before: another few-shot draw is an error (another base model, other classes and another
+    number of prompts are one when the checkpoint is loaded), and the log lists all else that
+    differs.
+
+    Raises:
+        RunRecordError: On resuming, if the few-shot draw is another.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare, then write."""
+        outcome: List[Any] = [None]
+        if is_main_process():
+            outcome = [self._record(runner)]
+        broadcast_object_list(outcome)
+        if outcome[0] is not None:
+            raise RunRecordError(outcome[0])
+
+    def _record(self, runner: Runner) -> Optional[str]:
+        """Write the entry; return the text of an error instead if it may not go on."""
+        file = Path(runner.work_dir) / _FILE
+        entries, entry = _read(file, runner), _make_entry(runner)
+        if runner._resume and runner.iter > 0 and entries:
+            before = entries[-1]
+            if before.get('few_shot') != entry['few_shot']:
+                return (
+                    f'{str(file)!r}: expected the few-shot draw that the training began with '
+                    f'({before.get("few_shot")}), found {entry["few_shot"]} (SHA-256 of the '
+                    'manifests): keep its manifest, shots and seed, or train in another work_dir'
+                )
+            differences = list(_compare(before, entry))
+            if differences:
+                text = '\n  '.join(
+                    ['What differs from the training that is resumed:', *differences]
+                )
+                runner.logger.warning(text)
+        write_json([*entries, entry], file)
+        return None
+
+
+def _make_entry(runner: Runner) -> Dict[str, Any]:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    metadata = getattr(model.state_dict(), '_metadata', {}).get('', {})
+    return dict(
+        started=time.strftime('%Y-%m-%d %H:%M:%S'),
+        iteration=runner.iter,
+        command=sys.argv,
+        versions=dict(_versions()),
+        seed=runner.seed,
+        processes=get_world_size(),
+        prompts=metadata.get('prompts'),
+        few_shot=[_sha256(drawn) for drawn in _draws(runner.train_dataloader.dataset)],
+        config=_plain(runner.cfg.to_dict()),
+    )
+
+
+def _versions() -> Iterator[Tuple[str, str]]:
+    yield 'python', platform.python_version()
+    yield 'mmseg_ssprompt', __version__
+    for package in _PACKAGES:
+        try:
+            yield package, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def _draws(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    """What few-shot data sets have drawn, inside of other data sets too."""
+    while dataset is not None:
+        if getattr(dataset, 'drawn', None):
+            yield dataset.drawn
+        dataset = getattr(dataset, 'dataset', None)
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has a place for; the rest as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value if isinstance(value, (type(None), bool, int, float, str)) else str(value)
+
+
+def _read(file: Path, runner: Runner) -> List[Dict[str, Any]]:
+    """Earlier entries."""
+    if not file.is_file():
+        return []
+    try:
+        entries = json.loads(file.read_text(encoding='utf-8'))
+        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+            return entries
+        problem = 'expected a list of entries'
+    except ValueError as error:
+        problem = str(error)
+    runner.logger.warning(f'{str(file)!r} is damaged ({problem}): it is begun anew')
+    return []
+
+
+def _compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for key in ('versions', 'seed', 'processes', 'config'):
+        old, new = (dict(_flatten(entry.get(key), key)) for entry in (before, now))
+        for name in sorted({*old, *new}):
+            if name.split('.')[1:2] and name.split('.')[1] in _IGNORED:
+                continue
+            if old.get(name) != new.get(name):
+                yield f'{name}: {old.get(name)!r} before, {new.get(name)!r} now'
+
+
+def _flatten(value: Any, name: str) -> Iterator[Tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _flatten(entry, f'{name}.{key}')
+    else:
+        yield name, value

@@ -1,0 +1,106 @@
+"""What a training is made of is written down, and compared when it goes on."""
+
+import json
+
+import pytest
+
+from mmseg_ssprompt.engine import RunRecordError
+from mmseg_ssprompt.engine.run_record_hook import _compare, _draws, _plain
+from toy_training import NoisyLine, StopAt, Stops, build_toy
+
+HOOK = dict(type='RunRecordHook')
+
+
+class Drawn(NoisyLine):
+    """As a few-shot data set that drew."""
+
+    def __init__(self, seed: int) -> None:
+        self.drawn = dict(seed=seed, images=['a.png'])
+
+
+def build(work_dir, *hooks, drawn=None, **settings):
+    runner = build_toy(work_dir, HOOK, *hooks, **settings)
+    if drawn is not None:
+        runner._train_dataloader['dataset'] = Drawn(drawn)
+    return runner
+
+
+def read(work_dir):
+    return json.loads((work_dir / 'run.json').read_text())
+
+
+def log_of(work_dir) -> str:
+    return ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
+
+
+def stop(runner) -> None:
+    with pytest.raises(Stops):
+        runner.train()
+
+
+def test_an_entry_for_each_start(tmp_path):
+    stop(build(tmp_path, StopAt(5)))
+    build(tmp_path, resume=True).train()
+    first, second = read(tmp_path)
+    assert (first['iteration'], second['iteration']) == (0, 4)
+    assert first['seed'] == 0
+    assert first['processes'] == 1
+    assert {'python', 'torch', 'mmseg_ssprompt', 'numpy'} <= first['versions'].keys()
+    assert first['config']['train_cfg']['max_iters'] == 8
+    assert first['few_shot'] == []
+
+
+def test_a_resumed_training_says_what_differs(tmp_path):
+    stop(build(tmp_path, StopAt(5)))
+    train_cfg = dict(type='ResumableTrainLoop', max_iters=10, val_interval=2)
+    build(tmp_path, resume=True, train_cfg=train_cfg).train()
+    log = log_of(tmp_path)
+    assert 'What differs from the training that is resumed:' in log
+    assert 'config.train_cfg.max_iters: 8 before, 10 now' in log
+    assert 'config.resume' not in log
+
+
+def test_the_same_training_has_nothing_to_say(tmp_path):
+    stop(build(tmp_path, StopAt(5)))
+    build(tmp_path, resume=True).train()
+    assert 'What differs' not in log_of(tmp_path)
+
+
+def test_another_few_shot_draw_is_refused(tmp_path):
+    stop(build(tmp_path, StopAt(5), drawn=1))
+    before = read(tmp_path)
+    with pytest.raises(RunRecordError, match=r'expected the few-shot draw .*\(SHA-256 .*seed'):
+        build(tmp_path, drawn=2, resume=True).train()
+    assert read(tmp_path) == before
+    build(tmp_path, drawn=1, resume=True).train()
+    assert len(read(tmp_path)) == 2
+
+
+@pytest.mark.parametrize('content', ['', '{"a": 1}', '[1]', '{'])
+def test_a_damaged_record_is_begun_anew(tmp_path, content):
+    (tmp_path / 'run.json').write_text(content)
+    build(tmp_path).train()
+    assert len(read(tmp_path)) == 1
+    assert 'is damaged' in log_of(tmp_path)
+
+
+def test_draws_inside_of_other_data_sets():
+    class Wrapper:
+        def __init__(self, dataset):
+            self.dataset = dataset
+
+    assert [draw['seed'] for draw in _draws(Wrapper(Wrapper(Drawn(3))))] == [3]
+
+
+def test_differences_are_listed_by_their_keys():
+    before = dict(seed=1, config=dict(a=dict(b=1, c=[1, 2]), work_dir='x'))
+    now = dict(seed=2, config=dict(a=dict(b=1, c=[1]), d=5, work_dir='y'))
+    assert list(_compare(before, now)) == [
+        'seed: 1 before, 2 now',
+        'config.a.c: [1, 2] before, [1] now',
+        'config.d: None before, 5 now',
+    ]
+
+
+def test_a_config_becomes_plain():
+    assert _plain(dict(a=(1, None), b={2: NoisyLine})) == dict(a=[1, None], b={'2': str(NoisyLine)})

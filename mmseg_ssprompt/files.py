@@ -8,10 +8,32 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-__all__ = ['TEMPORARY', 'write_atomically', 'write_json']
+__all__ = ['TEMPORARY', 'check_writable', 'write_atomically', 'write_json']
 
 #: Files that are being written match this; others are complete.
 TEMPORARY = '*.tmp'
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder, and try to write into it.
+
+    Args:
+        folder: Its path.
+
+    Raises:
+        OSError: If it cannot be made or written into, with its path and the reason.
+    """
+    probe = folder / f'{uuid.uuid4().hex}.tmp'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b'.')
+        probe.unlink()
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f'cannot write into {str(folder)!r}: expected a folder with room that may be written '
+            f'into, found: {error.strerror}. Give another one',
+        ) from error
 
 
 def write_atomically(file: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.engine import list_checkpoints
+from mmseg_ssprompt.files import check_writable
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,6 +55,7 @@ def main() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     cfg = load_config(args)
     cfg.resume = args.resume
+    check_writable(Path(cfg.work_dir))
     if args.resume and any(list_checkpoints(Path(cfg.work_dir))):
         cfg.load_from = None  # mmengine would go on from it, and a requeued job begin anew
     if args.amp:

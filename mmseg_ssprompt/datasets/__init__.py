@@ -1,7 +1,7 @@
 """Data sets and what can be wrong with them."""
 
 from .acdc import ACDCDataset
-from .checks import DatasetError, explain_empty_datasets
+from .checks import DatasetError, explain_dataset_errors
 from .embedded import EmbeddedDataset
 from .few_shot import FewShotDataset, draw_few_shot
 from .seeded import PlacedSampler, SeededDataset
@@ -21,4 +21,4 @@ __all__ = [
     'draw_few_shot',
 ]
 
-explain_empty_datasets()
+explain_dataset_errors()

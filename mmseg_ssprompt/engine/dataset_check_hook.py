@@ -1,15 +1,19 @@
 """Looks at the data before a training step is spent on them."""
 
-from typing import Any, Iterator
+import logging
+from typing import Any, List, Optional, Sequence
 
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from ..datasets.checks import check_classes, check_label_ids, check_samples
+from ..datasets.checks import DatasetError, check_classes, check_label_ids
+from ..datasets.sample_checks import unwrap_datasets
+from ..datasets.survey import Survey, survey_samples
 
 __all__ = ['DatasetCheckHook']
 
@@ -19,8 +23,10 @@ class DatasetCheckHook(Hook):
     """Checks classes, images and label maps before training and testing.
 
     Before the first step, the classes of every data set are compared with the prompts, and images
-    and label maps are read: all of them, or ``max_samples`` evenly spread ones. During training
-    the labels of each batch are checked before it goes to the model.
+    and label maps are read: all of them, or ``max_samples`` evenly spread ones. What can be used,
+    but perhaps not as one thinks, is logged once with its count. During training the labels of
+    each batch are checked before it goes to the model. ``tools/check_dataset.py`` reads all
+    samples and lists all that is wrong.
 
     Args:
         max_samples: How many samples of a data set are read. Defaults to 1000.
@@ -46,31 +52,42 @@ class DatasetCheckHook(Hook):
         """Check the labels of a batch, which are still on the CPU."""
         head = _decode_head(runner)
         for sample in data_batch['data_samples']:
-            labels, file = sample.gt_sem_seg.data.numpy(), sample.metainfo.get('seg_map_path')
+            file = sample.metainfo.get('seg_map_path')
+            if 'gt_sem_seg' not in sample:
+                raise DatasetError(
+                    f'image {str(sample.metainfo.get("img_path"))!r}: expected a label map to '
+                    "train with, found none. Put dict(type='LoadAnnotations') into the pipeline"
+                )
+            labels = sample.gt_sem_seg.data.numpy()
             check_label_ids(labels, head.num_classes, head.ignore_index, file)
 
     def _check(self, runner: Runner, dataset: Dataset, name: str) -> None:
-        head = _decode_head(runner)
-        for leaf in _leaves(dataset):
-            check_classes(leaf, head.class_names, name)
+        leaves = list(unwrap_datasets(dataset))
+        for leaf in leaves:
+            check_classes(leaf, _decode_head(runner).class_names, name)
+        problem: List[Optional[Exception]] = [None]
         if is_main_process():
-            for leaf in _leaves(dataset):
-                count = check_samples(leaf, head.num_classes, head.ignore_index, self.max_samples)
-                runner.logger.info(f'Checked {count} of {len(leaf)} {name} samples')
-        barrier()
+            try:
+                self._survey(runner, leaves, name)
+            except Exception as error:  # whatever it is, the others must not wait for this one
+                problem = [error]
+        broadcast_object_list(problem)
+        if problem[0] is not None:
+            raise problem[0]
+
+    def _survey(self, runner: Runner, leaves: Sequence[Dataset], name: str) -> None:
+        head = _decode_head(runner)
+        survey = Survey(leaves[0].metainfo['classes'])
+        for leaf in leaves:
+            count = survey_samples(
+                survey, leaf, head.num_classes, head.ignore_index, self.max_samples
+            )
+            runner.logger.info(f'Checked {count} of {len(leaf)} {name} samples')
+        survey.check_whole()
+        for warning in survey.warnings():
+            print_log(f'{name} data: {warning}', 'current', logging.WARNING)
 
 
 def _decode_head(runner: Runner) -> Any:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     return getattr(model, 'module', model).decode_head  # SegTTAModel keeps it in .module
-
-
-def _leaves(dataset: Any) -> Iterator[Dataset]:
-    """The data sets inside wrappers that repeat, concatenate or mix."""
-    if hasattr(dataset, 'datasets'):
-        for inner in dataset.datasets:
-            yield from _leaves(inner)
-    elif hasattr(dataset, 'dataset'):  # mmseg's MultiImageMixDataset also has a pipeline
-        yield from _leaves(dataset.dataset)
-    else:
-        yield dataset

@@ -9,7 +9,8 @@ import pytest
 from mmseg.registry import DATASETS
 
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.datasets.checks import check_classes, check_label_ids, check_samples
+from mmseg_ssprompt.datasets.checks import check_classes, check_label_ids
+from mmseg_ssprompt.datasets.survey import Survey, survey_samples
 from trees import write_pair
 
 CLASSES = ('cat', 'dog', 'sky')
@@ -45,7 +46,7 @@ def build(root: Path, classes: Sequence[str] = CLASSES, **kwargs: Any) -> Any:
 
 
 def check(dataset: Any, max_samples: int = 100) -> int:
-    return check_samples(dataset, 3, 255, max_samples)
+    return survey_samples(Survey(CLASSES), dataset, 3, 255, max_samples)
 
 
 def with_label(value: int) -> np.ndarray:
@@ -189,7 +190,9 @@ def test_another_size_than_the_image_names_both(good, labels):
 
 def test_a_data_set_of_ours():
     dataset = DATASETS.build(dict(type='ShapesWorldDataset', num_images=2, pipeline=LOAD))
-    assert check_samples(dataset, 10, 255, 100) == 2
+    survey = Survey(dataset.metainfo['classes'])
+    assert survey_samples(survey, dataset, 10, 255, 100) == survey.read == 2
+    assert not survey.remarks
 
 
 @pytest.mark.parametrize(
@@ -205,6 +208,63 @@ def test_samples_are_thinned_out_evenly(tmp_path, monkeypatch, max_samples, expe
     )
     assert check(dataset, max_samples) == len(expected)
     assert read == expected
+
+
+# While a training reads
+
+
+@pytest.mark.parametrize('folder', ['img', 'ann'])
+@pytest.mark.parametrize('damage', [TEXT, b'', None])
+def test_a_file_that_is_damaged_later_is_named(good, folder, damage):
+    dataset = build(good)
+    assert dataset[1]['gt_seg_map'].shape == (6, 8)
+    file = good / folder / '01.png'
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage)
+    found = 'no such file' if damage is None else f'{len(damage)} bytes'
+    with pytest.raises(DatasetError, match=rf"{folder}/01\.png'.*found {found}") as info:
+        dataset[1]
+    assert info.value.__cause__ is not None
+
+
+def test_a_label_map_that_is_cut_off_later_is_named(good):
+    """Pillow does not know its name."""
+    dataset, file = build(good), good / 'ann' / '02.png'
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(DatasetError, match=r"label map .*ann/02\.png'.*truncated") as info:
+        dataset[2]
+    assert '02.png' not in str(info.value.__cause__)
+
+
+def test_what_goes_wrong_later_in_the_pipeline_names_both_files(good):
+    write_label(good, 1, LABELS[:3])
+    dataset = build(
+        good, pipeline=[*LOAD, dict(type='BioMedical3DRandomCrop', crop_shape=(2, 2, 2))]
+    )
+    with pytest.raises(DatasetError, match=r'does not pass its pipeline.*img/01.*ann/01.*Error: '):
+        dataset[1]
+
+
+def test_errors_of_ours_stay_as_they_are(good, monkeypatch):
+    def refuse(sample):
+        raise error
+
+    error = DatasetError('from a transform')
+    dataset = build(good)
+    monkeypatch.setattr(dataset, 'pipeline', refuse)
+    with pytest.raises(DatasetError) as info:
+        dataset[0]
+    assert info.value is error
+
+
+@pytest.mark.parametrize('serialize_data', [True, False])
+def test_the_end_of_a_data_set_is_still_an_index_error(good, serialize_data):
+    dataset = build(good, serialize_data=serialize_data)
+    with pytest.raises(IndexError):
+        dataset[3]
+    assert len(list(dataset)) == 3
 
 
 # Classes

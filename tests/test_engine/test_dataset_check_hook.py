@@ -1,9 +1,11 @@
 """Data are looked at before training and testing, inside whatever wraps them."""
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, List, Optional, Sequence
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -193,6 +195,77 @@ def test_samples_that_do_not_know_their_file():
     del batch['data_samples'][0].seg_map_path
     with pytest.raises(DatasetError, match=r'found \[5\] in 2 pixels'):
         DatasetCheckHook().before_train_iter(runner_of(), 0, batch)
+
+
+def test_a_batch_without_label_maps(good):
+    hook, batch = DatasetCheckHook(), batch_of(LABELS)
+    del batch['data_samples'][0].gt_sem_seg
+    batch['data_samples'][0].set_metainfo(dict(img_path='img/00.png'))
+    message = r"image 'img/00\.png': expected a label map to train with.*LoadAnnotations"
+    with pytest.raises(DatasetError, match=message):
+        hook.before_train_iter(runner_of(), 0, batch)
+
+
+@pytest.mark.parametrize('name', ['train', 'val', 'test'])
+def test_all_is_ignored(tmp_path, name):
+    """As by reduce_zero_label=True where only 0 is labelled."""
+    zeros = write_tree(tmp_path, [LABELS * 0] * 2)
+    data = {'train': build(zeros), name: build(zeros, reduce_zero_label=True)}
+    hook = DatasetCheckHook()
+    with pytest.raises(DatasetError, match='all 2 label maps have only ignored.*reduce_zero_label'):
+        (hook.before_test if name == 'test' else hook.before_train)(runner_of(**data))
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    """What is logged as a warning."""
+    lines: List[str] = []
+
+    def note(line: str, logger: str, level: int) -> None:
+        assert (logger, level) == ('current', logging.WARNING)
+        lines.append(line)
+
+    monkeypatch.setattr('mmseg_ssprompt.engine.dataset_check_hook.print_log', note)
+    return lines
+
+
+def test_nothing_to_warn_of(good, warned):
+    DatasetCheckHook().before_train(runner_of(train=build(good)))
+    assert warned == []
+
+
+def test_warnings_come_once_with_their_count(tmp_path, warned):
+    """Over all data sets of a split."""
+    two = write_tree(tmp_path / 'a', [LABELS % 2, np.full_like(LABELS, 255)])
+    one = write_tree(tmp_path / 'b', [np.full_like(LABELS, 255)])
+    joined = dict(type='ConcatDataset', datasets=[dataset_config(two), dataset_config(one)])
+    DatasetCheckHook().before_train(runner_of(train=DATASETS.build(joined)))
+    first = str(two / 'img' / '01.png')
+    assert warned == [
+        f'training data: 2 of 3 images have only ignored pixels; the first is {first!r}',
+        "training data: 1 of 3 classes are in none of 3 label maps: ['sky']",
+    ]
+
+
+def test_a_jpeg_that_is_cut_off(good):
+    file = good / 'img' / '01.png'
+    file.write_bytes(cv2.imencode('.jpg', np.zeros((6, 8, 3), np.uint8))[1].tobytes()[:-2])
+    with pytest.raises(DatasetError, match=r"image '.*01\.png': expected a whole JPEG file"):
+        DatasetCheckHook().before_train(runner_of(train=build(good)))
+
+
+def test_errors_reach_the_other_processes(good, monkeypatch):
+    """They end too, instead of waiting for the first until they give up."""
+    error = DatasetError('found by the first process')
+
+    def receive(message: list) -> None:
+        message[:] = [error]
+
+    module = 'mmseg_ssprompt.engine.dataset_check_hook'
+    monkeypatch.setattr(f'{module}.is_main_process', lambda: False)
+    monkeypatch.setattr(f'{module}.broadcast_object_list', receive)
+    with pytest.raises(DatasetError, match='found by the first process'):
+        DatasetCheckHook().before_train(runner_of(train=build(good)))
 
 
 def test_built_from_config():

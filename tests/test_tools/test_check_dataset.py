@@ -1,0 +1,115 @@
+"""The tool reads all samples, lists all that is wrong, and ends with a status that says so."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Tuple
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from picture_files import encode
+from trees import make_camvid_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs' / 'ssprompt_sam_camvid.py'
+SIZE = (36, 48)
+
+
+def check(*args: Any, cwd: Path, status: int) -> Tuple[str, str]:
+    """What the tool prints, and its progress."""
+    command = [sys.executable, str(ROOT / 'tools' / 'check_dataset.py'), *map(str, args)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def data(tmp_path):
+    """CamVid with 12 random images in each split."""
+    make_camvid_tree(tmp_path / 'data' / 'camvid', num_images=12)
+    return tmp_path / 'data' / 'camvid'
+
+
+def test_good_data(data, tmp_path):
+    """There is no model to build, so missing weights do not matter."""
+    options = ['--cfg-options', 'model.backbone.checkpoint=missing.pth']
+    printed, progress = check(CONFIG, *options, cwd=tmp_path, status=0)
+    assert printed == (
+        'train: 12 samples were read\nval: 12 samples were read\ntest: the same as val\n'
+        '0 errors, 0 warnings\n'
+    )
+    assert '12/12' in progress
+
+
+def test_all_that_is_wrong_is_listed(data, tmp_path):
+    images, labels = data / 'img_dir' / 'train', data / 'ann_dir' / 'train'
+    jpeg = encode(np.zeros((*SIZE, 3), np.uint8), 'JPEG')
+    (images / '0.png').write_bytes(jpeg[:-5])
+    (images / '1.png').write_bytes(b'')
+    (images / '2.png').write_bytes(encode(np.zeros((30, 40, 3), np.uint8), 'PNG'))
+    cv2.imwrite(str(images / '3.png'), np.zeros((*SIZE, 4), np.uint8))
+    (labels / '4.png').write_bytes(encode(np.full(SIZE, 300, np.uint16), 'PNG'))
+    (labels / '5.png').unlink()
+    (labels / '6.png').write_bytes(encode(np.full(SIZE, 255, np.uint8), 'PNG'))
+    for index in range(12):  # CamVid's void
+        cv2.imwrite(str(data / 'ann_dir' / 'val' / f'{index}.png'), np.full(SIZE, 11, np.uint8))
+    (data / 'img_dir' / 'val' / '7.png').write_bytes((images / '7.png').read_bytes())
+    printed, _ = check(CONFIG, '--json', 'out/report.json', cwd=tmp_path, status=1)
+
+    for line in (
+        'train: 12 samples were read',
+        "image 'data/camvid/img_dir/train/0.png': expected a whole JPEG file",
+        "cannot read image 'data/camvid/img_dir/train/1.png'",
+        "'data/camvid/ann_dir/train/2.png' has 36 x 48 pixels, but its image",
+        '1 of 12 images have an alpha channel',
+        'found [300] (uint16) in 1728 pixels, of which mmseg would make [44]',
+        "cannot read label map 'data/camvid/ann_dir/train/5.png'",
+        '1 of 12 images have only ignored pixels',
+        'ERROR, label ids: 12',
+        "'data/camvid/ann_dir/val/0.png': expected ids from 0 to 10",
+        '... and 2 more',
+        '1 images are training images too',
+        '17 errors, 3 warnings',
+    ):
+        assert line in printed
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert (report['num_errors'], report['num_warnings']) == (17, 3)
+    train, val = report['splits']['train'], report['splits']['val']
+    counts = {kind: listing['count'] for kind, listing in train['errors'].items()}
+    assert counts == {'images': 2, 'sizes': 1, 'label maps': 2}
+    assert len(val['errors']['label ids']['listed']) == 12
+    (pair,) = report['shared_with_training']['val']['listed']
+    assert pair == "'data/camvid/img_dir/train/7.png' = 'data/camvid/img_dir/val/7.png'"
+
+
+def test_data_sets_that_cannot_be_built(data, tmp_path):
+    """Of wrappers all that is inside; the one error does not hide the others."""
+    cfg = Config.fromfile(CONFIG)
+    good = cfg.train_dataloader.dataset
+    few = dict(type='FewShotDataset', dataset=good, manifest='draw.json')
+    other = dict(good, metainfo=dict(classes=['sky', 'road']))
+    joined = [few, other, dict(good, data_root='elsewhere')]
+    inner = dict(type='ConcatDataset', datasets=joined)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=inner)
+    cfg.val_dataloader = None
+    config = tmp_path / 'config.py'
+    cfg.dump(config)
+    printed, _ = check(config, cwd=tmp_path, status=1)
+    assert 'train: 12 samples were read' in printed
+    assert 'ERROR, data set: 2' in printed
+    assert 'has 2 classes, but there are 11 semantic prompts' in printed
+    assert 'elsewhere/img_dir/train' in printed
+    assert 'val:' not in printed
+    assert 'test: 12 samples were read' in printed
+    assert not (tmp_path / 'draw.json').exists()
+
+
+def test_configs_whose_classes_do_not_agree(data, tmp_path):
+    options = ['--cfg-options', 'model.decode_head.num_classes=12']
+    _, error = check(CONFIG, *options, cwd=tmp_path, status=1)
+    assert 'decode_head.num_classes is 12, but there are 11 class names' in error
+    assert 'Traceback' not in error

@@ -1,0 +1,122 @@
+"""Whatever the sizes and the labels: losses are finite, and every prompt gets a gradient."""
+
+import itertools
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmseg_ssprompt.models.losses import MaskClassificationLoss
+from mmseg_ssprompt.models.losses.matching import PromptMatcher
+from mmseg_ssprompt.models.losses.point_sampling import draw_labelled_points
+
+IGNORED = 255
+SIZES = dict(
+    batch=st.integers(1, 3),
+    prompts=st.integers(1, 7),
+    classes=st.integers(1, 5),
+    height=st.integers(1, 9),
+    width=st.sampled_from([1, 2, 7, 60]),
+    ignored=st.sampled_from([0.0, 0.3, 1.0]),
+    seed=st.integers(0, 1000),
+)
+
+
+def make(batch, prompts, classes, height, width, ignored, seed):
+    """Logits of any size, and label maps of any other."""
+    generator = torch.Generator().manual_seed(seed)
+    class_logits = torch.randn(batch, prompts, classes + 1, generator=generator) * 5
+    mask_logits = torch.randn(batch, prompts, 4, 4, generator=generator) * 5
+    labels = torch.randint(classes, (batch, height, width), generator=generator)
+    void = torch.rand(batch, height, width, generator=generator) < ignored
+    return class_logits, mask_logits, labels.masked_fill(void, IGNORED)
+
+
+def losses_of(class_logits, mask_logits, labels, points=32):
+    loss = MaskClassificationLoss(num_classes=class_logits.shape[-1] - 1, num_points=points)
+    torch.manual_seed(0)
+    return loss(class_logits, mask_logits, labels)
+
+
+@given(**SIZES)
+def test_losses_and_gradients_are_finite(**sizes):
+    class_logits, mask_logits, labels = make(**sizes)
+    class_logits.requires_grad_(), mask_logits.requires_grad_()
+    losses = losses_of(class_logits, mask_logits, labels)
+    assert all(torch.isfinite(value) and value >= 0 for value in losses.values())
+    sum(losses.values()).backward()
+    for logits in (class_logits, mask_logits):
+        assert logits.grad is not None
+        assert torch.isfinite(logits.grad).all()
+
+
+@given(**SIZES)
+def test_an_image_without_labels_adds_nothing(**sizes):
+    class_logits, mask_logits, labels = make(**sizes)
+    labels[0] = IGNORED
+    class_logits.requires_grad_(), mask_logits.requires_grad_()
+    losses = losses_of(class_logits, mask_logits, labels)
+    sum(losses.values()).backward()
+    assert not class_logits.grad[0].any()
+    assert not mask_logits.grad[0].any()
+    if sizes['batch'] == 1:
+        assert all(value == 0 for value in losses.values())
+
+
+@given(**dict(SIZES, ignored=st.just(0.0), height=st.just(1), width=st.just(1)))
+def test_the_order_of_images_and_prompts_does_not_matter(**sizes):
+    """With label maps of one pixel, where all points are the same."""
+    class_logits, mask_logits, labels = make(**sizes)
+    expected = losses_of(class_logits, mask_logits, labels)
+    order = torch.randperm(sizes['batch'], generator=torch.Generator().manual_seed(sizes['seed']))
+    prompts = torch.randperm(
+        sizes['prompts'], generator=torch.Generator().manual_seed(sizes['seed'])
+    )
+    found = losses_of(
+        class_logits[order][:, prompts], mask_logits[order][:, prompts], labels[order]
+    )
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
+
+
+@given(**SIZES)
+def test_points_lie_on_labelled_pixels(**sizes):
+    _, _, labels = make(**sizes)
+    torch.manual_seed(sizes['seed'])
+    coordinates, found = draw_labelled_points(labels, 20, IGNORED)
+    assert (coordinates > 0).all()
+    assert (coordinates < 1).all()
+    height, width = labels.shape[1:]
+    x = (coordinates[..., 0] * width).floor().long()
+    y = (coordinates[..., 1] * height).floor().long()
+    for image, label_map in enumerate(labels):
+        assert torch.equal(label_map[y[image], x[image]], found[image])
+        if (label_map != IGNORED).any():
+            assert (found[image] != IGNORED).all()
+
+
+@given(
+    prompts=st.integers(1, 4),
+    classes=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+)
+def test_matching_is_the_best_of_all(prompts, classes, seed):
+    generator = torch.Generator().manual_seed(seed)
+    class_logits = torch.randn(1, prompts, classes + 1, generator=generator)
+    mask_logits = torch.randn(1, prompts, 12, generator=generator)
+    labels = torch.randint(classes, (1, 12), generator=generator)
+    matcher = PromptMatcher(classes, 2.0, 5.0, 5.0, IGNORED)
+    matches = matcher(class_logits, mask_logits, labels)
+    cost = matcher._cost(class_logits[0], mask_logits[0], labels[0]).double().numpy()
+    present = sorted(set(labels[0].tolist()))
+    size = min(prompts, len(present))
+    assert len(matches.prompts) == size
+    assert len(set(matches.prompts.tolist())) == len(set(matches.classes.tolist())) == size
+    best = min(
+        sum(cost[p, c] for p, c in zip(chosen, columns))
+        for chosen in itertools.permutations(range(prompts), size)
+        for columns in itertools.combinations(present, size)
+    )
+    found = cost[matches.prompts.numpy(), matches.classes.numpy()].sum()
+    np.testing.assert_allclose(found, best, rtol=1e-5, atol=1e-5)

@@ -4,14 +4,18 @@ import contextlib
 import json
 import math
 import os
+import re
+import socket
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
-__all__ = ['TEMPORARY', 'check_writable', 'write_atomically', 'write_json']
+__all__ = ['TEMPORARY', 'check_writable', 'remove_leftovers', 'write_atomically', 'write_json']
 
 #: Files that are being written match this; others are complete.
 TEMPORARY = '*.tmp'
+_A_DAY = 24 * 3600
 
 
 def check_writable(folder: Path) -> None:
@@ -43,7 +47,8 @@ def write_atomically(file: Path, content: bytes) -> None:
         file: Its path, in a folder that exists.
         content: All of it.
     """
-    temporary = file.with_name(f'{file.name}.{uuid.uuid4().hex}.tmp')
+    owner = f'{socket.gethostname()}.{os.getpid()}'
+    temporary = file.with_name(f'{file.name}.{owner}.{uuid.uuid4().hex}.tmp')
     try:
         with temporary.open('wb') as stream:
             stream.write(content)
@@ -54,6 +59,34 @@ def write_atomically(file: Path, content: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     _sync_folder(file.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed have left of files that they wrote.
+
+    Files of processes that still run stay. Of a process on another machine that cannot be known,
+    so its files stay for a day.
+
+    Args:
+        folder: Where to look.
+    """
+    for file in folder.glob(TEMPORARY):
+        with contextlib.suppress(FileNotFoundError):  # another process removes it too
+            if _is_left(file):
+                file.unlink()
+
+
+def _is_left(file: Path) -> bool:
+    match = re.search(r'\.(\d+)\.[0-9a-f]{32}\.tmp$', file.name)
+    if match is None or f'.{socket.gethostname()}.{match.group()[1:]}' not in file.name:
+        return time.time() - file.stat().st_mtime > _A_DAY
+    try:
+        os.kill(int(match.group(1)), 0)  # asks whether it runs
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from torch.utils.data import DataLoader, Subset
 
-from ..files import TEMPORARY
+from ..files import remove_leftovers
 from .embedder import EmbeddedSample, SourceViews
 from .files import read_json, write_atomically
 from .plain import to_json
@@ -90,8 +90,7 @@ def finish_cache(
     shards = [describe_shard(folder, shard) for shard in range(number_of_shards(samples))]
     index = dict(format=FORMAT, key=key, metainfo=to_json(metainfo), samples=samples, shards=shards)
     write_atomically(folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
-    for leftover in folder.glob(TEMPORARY):  # of runs that were killed
-        leftover.unlink()
+    remove_leftovers(folder)
     return index
 
 

@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
-from ..files import TEMPORARY, write_atomically
+from ..files import remove_leftovers, write_atomically
 from .checkpoint_loader import load_from_local
 from .newest_checkpoint import find_newest_checkpoint
 
@@ -93,9 +93,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """See ``CheckpointHook``; what an interrupted writing has left is removed."""
         super().before_train(runner)
         if is_main_process() and self._is_local:
-            name = self.filename_tmpl.format('*')
-            for file in Path(self.out_dir).glob(f'*{name}.{TEMPORARY}'):
-                file.unlink()
+            remove_leftovers(Path(self.out_dir))
 
     def _find_newest(self, runner: Runner) -> Union[str, Exception, None]:
         folder = Path(runner.work_dir)

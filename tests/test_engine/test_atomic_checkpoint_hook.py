@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,19 @@ from toy_training import StopAt, Stops, build_toy
 
 def names(folder: Path) -> list:
     return sorted(path.name for path in folder.glob('*.pth*'))
+
+
+def temporary_name(name: str, pid: int) -> str:
+    return f'{name}.{socket.gethostname()}.{pid}.{"0" * 32}.tmp'
+
+
+def ended_process() -> int:
+    """The number of a process that is no more."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
 
 
 def log_of(work_dir: Path) -> str:
@@ -147,11 +161,13 @@ def _write_part(file: Path, content: bytes, cut: int) -> None:
 
 def test_what_an_interrupted_writing_left_is_removed(half_done):
     folder, settings = half_done
-    (folder / 'iter_6.pth.0123.tmp').write_bytes(b'half')
-    (folder / 'other.txt.0123.tmp').write_bytes(b'of somebody else')
+    ended, running = (temporary_name('iter_6.pth', pid) for pid in (ended_process(), os.getpid()))
+    for name in (ended, running):
+        (folder / name).write_bytes(b'half')
     resume(folder, settings)
-    assert names(folder) == [f'iter_{n}.pth' for n in (2, 4, 6, 8)]
-    assert (folder / 'other.txt.0123.tmp').is_file()
+    found = sorted(path.name for path in folder.glob('*.pth'))
+    assert found == [f'iter_{n}.pth' for n in (2, 4, 6, 8)]
+    assert [path.name for path in folder.glob('*.tmp')] == [running]
 
 
 @pytest.mark.parametrize('size', [0, 1, 0.5, -1])

@@ -1,6 +1,7 @@
 """Embedded samples: what is stored, its key, resuming, damage, and ranks."""
 
 import json
+import os
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -218,7 +219,9 @@ def test_resuming_computes_what_is_damaged_or_missing(made, damage):
     (folder / 'index.json').unlink()
     damage(folder / '000001.safetensors')
     (folder / '000002.json').unlink()  # killed between the two files
-    (folder / '000002.json.0123.tmp').write_bytes(b'{')  # killed while writing
+    half = folder / '000002.json.0123.tmp'  # killed while writing, long ago
+    half.write_bytes(b'{')
+    os.utime(half, (0, 0))
     assert fill(folder, recipe) == [SHARD_SIZE + 3]
     assert contents(folder) == files
 

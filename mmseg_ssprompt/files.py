@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 __all__ = ['TEMPORARY', 'check_writable', 'remove_leftovers', 'write_atomically', 'write_json']
 
@@ -30,8 +30,11 @@ def check_writable(folder: Path) -> None:
     probe = folder / f'{uuid.uuid4().hex}.tmp'
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b'.')
-        probe.unlink()
+        try:
+            probe.write_bytes(b'.')
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                probe.unlink()
     except OSError as error:
         raise type(error)(
             error.errno,
@@ -40,7 +43,7 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def write_atomically(file: Path, content: bytes) -> None:
+def write_atomically(file: Path, content: Union[bytes, memoryview]) -> None:
     """Write a file; whatever happens meanwhile, a half-written one never has its name.
 
     Args:

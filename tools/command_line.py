@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -68,7 +69,8 @@ def _distribute_on_cpu(cfg: Config) -> None:
     """
     if cfg.launcher == 'slurm':
         _export_slurm_ranks()
-    torch.distributed.init_process_group('gloo')
+    seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)  # torch's own default
+    torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=seconds))
     cfg.setdefault(
         'model_wrapper_cfg',
         dict(

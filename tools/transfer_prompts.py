@@ -8,11 +8,9 @@ match; spatial prompts are taken as they are. See docs/transfer.md.
 """
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any, Dict
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -24,8 +22,8 @@ from mmseg_ssprompt.engine import (
     transfer_prompts,
 )
 from mmseg_ssprompt.engine.prompt_checkpoint_hook import to_plain
+from mmseg_ssprompt.engine.prompt_file import SUFFIXES, write_prompts
 from mmseg_ssprompt.engine.prompt_transfer import PARTS
-from mmseg_ssprompt.files import write_atomically
 from mmseg_ssprompt.models import PromptSegmentor, SSPromptHead
 
 from mmseg.registry import DATASETS, MODELS  # isort: skip  (after mmseg_ssprompt)
@@ -42,12 +40,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--source-config',
         type=Path,
-        help='config of the trained prompts; by default the one inside the checkpoint',
+        help='config of the trained prompts; by default what the checkpoint says of them',
     )
     args = parser.parse_args()
     inputs = [path for path in (args.source, args.target, args.source_config) if path is not None]
     if args.out.resolve() in [path.resolve() for path in inputs]:
         parser.error(f'--out {str(args.out)!r} would overwrite what is read: give another path')
+    if args.out.suffix not in SUFFIXES:
+        parser.error(f'--out {str(args.out)!r}: expected a name that ends with one of {SUFFIXES}')
     return args
 
 
@@ -76,14 +76,6 @@ def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[
     )
 
 
-def write_checkpoint(checkpoint: Dict[str, Any], file: Path) -> None:
-    """Write a checkpoint; a half-written file never has its name."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    torch.save(checkpoint, content)
-    write_atomically(file, content.getvalue())
-
-
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.target)
@@ -95,7 +87,7 @@ def main() -> None:
     check_classes(dataset, target.decode_head.class_names, 'test')
     state_dict, report = transfer_prompts(source, target, args.parts)
     meta = make_meta(cfg, report, args.source, dataset.metainfo)
-    write_checkpoint(dict(meta=meta, state_dict=state_dict), args.out)
+    write_prompts(state_dict, meta, args.out)
     print(f'{report}\n{args.out}')
 
 

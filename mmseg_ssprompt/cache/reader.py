@@ -13,6 +13,8 @@ from .writer import INDEX
 __all__ = ['EmbeddingCache']
 
 _COMMAND = 'python tools/cache_embeddings.py CONFIG'
+_ENTRIES = dict(key=dict, metainfo=dict, samples=int, shards=list)
+_ENTRIES_OF_SHARDS = dict(bytes=int, sha256=str, records_sha256=str)
 
 
 class EmbeddingCache:
@@ -66,6 +68,17 @@ class EmbeddingCache:
                 )
 
 
+def _is_index(value: Any) -> bool:
+    """Whether a value has the entries of an index, with values of their kinds."""
+    return _has(value, _ENTRIES) and all(_has(s, _ENTRIES_OF_SHARDS) for s in value['shards'])
+
+
+def _has(value: Any, kinds: Mapping[str, type]) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(isinstance(value.get(entry), kind) for entry, kind in kinds.items())
+
+
 def _read_index(file: Path, key: Mapping[str, Any]) -> Dict[str, Any]:
     """The index, if it is of this key and whole."""
     if not file.is_file():
@@ -74,10 +87,9 @@ def _read_index(file: Path, key: Mapping[str, Any]) -> Dict[str, Any]:
             f'such file. Make it, or go on making it, with `{_COMMAND}`'
         )
     index = read_json(file)
-    entries = {'key', 'metainfo', 'samples', 'shards'}
-    if not isinstance(index, dict) or not entries <= set(index):
+    if not _is_index(index):
         raise CacheError(
-            f'{str(file)!r}: expected an index with {sorted(entries)}, found something else. '
+            f'{str(file)!r}: expected an index with {list(_ENTRIES)}, found something else. '
             f'Delete it and run `{_COMMAND}`'
         )
     remedy = f'Delete the folder or name another cache_dir, then run `{_COMMAND}`'

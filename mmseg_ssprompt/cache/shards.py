@@ -112,6 +112,9 @@ def read_sample(folder: Path, entry: Mapping[str, Any], number: int) -> Embedded
     """
     shard, position = divmod(number, SHARD_SIZE)
     records = _load_records(records_file(folder, shard), entry['records_sha256'])
+    if position >= len(records):
+        what = f'the record of sample {position}'
+        raise _damaged(records_file(folder, shard), what, f'{len(records)} records')
     record, file = records[position], tensors_file(folder, shard)
     try:
         tensors = _open(file, entry['bytes'], entry['sha256'])

@@ -12,8 +12,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
 from ..files import remove_leftovers, write_atomically
+from ..models.checkpoint import CheckpointError
 from .checkpoint_loader import load_from_local
-from .newest_checkpoint import find_newest_checkpoint
+from .newest_checkpoint import find_missing_state, find_newest_checkpoint
 
 __all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend']
 
@@ -88,6 +89,15 @@ class AtomicCheckpointHook(CheckpointHook):
             runner._resume = False
         else:
             runner._load_from = found
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
+        """Refuse to resume from prompts alone."""
+        problem = find_missing_state(checkpoint) if runner._resume else None
+        if problem is not None:
+            raise CheckpointError(
+                f'cannot resume from {str(runner._load_from)!r}: {problem}. To begin a training '
+                'with these prompts, give it as load_from, without --resume'
+            )
 
     def before_train(self, runner: Runner) -> None:
         """See ``CheckpointHook``; what an interrupted writing has left is removed."""

@@ -1,40 +1,55 @@
 """Keeps NaN and infinity out of the prompts, and says where they came from."""
 
-from typing import Any, Dict, List, Optional, Tuple
+import math
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import nn
 from torch.optim import Optimizer
+
+from ..models.losses.matching import PromptMatcher
 
 __all__ = ['FiniteGuardHook', 'NonFiniteError', 'describe_batch']
 
 _POLICIES = ('stop', 'skip')
 _MAX_SHOWN = 5
 # A dynamic loss scale of 2^16 is below 1 after so many halvings, and will never do.
-_MAX_ITERATIONS_WITHOUT_STEP = 32
+_MAX_STEPS_OF_SCALER = 32
 
 
 class NonFiniteError(ValueError):
     """A loss or a gradient is NaN or infinite."""
 
 
+class _Batch(NamedTuple):
+    """What is said of a batch if its step is left out."""
+
+    iteration: int
+    losses: Dict[str, float]
+    files: str
+
+
 @HOOKS.register_module()
 class FiniteGuardHook(Hook):
-    """Looks at every gradient before it gets to the prompts, and at every loss.
+    """Looks at every loss and every gradient before it gets to the prompts.
 
-    Where a gradient is not finite the optimiser's step does nothing: prompts and moments stay as
-    they were. Then training stops, or with ``policy='skip'`` goes on, before anything is logged
-    or saved. Several processes decide alike, since gradients are averaged before. In float16 the
-    loss scaler leaves such steps out itself, and lowers the scale, which is no reason to stop
-    unless it goes on for 32 iterations.
+    Where one is not finite the optimiser's step does nothing: prompts and moments stay as they
+    were. Then training stops, or with ``policy='skip'`` goes on, before anything is logged or
+    saved. Several processes decide alike: the gradients of a loss that is not finite are made NaN,
+    and gradients are averaged. In float16 the loss scaler leaves steps out itself, and lowers the
+    scale, which is no reason to stop unless it does so 32 times in a row.
+
+    With accumulation of gradients the step of several batches is left out, and all of them are
+    named.
 
     Args:
         policy: ``'stop'`` or ``'skip'``. Defaults to 'stop'.
-        max_in_a_row: How many iterations in a row may be skipped. Defaults to 10.
+        max_in_a_row: How many steps in a row may be skipped. Defaults to 10.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -51,21 +66,28 @@ class FiniteGuardHook(Hook):
             raise ValueError(f'max_in_a_row must be a positive integer, got {max_in_a_row!r}')
         self.policy = policy
         self.max_in_a_row = max_in_a_row
-        self._in_a_row = 0
-        self._without_step = 0
-        self._bad_gradients: List[str] = []
+        self._skipped = 0
+        self._skipped_by_scaler = 0
         self._names: Dict[int, str] = {}
-        self._handle: Any = None
+        self._handles: List[Any] = []
+        self._begin_step()
 
     def before_train(self, runner: Runner) -> None:
-        """Begin to look at the gradients."""
+        """Begin to look."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._names = {id(p): name for name, p in model.named_parameters()}
-        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(self._look)
+        for matcher in _matchers(model):
+            matcher.report_non_finite = self._note_logits
+        self._handles = [model.register_forward_hook(self._spoil_gradients)]
+        for wrapper in _wrappers(runner.optim_wrapper):
+            self._handles.append(wrapper.optimizer.register_step_pre_hook(self._look))
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the optimiser alone again."""
-        self._handle.remove()
+        """Leave model and optimiser alone again."""
+        for handle in self._handles:
+            handle.remove()
+        for matcher in _matchers(runner.model):
+            del matcher.report_non_finite
 
     def after_train_iter(
         self,
@@ -74,42 +96,102 @@ class FiniteGuardHook(Hook):
         data_batch: Any = None,
         outputs: Optional[Dict[str, Any]] = None,
     ) -> None:
-        """Stop, or count, if something was not finite."""
-        losses = {
-            name: float(value)
-            for name, value in (outputs or {}).items()
-            if not isinstance(value, Tensor) or value.numel() == 1
-        }
-        bad_losses = {name: v for name, v in losses.items() if not abs(v) < float('inf')}
-        bad_gradients, self._bad_gradients = self._bad_gradients, []
-        self._without_step += 1
-        limit = _MAX_ITERATIONS_WITHOUT_STEP * runner.optim_wrapper._accumulative_counts
-        if not bad_losses and not bad_gradients and self._without_step <= limit:
-            self._in_a_row = 0
+        """Stop, or count, if the step was left out."""
+        losses = {k: v.item() for k, v in (outputs or {}).items() if 'loss' in k}
+        self._batches.append(_Batch(runner.iter + 1, losses, describe_batch(data_batch)))
+        if not all(wrapper.should_update() for wrapper in _wrappers(runner.optim_wrapper)):
             return
-        self._in_a_row += 1
-        problem = _describe(runner.iter, losses, bad_gradients, self._without_step, data_batch)
-        may_skip = self.policy == 'skip' and self._without_step <= limit
-        if not may_skip or self._in_a_row > self.max_in_a_row:
-            count = f' ({self._in_a_row} in a row)' if self._in_a_row > 1 else ''
-            raise NonFiniteError(
-                f'{problem}{count}\nNothing was saved after it, and earlier checkpoints are as '
-                'they were. Look at these files; a lower learning rate, or bfloat16 in place of '
-                "float16, may help; FiniteGuardHook(policy='skip') leaves such batches out"
-            )
-        runner.logger.warning(f'{problem}\nSkipped: the step was not made')
+        try:
+            self._decide(runner)
+        finally:
+            self._begin_step()
+
+    def _begin_step(self) -> None:
+        # Of the batches since the last step, which is one if gradients are not accumulated.
+        self._was_made = False
+        self._bad_gradients: List[str] = []
+        self._bad_logits: List[str] = []
+        self._batches: List[_Batch] = []
+
+    def _decide(self, runner: Runner) -> None:
+        values = (value for batch in self._batches for value in batch.losses.values())
+        is_bad = bool(self._bad_gradients or self._bad_logits) or not all(
+            map(math.isfinite, values)
+        )
+        if self._was_made and not is_bad:
+            self._skipped = self._skipped_by_scaler = 0
+            return
+        if is_bad:
+            self._skipped += 1
+            may_go_on = self.policy == 'skip' and self._skipped <= self.max_in_a_row
+        else:
+            self._skipped_by_scaler += 1
+            if self._skipped_by_scaler <= _MAX_STEPS_OF_SCALER:
+                return
+            may_go_on = False
+        problem = self._describe()
+        if may_go_on:
+            runner.logger.warning(f'{problem}\nSkipped: the step was not made')
+            return
+        count = f' ({self._skipped} in a row)' if self._skipped > 1 else ''
+        raise NonFiniteError(
+            f'{problem}{count}\nNothing was saved after it, and earlier checkpoints are as '
+            'they were. Look at these files; a lower learning rate, or bfloat16 in place of '
+            "float16, may help; FiniteGuardHook(policy='skip') leaves such batches out"
+        )
+
+    def _note_logits(self, problem: str) -> None:
+        self._bad_logits.append(problem)
+
+    def _spoil_gradients(self, model: nn.Module, inputs: Any, output: Any) -> None:
+        """Make the gradients NaN if a loss or the logits are not finite, on all processes."""
+        if not isinstance(output, dict):
+            return  # predictions
+        losses = [
+            loss
+            for name, value in output.items()
+            if 'loss' in name
+            for loss in (value if isinstance(value, (list, tuple)) else [value])
+        ]
+        is_bad = ~torch.stack([torch.isfinite(loss.detach()).all() for loss in losses]).all()
+        is_bad = is_bad | bool(self._bad_logits)
+        for loss in losses:
+            if loss.requires_grad:
+                loss.register_hook(lambda gradient: gradient.masked_fill(is_bad, math.nan))
 
     def _look(self, optimizer: Optimizer, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
         """Take the gradients away from a step unless all of them are finite."""
-        self._without_step = 0
+        found_by_scaler = getattr(optimizer, 'found_inf', None)
+        if found_by_scaler is not None and found_by_scaler > 0:
+            return  # a fused optimiser, which does nothing then
+        self._was_made = True
         parameters = [p for group in optimizer.param_groups for p in group['params']]
         parameters = [p for p in parameters if p.grad is not None]
+        if not parameters:
+            return
         finite = torch.stack([torch.isfinite(p.grad).all() for p in parameters])
         if not finite.all():  # the only synchronisation with the device
             bad = (p for p, is_finite in zip(parameters, finite.tolist()) if not is_finite)
-            self._bad_gradients = [self._names.get(id(p), '?') for p in bad]
+            self._bad_gradients += [self._names.get(id(p), '?') for p in bad]
             for p in parameters:
                 p.grad = None
+
+    def _describe(self) -> str:
+        lines = []
+        for batch in self._batches:
+            found = ', '.join(f'{name} = {value:g}' for name, value in batch.losses.items())
+            lines.append(
+                f'iteration {batch.iteration}: expected finite losses and gradients, found {found}'
+            )
+        lines += self._bad_logits
+        if self._bad_gradients:
+            hidden = len(self._bad_gradients) - _MAX_SHOWN
+            more = f' and {hidden} more' if hidden > 0 else ''
+            names = ', '.join(self._bad_gradients[:_MAX_SHOWN])
+            lines.append(f'Gradients with NaN or infinity: {names}{more}')
+        if self._skipped_by_scaler > _MAX_STEPS_OF_SCALER:
+            lines.append(f'The loss scaler has left out {self._skipped_by_scaler} steps in a row')
+        return '\n'.join([*lines, *(batch.files for batch in self._batches)])
 
 
 def describe_batch(data_batch: Any) -> str:
@@ -119,19 +201,14 @@ def describe_batch(data_batch: Any) -> str:
     return f'Files of the batch: {files}'
 
 
-def _describe(
-    iteration: int,
-    losses: Dict[str, float],
-    gradients: List[str],
-    without_step: int,
-    data_batch: Any,
-) -> str:
-    found = ', '.join(f'{name} = {value:g}' for name, value in losses.items())
-    lines = [f'iteration {iteration + 1}: expected finite losses and gradients, found {found}']
-    if gradients:
-        hidden = len(gradients) - _MAX_SHOWN
-        more = f' and {hidden} more' if hidden > 0 else ''
-        lines.append(f'Gradients with NaN or infinity: {", ".join(gradients[:_MAX_SHOWN])}{more}')
-    elif without_step > 1:
-        lines.append(f'The loss scaler has made no step in {without_step} iterations')
-    return '\n'.join([*lines, describe_batch(data_batch)])
+def _wrappers(optim_wrapper: OptimWrapper) -> List[OptimWrapper]:
+    if isinstance(optim_wrapper, OptimWrapperDict):
+        return list(optim_wrapper.values())
+    return [optim_wrapper]
+
+
+def _matchers(model: nn.Module) -> Iterator[PromptMatcher]:
+    for module in model.modules():
+        matcher = getattr(module, 'matcher', None)
+        if isinstance(matcher, PromptMatcher):
+            yield matcher

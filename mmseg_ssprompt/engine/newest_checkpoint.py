@@ -3,14 +3,14 @@
 import logging
 import re
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import Any, Iterator, Mapping, Optional
 
 from mmengine.logging import print_log
 
 from ..models.checkpoint import CheckpointError
 from .checkpoint_loader import load_from_local
 
-__all__ = ['find_newest_checkpoint', 'list_checkpoints']
+__all__ = ['find_missing_state', 'find_newest_checkpoint', 'list_checkpoints']
 
 _NEEDED = ('meta', 'state_dict', 'message_hub')
 
@@ -69,7 +69,12 @@ def _find_problem(file: Path) -> Optional[str]:
         content = load_from_local(str(file), 'cpu')
     except (CheckpointError, OSError) as error:
         return str(error)
-    missing: Tuple[str, ...] = tuple(key for key in _NEEDED if key not in content)
+    return find_missing_state(content)
+
+
+def find_missing_state(checkpoint: Mapping[str, Any]) -> Optional[str]:
+    """Say what a checkpoint lacks for a training to go on from it; None if it lacks nothing."""
+    missing = [key for key in _NEEDED if key not in checkpoint]
     if missing:
-        return f'expected {list(_NEEDED)}, but {list(missing)} are missing'
+        return f'expected {list(_NEEDED)}, but {missing} are missing'
     return None

@@ -1,12 +1,15 @@
 """Prompts learned on one data set, for a model of another."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+import copy
+from collections import OrderedDict
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..models.prompts import SemanticPromptLearner
+from ..models.segmentors.prompt_metadata import METADATA_KEY, TOLERANCE, shorten_fingerprint
 from ..models.text.class_names import normalize_class_name
 from .prompt_source import PromptSource
 
@@ -14,10 +17,6 @@ __all__ = ['PARTS', 'PromptTransferError', 'TransferReport', 'match_classes', 't
 
 #: What can be transferred.
 PARTS = ('spatial', 'semantic')
-
-# Embeddings of the same weights differ by rounding between machines, those of other weights or
-# templates by a hundred times as much.
-_TOLERANCE = dict(rtol=1e-3, atol=1e-4)
 _HEAD = 'decode_head.'
 _MAX_NAMES_SHOWN = 10
 
@@ -99,7 +98,8 @@ def transfer_prompts(
         parts: Some of :data:`PARTS`. Defaults to both.
 
     Returns:
-        What ``target.load_state_dict`` takes (copies, on the CPU), and a report.
+        What ``target.load_state_dict`` takes (copies, on the CPU), which says of itself what a
+        state dict of ``target`` does, and whose points these are; and a report.
 
     Raises:
         PromptTransferError: If the kinds of prompts, their number, widths or fusion differ, the
@@ -108,8 +108,11 @@ def transfer_prompts(
     """
     _check_parts(parts)
     own = target.without_frozen(target.state_dict())
-    state = {key: value.detach().cpu().clone() for key, value in own.items()}
+    state = OrderedDict((key, value.detach().cpu().clone()) for key, value in own.items())
+    state._metadata = copy.deepcopy(own._metadata)
+    described = state._metadata[''][METADATA_KEY]
     head = target.decode_head
+    _check_same_weights(source, described['base'])
     _check_has_default(head.semantic_prompts)
     _set_to_default(state)
     _take_decoder(state, source, head)
@@ -117,6 +120,7 @@ def transfer_prompts(
     spatial = 'not asked for, handcrafted'
     if 'spatial' in parts:
         spatial = _take_spatial(state, source, head)
+        described['spatial_prompts']['taken_from'] = source.name
     matched: Dict[int, int] = {}
     if 'semantic' in parts:
         matched = _take_semantic(state, source, head)
@@ -159,15 +163,16 @@ def _set_to_default(state: Dict[str, Tensor]) -> None:
 def _take_spatial(state: Dict[str, Tensor], source: PromptSource, head: nn.Module) -> str:
     """Copy the spatial prompts and say so."""
     learner = head.spatial_prompts
-    config = source.head['spatial_prompts']
-    _check_kind('spatial', config, learner, source)
+    _check_kind('spatial', learner, source)
     taken = _select(source, state, f'{_HEAD}spatial_prompts.')
     for key, value in taken.items():
         remedy = 'set model.decode_head.spatial_prompts of the target to as many prompts'
         _check_size(key, 'number of prompts', len(value), len(state[key]), source, remedy)
         _check_shape(key, value, state[key], source)
     default = taken.get(f'{_HEAD}spatial_prompts.fusion.default')
-    if default is not None:
+    # Metadata names the prompt encoder; without it, its numbers for the same points tell.
+    if default is not None and source.head is not None:
+        config = source.head['spatial_prompts']
         with torch.random.fork_rng(devices=[]):  # a learner draws the noise on its prompts
             again = MODELS.build(
                 dict(config), default_args=dict(prompt_encoder=head.prompt_encoder)
@@ -185,7 +190,7 @@ def _take_semantic(
     """Copy the rows of classes that are in both; return :func:`match_classes`."""
     learner, names = head.semantic_prompts, source.class_names
     prefix = f'{_HEAD}semantic_prompts.'
-    _check_kind('semantic', source.head['semantic_prompts'], learner, source)
+    _check_kind('semantic', learner, source)
     taken = _select(source, state, prefix)
     for key, value in taken.items():
         remedy = f'its class names are {_shorten(names)}: use the config that it was trained with'
@@ -255,30 +260,31 @@ def _copy(state: Dict[str, Tensor], taken: Mapping[str, Tensor]) -> None:
         state[key] = value.to(state[key]).clone()
 
 
-def _check_kind(
-    part: str, config: Mapping[str, Any], learner: nn.Module, source: PromptSource
-) -> None:
+def _check_same_weights(source: PromptSource, target: Mapping[str, Optional[str]]) -> None:
+    """Compare the fingerprints of the frozen parts, where both sides have them."""
+    for part, found in source.metadata.get('base', {}).items():
+        expected = target.get(part)
+        if found is not None and expected is not None and found != expected:
+            raise PromptTransferError(
+                f'{source.name}, {part}: expected the weights of the target, '
+                f'{shorten_fingerprint(expected)}, found {shorten_fingerprint(found)}: the base '
+                'models differ; use the weights that the prompts were trained with'
+            )
+
+
+def _check_kind(part: str, learner: nn.Module, source: PromptSource) -> None:
     """Compare the types of prompts and their fusion."""
-    found = [str(config.get('type')).rpartition('.')[-1]]  # types may have a scope before them
-    expected = [type(learner).__name__]
+    kind, fusion = source.kind(part)
+    found, expected = [kind], [type(learner).__name__]
     if found == expected and hasattr(learner, 'fusion'):
-        found.append(_describe_fusion(**(config.get('fusion') or {})))
-        fusion = learner.fusion
-        expected.append(_describe_fusion(fusion.mode, fusion.initial_weight))
+        found.append(f'with fusion {fusion}')
+        expected.append(f'with fusion {learner.fusion.describe()}')
     if found != expected:
         raise PromptTransferError(
             f'{source.name}: expected {part} prompts of the kind {" ".join(expected)}, as in the '
             f'target, found {" ".join(found)}; set model.decode_head.{part}_prompts of the target '
             f'to that of the source, or leave "{part}" out of parts'
         )
-
-
-def _describe_fusion(
-    mode: str = 'learned_weight', initial_weight: float = 0.5, noise: float = 0.0
-) -> str:
-    """What of ``PromptFusion``'s arguments counts after training."""
-    weight = f' of {initial_weight:g}' if mode == 'fixed_weight' else ''
-    return f'with fusion {mode}{weight}'
 
 
 def _check_size(
@@ -307,7 +313,7 @@ def _check_same_base(
         difference = f'shape {tuple(found.shape)} instead of {tuple(expected.shape)}'
     else:
         expected, found = expected.detach().cpu().float(), found.float()
-        if torch.allclose(found, expected, **_TOLERANCE):
+        if torch.allclose(found, expected, **TOLERANCE):
             return
         difference = f'largest difference: {(found - expected).abs().max():.3g}'
     raise PromptTransferError(

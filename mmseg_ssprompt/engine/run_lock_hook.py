@@ -1,6 +1,7 @@
 """One training at a time in a work_dir."""
 
 import contextlib
+import errno
 import os
 import socket
 import time
@@ -34,6 +35,7 @@ class RunLockHook(Hook):
 
     Raises:
         WorkDirInUseError: With host and process of the other training.
+        OSError: If the file cannot be opened.
     """
 
     priority = 'HIGHEST'
@@ -47,10 +49,13 @@ class RunLockHook(Hook):
             return
         outcome: List[Any] = [None]
         if is_main_process() and fcntl is not None:
-            outcome = [self._take(Path(runner.work_dir) / 'run.lock', runner)]
+            try:
+                self._take(Path(runner.work_dir) / 'run.lock', runner)
+            except (OSError, WorkDirInUseError) as error:  # which the others would wait for
+                outcome = [error]
         broadcast_object_list(outcome)
         if outcome[0] is not None:
-            raise WorkDirInUseError(outcome[0])
+            raise outcome[0]
 
     def after_run(self, runner: Runner) -> None:
         """Give the lock back."""
@@ -58,30 +63,28 @@ class RunLockHook(Hook):
             self._file.close()
             self._file = None
 
-    def _take(self, path: Path, runner: Runner) -> Optional[str]:
-        """Lock the file; if somebody else has, return the text of the error."""
+    def _take(self, path: Path, runner: Runner) -> None:
+        """Lock the file, and say in it who has."""
         file = open(path, 'a+')  # noqa: SIM115  (closing it gives the lock back)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             file.seek(0)
             owner = file.read().strip() or 'a process that has not said who it is yet'
             file.close()
-            return (
-                f'work_dir {str(path.parent)!r}: expected no other training there, found {owner}. '
-                'Give another --work-dir, or end that training'
-            )
-        except OSError as error:
-            file.close()
+            if error.errno in (errno.EACCES, errno.EAGAIN):  # POSIX allows both
+                raise WorkDirInUseError(
+                    f'work_dir {str(path.parent)!r}: expected no other training there, found '
+                    f'{owner}. Give another --work-dir, or end that training'
+                ) from error
             runner.logger.warning(
                 f'{str(path)!r} cannot be locked ({error.strerror}): nothing prevents two '
                 'trainings in this work_dir'
             )
-            return None
+            return
         with contextlib.suppress(OSError):  # a full disk
             file.truncate(0)
             started = time.strftime('%Y-%m-%d %H:%M:%S')
             file.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}\n')
             file.flush()
         self._file = file
-        return None

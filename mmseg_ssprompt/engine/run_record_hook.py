@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -21,6 +21,8 @@ from ..version import __version__
 __all__ = ['RunRecordError', 'RunRecordHook']
 
 _FILE = 'run.json'
+#: Of the entry in the message hub, and so in checkpoints.
+_KEY = 'run_record'
 _PACKAGES = (
     *('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation'),
     *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'segment-anything'),
@@ -38,10 +40,10 @@ class RunRecordHook(Hook):
     """Adds an entry to ``run.json`` in the work_dir at the start of each training.
 
     An entry has the config, versions, seed, command line, fingerprints of the base model, class
-    names and the few-shot draw. When a training is resumed, the entry is compared with the one
-    before: another few-shot draw is an error (another base model, other classes and another
-    number of prompts are one when the checkpoint is loaded), and the log lists all else that
-    differs.
+    names and the few-shot draw. Checkpoints hold it too. When a training is resumed, the entry is
+    compared with that of the training that saved the checkpoint: another few-shot draw is an error
+    (another base model, other classes and another number of prompts are one when the checkpoint is
+    loaded), and the log lists all else that differs.
 
     Raises:
         RunRecordError: On resuming, if the few-shot draw is another.
@@ -51,31 +53,39 @@ class RunRecordHook(Hook):
         """Compare, then write."""
         outcome: List[Any] = [None]
         if is_main_process():
-            outcome = [self._record(runner)]
+            try:
+                self._record(runner)
+            except Exception as error:  # whatever it is, the others must not wait for this one
+                outcome = [error]
         broadcast_object_list(outcome)
         if outcome[0] is not None:
-            raise RunRecordError(outcome[0])
+            raise outcome[0]
 
-    def _record(self, runner: Runner) -> Optional[str]:
-        """Write the entry; return the text of an error instead if it may not go on."""
-        file = Path(runner.work_dir) / _FILE
-        entries, entry = _read(file, runner), _make_entry(runner)
-        if runner._resume and runner.iter > 0 and entries:
-            before = entries[-1]
-            if before.get('few_shot') != entry['few_shot']:
-                return (
-                    f'{str(file)!r}: expected the few-shot draw that the training began with '
-                    f'({before.get("few_shot")}), found {entry["few_shot"]} (SHA-256 of the '
-                    'manifests): keep its manifest, shots and seed, or train in another work_dir'
-                )
+    def _record(self, runner: Runner) -> None:
+        entry = _make_entry(runner)
+        # The last entry in the file may be of a training that began anew and saved nothing.
+        before = runner.message_hub.runtime_info.get(_KEY)
+        if runner._resume and isinstance(before, Mapping):
+            _check_draw(before, entry)
             differences = list(_compare(before, entry))
             if differences:
                 text = '\n  '.join(
                     ['What differs from the training that is resumed:', *differences]
                 )
                 runner.logger.warning(text)
-        write_json([*entries, entry], file)
-        return None
+        file = Path(runner.work_dir) / _FILE
+        write_json([*_read(file, runner), entry], file)
+        runner.message_hub.update_info(_KEY, entry)
+
+
+def _check_draw(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    old, new = before.get('few_shot'), now['few_shot']
+    if old != new:
+        raise RunRecordError(
+            'train_dataloader: expected the few-shot draw that the training began with '
+            f'({old}), found {new} (SHA-256 of the manifests): keep its manifest, shots and seed, '
+            'or train in another work_dir'
+        )
 
 
 def _make_entry(runner: Runner) -> Dict[str, Any]:
@@ -106,10 +116,11 @@ def _versions() -> Iterator[Tuple[str, str]]:
 
 def _draws(dataset: Any) -> Iterator[Mapping[str, Any]]:
     """What few-shot data sets have drawn, inside of other data sets too."""
-    while dataset is not None:
-        if getattr(dataset, 'drawn', None):
-            yield dataset.drawn
-        dataset = getattr(dataset, 'dataset', None)
+    if getattr(dataset, 'drawn', None):
+        yield dataset.drawn
+    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
+        if inner is not None:
+            yield from _draws(inner)
 
 
 def _sha256(value: Any) -> str:

@@ -6,22 +6,29 @@ agrees with the module, or a :class:`CheckpointError` says which does not.
 
 import logging
 import re
+import tarfile
 import zipfile
+from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Union
+from typing import Any, Dict, List, Mapping, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from .safetensors_file import SUFFIX, read_safetensors
+
 __all__ = [
     'ASSETS_SCHEME',
+    'FILE_KEY',
     'CheckpointError',
     'check_strictly',
     'is_torchscript_archive',
     'load_strictly',
+    'name_file',
     'read_checkpoint',
+    'read_safetensors_file',
     'read_torch_file',
     'resolve_checkpoint_path',
     'warn_random_weights',
@@ -29,6 +36,8 @@ __all__ = [
 
 #: Paths that begin with this name a file that comes with the package.
 ASSETS_SCHEME = 'mmseg_ssprompt://'
+#: Where a state dict that was read says, in torch's metadata of the whole, what file it is from.
+FILE_KEY = 'file'
 _ASSETS_DIR = Path(__file__).resolve().parent.parent / 'assets'
 _MAX_KEYS_SHOWN = 5
 _EXPECTED = 'expected a state dict of tensors, as torch.save or safetensors write it'
@@ -75,6 +84,9 @@ def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> D
             :func:`resolve_checkpoint_path` for the forms of the path.
         remedy: What to do if the file is not there, added to the error. Defaults to ''.
 
+    Returns:
+        Tensors by name, with what torch keeps beside them in ``_metadata``.
+
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If it holds anything but a state dict of tensors.
@@ -83,25 +95,54 @@ def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> D
     if not file.is_file():
         state = 'is a directory' if file.is_dir() else 'does not exist'
         raise FileNotFoundError(f'checkpoint {str(file)!r} {state}. {remedy}'.rstrip())
-    content = _read_safetensors(file) if file.suffix == '.safetensors' else read_torch_file(file)
+    content = read_safetensors_file(file)[0] if file.suffix == SUFFIX else read_torch_file(file)
     if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
         content = content['state_dict']
-    return _check_state_dict(content, file)
+    return name_file(_check_state_dict(content, file), file)
+
+
+def name_file(state_dict: Mapping[str, Any], file: Path) -> Dict[str, Any]:
+    """Let a state dict say what file it is from, in what torch keeps beside its tensors.
+
+    Args:
+        state_dict: Tensors by name.
+        file: Where it was read.
+
+    Returns:
+        The same tensors, with ``_metadata``.
+
+    Raises:
+        CheckpointError: If ``_metadata`` is there and not what torch makes of it.
+    """
+    metadata = getattr(state_dict, '_metadata', {})
+    entries = metadata.items() if isinstance(metadata, Mapping) else [('_metadata', metadata)]
+    for name, entry in entries:
+        if not isinstance(name, str) or not isinstance(entry, Mapping):
+            raise CheckpointError(
+                f'{_describe(file)} the metadata beside its tensors ({name!r}) is a '
+                f'{type(entry).__name__} in place of a dict; save the state dict again'
+            )
+    named = OrderedDict(state_dict)
+    named._metadata = OrderedDict((name, dict(entry)) for name, entry in entries)
+    named._metadata.setdefault('', {})[FILE_KEY] = str(file)
+    return named
 
 
 def is_torchscript_archive(file: Path) -> bool:
     """Whether ``file`` is what ``torch.jit.save`` writes; False if it is damaged or not there."""
-    if not zipfile.is_zipfile(file):
-        return False
     try:
+        if not zipfile.is_zipfile(file):
+            return False
         with zipfile.ZipFile(file) as archive:
             records = {name.partition('/')[2] for name in archive.namelist()}
-    except zipfile.BadZipFile:
+    except Exception:  # damage makes zipfile raise other types than its own, too
         return False
     return {'constants.pkl', 'data.pkl'} <= records
 
 
-def read_torch_file(file: Path, map_location: Any = 'cpu', mmap: bool = True) -> Any:
+def read_torch_file(
+    file: Path, map_location: Any = 'cpu', mmap: bool = True, verify: bool = False
+) -> Any:
     """Read what ``torch.save`` wrote, without running code.
 
     Args:
@@ -109,6 +150,10 @@ def read_torch_file(file: Path, map_location: Any = 'cpu', mmap: bool = True) ->
         map_location: As for ``torch.load``. Defaults to 'cpu'.
         mmap: Whether to map the file into memory where that is possible: for tensors that are
             copied before anybody could write to the file. Defaults to True.
+        verify: Whether to compare the content with the checksums that ``torch.save`` wrote, which
+            torch itself does not: for prompts, which are small. It reads the whole file once more,
+            2.5 GB of them for SAM ViT-H, whose fingerprint is in the prompts. Files in the format
+            from before torch 1.6 have none. Defaults to False.
 
     Raises:
         CheckpointError: If the file is damaged, or holds anything but tensors and plain values.
@@ -119,17 +164,50 @@ def read_torch_file(file: Path, map_location: Any = 'cpu', mmap: bool = True) ->
         )
     on_cpu = isinstance(map_location, (str, torch.device)) and str(map_location) == 'cpu'
     try:
+        is_zip = _begins_as_zip(file)
+        if is_zip:
+            _check_records(file, verify)
+        elif tarfile.is_tarfile(file):  # of torch before 0.1.10, which unpacks it on disk
+            raise CheckpointError(
+                f'{_describe(file)} it is a tar archive; save the state dict alone'
+            )
         return torch.load(
             str(file),  # torch 2.1 maps only what is named by a string
             map_location=map_location,
             weights_only=True,
-            mmap=mmap and on_cpu and zipfile.is_zipfile(file),
+            mmap=mmap and on_cpu and is_zip,
         )
-    except (MemoryError, PermissionError):
+    except (CheckpointError, MemoryError, PermissionError):
         raise
     except Exception as error:  # damage makes torch raise almost any type, even OSError
         # The cause is left out: torch's text recommends turning the safety off.
         raise CheckpointError(_describe_unreadable(file, error)) from None
+
+
+def _begins_as_zip(file: Path) -> bool:
+    """Whether torch takes ``file`` for a zip archive."""
+    with file.open('rb') as stream:
+        return stream.read(4) == b'PK\x03\x04'
+
+
+def _check_records(file: Path, verify: bool) -> None:
+    """Refuse an archive that torch would not write, and one that is not as it was written.
+
+    Raises:
+        BadZipFile: If it cannot be read, its records are compressed or overlap, which may take
+            more memory than the file has bytes, or (``verify``) their checksums are others.
+    """
+    with zipfile.ZipFile(file) as archive:
+        records = archive.infolist()
+        packed = [r.filename for r in records if r.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise zipfile.BadZipFile(f'{packed[0]} is compressed, which torch never does')
+        total, size = sum(r.file_size for r in records), file.stat().st_size
+        if total > size:
+            raise zipfile.BadZipFile(f'its records have {total} bytes, and the file {size}')
+        flawed = archive.testzip() if verify else None
+        if flawed is not None:
+            raise zipfile.BadZipFile(f'the checksum of {flawed} is not that of its content')
 
 
 def check_strictly(
@@ -189,14 +267,23 @@ def warn_random_weights(part: str, remedy: str) -> None:
     print_log(message, logger='current', level=logging.WARNING)
 
 
-def _read_safetensors(file: Path) -> Dict[str, Tensor]:
-    """Read a ``.safetensors`` file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def read_safetensors_file(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
+    """Read a ``.safetensors`` file: :func:`read_safetensors`, with errors that name it.
 
+    Args:
+        file: An existing file.
+
+    Returns:
+        The state dict, memory-mapped, and the plain values beside it.
+
+    Raises:
+        CheckpointError: If the file is damaged, or is none.
+    """
     try:
-        return load_file(file, device='cpu')
-    except SafetensorError as error:
+        return read_safetensors(file)
+    except (MemoryError, PermissionError):
+        raise
+    except Exception as error:  # of the header, of safetensors, or of the texts in the header
         raise CheckpointError(_describe_unreadable(file, error)) from error
 
 
@@ -225,7 +312,7 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
     )
 
 
-def _check_state_dict(content: Any, file: Path) -> Dict[str, Tensor]:
+def _check_state_dict(content: Any, file: Path) -> Mapping[str, Tensor]:
     """Return ``content`` if it is a state dict of tensors."""
     head = f'checkpoint {str(file)!r} ({file.stat().st_size} bytes): {_EXPECTED}, but'
     if not isinstance(content, Mapping) or not content:
@@ -234,7 +321,7 @@ def _check_state_dict(content: Any, file: Path) -> Dict[str, Tensor]:
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(f'{head} {key!r} is a {type(value).__name__}')
-    return dict(content)
+    return content
 
 
 def _find_problems(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> List[str]:

@@ -238,6 +238,13 @@ def test_a_named_checkpoint_is_resumed(half_done):
     assert 'resumed epoch: 0, iter: 2' in log_of(folder)
 
 
+def test_prompts_alone_are_not_resumed(half_done):
+    folder, settings = half_done
+    torch.save(dict(state_dict={}, meta={}), folder / 'prompts.pth')
+    with pytest.raises(CheckpointError, match=r"prompts\.pth': expected .* are missing.*load_from"):
+        build_toy(folder, resume=True, load_from=str(folder / 'prompts.pth'), **settings).train()
+
+
 def test_another_folder_for_checkpoints(tmp_path):
     hook = dict(
         type='AtomicCheckpointHook', by_epoch=False, interval=2, out_dir=str(tmp_path / 'out')

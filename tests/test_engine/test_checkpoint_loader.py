@@ -1,6 +1,11 @@
 """mmengine reads checkpoints from disk through our loader, which runs nothing in them."""
 
+import contextlib
+import io
 import pickle
+import tarfile
+import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,8 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
 from mmseg_ssprompt.engine import load_from_local
-from mmseg_ssprompt.models.checkpoint import CheckpointError
+from mmseg_ssprompt.models.checkpoint import CheckpointError, read_torch_file
+from mmseg_ssprompt.models.safetensors_file import pack_safetensors
 
 PLAIN = dict(meta=dict(iter=3, name='a', sizes=[1, 2.5], pair=(True, None)))
 
@@ -144,3 +150,132 @@ def test_missing_files_are_named(tmp_path, name):
     with pytest.raises(FileNotFoundError) as info:
         load(path)
     assert f'checkpoint {str(path)!r} does not exist' in str(info.value)
+
+
+# Damage that torch does not see
+
+
+def record_of(path: Path, name: str) -> range:
+    """Where the content of a record of an archive is in the file."""
+    with zipfile.ZipFile(path) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith(name))
+    content = path.read_bytes()
+    lengths = (
+        int.from_bytes(content[info.header_offset + at : info.header_offset + at + 2], 'little')
+        for at in (26, 28)
+    )
+    start = info.header_offset + 30 + sum(lengths)
+    return range(start, start + info.file_size)
+
+
+def flip(path: Path, place: int, bit: int = 0) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize('share', [0.0, 0.37, 1.0])
+def test_a_flipped_bit_in_the_tensors_is_found(saved, share):
+    record = record_of(saved, 'data/0')
+    flip(saved, record[int(share * (len(record) - 1))], bit=3)
+    with pytest.raises(CheckpointError, match=r'iter_3\.pth.*the checksum of .*data/0 is not that'):
+        load(saved)
+    torch.load(saved, weights_only=True)  # which is why we look
+
+
+def test_no_flipped_bit_changes_what_is_read(tmp_path):
+    path = tmp_path / 'small.pth'
+    expected = dict(meta=dict(name='abc'), state_dict=OrderedDict(a=torch.arange(3.0)))
+    torch.save(expected, path)
+    content = path.read_bytes()
+    for place in range(0, len(content), 3):
+        flip(path, place, bit=place % 8)
+        with contextlib.suppress(CheckpointError):
+            found = load(path)
+            # Padding, dates, and other marks of the archive say nothing.
+            assert found['meta'] == expected['meta']
+            assert torch.equal(found['state_dict']['a'], torch.arange(3.0))
+        path.write_bytes(content)
+
+
+def rewrite(path: Path, compression: int) -> None:
+    with zipfile.ZipFile(path) as archive:
+        records = {i.filename: archive.read(i) for i in archive.infolist()}
+    with zipfile.ZipFile(path, 'w', compression) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+
+
+def test_compressed_records_are_refused_before_they_are_unpacked(tmp_path):
+    path = tmp_path / 'bomb.pth'
+    torch.save(dict(state_dict=dict(a=torch.zeros(10**6))), path)
+    rewrite(path, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10**5
+    with pytest.raises(CheckpointError, match=r'bomb\.pth.*is compressed, which torch never does'):
+        load(path)
+
+
+def test_the_same_archive_uncompressed_loads(tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save(dict(state_dict=dict(a=torch.ones(3))), path)
+    rewrite(path, zipfile.ZIP_STORED)
+    assert load(path)['state_dict']['a'].tolist() == [1, 1, 1]
+
+
+def test_base_weights_are_not_read_twice(saved, monkeypatch):
+    monkeypatch.setattr(zipfile.ZipFile, 'testzip', None)  # would be an error
+    assert read_torch_file(saved)['meta'] == PLAIN['meta']
+
+
+def test_tar_archives_are_refused(tmp_path):
+    """torch unpacks them, and before 2.6 whatever is asked for."""
+    path = tmp_path / 'old.pth'
+    with tarfile.open(path, 'w') as archive:
+        for name in ('sys_info', 'pickle', 'storages', 'tensors'):
+            content = pickle.dumps(Trap(tmp_path / 'marker'))
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    with pytest.raises(CheckpointError, match=r'old\.pth.*it is a tar archive'):
+        load(path)
+    assert not (tmp_path / 'marker').exists()
+
+
+def test_an_archive_that_python_cannot_read_is_not_handed_on(tmp_path):
+    """Before 2.6 torch would run the program of a TorchScript archive that we take for another."""
+    path = tmp_path / 'script.pth'
+    path.write_bytes(b'PK\x03\x04' + b'constants.pkl' * 100)
+    with pytest.raises(CheckpointError, match=r'script\.pth.*BadZipFile'):
+        load(path)
+
+
+@pytest.mark.parametrize('content', [[1, 2], 'text', torch.ones(2)])
+def test_something_else_than_a_dict(tmp_path, content):
+    torch.save(content, tmp_path / 'a.pth')
+    kind = type(content).__name__
+    with pytest.raises(CheckpointError, match=rf'a\.pth.*expected a dict.*found a {kind}'):
+        load(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('metadata', [5, {3: {}}, {'': 'text'}])
+def test_metadata_that_torch_did_not_make(tmp_path, metadata):
+    state_dict = OrderedDict(a=torch.ones(2))
+    state_dict._metadata = metadata
+    torch.save(dict(state_dict=state_dict), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'a\.pth.*the metadata beside its tensors'):
+        load(tmp_path / 'a.pth')
+
+
+# safetensors
+
+
+def test_safetensors_have_the_form_of_mmengines_checkpoints(tmp_path):
+    path = tmp_path / 'a.safetensors'
+    path.write_bytes(pack_safetensors(nn.Linear(40, 30).state_dict(), PLAIN['meta']))
+    found = load(path)
+    assert found['meta'] == PLAIN['meta']
+    assert set(found['state_dict']) == {'weight', 'bias'}
+    assert found['state_dict']._metadata[''] == dict(version=1, file=str(path))
+    weight, before = found['state_dict']['weight'], found['state_dict']['weight'].clone()
+    path.write_bytes(b'1' * path.stat().st_size)
+    assert torch.equal(weight, before)

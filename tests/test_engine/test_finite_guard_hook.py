@@ -1,8 +1,13 @@
 """What is not finite gets neither into the prompts nor into a checkpoint."""
 
 import copy
-from types import SimpleNamespace
-from typing import Any
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterator
 
 import pytest
 import torch
@@ -10,9 +15,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 
-from mmseg_ssprompt.engine import FiniteGuardHook, NonFiniteError
+from mmseg_ssprompt.engine import FiniteGuardHook, NonFiniteError, finite_guard_hook
 from mmseg_ssprompt.engine.finite_guard_hook import describe_batch
 from mmseg_ssprompt.models.losses.matching import NonFiniteLogitsError
+from test_end_to_end.tools import free_port
+from tiny_model import tiny_config
 from toy_training import ITERATIONS, build_toy
 
 
@@ -43,6 +50,10 @@ def build(work_dir, *hooks, guard=None, **settings):
     states = States()
     runner = build_toy(work_dir, *hooks, guard, states, **settings)
     return runner, states
+
+
+def pairwise(values: list) -> Iterator[tuple]:
+    return zip(values, values[1:])
 
 
 def same(a: Any, b: Any) -> bool:
@@ -93,44 +104,184 @@ def test_skipping_is_bounded(tmp_path):
         runner.train()
 
 
-def test_a_loss_counts_where_gradients_are_finite(tmp_path):
-    runner, _ = build(tmp_path)
-    forward = type(runner.model).forward
+def with_losses(runner: Runner, change: Callable[[dict, int], None]) -> None:
+    """Change the losses of a runner's model, given the number of the iteration."""
+    model, forward = runner.model, runner.model.forward
 
-    def spoiled(inputs, mode='tensor'):
-        losses = forward(runner.model, inputs, mode)
+    def changed(inputs, mode='tensor'):
+        losses = forward(inputs, mode)
         if mode == 'loss':
-            losses['loss_of_nothing'] = torch.tensor(float('inf'))
+            change(losses, runner.iter)
         return losses
 
-    runner.model.forward = spoiled
-    with pytest.raises(NonFiniteError, match='loss_of_nothing = inf'):
+    model.forward = changed
+
+
+@pytest.mark.parametrize('trains', [True, False])
+def test_a_loss_counts_where_gradients_are_finite(tmp_path, trains):
+    def spoil(losses: dict, iteration: int) -> None:
+        if iteration == 3:
+            losses['loss_of_nothing'] = torch.tensor(float('inf'))
+            if trains:
+                losses['loss_of_nothing'] = losses['loss'].detach() * 0 + float('inf')
+
+    runner, states = build(tmp_path, guard=dict(type='FiniteGuardHook', policy='skip'))
+    with_losses(runner, spoil)
+    runner.train()
+    unchanged = [same(a[1]['state'], b[1]['state']) for a, b in pairwise(states.seen)]
+    assert unchanged == [index == 2 for index in range(ITERATIONS - 1)]
+    assert same(states.seen[2][0], states.seen[3][0])
+    log = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    assert 'iteration 4: expected finite losses and gradients, found loss = ' in log
+    assert 'loss_of_nothing = inf' in log
+
+
+def test_what_is_no_loss_does_not_count(tmp_path):
+    def spoil(losses: dict, iteration: int) -> None:
+        losses['accuracy'] = torch.tensor(float('nan'))
+
+    runner, _ = build(tmp_path)
+    with_losses(runner, spoil)
+    runner.train()
+
+
+def test_gradients_count_where_losses_are_finite(tmp_path):
+    def spoil(losses: dict, iteration: int) -> None:
+        if iteration == 3:
+            losses['loss'].register_hook(lambda gradient: gradient * float('inf'))
+
+    runner, states = build(tmp_path)
+    with_losses(runner, spoil)
+    with pytest.raises(NonFiniteError, match='iteration 4: .* found loss = [0-9.]+, (.|\n)*weight'):
         runner.train()
+    assert same(runner.model.state_dict(), states.seen[2][0])
 
 
 def test_accumulated_gradients_are_looked_at_once(tmp_path):
-    settings = dict(accumulative_counts=2)
+    """And all batches of the step are named: any of them may be the one."""
     runner, states = build(tmp_path, Spoil(2), guard=dict(type='FiniteGuardHook', policy='skip'))
-    runner.optim_wrapper.setdefault('accumulative_counts', settings['accumulative_counts'])
+    runner.optim_wrapper.setdefault('accumulative_counts', 2)
     runner.train()
     weights = [state[0] for state in states.seen]
     assert same(weights[1], weights[3])  # the spoiled batch was half of the second step
     assert not same(weights[3], weights[5])
     assert torch.isfinite(runner.model.weight).all()
+    log = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    assert log.count('Skipped: the step was not made') == 1
+    for text in ('iteration 3: expected finite', 'iteration 4: expected finite'):
+        assert text in log
+    assert log.count('Files of the batch') == 2
 
 
-def test_a_loss_scaler_may_skip_but_not_for_ever():
-    hook = FiniteGuardHook()
-    wrapper = SimpleNamespace(_accumulative_counts=1)
-    runner = SimpleNamespace(iter=0, optim_wrapper=wrapper)
-    for _ in range(32):
-        hook.after_train_iter(runner, 0, None, dict(loss=1.0))
-    with pytest.raises(NonFiniteError, match='has made no step in 33 iterations'):
-        hook.after_train_iter(runner, 0, None, dict(loss=1.0))
+@pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'), reason='no loss scaler on CPUs')
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize('clip_grad', [None, dict(max_norm=1.0)])
+def test_a_loss_scaler_may_leave_steps_out(tmp_path, fused, clip_grad):
+    def spoil(losses: dict, iteration: int) -> None:
+        if iteration in (3, 4):
+            losses['loss'].register_hook(lambda gradient: gradient * float('inf'))
+
+    runner, states = build(tmp_path)
+    runner.optim_wrapper = scaled(fused, clip_grad)
+    with_losses(runner, spoil)
+    runner.train()
+    weights = [state[0] for state in states.seen]
+    assert [same(a, b) for a, b in pairwise(weights)] == [i in (2, 3) for i in range(7)]
+    assert runner.optim_wrapper.loss_scaler.get_scale() == 2.0**14
+
+
+@pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'), reason='no loss scaler on CPUs')
+def test_a_loss_scaler_may_not_do_so_for_ever(tmp_path, monkeypatch):
+    def spoil(losses: dict, iteration: int) -> None:
+        losses['loss'].register_hook(lambda gradient: gradient * float('inf'))
+
+    monkeypatch.setattr(finite_guard_hook, '_MAX_STEPS_OF_SCALER', 3)
+    runner, _ = build(tmp_path)
+    runner.optim_wrapper = scaled()
+    with_losses(runner, spoil)
+    with pytest.raises(NonFiniteError, match='iteration 4: (.|\n)*has left out 4 steps in a row'):
+        runner.train()
+
+
+@pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'), reason='no loss scaler on CPUs')
+def test_a_loss_that_is_not_finite_is_not_the_loss_scalers(tmp_path):
+    runner, states = build(tmp_path, Spoil(3))
+    runner.optim_wrapper = scaled()
+    with pytest.raises(NonFiniteError, match='iteration 4: .* found loss = nan'):
+        runner.train()
+    assert same(runner.model.state_dict(), states.seen[2][0])
+
+
+def scaled(fused: bool = False, clip_grad: Any = None) -> dict:
+    return dict(
+        type='PromptAmpOptimWrapper',
+        dtype='float16',
+        optimizer=dict(type='AdamW', lr=0.05, fused=fused),
+        clip_grad=clip_grad,
+    )
+
+
+def small_training(work_dir: Path, policy: str) -> Runner:
+    """SSPrompt on a few images, six iterations."""
+    config = tiny_config()
+    config.merge_from_dict(
+        {
+            'train_dataloader.dataset.num_images': 4,
+            'train_dataloader.batch_size': 2,
+            'val_dataloader.dataset.num_images': 2,
+            'train_cfg.max_iters': 6,
+            'train_cfg.val_interval': 100,
+            'default_hooks.checkpoint.interval': 1,
+            'work_dir': str(work_dir),
+            'experiment_name': work_dir.name,
+        }
+    )
+    kinds = ('PromptCheckpointHook',)
+    config.custom_hooks = [hook for hook in config.custom_hooks if hook.type in kinds]
+    config.custom_hooks += [dict(type='FiniteGuardHook', policy=policy)]
+    return Runner.from_cfg(config)
+
+
+def spoil_embeddings(runner: Runner, *iterations: int) -> None:
+    """As an image does whose activations overflow in float16."""
+
+    def spoil(module: Any, inputs: Any, output: Any) -> Any:
+        if runner.iter in iterations:
+            output[0][:, 0, 0, 0] = float('inf')
+        return output
+
+    runner.model.backbone.register_forward_hook(spoil)
 
 
 def test_logits_that_are_not_finite_name_the_files(tmp_path):
-    runner, _ = build(tmp_path)
+    runner = small_training(tmp_path, 'stop')
+    spoil_embeddings(runner, 2)
+    with pytest.raises(NonFiniteError) as caught:
+        runner.train()
+    text = str(caught.value)
+    assert text.startswith('iteration 3: expected finite losses and gradients, found loss = ')
+    assert 'the mask logits of images [0, 1] of the batch hold NaN or infinite values' in text
+    assert re.search(r"Files of the batch: \['[^']+', '[^']+'\]", text)
+    (checkpoint,) = tmp_path.glob('iter_*.pth')
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    assert checkpoint.name == 'iter_2.pth'
+    for name, value in runner.model.without_frozen(runner.model.state_dict()).items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_logits_that_are_not_finite_can_be_skipped(tmp_path):
+    states = States()
+    runner = small_training(tmp_path, 'skip')
+    runner.register_hook(states)
+    spoil_embeddings(runner, 2)
+    runner.train()
+    moments = [state[1]['state'] for state in states.seen]
+    assert [same(a, b) for a, b in pairwise(moments)] == [index == 1 for index in range(5)]
+    assert 'report_non_finite' not in vars(runner.model.decode_head.loss_decode.matcher)
+
+
+def test_without_the_guard_logits_name_the_files_too(tmp_path):
+    runner = build_toy(tmp_path)
 
     def fail(inputs, mode='tensor'):
         raise NonFiniteLogitsError('the mask logits of images [0] hold NaN')
@@ -138,6 +289,57 @@ def test_logits_that_are_not_finite_name_the_files(tmp_path):
     runner.model.forward = fail
     with pytest.raises(NonFiniteError, match=r'iteration 1: the mask logits(.|\n)*Files of the'):
         runner.train()
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+import torch
+from mmengine.dist import get_rank
+from mmengine.model import MMDistributedDataParallel
+import mmseg_ssprompt
+from mmseg_ssprompt.engine import NonFiniteError
+from test_engine.test_finite_guard_hook import build, with_losses
+
+def spoil(losses, iteration):
+    if iteration == 3 and get_rank() == 1:
+        losses['loss_of_nothing'] = losses['loss'].detach() * 0 + float('inf')
+
+torch.distributed.init_process_group('gloo')
+folder = Path(sys.argv[1])
+runner, states = build(folder / 'work')
+with_losses(runner, spoil)
+runner.model = MMDistributedDataParallel(runner.model, device_ids=None)
+try:
+    runner.train()
+except NonFiniteError as error:
+    weights = [state[0]['module.weight'].item() for state in states.seen]
+    weights.append(runner.model.state_dict()['module.weight'].item())
+    (folder / f'{get_rank()}.txt').write_text(f'{weights}\\n{error}')
+"""
+
+
+def test_two_processes_stop_alike(tmp_path):
+    """Though the loss of one of them alone is not finite, and its gradients are."""
+    shared = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE='2')
+    tests = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, [tests, os.environ.get('PYTHONPATH')]))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', TWO_PROCESSES, str(tmp_path)],
+            env=dict(os.environ, **shared, RANK=str(rank), LOCAL_RANK=str(rank), PYTHONPATH=path),
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.wait(120)
+    texts = [(tmp_path / f'{rank}.txt').read_text().splitlines() for rank in range(2)]
+    assert texts[0][0] == texts[1][0]
+    weights = json.loads(texts[0][0])
+    assert len(weights) == 4 and weights[2] == weights[3]
+    assert texts[0][1].startswith('iteration 4: ') and texts[1][1].startswith('iteration 4: ')
+    assert 'loss_of_nothing = inf' in texts[1][1]
+    assert [path.name for path in (tmp_path / 'work').glob('*.pth')] == ['iter_2.pth']
 
 
 def test_the_files_of_a_batch():

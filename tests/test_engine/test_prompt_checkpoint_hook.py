@@ -15,7 +15,9 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.optim import OneCycleLR
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmseg_ssprompt.engine import PromptCheckpointHook
 from mmseg_ssprompt.engine.prompt_checkpoint_hook import (
@@ -23,6 +25,7 @@ from mmseg_ssprompt.engine.prompt_checkpoint_hook import (
     NotPlainError,
     to_plain,
 )
+from mmseg_ssprompt.models.segmentors import PromptStateError
 from tiny_model import names_of_trainable
 
 FROZEN = ('backbone.', 'decode_head.prompt_encoder.', 'decode_head.mask_decoder.')
@@ -297,3 +300,42 @@ def test_prompts_that_are_not_finite_are_not_saved(model, value):
     text = str(caught.value)
     assert text.startswith('state_dict.decode_head.spatial_prompts.fusion.learned: expected finite')
     assert 'found 2 of ' in text
+
+
+def build_runner(model: nn.Module, work_dir: Path) -> Runner:
+    return Runner(
+        model,
+        str(work_dir),
+        default_scope='mmseg',
+        train_dataloader=DataLoader([0]),
+        train_cfg=dict(by_epoch=False, max_iters=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        custom_hooks=[dict(type='PromptCheckpointHook')],
+        experiment_name=work_dir.name,
+    )
+
+
+def save_by_runner(runner: Runner, folder: Path) -> None:
+    runner.save_checkpoint(str(folder), 'a.pth', save_optimizer=False, save_param_scheduler=False)
+
+
+def test_a_runner_writes_nothing_over_good_prompts(model, tmp_path):
+    runner = build_runner(model, tmp_path)
+    save_by_runner(runner, tmp_path)
+    before = (tmp_path / 'a.pth').read_bytes()
+    model.decode_head.semantic_prompts.fusion.learned.data[0, 0] = float('nan')
+    with pytest.raises(NonFinitePromptsError, match=r'semantic_prompts\.fusion\.learned'):
+        save_by_runner(runner, tmp_path)
+    assert (tmp_path / 'a.pth').read_bytes() == before
+
+
+def test_a_runner_refuses_the_prompts_of_other_classes(model, tmp_path):
+    runner = build_runner(model, tmp_path)
+    save_by_runner(runner, tmp_path)
+    runner.load_checkpoint(str(tmp_path / 'a.pth'))
+    content = torch.load(tmp_path / 'a.pth', weights_only=True)
+    content['state_dict']._metadata['']['prompts']['class_names'][3] = 'car'
+    torch.save(content, tmp_path / 'b.pth')
+    expected = r"b\.pth.*\n.*class names: expected 'tent', found 'car' as number 3"
+    with pytest.raises(PromptStateError, match=expected):
+        runner.load_checkpoint(str(tmp_path / 'b.pth'))

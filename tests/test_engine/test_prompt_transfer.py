@@ -13,6 +13,7 @@ from mmseg_ssprompt.engine import (
     read_prompt_source,
     transfer_prompts,
 )
+from mmseg_ssprompt.engine.prompt_file import write_prompts
 from mmseg_ssprompt.engine.prompt_transfer import match_classes
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from tiny_model import CONFIG, build_tiny, random_images, samples_of, tiny_config
@@ -285,6 +286,7 @@ def build_head(**semantic: Any) -> Dict[str, Any]:
 
 
 def save(source: PromptSource, path: Path, **meta: Any) -> Path:
+    """Without what the state dict says of itself, as before there was any."""
     torch.save(dict(meta=meta, state_dict=dict(source.state_dict)), path)
     return path
 
@@ -333,3 +335,94 @@ def test_classes_of_an_unknown_data_set(source, tmp_path):
     head = build_head(dataset='NobodysDataset')
     with pytest.raises(ValueError, match=r"a\.pth.*'NobodysDataset'.*--source-config"):
         _ = source._replace(head=head).class_names
+
+
+# What the state dict says of itself
+
+
+def save_whole(model: nn.Module, path: Path, **changes: Any) -> Path:
+    """A checkpoint with metadata, of which some entries are replaced, and no config."""
+    state_dict = model.without_frozen(model.state_dict())
+    state_dict._metadata['']['prompts'].update(changes)
+    torch.save(dict(meta={}, state_dict=state_dict), path)
+    return path
+
+
+def test_metadata_needs_no_config(target, tmp_path):
+    model = build_tiny(seed=1)
+    found = read_prompt_source(save_whole(model, tmp_path / 'a.pth'))
+    assert found.head is None
+    assert found.class_names == SOURCE_NAMES
+    assert found.kind('spatial') == ('SpatialPromptLearner', 'learned_weight')
+    assert not found.classifier_trains
+    state, report = transfer_prompts(found, target)
+    assert report.matched == ('Sky', 'heart balloon')
+    learned = model.state_dict()[f'{SEMANTIC}learned']
+    assert torch.equal(state[f'{SEMANTIC}learned'][[0, 2]], learned[[6, 1]])
+    target.load_state_dict(state)
+
+
+def test_a_config_that_is_given_counts_before_metadata(tmp_path):
+    path = save_whole(build_tiny(), tmp_path / 'a.pth', class_names=['cat'] * 10)
+    assert read_prompt_source(path).class_names == ('cat',) * 10
+    assert read_prompt_source(path, CONFIG).class_names == SOURCE_NAMES
+
+
+def test_what_trained_is_in_the_metadata(target, tmp_path):
+    model = build_tiny(**{'mask_decoder.trainable': True, 'classifier.trainable': True})
+    found = read_prompt_source(save_whole(model, tmp_path / 'a.pth'))
+    assert found.classifier_trains
+    with pytest.raises(PromptTransferError, match=r'its mask decoder trained, but .* is frozen'):
+        transfer_prompts(found, target)
+
+
+def test_other_kinds_by_metadata(target, tmp_path):
+    found = read_prompt_source(save_whole(build_tiny('fixed_weight'), tmp_path / 'a.pth'))
+    with pytest.raises(PromptTransferError, match=r'learned_weight, .*found .*fixed_weight of 0.5'):
+        transfer_prompts(found, target)
+
+
+@pytest.mark.parametrize('part', ['backbone', 'decode_head.mask_decoder'])
+def test_another_base_model_by_metadata(target, tmp_path, part):
+    """Of parts whose numbers are in no checkpoint of prompts."""
+    model = build_tiny()
+    base = dict(model.state_dict()._metadata['']['prompts']['base'], **{part: 'f' * 64})
+    found = read_prompt_source(save_whole(model, tmp_path / 'a.pth', base=base))
+    with pytest.raises(PromptTransferError) as info:
+        transfer_prompts(found, target)
+    own = target.get_submodule(part).fingerprint[:12]
+    assert f"a.pth', {part}: expected the weights of the target, SHA-256 {own}" in str(info.value)
+    assert 'found SHA-256 ffffffffffff...: the base models differ' in str(info.value)
+
+
+def test_the_result_says_what_the_target_does_and_whose_points_it_has(source, target):
+    """Points of another data set are no mistake here, so that the result loads."""
+    other = build_target(**{'spatial_prompts.extent': (1.0, 0.75)})
+    expected = target.state_dict()._metadata['']['prompts']
+    state = transfer_prompts(source, other)[0]
+    spatial = dict(expected['spatial_prompts'], taken_from="checkpoint 'a.pth'")
+    assert state._metadata['']['prompts'] == dict(expected, spatial_prompts=spatial)
+    other.load_state_dict(state)
+    state = transfer_prompts(source, target, parts=['semantic'])[0]
+    assert state._metadata['']['prompts'] == expected
+
+
+def test_metadata_that_nobody_wrote(tmp_path):
+    path = save_whole(build_tiny(), tmp_path / 'a.pth', base=3)
+    with pytest.raises(CheckpointError, match=r"a\.pth', metadata of the prompts, base: expected"):
+        read_prompt_source(path)
+
+
+def test_safetensors_are_read_with_what_they_say(target, tmp_path):
+    model = build_tiny(seed=1)
+    write_prompts(model.without_frozen(model.state_dict()), {}, tmp_path / 'a.safetensors')
+    found = read_prompt_source(tmp_path / 'a.safetensors')
+    assert found.class_names == SOURCE_NAMES
+    assert len(transfer_prompts(found, target)[1].matched) == 2
+
+
+@pytest.mark.parametrize('content', [{}, dict(state_dict={}), dict(a=1)])
+def test_files_without_a_state_dict(tmp_path, content):
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'a\.pth.*expected a state dict of tensors'):
+        read_prompt_source(tmp_path / 'a.pth')

@@ -39,13 +39,23 @@ def owner(tmp_path):
     process.wait()
 
 
-def test_a_second_training_is_refused(tmp_path, owner):
+@pytest.fixture
+def told_to_others(monkeypatch):
+    """What other processes of the same training hear of the lock."""
+    told = []
+    monkeypatch.setattr(module, 'broadcast_object_list', told.extend)
+    return told
+
+
+def test_a_second_training_is_refused(tmp_path, owner, told_to_others):
     with pytest.raises(WorkDirInUseError) as caught:
         build_toy(tmp_path, HOOK).train()
     text = str(caught.value)
     assert repr(str(tmp_path)) in text
     assert 'found process 7 on elsewhere' in text
     assert '--work-dir' in text
+    (told,) = told_to_others
+    assert told is caught.value
     assert not list(tmp_path.glob('*.pth'))
 
 
@@ -90,7 +100,7 @@ import mmseg_ssprompt
 from pathlib import Path
 from mmseg_ssprompt.engine import RunLockHook
 hook = RunLockHook()
-assert hook._take(Path(sys.argv[1]), None) is None
+hook._take(Path(sys.argv[1]), None)
 if os.fork() == 0:
     time.sleep(20)
     os._exit(0)
@@ -115,6 +125,24 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     log = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
     assert 'cannot be locked' in log
     assert (tmp_path / 'iter_8.pth').is_file()
+
+
+@pytest.mark.parametrize('number', [errno.EACCES, errno.EAGAIN])
+def test_both_errors_of_posix_mean_that_it_is_locked(tmp_path, monkeypatch, number):
+    def fail(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, 'lockf', fail)
+    (tmp_path / 'run.lock').write_text('process 7 on elsewhere')
+    with pytest.raises(WorkDirInUseError, match='found process 7 on elsewhere'):
+        build_toy(tmp_path, HOOK).train()
+
+
+def test_a_file_that_cannot_be_opened_is_told_to_the_others(tmp_path, told_to_others):
+    (tmp_path / 'run.lock').mkdir()
+    with pytest.raises(OSError, match='run.lock'):
+        build_toy(tmp_path, HOOK).train()
+    assert isinstance(told_to_others[0], OSError)
 
 
 def test_a_platform_without_locks(tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
 """What a training is made of is written down, and compared when it goes on."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from mmseg_ssprompt.engine import RunRecordError
+from mmseg_ssprompt.engine import RunRecordError, run_record_hook
 from mmseg_ssprompt.engine.run_record_hook import _compare, _draws, _plain
 from toy_training import NoisyLine, StopAt, Stops, build_toy
 
@@ -76,6 +78,52 @@ def test_another_few_shot_draw_is_refused(tmp_path):
     assert len(read(tmp_path)) == 2
 
 
+def test_it_is_compared_with_the_training_that_saved_the_checkpoint(tmp_path):
+    """Not with one that began anew and was stopped before it saved anything."""
+    stop(build(tmp_path, StopAt(5), drawn=1))
+    stop(build(tmp_path, StopAt(1), drawn=2))
+    with pytest.raises(RunRecordError, match='expected the few-shot draw'):
+        build(tmp_path, drawn=2, resume=True).train()
+    build(tmp_path, drawn=1, resume=True).train()
+    assert [entry['iteration'] for entry in read(tmp_path)] == [0, 0, 4]
+
+
+def test_it_is_compared_without_the_file_too(tmp_path):
+    stop(build(tmp_path, StopAt(5), drawn=1))
+    (tmp_path / 'run.json').unlink()
+    with pytest.raises(RunRecordError, match='expected the few-shot draw'):
+        build(tmp_path, drawn=2, resume=True).train()
+
+
+def test_a_training_that_begins_anew_is_compared_with_nothing(tmp_path):
+    stop(build(tmp_path, StopAt(5), drawn=1))
+    stop(build(tmp_path, StopAt(5), drawn=2))
+    assert 'What differs' not in log_of(tmp_path)
+
+
+def test_a_record_of_another_kind_is_refused_by_name(tmp_path):
+    stop(build(tmp_path, StopAt(5), drawn=1))
+    file = tmp_path / 'iter_4.pth'
+    checkpoint = torch.load(file, weights_only=True)
+    checkpoint['message_hub']['runtime_info']['run_record'] = dict(few_shot='x', config=[1])
+    torch.save(checkpoint, file)
+    with pytest.raises(RunRecordError, match=r'expected the few-shot draw .* \(x\), found'):
+        build(tmp_path, drawn=1, resume=True).train()
+
+
+def test_what_goes_wrong_in_the_main_process_is_told_to_the_others(tmp_path, monkeypatch):
+    told = []
+
+    def fail(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(run_record_hook, 'write_json', fail)
+    monkeypatch.setattr(run_record_hook, 'broadcast_object_list', told.extend)
+    with pytest.raises(OSError, match='No space left'):
+        build(tmp_path).train()
+    assert [type(error) for error in told] == [OSError]
+
+
 @pytest.mark.parametrize('content', ['', '{"a": 1}', '[1]', '{'])
 def test_a_damaged_record_is_begun_anew(tmp_path, content):
     (tmp_path / 'run.json').write_text(content)
@@ -90,6 +138,8 @@ def test_draws_inside_of_other_data_sets():
             self.dataset = dataset
 
     assert [draw['seed'] for draw in _draws(Wrapper(Wrapper(Drawn(3))))] == [3]
+    both = SimpleNamespace(datasets=[Wrapper(Drawn(3)), NoisyLine(), Drawn(4)])
+    assert [draw['seed'] for draw in _draws(both)] == [3, 4]
 
 
 def test_differences_are_listed_by_their_keys():

@@ -244,7 +244,7 @@ def test_a_checkpoint_of_other_words(run, tmp_path):
     checkpoint = save_checkpoint(
         SHAPES, tmp_path / 'a.pth', **{'semantic_prompts.fusion.default': other}
     )
-    with pytest.raises(ValueError, match="not what the config's text encoder says"):
+    with pytest.raises(ValueError, match='handcrafted prompts of the configured class names'):
         run('explain_prompts', SHAPES, checkpoint)
 
 

@@ -1,6 +1,6 @@
 """Which prompt answers for which class of an image: Hungarian matching of a whole batch."""
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import torch
 from mmengine.structures import InstanceData
@@ -13,6 +13,12 @@ __all__ = ['Matches', 'NonFiniteLogitsError', 'PromptMatcher']
 
 class NonFiniteLogitsError(ValueError):
     """Class or mask logits are NaN or infinite."""
+
+
+def _raise_non_finite(problem: str) -> None:
+    raise NonFiniteLogitsError(
+        f'{problem}: a lower learning rate, or bfloat16 in place of float16, may help'
+    )
 
 
 class Matches(NamedTuple):
@@ -42,7 +48,14 @@ class PromptMatcher:
         mask_weight: Weight of the masks' binary cross-entropy.
         dice_weight: Weight of the masks' dice cost.
         ignore_index: Label of points that belong to no class.
+
+    Attributes:
+        report_non_finite: Called with a text if logits are not finite. It raises a
+            :class:`NonFiniteLogitsError`; where it is replaced by one that does not, the matches
+            mean nothing and the caller has to throw the step away, as ``FiniteGuardHook`` does.
     """
+
+    report_non_finite: Callable[[str], None] = staticmethod(_raise_non_finite)
 
     def __init__(
         self,
@@ -112,9 +125,8 @@ class PromptMatcher:
         for kind, is_finite in (('class', class_is_finite), ('mask', mask_is_finite)):
             bad = (is_finite == 0).nonzero().flatten().tolist()
             if bad:
-                raise NonFiniteLogitsError(
-                    f'the {kind} logits of images {bad} of the batch hold NaN or infinite values: '
-                    'a lower learning rate, or bfloat16 in place of float16, may help'
+                self.report_non_finite(
+                    f'the {kind} logits of images {bad} of the batch hold NaN or infinite values'
                 )
         if low.min() < 0 or high.max() >= self.num_classes:
             raise ValueError(

@@ -124,6 +124,11 @@ class ContextPromptLearner(BaseModule):
         """``E``, the width of the text space."""
         return self.text_transformer.projection.shape[1]
 
+    @property
+    def fits_other_classes(self) -> bool:
+        """Whether what is learned is shared by all classes, and so serves others too."""
+        return self.context.ndim == 2
+
     def forward(self) -> Tensor:
         """The semantic prompts: (C, E), of unit length."""
         context = self.context.expand(len(self.class_names), -1, -1)  # (C, M, W)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ['FUSION_MODES', 'PromptFusion']
+__all__ = ['FUSION_MODES', 'PromptFusion', 'describe_fusion']
 
 FUSION_MODES = ('learned_weight', 'fixed_weight', 'learned_only', 'default_only')
 
@@ -81,9 +81,20 @@ class PromptFusion(nn.Module):
         # Written as a step from the default, so that Zhat = Zdefault gives Zdefault to the bit.
         return self.default + weight * (self.learned - self.default)
 
+    def describe(self) -> str:
+        """What of the arguments counts after training; see :func:`describe_fusion`."""
+        return describe_fusion(self.mode, self.initial_weight)
+
     def extra_repr(self) -> str:
         """Show the mode and the shape in the module's print-out."""
         return f'mode={self.mode!r}, default={tuple(self.default.shape)}'
+
+
+def describe_fusion(
+    mode: str = 'learned_weight', initial_weight: float = 0.5, noise: float = 0.0
+) -> str:
+    """What of :class:`PromptFusion`'s arguments counts after training, where ``noise`` does not."""
+    return f'{mode} of {initial_weight:g}' if mode == 'fixed_weight' else mode
 
 
 def _perturb(default: Tensor, noise: float) -> Tensor:

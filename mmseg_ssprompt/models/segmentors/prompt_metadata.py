@@ -1,42 +1,53 @@
-"""What a state dict of prompts says of itself, and of the base model that it was trained with.
-
-It is kept where torch keeps the versions of modules, ``state_dict._metadata``, and so comes along
-wherever a state dict is saved, loaded or handed on.
-"""
+"""What a state dict says of its prompts, and whether that fits a model."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
-from mmseg.models.segmentors import EncoderDecoder
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...version import __version__
 from ..frozen import FrozenModule
 
-__all__ = ['FORMAT', 'METADATA_KEY', 'compare_metadata', 'compare_points', 'describe_prompts']
+__all__ = [
+    'DEFAULTS',
+    'FORMAT',
+    'METADATA_KEY',
+    'PARTS',
+    'TOLERANCE',
+    'compare_defaults',
+    'compare_metadata',
+    'describe_prompts',
+    'find_malformed',
+    'shorten_fingerprint',
+]
 
 #: Where it is among a module's own metadata.
 METADATA_KEY = 'prompts'
 #: Of the metadata; a later one is refused.
 FORMAT = 1
-#: Embeddings of the same weights differ by rounding between machines, those of other points by a
-#: hundred times as much.
-_TOLERANCE = dict(rtol=1e-3, atol=1e-4)
-_LEARNERS = ('spatial_prompts', 'semantic_prompts')
+#: Embeddings of the same weights differ by rounding between machines, those of other points,
+#: weights or templates by a hundred times as much.
+TOLERANCE = dict(rtol=1e-3, atol=1e-4)
+#: Parts of the head that are described one by one.
+PARTS = ('spatial_prompts', 'semantic_prompts')
+#: The handcrafted prompts of each part, by their names in a state dict.
+DEFAULTS = {part: f'decode_head.{part}.fusion.default' for part in PARTS}
+_PROMPT_ENCODER = 'decode_head.prompt_encoder'
 _DIGITS = 12
 
 
-def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
+def describe_prompts(model: nn.Module) -> Dict[str, Any]:
     """The metadata of a model's prompts, as plain values.
 
     Args:
-        model: A segmentor.
+        model: A ``PromptSegmentor``.
 
     Returns:
         ``format`` and ``package`` (versions), ``base`` (SHA-256 of each frozen part by name, None
-        for random weights), ``class_names``, and, where there are such prompts,
-        ``spatial_prompts`` and ``semantic_prompts`` (type, fusion, number, templates, SHA-256 of
-        the text encoder).
+        for random weights), ``class_names``, ``trained`` (the parts of the head that train) and,
+        where there are such prompts, ``spatial_prompts`` and ``semantic_prompts`` (type, fusion,
+        number, templates, SHA-256 of the text encoder, and for spatial prompts that were
+        transferred the file that they were taken from).
     """
     head = model.decode_head
     parts = {name: part for name, part in model.named_modules() if isinstance(part, FrozenModule)}
@@ -45,23 +56,76 @@ def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
         package=__version__,
         base={name: part.fingerprint for name, part in parts.items() if part.frozen},
         class_names=list(getattr(head, 'class_names', ())),
+        trained=[name for name, part in head.named_children() if _trains(part)],
     )
-    for name in _LEARNERS:
+    for name in PARTS:
         if hasattr(head, name):
             metadata[name] = _describe_learner(getattr(head, name))
+    if model.spatial_prompts_from is not None:
+        metadata['spatial_prompts']['taken_from'] = model.spatial_prompts_from
     return metadata
+
+
+def _trains(part: Any) -> bool:
+    """Whether a part of the head is meant to train; a moving average of it does not, itself."""
+    if hasattr(part, 'fusion'):
+        return part.fusion.mode != 'default_only'
+    if isinstance(part, FrozenModule):
+        return not part.frozen
+    return bool(getattr(part, 'trainable', next(part.parameters(), None) is not None))
 
 
 def _describe_learner(learner: Any) -> Dict[str, Any]:
     described: Dict[str, Any] = dict(type=type(learner).__name__)
     if hasattr(learner, 'fusion'):
-        described['fusion'] = learner.fusion.mode
+        described['fusion'] = learner.fusion.describe()
     if hasattr(learner, 'num_prompts'):
         described['num_prompts'] = learner.num_prompts
     if hasattr(learner, 'templates'):
         described['templates'] = list(learner.templates)
         described['text_encoder'] = learner.text_encoder_fingerprint
+    if getattr(learner, 'fits_other_classes', False):
+        described['fits_other_classes'] = True
     return described
+
+
+def find_malformed(metadata: Any) -> Optional[str]:
+    """Say what in metadata from a file is not as :func:`describe_prompts` makes it.
+
+    Args:
+        metadata: What a state dict has under :data:`METADATA_KEY`.
+
+    Returns:
+        The first entry that is not, what was expected and what was found; None if all are.
+    """
+    if not isinstance(metadata, Mapping):
+        return f'expected a dict, found {_shorten(metadata)}'
+    version = metadata.get('format')
+    if type(version) is not int or version < 1:
+        return f'format: expected a positive number, found {_shorten(version)}'
+    if version > FORMAT:
+        return (
+            f'format: expected at most {FORMAT}, found {version}, written by version '
+            f'{metadata.get("package")} of the package: update the package'
+        )
+    for key in ('class_names', 'trained'):
+        names = metadata.get(key)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return f'{key}: expected a list of names, found {_shorten(names)}'
+    base = metadata.get('base')
+    if not isinstance(base, Mapping):
+        return f'base: expected the SHA-256 of each part, found {_shorten(base)}'
+    for part, value in base.items():
+        if value is not None and not isinstance(value, str):
+            return f'base.{part}: expected a SHA-256 or None, found {_shorten(value)}'
+    for part in PARTS:
+        described = metadata.get(part, {})
+        if not isinstance(described, Mapping):
+            return f'{part}: expected a dict, found {_shorten(described)}'
+        weights = described.get('text_encoder')
+        if weights is not None and not isinstance(weights, str):
+            return f'{part}.text_encoder: expected a SHA-256 or None, found {_shorten(weights)}'
+    return None
 
 
 def compare_metadata(
@@ -70,22 +134,20 @@ def compare_metadata(
     """Say in what two kinds of metadata differ.
 
     Args:
-        found: Of a state dict.
+        found: Of a state dict, in which :func:`find_malformed` finds nothing.
         expected: Of the model that it is loaded into.
         replaced: Names of frozen parts whose weights are in the state dict.
 
     Returns:
         A line for each difference; none if the state dict fits.
     """
-    if found.get('format', 0) > FORMAT:
-        return [f'format: expected at most {FORMAT}, found {found["format"]}: update the package']
     problems = []
     for part, fingerprint in expected['base'].items():
         if part not in replaced:
-            other = found.get('base', {}).get(part)
-            problems += _compare_weights(part, other, fingerprint)
-    problems += _compare_names(found.get('class_names', []), expected['class_names'])
-    for name in _LEARNERS:
+            problems += _compare_weights(part, found['base'].get(part), fingerprint)
+    if not expected.get('semantic_prompts', {}).get('fits_other_classes'):
+        problems += _compare_names(found['class_names'], expected['class_names'])
+    for name in PARTS:
         if name in expected:
             problems += _compare_learners(name, found.get(name, {}), expected[name])
     return problems
@@ -95,18 +157,25 @@ def _compare_weights(part: str, found: Optional[str], expected: Optional[str]) -
     if found is None or expected is None or found == expected:
         return []
     return [
-        f'{part}: expected the weights {expected[:_DIGITS]}..., found {found[:_DIGITS]}... '
-        '(SHA-256): the prompts were trained with another base model'
+        f'{part}: expected the weights {shorten_fingerprint(expected)}, found '
+        f'{shorten_fingerprint(found)}: the prompts were trained with another base model'
     ]
 
 
 def _compare_names(found: Sequence[str], expected: Sequence[str]) -> List[str]:
+    shared = min(len(found), len(expected))
+    # The tokenizer lower-cases names, so that case makes no other prompt.
+    pairs = enumerate(zip(found, expected))
+    first = next((i for i, (a, b) in pairs if a.lower() != b.lower()), shared)
+    pair = ', found '.join(
+        repr(names[first]) if first < len(names) else 'none' for names in (expected, found)
+    )
     if len(found) != len(expected):
-        return [f'class names: expected {len(expected)}, found {len(found)}']
-    for index, (name, other) in enumerate(zip(expected, found)):
-        if name != other:
-            return [f'class names: expected {name!r} as number {index}, found {other!r}']
-    return []
+        return [
+            f'class names: expected {len(expected)}, found {len(found)}; the first that differs is '
+            f'number {first}: expected {pair}'
+        ]
+    return [f'class names: expected {pair} as number {first}'] if first < shared else []
 
 
 def _compare_learners(
@@ -115,31 +184,69 @@ def _compare_learners(
     problems = []
     for key in ('type', 'fusion', 'num_prompts', 'templates'):
         if found.get(key) != expected.get(key):
-            problems.append(f'{name}: expected {key} {expected.get(key)}, found {found.get(key)}')
+            values = ', found '.join(_shorten(side.get(key)) for side in (expected, found))
+            problems.append(f'{name}, {key}: expected {values}')
     part = f'{name}, text encoder'
     return problems + _compare_weights(
         part, found.get('text_encoder'), expected.get('text_encoder')
     )
 
 
-def compare_points(key: str, found: Optional[Tensor], expected: Tensor) -> List[str]:
-    """Say whether handcrafted spatial prompts are those of other points or boxes.
+def compare_defaults(
+    found: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    found_tensors: Mapping[str, Tensor],
+    expected_tensors: Mapping[str, Tensor],
+) -> List[str]:
+    """Say which handcrafted prompts are others, though the same weights encoded them.
+
+    Random weights encode differently in each run, so nothing is said of them; and spatial prompts
+    that were transferred have brought the points of their own data set.
 
     Args:
-        key: Their name, for the message.
-        found: (N, T, D) in a state dict, made by the same prompt encoder.
-        expected: (N, T, D) in the model.
+        found: Metadata of a state dict.
+        expected: Metadata of the model that it is loaded into.
+        found_tensors: The state dict.
+        expected_tensors: That of the model.
 
     Returns:
-        A line if they differ, else none.
+        A line for each part whose handcrafted prompts differ; none if they agree.
     """
-    if found is None or found.shape != expected.shape:
+    weights = [
+        dict(
+            spatial_prompts=metadata['base'].get(_PROMPT_ENCODER),
+            semantic_prompts=metadata.get('semantic_prompts', {}).get('text_encoder'),
+        )
+        for metadata in (found, expected)
+    ]
+    problems = []
+    for part, key in DEFAULTS.items():
+        encoders = {fingerprints[part] for fingerprints in weights}
+        taken = any('taken_from' in metadata.get(part, {}) for metadata in (found, expected))
+        if len(encoders) == 1 and None not in encoders and not taken:
+            problems += _compare_default(key, found_tensors.get(key), expected_tensors.get(key))
+    return problems
+
+
+def _compare_default(key: str, found: Optional[Tensor], expected: Optional[Tensor]) -> List[str]:
+    if found is None or expected is None or found.shape != expected.shape:
         return []  # which the comparison of shapes says
     found, expected = found.detach().float().cpu(), expected.detach().float().cpu()
-    if torch.allclose(found, expected, **_TOLERANCE):
+    if torch.allclose(found, expected, **TOLERANCE):
         return []
+    what = 'class names' if 'semantic' in key else 'points or boxes'
     difference = (found - expected).abs().max().item()
     return [
-        f'{key}: expected those of the configured points or boxes, found others (largest '
-        f'difference: {difference:.3g})'
+        f'{key}: expected the handcrafted prompts of the configured {what}, found those of others '
+        f'(largest difference: {difference:.3g})'
     ]
+
+
+def shorten_fingerprint(fingerprint: Optional[str]) -> str:
+    """The first digits of a SHA-256, for people to compare."""
+    return 'random weights' if fingerprint is None else f'SHA-256 {fingerprint[:_DIGITS]}...'
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f'{text[:200]}...'

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mmengine.logging import print_log
 from mmengine.structures import PixelData
@@ -11,14 +11,26 @@ from mmseg.registry import MODELS
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor, nn
 
+from ..checkpoint import FILE_KEY
 from ..frozen import FrozenModule
 from ..heads import SSPromptHead
 from .label_map import find_best_classes
-from .prompt_metadata import METADATA_KEY, compare_metadata, compare_points, describe_prompts
+from .prompt_metadata import (
+    METADATA_KEY,
+    compare_defaults,
+    compare_metadata,
+    describe_prompts,
+    find_malformed,
+)
 
 __all__ = ['PromptSegmentor', 'PromptStateError']
 
-_MAX_PROBLEMS_SHOWN = 8
+_MAX_PROBLEMS_SHOWN = 5  # of tensors
+_REMEDY = (
+    'Use the config and the weights that the prompts were trained with '
+    '(python tools/prompt_checkpoint.py inspect FILE names them), or take the prompts to other '
+    'classes with tools/transfer_prompts.py'
+)
 
 
 class PromptStateError(ValueError):
@@ -41,7 +53,13 @@ class PromptSegmentor(EncoderDecoder):
     Args:
         *args: See ``EncoderDecoder``.
         **kwargs: See ``EncoderDecoder``.
+
+    Attributes:
+        spatial_prompts_from: The file that the spatial prompts were transferred from, with the
+            handcrafted points of its data set; None if they are those of the config.
     """
+
+    spatial_prompts_from: Optional[str] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -125,53 +143,56 @@ def _check_prompts(
     found = {
         key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)
     }
-    problems = _find_other_origin(model, found, metadata.get(METADATA_KEY))
-    problems += _find_other_tensors(model, found, prefix)
-    if problems:
+    described = metadata.get(METADATA_KEY)
+    name = f'checkpoint {metadata[FILE_KEY]!r}' if FILE_KEY in metadata else 'the checkpoint'
+    differences = _find_other_origin(model, found, described, name)
+    problems = _find_other_tensors(model, found, prefix)
+    if differences or problems:
         hidden = len(problems) - _MAX_PROBLEMS_SHOWN
         more = [f'and {hidden} more'] if hidden > 0 else []
         raise PromptStateError(
-            'the checkpoint does not hold the prompts of the configured model (the base model, '
-            'the classes, the number of prompts, their kind or the fusion mode differ):\n  '
-            + '\n  '.join(problems[:_MAX_PROBLEMS_SHOWN] + more)
-            + '\nUse the config that the prompts were trained with; tools/transfer_prompts.py '
-            'takes prompts to other classes'
+            f'{name} does not hold the prompts of the configured model (the base model, the '
+            'classes, the number of prompts, their kind or the fusion mode differ):\n  '
+            + '\n  '.join(differences + problems[:_MAX_PROBLEMS_SHOWN] + more)
+            + f'\n{_REMEDY}'
         )
-    for name, part in _frozen_parts(model).items():
-        if any(key.startswith(f'{name}.') for key in found):
+    for part_name, part in _frozen_parts(model).items():
+        if any(key.startswith(f'{part_name}.') for key in found):
             part.replace_weights()
+    if described is not None:
+        model.spatial_prompts_from = described.get('spatial_prompts', {}).get('taken_from')
 
 
 def _find_other_origin(
-    model: PromptSegmentor, found: Mapping[str, Tensor], metadata: Any
+    model: PromptSegmentor, found: Mapping[str, Tensor], metadata: Any, name: str
 ) -> List[str]:
     """Say whether the prompts were trained with another base model, or for other classes."""
     if metadata is None:
         print_log(
-            'The checkpoint does not say what base model and classes its prompts were trained '
-            'with: that is not checked',
+            f'{name} does not say what its prompts were trained with: that the base model, the '
+            'class names, their order, the templates and the handcrafted points are those of the '
+            'config was not checked',
             'current',
             logging.WARNING,
         )
         return []
+    malformed = find_malformed(metadata)
+    if malformed is not None:
+        return [f'metadata of the prompts, {malformed}']
     own = describe_prompts(model)
-    replaced = [name for name in own['base'] if any(key.startswith(f'{name}.') for key in found)]
-    problems = compare_metadata(metadata, own, replaced)
-    encoder = 'decode_head.prompt_encoder'
-    if own['base'].get(encoder) and own['base'][encoder] == metadata['base'].get(encoder):
-        key = 'decode_head.spatial_prompts.fusion.default'
-        handcrafted = dict(model.named_buffers()).get(key)
-        if handcrafted is not None:
-            problems += compare_points(key, found.get(key), handcrafted)
-    return problems
+    replaced = [part for part in own['base'] if any(key.startswith(f'{part}.') for key in found)]
+    return [
+        *compare_metadata(metadata, own, replaced),
+        *compare_defaults(metadata, own, found, dict(model.named_buffers())),
+    ]
 
 
 def _find_other_tensors(
     model: PromptSegmentor, state_dict: Mapping[str, Tensor], prefix: str
 ) -> List[str]:
     """Say which tensors are missing, too many or of another shape."""
-    expected = model.without_frozen(model.state_dict())
-    found = model.without_frozen(state_dict)
+    own = model.state_dict()
+    expected, found = model.without_frozen(own), model.without_frozen(state_dict)
     problems = [
         f'{prefix}{key}: expected shape {tuple(value.shape)}, found {tuple(found[key].shape)}'
         for key, value in expected.items()
@@ -179,6 +200,14 @@ def _find_other_tensors(
     ]
     problems += [f'{prefix}{key}: missing' for key in expected if key not in found]
     problems += [f'{prefix}{key}: not part of this model' for key in found if key not in expected]
+    for part in _frozen_prefixes(model):
+        needed = [key for key in own if key.startswith(part)]
+        there = sum(key in state_dict for key in needed)
+        if 0 < there < len(needed):
+            problems.append(
+                f'{prefix}{part[:-1]}: expected all of its {len(needed)} tensors or none, '
+                f'found {there}'
+            )
     return problems
 
 

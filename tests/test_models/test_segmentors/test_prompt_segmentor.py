@@ -244,10 +244,10 @@ def test_files_of_other_models_are_refused(model):
     assert 'does not hold the prompts of the configured model' in text
 
 
-def test_at_most_eight_problems_are_listed(model):
+def test_at_most_five_tensors_are_listed(model):
     lines = refused(model, {'a': torch.zeros(1)}, strict=False).splitlines()
-    assert len(lines) == 1 + 8 + 1 + 1
-    assert lines[-2].strip() == f'and {len(PROMPTS) + 1 - 8} more'
+    assert len(lines) == 1 + 5 + 1 + 1
+    assert lines[-2].strip() == f'and {len(PROMPTS) + 1 - 5} more'
 
 
 def test_an_error_is_a_value_error():

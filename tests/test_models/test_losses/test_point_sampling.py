@@ -39,6 +39,13 @@ def test_images_are_drawn_from_their_own_pixels():
     assert torch.equal(points[2], torch.full((5, 2), 0.875))
 
 
+def test_each_image_has_points_of_its_own():
+    labels = torch.arange(400).view(1, 20, 20).expand(2, -1, -1)
+    points, drawn = draw_labelled_points(labels, 50, IGNORED)
+    assert not torch.equal(points[0], points[1])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
 def test_largest_random_number_stays_inside(monkeypatch):
     monkeypatch.setattr(torch, 'rand', lambda *size, device: torch.ones(size, device=device))
     labels = torch.arange(12).view(1, 3, 4)

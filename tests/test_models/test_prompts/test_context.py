@@ -73,6 +73,23 @@ def test_random_context(class_specific, shape):
     torch.testing.assert_close(learner().norm(dim=-1), torch.ones(4))
 
 
+@pytest.mark.parametrize('n_ctx', [1, 4])
+def test_a_text_has_the_context_the_name_and_three_marks(n_ctx):
+    """Its start, the full stop and its end; the name is one token."""
+    learner = build(['lake'], n_ctx=n_ctx)
+    assert learner.n_ctx == n_ctx
+    assert learner.embedded.shape[1] == n_ctx + 1 + 3
+    assert learner.ends.tolist() == [n_ctx + 3]
+    assert learner().shape == (1, WIDTH)
+
+
+@pytest.mark.parametrize('checkpoint', [CHECKPOINT, None])
+def test_the_text_encoder_is_named_by_its_fingerprint(checkpoint):
+    learner = build(encoder=dict(ENCODER, checkpoint=checkpoint))
+    assert learner.text_transformer.pretrained == (checkpoint is not None)
+    assert (learner.text_transformer.fingerprint is None) == (checkpoint is None)
+
+
 def test_contexts_of_classes_are_their_own():
     """A change of one class's context changes the prompt of this class only."""
     learner = build(ctx_init=FOUR_WORDS, class_specific=True)

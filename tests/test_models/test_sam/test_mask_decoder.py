@@ -221,6 +221,13 @@ def test_chunk_size_changes_nothing(sam, build, images, prompts, chunk_size, tra
         assert_close(DecoderOutput(*(x[b : b + 1] for x in found)), expected)
 
 
+@pytest.mark.parametrize('chunk_size', [1, 4])
+def test_chunks_of_prompts_that_differ_between_images(build, images, prompts, chunk_size):
+    own = torch.stack([prompts, prompts.flip(0)])
+    found = decode(build(decoding='independent', chunk_size=chunk_size), images, own)
+    assert_close(found, decode(build(decoding='independent', chunk_size=100), images, own))
+
+
 @pytest.mark.parametrize('chunk_size', [1, 4, 16])
 @pytest.mark.parametrize('mask_output', MASK_OUTPUTS)
 def test_independent_gradients_are_the_official_ones(

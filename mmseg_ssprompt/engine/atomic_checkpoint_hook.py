@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Union
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -137,12 +137,7 @@ class AtomicCheckpointHook(CheckpointHook):
         finally:
             self.file_backend = backend
         for path in keeping.outdated:
-            if path not in self._current():
-                backend.remove(path)
-
-    def _current(self) -> List[Optional[str]]:
-        best = getattr(self, 'best_ckpt_path_dict', {}).values()
-        return [self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best]
+            backend.remove(path)
 
 
 class _KeepsOutdated:

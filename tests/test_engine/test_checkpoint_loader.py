@@ -279,3 +279,23 @@ def test_safetensors_have_the_form_of_mmengines_checkpoints(tmp_path):
     weight, before = found['state_dict']['weight'], found['state_dict']['weight'].clone()
     path.write_bytes(b'1' * path.stat().st_size)
     assert torch.equal(weight, before)
+
+
+@pytest.mark.parametrize(
+    ('location', 'device'), [('meta', 'meta'), (torch.device('meta'), 'meta'), (None, 'cpu')]
+)
+def test_safetensors_are_moved(tmp_path, location, device):
+    file = tmp_path / 'a.safetensors'
+    file.write_bytes(pack_safetensors(dict(a=torch.ones(2)), {}))
+    tensor = load_from_local(str(file), location)['state_dict']['a']
+    assert tensor.device.type == device
+
+
+def test_safetensors_are_copied(tmp_path):
+    """So that the file may be written over, which would change or kill who has it mapped."""
+    file = tmp_path / 'a.safetensors'
+    file.write_bytes(pack_safetensors(dict(a=torch.ones(2)), {}))
+    tensor = load_from_local(str(file), 'cpu')['state_dict']['a']
+    with file.open('r+b') as stream:
+        stream.truncate(0)
+    assert tensor.tolist() == [1, 1]

@@ -193,3 +193,9 @@ def test_names_that_are_no_list(names):
     """One string would otherwise be read as a name per letter."""
     with pytest.raises(ValueError, match=f'expected a list of strings, got .*{names!r}'):
         build(names)
+
+
+def test_some_classes_of_a_data_set():
+    learner = build(None, dataset='ShapesWorldDataset', classes=['tent', 'kite'])
+    assert learner.class_names == ('tent', 'kite')
+    assert len(learner()) == 2

@@ -37,6 +37,14 @@ def test_equal_to_the_plain_path(metainfo):
         assert len(two.pred_sem_seg.data.unique()) > 2
 
 
+@torch.no_grad()
+def test_scores_are_there_unless_they_are_not_wanted():
+    """As mmseg gives them, where the config does not say."""
+    model, images = build_tiny(), random_images()
+    del model.test_cfg['logits']
+    assert all('seg_logits' in sample for sample in model(images, make_samples(), mode='predict'))
+
+
 @pytest.mark.parametrize('count', [2, 7, 8, 9, 17, 150])
 def test_any_number_of_classes(count: int):
     """Among them those that leave one over."""

@@ -222,7 +222,10 @@ def test_without_a_complete_checkpoint_it_does_not_begin_anew(half_done):
     folder, settings = half_done
     for file in folder.glob('*.pth'):
         file.write_bytes(b'')
-    with pytest.raises(CheckpointError, match='found 2 that are not, .*iter_4.*Train without'):
+    expected = (
+        rf"'{re.escape(str(folder))}': expected .* found 2 that are not, .*iter_4.*Train without"
+    )
+    with pytest.raises(CheckpointError, match=expected):
         resume(folder, settings)
     assert names(folder) == ['iter_2.pth', 'iter_4.pth']
 
@@ -245,6 +248,28 @@ def test_prompts_alone_are_not_resumed(half_done):
     torch.save(dict(state_dict={}, meta={}), folder / 'prompts.pth')
     with pytest.raises(CheckpointError, match=r"prompts\.pth': expected .* are missing.*load_from"):
         build_toy(folder, resume=True, load_from=str(folder / 'prompts.pth'), **settings).train()
+
+
+def test_a_training_begins_with_prompts_alone(half_done):
+    folder, settings = half_done
+    weight = torch.full((1,), 3.0, dtype=torch.float64)
+    torch.save(dict(state_dict=dict(weight=weight), meta={}), folder / 'prompts.pth')
+    build_toy(folder / 'new', load_from=str(folder / 'prompts.pth'), **settings).train()
+    log = log_of(folder / 'new')
+    assert 'Load checkpoint from' in log
+    assert 'resumed' not in log
+
+
+def test_checkpoints_of_another_name(tmp_path):
+    hook = dict(
+        type='AtomicCheckpointHook', by_epoch=False, interval=2, filename_tmpl='step-{}.pth'
+    )
+    settings = dict(default_hooks=dict(checkpoint=hook))
+    with pytest.raises(Stops):
+        build_toy(tmp_path, StopAt(5), **settings).train()
+    resume(tmp_path, settings)
+    assert 'resumed epoch: 0, iter: 4' in log_of(tmp_path)
+    assert {'step-2.pth', 'step-8.pth'} <= set(names(tmp_path))
 
 
 def test_another_folder_for_checkpoints(tmp_path):

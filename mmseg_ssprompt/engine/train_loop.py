@@ -1,12 +1,12 @@
 """Training by iterations that an interruption does not change."""
 
-import itertools
 from typing import Any, Dict, Sequence
 
 import torch
 from mmengine.dist import get_rank
 from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
 from ..datasets.seeded import PlacedSampler, SeededDataset, seed_draws
 from ..models.losses.matching import NonFiniteLogitsError
@@ -54,9 +54,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             # The seed may be that of the checkpoint, which was not known before.
             start = self._iter * self.dataloader.batch_sampler.batch_size
             self.dataloader.sampler.go_to(self.runner.seed, start)
-            # mmengine drops as many batches as there were iterations: none of them is read.
-            dropped = itertools.repeat(None, self._iter)
-            self.dataloader_iterator = itertools.chain(dropped, iter(self.dataloader))
+            self.dataloader_iterator = _ResumedIterator(self.dataloader, self._iter)
         return super().run()
 
     def run_iter(self, data_batch: Sequence[dict]) -> None:
@@ -82,6 +80,28 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             and iterations >= self.val_begin
             and (iterations % self.val_interval == 0 or iterations == self._max_iters)
         )
+
+
+class _ResumedIterator:
+    """Batches from the place on where training was.
+
+    The loop drops as many batches as there were iterations: mmengine by taking them, OneDL by
+    ``skip_iter``. None of them is read.
+    """
+
+    def __init__(self, dataloader: DataLoader, dropped: int) -> None:
+        self._iterator = iter(dataloader)
+        self._dropped = dropped
+
+    def __next__(self) -> Any:
+        if self._dropped > 0:
+            self._dropped -= 1
+            return None
+        return next(self._iterator)
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Drop batches."""
+        self._dropped -= num_iters
 
 
 def _with_places(dataloader: Dict[str, Any], seed: int) -> Dict[str, Any]:

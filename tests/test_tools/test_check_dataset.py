@@ -38,7 +38,7 @@ def test_good_data(data, tmp_path):
     """There is no model to build, so missing weights do not matter."""
     options = ['--cfg-options', 'model.backbone.checkpoint=missing.pth']
     printed, progress = check(CONFIG, *options, cwd=tmp_path, status=0)
-    assert printed == (
+    assert printed.endswith(  # after what the OneDL stack says of itself
         'train: 12 samples were read\nval: 12 samples were read\ntest: the same as val\n'
         '0 errors, 0 warnings\n'
     )

@@ -27,7 +27,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: If it cannot be made or written into, with its path and the reason.
     """
-    probe = folder / f'{uuid.uuid4().hex}.tmp'
+    probe = _temporary(folder / 'probe')
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -50,8 +50,7 @@ def write_atomically(file: Path, content: Union[bytes, memoryview]) -> None:
         file: Its path, in a folder that exists.
         content: All of it.
     """
-    owner = f'{socket.gethostname()}.{os.getpid()}'
-    temporary = file.with_name(f'{file.name}.{owner}.{uuid.uuid4().hex}.tmp')
+    temporary = _temporary(file)
     try:
         with temporary.open('wb') as stream:
             stream.write(content)
@@ -62,6 +61,12 @@ def write_atomically(file: Path, content: Union[bytes, memoryview]) -> None:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     _sync_folder(file.parent)
+
+
+def _temporary(file: Path) -> Path:
+    """Another name beside a file's own, which says what process writes it."""
+    owner = f'{socket.gethostname()}.{os.getpid()}'
+    return file.with_name(f'{file.name}.{owner}.{uuid.uuid4().hex}.tmp')
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -30,7 +30,7 @@ def fill(folder: Path, recipe: Recipe, world_size: int = 1) -> List[int]:
     views, embed = SourceViews(dataset, recipe.views, recipe.seed), Embedder(recipe)
     key = recipe.key(dataset)
     computed = [
-        fill_cache(folder, key, views, embed, rank=rank, world_size=world_size)
+        fill_cache(folder, key, views, embed, rank=rank, world_size=world_size, files=views.files)
         for rank in reversed(range(world_size))
     ]
     finish_cache(folder, key, dataset.metainfo, len(views))

@@ -5,7 +5,7 @@
 
 The EmbeddedDatasets of the config say what is made and where. Those of other data sets are made as
 ``--views``, ``--cache-dir`` and the config's image encoder and data preprocessor say. Run again, it
-keeps the shards that are there.
+keeps the shards that are there, of which neither the files nor the images have changed.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from mmengine.registry import init_default_scope
 from mmseg_ssprompt.cache import CacheError, Embedder, Recipe, SourceViews, fill_cache, finish_cache
 from mmseg_ssprompt.cache.files import free_bytes
 from mmseg_ssprompt.cache.writer import missing_samples
+from mmseg_ssprompt.files import check_writable
 
 SPLITS = ('train', 'val', 'test')
 PATIENCE = 7 * 24 * 3600  # seconds that ranks wait for others, which may have more left to do
@@ -132,11 +133,12 @@ class Progress:
 def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
     """Make one cache, or go on making it."""
     start = time.monotonic()
+    check_writable(folder)
     dataset = recipe.build_dataset()
     key = recipe.key(dataset)
     views = SourceViews(dataset, recipe.views, recipe.seed)
     embed = Embedder(recipe, get_device())
-    check_room(folder, embed(views[0]).nbytes, len(dataset), recipe.views)
+    check_room(folder, embed.estimate_bytes(views[0]), len(dataset), recipe.views)
     rank, world_size = get_dist_info()
     progress = Progress()
     computed = fill_cache(
@@ -145,6 +147,7 @@ def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
         world_size=world_size,
         num_workers=num_workers,
         report=progress,
+        files=views.files,
     )
     barrier()
     if is_main_process():

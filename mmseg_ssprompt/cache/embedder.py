@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .files import CacheError
+from .fingerprint import identify_files
 from .recipe import DTYPES, Recipe
 
 __all__ = ['EmbeddedSample', 'Embedder', 'SourceViews', 'seed_sample']
@@ -25,11 +26,13 @@ class EmbeddedSample(NamedTuple):
         labels: (1, H, W), or None where there is no label map. On disk one byte a pixel, or four
             if there are other ids than 0 to 255.
         metainfo: Of the data sample, after the data preprocessor.
+        files: What :func:`identify_files` says of the files that it was made of; None if unknown.
     """
 
     embedding: Tensor
     labels: Optional[Tensor]
     metainfo: Dict[str, Any]
+    files: Optional[Dict[str, Any]] = None
 
     @property
     def nbytes(self) -> int:
@@ -61,6 +64,10 @@ class SourceViews(Dataset):
         seed_sample(self.seed, index, view)
         return self.dataset[index]
 
+    def files(self, number: int) -> Dict[str, Any]:
+        """What :func:`identify_files` says of the files of an embedded sample, as they are now."""
+        return identify_files(self.dataset.get_data_info(number // self.views))
+
 
 def seed_sample(seed: int, index: int, view: int) -> None:
     """Seed all random number generators that a pipeline may draw from."""
@@ -82,6 +89,22 @@ class Embedder:
         self.training, self.dtype = not recipe.test_mode, DTYPES[recipe.dtype]
         self.preprocessor = MODELS.build(copy.deepcopy(recipe.data_preprocessor)).to(device)
         self.encoder = MODELS.build(copy.deepcopy(recipe.encoder)).to(device).eval()
+
+    @torch.no_grad()
+    def estimate_bytes(self, packed: Any) -> int:
+        """The bytes that a sample will take on disk, without running the image encoder.
+
+        Args:
+            packed: What the pipeline returned.
+        """
+        # The models import class names from the data sets, which read caches.
+        from ..models.sam.variants import get_variant
+
+        (sample,) = self.preprocessor(pseudo_collate([packed]), self.training)['data_samples']
+        geometry = get_variant(self.encoder.variant)
+        numbers = geometry.prompt_embed_dim * geometry.embedding_size**2
+        labels = _narrow(sample.gt_sem_seg.data).numel() if 'gt_sem_seg' in sample else 0
+        return numbers * self.dtype.itemsize + labels
 
     @torch.no_grad()
     def __call__(self, packed: Any) -> EmbeddedSample:

@@ -5,16 +5,18 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping
+from typing import Any, Dict, Iterator, List, Mapping
 
 from mmengine.dataset import BaseDataset
 
 from ..fingerprint import fingerprint_tensors
-from .files import CacheError
+from .files import CacheError, sha256_of
 
-__all__ = ['fingerprint_files', 'fingerprint_weights']
+__all__ = ['check_file_sizes', 'fingerprint_files', 'fingerprint_weights', 'identify_files']
 
 _PART = 'image_encoder.'
+#: Entries of a data set's records that name files.
+_FILES = ('img_path', 'seg_map_path')
 
 
 def fingerprint_weights(checkpoint: Any) -> str:
@@ -75,6 +77,52 @@ def fingerprint_files(dataset: BaseDataset, config: Mapping[str, Any]) -> str:
             record = record.replace(f'"{root}', '"')
         digest.update(f'{record}\n'.encode())
     return digest.hexdigest()
+
+
+def identify_files(info: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
+    """Size and SHA-256 of the image and the label map of a sample.
+
+    Args:
+        info: What ``get_data_info`` returns.
+
+    Returns:
+        ``bytes`` and ``sha256`` by the entry of ``info`` that names the file. Files that are not
+        on a disk of this machine, but drawn or fetched, are left out.
+    """
+    found = {}
+    for entry in _FILES:
+        file = Path(info.get(entry) or '')
+        if file.is_file():
+            state = file.stat()
+            sha256 = _hash_file(file, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+            found[entry] = dict(bytes=state.st_size, sha256=sha256)
+    return found
+
+
+@lru_cache(maxsize=64)  # the views of an image come one after the other
+def _hash_file(file: Path, *_state: int) -> str:
+    return sha256_of(file)
+
+
+def check_file_sizes(info: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuse a sample whose files have other sizes than when it was embedded.
+
+    Args:
+        info: What ``get_data_info`` returns.
+        expected: What :func:`identify_files` returned.
+
+    Raises:
+        CacheError: With the file and both sizes.
+    """
+    for entry, identity in expected.items():
+        file = Path(info.get(entry) or '')
+        found = file.stat().st_size if file.is_file() else identity['bytes']
+        if found != identity['bytes']:
+            raise CacheError(
+                f'{str(file)!r} is not the file that was embedded: expected {identity["bytes"]:,} '
+                f'bytes, found {found:,}. Run `python tools/cache_embeddings.py CONFIG` again: it '
+                'compares the contents of all files, and computes anew what has changed'
+            )
 
 
 def _roots(config: Any) -> Iterator[str]:

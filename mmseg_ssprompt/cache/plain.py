@@ -1,6 +1,6 @@
 """Metainfo as JSON and back, with tuples and keys that are no strings."""
 
-from typing import Any
+from typing import Any, Dict, List
 
 import numpy as np
 
@@ -32,7 +32,8 @@ def to_json(value: Any, where: str = 'metainfo') -> Any:
         return [to_json(x, f'{where}[{i}]') for i, x in enumerate(value)]
     if isinstance(value, dict):
         pairs = [(to_json(k, where), to_json(v, f'{where}.{k}')) for k, v in value.items()]
-        return dict(pairs) if all(isinstance(k, str) for k in value) else {_ITEMS: pairs}
+        named = all(isinstance(k, str) for k in value) and set(value) not in ({_TUPLE}, {_ITEMS})
+        return dict(pairs) if named else {_ITEMS: pairs}
     raise CacheError(
         f'{where}: expected plain values (numbers, texts, lists, tuples, dicts), found a '
         f'{type(value).__name__}. Leave it out of meta_keys of PackSegInputs, or of metainfo'
@@ -40,13 +41,31 @@ def to_json(value: Any, where: str = 'metainfo') -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """What :func:`to_json` was given."""
+    """What :func:`to_json` was given.
+
+    Args:
+        value: What ``json.loads`` returned.
+
+    Raises:
+        ValueError: If :func:`to_json` does not write such values.
+    """
     if isinstance(value, list):
         return [from_json(x) for x in value]
     if not isinstance(value, dict):
         return value
     if set(value) == {_TUPLE}:
-        return tuple(map(from_json, value[_TUPLE]))
+        return tuple(map(from_json, _expect_list(value, _TUPLE)))
     if set(value) == {_ITEMS}:
-        return {from_json(k): from_json(v) for k, v in value[_ITEMS]}
+        pairs = [from_json(pair) for pair in _expect_list(value, _ITEMS)]
+        try:
+            return dict(pairs)
+        except TypeError:  # no pairs, or keys that are lists or dicts
+            raise ValueError(f'expected pairs of a key and a value, found {pairs!r}') from None
     return {k: from_json(v) for k, v in value.items()}
+
+
+def _expect_list(value: Dict[str, Any], name: str) -> List[Any]:
+    """The only entry of ``value``."""
+    if not isinstance(value[name], list):
+        raise ValueError(f'expected a list under {name!r}, found {value[name]!r}')
+    return value[name]

@@ -7,7 +7,7 @@ from .embedder import EmbeddedSample
 from .files import CacheError, read_json
 from .plain import from_json
 from .recipe import check_key
-from .shards import SHARD_SIZE, number_of_shards, read_sample, tensors_file
+from .shards import SHARD_SIZE, has_entries, number_of_shards, read_sample, tensors_file
 from .writer import INDEX
 
 __all__ = ['EmbeddingCache']
@@ -37,7 +37,12 @@ class EmbeddingCache:
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
         self.folder = folder
         index = _read_index(folder / INDEX, key)
-        self.metainfo: Dict[str, Any] = from_json(index['metainfo'])
+        try:
+            self.metainfo: Dict[str, Any] = from_json(index['metainfo'])
+        except ValueError as error:
+            raise CacheError(
+                f'{str(folder / INDEX)!r}, metainfo: {error}. Delete it and run `{_COMMAND}`'
+            ) from error
         self._samples, self._shards = index['samples'], index['shards']
         self._check_sizes()
 
@@ -70,13 +75,9 @@ class EmbeddingCache:
 
 def _is_index(value: Any) -> bool:
     """Whether a value has the entries of an index, with values of their kinds."""
-    return _has(value, _ENTRIES) and all(_has(s, _ENTRIES_OF_SHARDS) for s in value['shards'])
-
-
-def _has(value: Any, kinds: Mapping[str, type]) -> bool:
-    if not isinstance(value, dict):
+    if not has_entries(value, _ENTRIES) or value['samples'] < 0:
         return False
-    return all(isinstance(value.get(entry), kind) for entry, kind in kinds.items())
+    return all(has_entries(shard, _ENTRIES_OF_SHARDS) for shard in value['shards'])
 
 
 def _read_index(file: Path, key: Mapping[str, Any]) -> Dict[str, Any]:

@@ -17,7 +17,7 @@ from .fingerprint import fingerprint_files, fingerprint_weights
 __all__ = ['DTYPES', 'FORMAT', 'Recipe', 'check_key']
 
 #: Of the files, and of what the code makes of the same key.
-FORMAT = 1
+FORMAT = 2
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 #: Settings that say where something lies and not what it is.
 _LOCATIONS = ('backend_args', 'checkpoint', 'data_root', 'manifest')
@@ -39,7 +39,8 @@ class Recipe:
             Defaults to False.
 
     Raises:
-        ValueError: If ``views`` is not a positive number, or ``dtype`` is none of the three.
+        ValueError: If ``views`` is not a positive number, ``dtype`` is none of the three, or the
+            data preprocessor draws something at random.
     """
 
     dataset: Dict[str, Any]
@@ -55,6 +56,13 @@ class Recipe:
             raise ValueError(f'views must be a positive integer, got {self.views!r}')
         if self.dtype not in DTYPES:
             raise ValueError(f'dtype must be one of {sorted(DTYPES)}, got {self.dtype!r}')
+        augments = self.data_preprocessor.get('batch_augments')
+        if augments:
+            raise ValueError(
+                f'data_preprocessor.batch_augments: expected none, found {augments!r}: what it '
+                'draws at each step would be drawn once and for all. Put random transforms into '
+                "the data set's pipeline, which makes as many views as are asked for"
+            )
 
     def build_dataset(self) -> BaseDataset:
         """The data set whose samples are embedded."""

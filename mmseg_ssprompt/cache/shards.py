@@ -19,8 +19,10 @@ from .plain import from_json, to_json
 __all__ = [
     'SHARD_SIZE',
     'describe_shard',
+    'has_entries',
     'is_complete',
     'number_of_shards',
+    'read_records',
     'read_sample',
     'records_file',
     'tensors_file',
@@ -29,6 +31,9 @@ __all__ = [
 
 #: Samples in a shard. Of SAM at 1024 pixels they take 50 MB.
 SHARD_SIZE = 16
+_ENTRIES = dict(bytes=int, sha256=str, checksum=str, key=dict, samples=list)
+_ENTRIES_OF_SAMPLES = dict(crc32=int, metainfo=dict, files=(dict, type(None)))
+_ENTRIES_OF_FILES = dict(bytes=int, sha256=str)
 _REMEDY = 'Run tools/cache_embeddings.py CONFIG again: it computes damaged shards anew'
 
 
@@ -68,34 +73,65 @@ def write_shard(
         if sample.labels is not None:
             tensors[f'{position}.labels'] = sample.labels
         crc = _checksum(sample.embedding, sample.labels)
-        records.append(dict(crc32=crc, metainfo=to_json(dict(sample.metainfo))))
+        metainfo = to_json(dict(sample.metainfo))
+        records.append(dict(crc32=crc, metainfo=metainfo, files=sample.files))
     content = save(tensors)
     write_atomically(tensors_file(folder, shard), content)
     entries = dict(
         bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), key=key, samples=records
     )
-    # Sorted, because mmengine keeps the names of metainfo in a set.
-    write_atomically(records_file(folder, shard), json.dumps(entries, sort_keys=True).encode())
+    entries['checksum'] = _checksum_of_records(entries)
+    write_atomically(records_file(folder, shard), _as_json(entries))
 
 
-def is_complete(folder: Path, shard: int) -> bool:
-    """Whether a shard is there with the size and the checksum that were written down."""
-    file, records = tensors_file(folder, shard), records_file(folder, shard)
-    if not file.is_file() or not records.is_file():
+def read_records(folder: Path, shard: int) -> Dict[str, Any]:
+    """All that is known of a shard: its key and, for each sample, the metainfo and the files.
+
+    Raises:
+        CacheError: If it is not what was written.
+    """
+    file = records_file(folder, shard)
+    if not file.is_file():
+        raise _damaged(file, 'a JSON file', 'no such file')
+    entries = read_json(file)
+    if not has_entries(entries, _ENTRIES) or not all(map(_is_record, entries['samples'])):
+        raise _damaged(file, 'the size, checksums, key and samples of a shard', 'something else')
+    found = _checksum_of_records(entries)
+    if found != entries['checksum']:
+        raise _damaged(file, f'the SHA-256 {entries["checksum"]}', found)
+    return entries
+
+
+def has_entries(value: Any, kinds: Mapping[str, Any]) -> bool:
+    """Whether a value is a dict with these entries, and values of their kinds."""
+    if not isinstance(value, dict):
         return False
-    entries = _read_records(records)
+    return all(entry in value and isinstance(value[entry], k) for entry, k in kinds.items())
+
+
+def _is_record(value: Any) -> bool:
+    """Whether a value is what :func:`write_shard` writes of a sample."""
+    if not has_entries(value, _ENTRIES_OF_SAMPLES):
+        return False
+    files = value['files'] or {}
+    return all(has_entries(entry, _ENTRIES_OF_FILES) for entry in files.values())
+
+
+def is_complete(folder: Path, shard: int, entries: Mapping[str, Any]) -> bool:
+    """Whether the tensors of a shard are there, with the size and checksum in its records."""
+    file = tensors_file(folder, shard)
+    if not file.is_file():
+        return False
     return file.stat().st_size == entries['bytes'] and sha256_of(file) == entries['sha256']
 
 
-def describe_shard(folder: Path, shard: int) -> Dict[str, Any]:
+def describe_shard(folder: Path, shard: int, entries: Mapping[str, Any]) -> Dict[str, Any]:
     """The entry of a complete shard in the index."""
-    records = records_file(folder, shard)
-    entries = _read_records(records)
     return dict(
         file=tensors_file(folder, shard).name,
         bytes=entries['bytes'],
         sha256=entries['sha256'],
-        records_sha256=sha256_of(records),
+        records_sha256=sha256_of(records_file(folder, shard)),
     )
 
 
@@ -111,7 +147,7 @@ def read_sample(folder: Path, entry: Mapping[str, Any], number: int) -> Embedded
         CacheError: If the shard or what is known of it is not what was written, with the file.
     """
     shard, position = divmod(number, SHARD_SIZE)
-    records = _load_records(records_file(folder, shard), entry['records_sha256'])
+    records = _load_records(folder, shard, entry['records_sha256'])
     if position >= len(records):
         what = f'the record of sample {position}'
         raise _damaged(records_file(folder, shard), what, f'{len(records)} records')
@@ -129,7 +165,11 @@ def read_sample(folder: Path, entry: Mapping[str, Any], number: int) -> Embedded
     if crc != record['crc32']:
         what = f'the CRC-32 {record["crc32"]} of sample {position}'
         raise _damaged(file, what, str(crc))
-    return EmbeddedSample(embedding, labels, from_json(record['metainfo']))
+    try:
+        metainfo = from_json(record['metainfo'])
+    except ValueError as error:
+        raise _damaged(records_file(folder, shard), 'metainfo', str(error)) from error
+    return EmbeddedSample(embedding, labels, metainfo, record['files'])
 
 
 @lru_cache(maxsize=256)  # in each process; the checksum tells a shard from one that replaces it
@@ -143,22 +183,24 @@ def _open(file: Path, size: int, _sha256: str) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _load_records(file: Path, sha256: str) -> List[Dict[str, Any]]:
+def _load_records(folder: Path, shard: int, sha256: str) -> List[Dict[str, Any]]:
     """What is known of a shard's samples, if it is what the index says."""
-    if not file.is_file():
-        raise _damaged(file, 'a JSON file', 'no such file')
-    found = sha256_of(file)
+    file = records_file(folder, shard)
+    found = sha256_of(file) if file.is_file() else 'no such file'
     if found != sha256:
         raise _damaged(file, f'the SHA-256 {sha256}', found)
-    return read_json(file)['samples']
+    return read_records(folder, shard)['samples']
 
 
-def _read_records(file: Path) -> Dict[str, Any]:
-    """The whole file beside a shard."""
-    entries = read_json(file)
-    if not isinstance(entries, dict) or not {'bytes', 'sha256', 'key', 'samples'} <= set(entries):
-        raise _damaged(file, 'the size, checksum, key and samples of a shard', 'something else')
-    return entries
+def _checksum_of_records(entries: Mapping[str, Any]) -> str:
+    """SHA-256 of all that is in the file but itself."""
+    others = {name: value for name, value in entries.items() if name != 'checksum'}
+    return hashlib.sha256(_as_json(others)).hexdigest()
+
+
+def _as_json(entries: Mapping[str, Any]) -> bytes:
+    # Sorted, because mmengine keeps the names of metainfo in a set.
+    return json.dumps(entries, sort_keys=True).encode()
 
 
 def _checksum(embedding: Tensor, labels: Any) -> int:

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from torch.utils.data import DataLoader, Subset
 
-from ..files import remove_leftovers
+from ..files import check_writable, remove_leftovers
 from .embedder import EmbeddedSample, SourceViews
-from .files import read_json, write_atomically
+from .files import CacheError, write_atomically
 from .plain import to_json
 from .recipe import FORMAT, check_key
 from .shards import (
@@ -16,6 +16,7 @@ from .shards import (
     describe_shard,
     is_complete,
     number_of_shards,
+    read_records,
     records_file,
     tensors_file,
     write_shard,
@@ -37,6 +38,7 @@ def fill_cache(
     world_size: int = 1,
     num_workers: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
+    files: Callable[[int], Optional[Dict[str, Any]]] = lambda number: None,
 ) -> int:
     """Compute those of a rank's shards that are not there yet, or damaged.
 
@@ -49,6 +51,8 @@ def fill_cache(
         world_size: Number of ranks. Defaults to 1.
         num_workers: Processes that run the pipeline. Defaults to 0: this one.
         report: Called after each sample with the number of samples done and to do.
+        files: What identifies the files of a sample by its number, or None. A shard of which they
+            have changed is computed anew. Defaults to None for all: not compared.
 
     Returns:
         How many samples were computed.
@@ -56,17 +60,22 @@ def fill_cache(
     Raises:
         CacheError: If the folder holds shards that were made in another way, with the first entry
             of the key that differs; or if there is no room.
+        OSError: If the folder cannot be written into.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     own = range(rank, number_of_shards(len(views)), world_size)
-    todo = [shard for shard in own if not _is_done(folder, shard, key)]
+    todo = [
+        shard
+        for shard in own
+        if not _is_done(folder, shard, key, [files(n) for n in _numbers(shard, len(views))])
+    ]
     numbers = [number for shard in todo for number in _numbers(shard, len(views))]
     samples = _load(views, numbers, num_workers)
     done = 0
     for shard in todo:
         embedded: List[EmbeddedSample] = []
-        for _ in _numbers(shard, len(views)):
-            embedded.append(embed(next(samples)))
+        for number in _numbers(shard, len(views)):
+            embedded.append(embed(next(samples))._replace(files=files(number)))
             done += 1
             report(done, len(numbers))
         write_shard(folder, shard, embedded, key)
@@ -86,8 +95,16 @@ def finish_cache(
 
     Returns:
         The index.
+
+    Raises:
+        CacheError: If a shard is not there, or damaged, or another process has meanwhile made it
+            in another way.
     """
-    shards = [describe_shard(folder, shard) for shard in range(number_of_shards(samples))]
+    shards = []
+    for shard in range(number_of_shards(samples)):
+        records = read_records(folder, shard)
+        check_key(records_file(folder, shard), key, records['key'], _REMEDY)
+        shards.append(describe_shard(folder, shard, records))
     index = dict(format=FORMAT, key=key, metainfo=to_json(metainfo), samples=samples, shards=shards)
     write_atomically(folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
     remove_leftovers(folder)
@@ -103,13 +120,17 @@ def missing_samples(folder: Path, samples: int) -> int:
     )
 
 
-def _is_done(folder: Path, shard: int, key: Dict[str, Any]) -> bool:
-    """Whether a shard is there as a whole, made as ``key`` says; of another key it is refused."""
-    records = records_file(folder, shard)
-    if not is_complete(folder, shard):
+def _is_done(
+    folder: Path, shard: int, key: Dict[str, Any], files: Sequence[Optional[Dict[str, Any]]]
+) -> bool:
+    """Whether a shard is there as a whole, and made of ``files``; of another key it is refused."""
+    try:
+        records = read_records(folder, shard)
+    except CacheError:  # missing or damaged
         return False
-    check_key(records, key, read_json(records)['key'], _REMEDY)
-    return True
+    check_key(records_file(folder, shard), key, records['key'], _REMEDY)
+    made_of = [record['files'] for record in records['samples']]
+    return made_of == list(files) and is_complete(folder, shard, records)
 
 
 def _numbers(shard: int, samples: int) -> range:

@@ -16,6 +16,7 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from ..cache import EmbeddedSample, EmbeddingCache, Recipe
+from ..cache.fingerprint import check_file_sizes
 
 __all__ = ['EmbeddedDataset']
 
@@ -25,8 +26,8 @@ class EmbeddedDataset(Dataset):
     """The embedded samples of another data set, as ``tools/cache_embeddings.py`` has stored them.
 
     The arguments say how the samples are made; the tool makes them so, and a cache that was made
-    in another way is refused. The other data set is built only to compare its list of files, and
-    only where its folders are; where they are not, the log says so.
+    in another way is refused. The other data set is built only to compare its list of files and
+    their sizes, and only where its folders are; where they are not, the log says so.
 
     In training each access draws one of the V views from numpy's generator, which mmengine seeds
     in each worker; in testing it is always the first.
@@ -82,8 +83,8 @@ class EmbeddedDataset(Dataset):
                 'current',
                 logging.WARNING,
             )
-        key = self.recipe.key(self.recipe.build_dataset() if here else None)
-        self._cache = EmbeddingCache(self.cache_dir, key)
+        self._source = self.recipe.build_dataset() if here else None
+        self._cache = EmbeddingCache(self.cache_dir, self.recipe.key(self._source))
         self._fully_initialized = True
 
     @property
@@ -99,7 +100,12 @@ class EmbeddedDataset(Dataset):
 
     @force_full_init
     def __getitem__(self, idx: int) -> Dict[str, Any]:
-        """An embedding (D, h, w) in the cache's type, and its data sample."""
+        """An embedding (D, h, w) in the cache's type, and its data sample.
+
+        Raises:
+            CacheError: If it is damaged, or its image or label map is there in another size than
+                when it was embedded, with the file.
+        """
         view = 0
         if not self.test_mode and self.recipe.views > 1:
             view = int(np.random.randint(self.recipe.views))
@@ -118,7 +124,11 @@ class EmbeddedDataset(Dataset):
     def _read(self, idx: int, view: int) -> EmbeddedSample:
         if not -len(self) <= idx < len(self):
             raise IndexError(f'{idx}: there are {len(self)} images')
-        return self._cache[idx % len(self) * self.recipe.views + view]
+        idx = idx % len(self)
+        sample = self._cache[idx * self.recipe.views + view]
+        if self._source is not None:
+            check_file_sizes(self._source.get_data_info(idx), sample.files or {})
+        return sample
 
 
 def _pack(sample: EmbeddedSample) -> Dict[str, Any]:

@@ -1,11 +1,13 @@
 """Embedded samples: what is stored, its key, resuming, damage, and ranks."""
 
+import hashlib
 import json
 import os
 import resource
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -13,7 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from safetensors.torch import load_file, save_file
 
-from embedding_caches import LOAD, PACK, RANDOM, contents, fill, recipe_of, shapes
+from embedding_caches import LOAD, PACK, RANDOM, as_dataset, contents, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import (
     CacheError,
     EmbeddedSample,
@@ -21,13 +23,14 @@ from mmseg_ssprompt.cache import (
     EmbeddingCache,
     SourceViews,
     fill_cache,
+    finish_cache,
 )
 from mmseg_ssprompt.cache.fingerprint import fingerprint_tensors, fingerprint_weights
 from mmseg_ssprompt.cache.plain import from_json, to_json
 from mmseg_ssprompt.cache.shards import SHARD_SIZE
 from mmseg_ssprompt.models.checkpoint import read_checkpoint
 from tiny_model import build_tiny
-from trees import make_camvid_tree
+from trees import make_camvid_tree, write_pair
 
 CAMVID = Path(__file__).resolve().parents[2] / 'configs' / 'ssprompt_sam_camvid.py'
 WEIGHTS = 'mmseg_ssprompt://sam-tiny_shapes.pth'
@@ -110,12 +113,21 @@ def test_ids_above_255_are_kept(tmp_path):
     assert sample.nbytes == 96 * 12 * 12 * 2 + 96 * 96 * 4
 
 
+@pytest.mark.parametrize('options', [dict(), dict(dtype='float32'), dict(test_mode=True)])
+def test_bytes_are_known_without_the_encoder(camvid, monkeypatch, options):
+    recipe = recipe_of(camvid['val' if options.get('test_mode') else 'train'], **options)
+    embed, packed = Embedder(recipe), SourceViews(recipe.build_dataset(), 1, 0)[0]
+    expected = embed(packed).nbytes
+    monkeypatch.setattr(embed.encoder, 'forward', None)
+    assert embed.estimate_bytes(packed) == expected
+
+
 def test_index_says_how_it_was_made(tmp_path):
     recipe = recipe_of(shapes(17), seed=3)
     fill(tmp_path, recipe)
     index = json.loads((tmp_path / 'index.json').read_text())
     key = index['key']
-    assert (index['format'], index['samples'], len(index['shards'])) == (1, 17, 2)
+    assert (index['format'], index['samples'], len(index['shards'])) == (2, 17, 2)
     assert key['encoder'] == dict(
         type='SAMImageEncoder', variant='tiny', weights=fingerprint_weights(WEIGHTS)
     )
@@ -213,6 +225,30 @@ def test_what_is_complete_is_not_computed_again(made):
     assert contents(folder) == files
 
 
+def test_two_ways_in_one_folder_at_once_make_no_cache(tmp_path):
+    """Both have begun before either had written anything."""
+    recipe = recipe_of(shapes(SHARD_SIZE + 1))
+    other = replace(recipe, seed=7)
+    dataset, embed = recipe.build_dataset(), Embedder(recipe)
+    for rank, own in enumerate((recipe, other)):
+        views = SourceViews(dataset, 1, own.seed)
+        fill_cache(tmp_path, own.key(dataset), views, embed, rank=rank, world_size=2)
+    for own, wrong in ((recipe, '000001'), (other, '000000')):
+        message = rf"{wrong}\.json', key\.seed: expected {own.seed}, found .*another one"
+        with pytest.raises(CacheError, match=message):
+            finish_cache(tmp_path, own.key(dataset), dataset.metainfo, len(dataset))
+    assert not (tmp_path / 'index.json').exists()
+
+
+def test_an_index_is_not_written_for_half_a_cache(made):
+    folder, recipe, _ = made
+    (folder / 'index.json').unlink()
+    (folder / '000002.json').unlink()
+    with pytest.raises(CacheError, match=r"000002\.json' is damaged: expected .* no such file"):
+        finish_cache(folder, recipe.key(recipe.build_dataset()), {}, 2 * SHARD_SIZE + 3)
+    assert not (folder / 'index.json').exists()
+
+
 @pytest.mark.parametrize('damage', [flip_bit, truncate, Path.unlink])
 def test_resuming_computes_what_is_damaged_or_missing(made, damage):
     folder, recipe, files = made
@@ -272,7 +308,171 @@ def test_altered_metainfo_is_refused_by_name(made):
         cache[2 * SHARD_SIZE]
 
 
-@pytest.mark.parametrize('content', ['', '{"key": 1}', '[]', '\x00'])
+def alter_key(entries):
+    entries['key']['views'] = 7
+
+
+def alter_metainfo(entries):
+    entries['samples'][1]['metainfo']['flip'] = 'perhaps'
+
+
+@pytest.mark.parametrize('alter', [alter_key, alter_metainfo])
+def test_altered_records_are_computed_again(made, alter):
+    """They are not taken for what was written, although they are a JSON file of a cache."""
+    folder, recipe, files = made
+    file = folder / '000001.json'
+    entries = json.loads(file.read_text())
+    alter(entries)
+    file.write_text(json.dumps(entries, sort_keys=True))
+    assert fill(folder, recipe) == [SHARD_SIZE]
+    assert contents(folder) == files
+
+
+@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'\xff', b'[' * 10**5, b'{"samples": 1}'])
+def test_broken_records_are_computed_again(made, content):
+    folder, recipe, files = made
+    (folder / '000001.json').write_bytes(content)
+    assert fill(folder, recipe) == [SHARD_SIZE]
+    assert contents(folder) == files
+
+
+def without(name):
+    return lambda entries: entries.pop(name)
+
+
+def with_sample(**changes):
+    return lambda entries: entries['samples'][0].update(changes)
+
+
+@pytest.mark.parametrize(
+    'alter',
+    [
+        *map(without, ('bytes', 'sha256', 'key', 'samples', 'checksum')),
+        lambda entries: entries.update(samples=[1]),
+        lambda entries: entries['samples'][0].pop('crc32'),
+        with_sample(metainfo=5),
+        with_sample(files=dict(img_path=3)),
+        with_sample(metainfo=dict(__tuple__=5)),
+        with_sample(metainfo=dict(__items__=[[1]])),
+        with_sample(metainfo=dict(__items__=[[[1], 2]])),
+    ],
+)
+def test_records_of_a_stranger_are_refused_by_name(made, alter):
+    """With checksums that fit."""
+    folder, recipe, _ = made
+    file = folder / '000000.json'
+    entries = json.loads(file.read_text())
+    alter(entries)
+    if 'checksum' in entries:
+        others = {name: value for name, value in entries.items() if name != 'checksum'}
+        text = json.dumps(others, sort_keys=True)
+        entries['checksum'] = hashlib.sha256(text.encode()).hexdigest()
+    file.write_text(json.dumps(entries, sort_keys=True))
+    index = json.loads((folder / 'index.json').read_text())
+    index['shards'][0]['records_sha256'] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / 'index.json').write_text(json.dumps(index))
+    with pytest.raises(CacheError, match=r"000000\.json' is damaged: expected .*, found "):
+        open_cache(folder, recipe)[0]
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(samples=-5, shards=[]),
+        dict(samples='3'),
+        dict(shards=[1]),
+        dict(metainfo=dict(__tuple__=5)),
+        dict(metainfo=dict(__items__=[[[1], 2]])),
+    ],
+)
+def test_an_index_of_a_stranger_is_refused_by_name(made, changes):
+    folder, recipe, _ = made
+    index = json.loads((folder / 'index.json').read_text())
+    (folder / 'index.json').write_text(json.dumps(dict(index, **changes)))
+    with pytest.raises(CacheError, match=r"index\.json'"):
+        open_cache(folder, recipe)
+
+
+def replace_image(file: Path, keep_size: bool) -> None:
+    """By another of the same name and time, and of the same number of bytes if possible."""
+    state = file.stat()
+    content = bytearray(file.read_bytes())
+    if keep_size:
+        content[len(content) // 2] ^= 1
+    else:
+        content += b'\0'
+    file.write_bytes(content)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.fixture
+def bitmaps(tmp_path):
+    """A recipe of 18 images without compression, which can be altered in place."""
+    folder = tmp_path / 'data'
+    for index in range(SHARD_SIZE + 2):
+        picture = np.full((6, 8, 3), index, np.uint8)
+        write_pair(
+            folder, f'images/{index:02d}.bmp', f'labels/{index:02d}.png', picture, picture[..., 0]
+        )
+    source = dict(
+        type='BaseSegDataset',
+        data_root=str(folder),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        img_suffix='.bmp',
+        metainfo=dict(classes=[str(i) for i in range(20)]),
+        pipeline=LOAD + PACK,
+    )
+    return recipe_of(source, views=2), folder
+
+
+@pytest.mark.parametrize('keep_size', [True, False])
+@pytest.mark.parametrize('file', ['images/17.bmp', 'labels/17.png'])
+def test_the_tool_finds_files_that_were_replaced(bitmaps, tmp_path, file, keep_size):
+    recipe, data = bitmaps
+    folder = tmp_path / 'cache'
+    assert fill(folder, recipe) == [2 * (SHARD_SIZE + 2)]
+    assert fill(folder, recipe) == [0]
+    before = contents(folder)
+    if keep_size and file.endswith('png'):
+        write_pair(data, 'unused.bmp', file, *np.zeros((2, 6, 8), np.uint8))
+    else:
+        replace_image(data / file, keep_size)
+    assert fill(folder, recipe) == [4]  # two images in the last shard, two views of each
+    after = contents(folder)
+    changed = {name for name, content in after.items() if before[name] != content}
+    assert {'000002.json', 'index.json'} <= changed
+    assert {name for name in changed if name.startswith('00000')} <= {
+        *('000002.json', '000002.safetensors')
+    }
+
+
+def test_training_finds_files_of_another_size(bitmaps, tmp_path):
+    recipe, data = bitmaps
+    fill(tmp_path / 'cache', recipe)
+    dataset = DATASETS.build(as_dataset(tmp_path / 'cache', recipe))
+    replace_image(data / 'images' / '03.bmp', keep_size=True)
+    dataset[3]  # the documented limit
+    replace_image(data / 'images' / '03.bmp', keep_size=False)
+    size = (data / 'images' / '03.bmp').stat().st_size
+    message = rf"03\.bmp' is not the file .* expected {size - 1} bytes, found {size}\. Run"
+    with pytest.raises(CacheError, match=message):
+        dataset[3]
+    dataset[4]
+    (data / 'images').rename(data / 'gone')
+    dataset[3]  # there is nothing to compare
+
+
+def test_records_have_the_identity_of_files(bitmaps, tmp_path):
+    recipe, data = bitmaps
+    fill(tmp_path / 'cache', recipe)
+    files = open_cache(tmp_path / 'cache', recipe)[2 * 5 + 1].files
+    assert set(files) == {'img_path', 'seg_map_path'}
+    content = (data / 'images' / '05.bmp').read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert files['img_path'] == dict(bytes=len(content), sha256=sha256)
+
+
+@pytest.mark.parametrize('content', ['', '{"key": 1}', '[]', '\x00', '7', '[' * 10**5])
 def test_a_broken_index_is_refused_by_name(made, content):
     folder, recipe, _ = made
     (folder / 'index.json').write_text(content)
@@ -368,6 +568,19 @@ def test_impossible_recipes(options):
         recipe_of(shapes(1), **options)
 
 
+def test_what_would_be_drawn_after_the_pipeline_is_refused():
+    recipe = recipe_of(shapes(1))
+    augments = dict(recipe.data_preprocessor, batch_augments=[dict(type='RandomFlip')])
+    with pytest.raises(ValueError, match=r'batch_augments: expected none, found .*RandomFlip'):
+        replace(recipe, data_preprocessor=augments)
+
+
+def test_there_is_no_place_for_augmentation_after_the_cache(made):
+    folder, recipe, _ = made
+    with pytest.raises(TypeError, match="unexpected keyword argument 'pipeline'"):
+        DATASETS.build(as_dataset(folder, recipe, pipeline=RANDOM))
+
+
 def test_full_disk(tmp_path):
     """Nothing with the shard's name is left, and the error says what was needed."""
     recipe = recipe_of(shapes(2))
@@ -417,6 +630,8 @@ def test_metainfo_round_trip():
         label_map={0: 255, 1: 0},
         nested=[(1, (2.5, None)), {'a': True}, 'text'],
         empty=((), [], {}),
+        like_ours={'__tuple__': [1], 'a': {'__items__': 3}},
+        ours={'__tuple__': 5},
     )
     back = from_json(json.loads(json.dumps(to_json(value))))
     assert back == dict(value, shape=(3, 4))

@@ -3,13 +3,17 @@
 import itertools
 
 import numpy as np
+import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.structures import InstanceData
+from mmseg.models.assigners import HungarianAssigner
 
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
 from mmseg_ssprompt.models.losses.matching import PromptMatcher
-from mmseg_ssprompt.models.losses.point_sampling import draw_labelled_points
+from mmseg_ssprompt.models.losses.point_sampling import draw_labelled_points, sample_masks
 
 IGNORED = 255
 SIZES = dict(
@@ -65,6 +69,16 @@ def test_an_image_without_labels_adds_nothing(**sizes):
 
 
 @given(**dict(SIZES, ignored=st.just(0.0), height=st.just(1), width=st.just(1)))
+def test_images_without_labels_change_no_loss_of_the_others(**sizes):
+    class_logits, mask_logits, labels = make(**sizes)
+    expected = losses_of(class_logits, mask_logits, labels)
+    more = [torch.cat([part, part.flip(0)]) for part in (class_logits, mask_logits)]
+    found = losses_of(*more, torch.cat([labels, torch.full_like(labels, IGNORED)]))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+
+
+@given(**dict(SIZES, ignored=st.just(0.0), height=st.just(1), width=st.just(1)))
 def test_the_order_of_images_and_prompts_does_not_matter(**sizes):
     """With label maps of one pixel, where all points are the same."""
     class_logits, mask_logits, labels = make(**sizes)
@@ -94,6 +108,70 @@ def test_points_lie_on_labelled_pixels(**sizes):
         assert torch.equal(label_map[y[image], x[image]], found[image])
         if (label_map != IGNORED).any():
             assert (found[image] != IGNORED).all()
+
+
+@pytest.mark.parametrize('number', [0, -1, 12.5, '512', True, None])
+def test_other_numbers_of_points_are_refused(number):
+    with pytest.raises(ValueError, match=f'num_points must be a positive integer, got {number!r}'):
+        MaskClassificationLoss(num_classes=3, num_points=number)
+
+
+@pytest.mark.parametrize('size', [(5000, 3), (1, 20_000), (20_000, 1)])
+def test_very_long_label_maps(size):
+    class_logits, mask_logits, labels = make(2, 3, 2, *size, 0.5, 0)
+    losses = losses_of(class_logits, mask_logits, labels)
+    assert all(torch.isfinite(value) for value in losses.values())
+    labels.fill_(IGNORED)[1, -1, -1] = 1
+    coordinates, found = draw_labelled_points(labels, 50, IGNORED)
+    assert set(found[1].tolist()) == {1}
+    centre = torch.tensor([(size[1] - 0.5) / size[1], (size[0] - 0.5) / size[0]])
+    torch.testing.assert_close(coordinates[1], centre.expand(50, 2))
+
+
+@given(
+    mask=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    frame=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    seed=st.integers(0, 99),
+)
+def test_masks_are_read_as_interpolation_reads_them(mask, frame, seed):
+    """To whatever size, up or down."""
+    masks = torch.randn(2, 3, *mask, generator=torch.Generator().manual_seed(seed))
+    expected = F.interpolate(masks, size=frame, mode='bilinear', align_corners=False).flatten(2)
+    rows, columns = torch.meshgrid(*map(torch.arange, frame), indexing='ij')
+    centres = torch.stack([(columns + 0.5) / frame[1], (rows + 0.5) / frame[0]], dim=-1)
+    found = sample_masks(masks, centres.view(1, -1, 2).expand(2, -1, -1))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings('ignore:.*torch.cuda.amp.autocast:FutureWarning')
+@given(**SIZES)
+def test_matching_costs_what_mmseg_s_does(**sizes):
+    """Which pairs are the best is not unique, what they cost is."""
+    class_logits, mask_logits, labels = make(**sizes)
+    mask_logits, labels = mask_logits.flatten(2), labels.flatten(1).repeat(1, 16)[:, :16]
+    matcher = PromptMatcher(sizes['classes'], 2.0, 5.0, 5.0, IGNORED)
+    matches = matcher(class_logits, mask_logits, labels)
+    assigner = HungarianAssigner(
+        [
+            dict(type='ClassificationCost', weight=2.0),
+            dict(type='CrossEntropyLossCost', use_sigmoid=True, weight=5.0),
+            dict(type='DiceCost', weight=5.0, pred_act=True, eps=1.0),
+        ]
+    )
+    for image in range(len(labels)):
+        present = labels[image][labels[image] != IGNORED].unique()
+        own = matches.images == image
+        assert own.sum() == min(len(present), sizes['prompts'])
+        if not len(present):
+            continue
+        prompts, order = assigner.assign(
+            InstanceData(scores=class_logits[image], masks=mask_logits[image]),
+            InstanceData(labels=present, masks=(labels[image] == present[:, None]).float()),
+        )
+        cost = matcher._cost(class_logits[image], mask_logits[image], labels[image])
+        expected = cost[prompts, present[order]].sum()
+        found = cost[matches.prompts[own], matches.classes[own]].sum()
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @given(

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmseg.structures import SegDataSample
 
+from mmseg_ssprompt.models.segmentors.label_map import find_best_classes
 from tiny_model import NUM_CLASSES, SIZE, build_tiny, random_images
 
 LENGTHS = st.sampled_from([1, 2, 3, 31, 96, 333, 517])
@@ -45,6 +46,22 @@ def test_label_maps_have_the_size_of_the_image(model, height, width):
     assert labels.pred_sem_seg.data.shape == (1, height, width)
     assert torch.equal(labels.pred_sem_seg.data, scores.pred_sem_seg.data)
     assert 'seg_logits' not in labels
+
+
+@given(
+    classes=st.integers(2, 40),
+    size=st.one_of(st.tuples(LENGTHS, LENGTHS), st.sampled_from([(5000, 3), (3, 5000)])),
+    seed=st.integers(0, 99),
+)
+def test_any_number_of_classes(model, classes, size, seed):
+    """As mmseg finds them from the scores of all classes at once."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.rand(classes, 6, 6, generator=generator)
+    enlarge, postprocess = model.decode_head.enlarge, model.postprocess_result
+    found = find_best_classes(scores, enlarge, sample_of(*size), postprocess)
+    (expected,) = postprocess(enlarge(scores[None]), [sample_of(*size)])
+    assert found.shape == (1, *size)
+    assert torch.equal(found, expected.pred_sem_seg.data)
 
 
 @pytest.mark.parametrize('size', [(5000, 3), (3, 5000), (1, 1)])

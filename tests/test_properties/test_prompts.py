@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmseg_ssprompt.models.prompts.fusion import FUSION_MODES, PromptFusion
 from mmseg_ssprompt.models.prompts.spatial import point_grid
 from mmseg_ssprompt.models.text import check_class_names
-from mmseg_ssprompt.models.text.class_names import normalize_class_name
+from mmseg_ssprompt.models.text.class_names import normalize_class_name, tokenize_class_names
 
 SHAPES = st.one_of(
     st.tuples(st.integers(1, 6), st.integers(1, 9)),
@@ -130,3 +130,23 @@ def test_names_in_any_script(name):
     (checked,) = check_class_names([name])
     assert checked == normalize_class_name(name)
     assert '\n' not in checked
+
+
+@given(
+    words=st.integers(1, 200),
+    place=st.integers(0, 2),
+    template=st.sampled_from(['{}', 'a photo of a {}.']),
+)
+def test_names_are_never_cut_off(words, place, template):
+    """Each word is a token, as are start, end, and the words of the template."""
+    names = ['sea', 'tree', 'road']
+    names[place] = ' '.join(['sky'] * words)
+    count = words + 2 + (0 if template == '{}' else 5)
+    if count <= 77:
+        tokens = tokenize_class_names(names, [template])
+        assert tokens.shape == (1, 3, max(count, len(tokens[0, 0].nonzero())))
+        assert int((tokens[0, place] != 0).sum()) == count
+    else:
+        message = rf"{names[place]}' \(index {place}\) in template .* has {count} tokens .* 77"
+        with pytest.raises(ValueError, match=message):
+            tokenize_class_names(names, [template])

@@ -1,5 +1,6 @@
 """The tool makes the caches of a config, on one process or two."""
 
+import importlib
 import os
 import socket
 import subprocess
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from embedding_caches import contents
+from embedding_caches import contents, fill, recipe_of, shapes
+from mmseg_ssprompt.cache import CacheError, Embedder
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
@@ -134,3 +136,39 @@ def test_training_without_a_cache_says_how_to_make_it(tmp_path):
     printed = run(sys.executable, TOOLS / 'train.py', CACHED, cwd=tmp_path, fails=True)
     assert 'there is no embedding cache in' in printed
     assert '`python tools/cache_embeddings.py CONFIG`' in printed
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """The tool as a module, whose image encoder must not run."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    monkeypatch.setattr(Embedder, '__call__', None)
+    return importlib.import_module('cache_embeddings')
+
+
+def test_room_is_looked_for_before_the_first_sample(tool, tmp_path, monkeypatch):
+    recipe, free = recipe_of(shapes(5), views=2), 10 * 36_864 - 1
+    monkeypatch.setattr(tool, 'free_bytes', lambda folder: free)
+    message = rf"no room in '{tmp_path}': expected 368,640 bytes, found {free:,} free\. Fewer views"
+    with pytest.raises(CacheError, match=message):
+        tool.make(tmp_path, recipe, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_needs_no_more_room(tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.undo()
+    recipe = recipe_of(shapes(17))
+    fill(tmp_path, recipe)
+    for file in tmp_path.glob('000001.*'):
+        file.unlink()
+    monkeypatch.setattr(tool, 'free_bytes', lambda folder: 36_864)  # for one sample
+    tool.make(tmp_path, recipe, 0)
+    assert 'rank 0 computed 1 in' in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_into(tool, tmp_path):
+    (tmp_path / 'file').write_text('something else')
+    folder = tmp_path / 'file' / 'train'
+    with pytest.raises(OSError, match=rf"cannot write into '{folder}': expected a folder with"):
+        tool.make(folder, recipe_of(shapes(1)), 0)
+    assert (tmp_path / 'file').read_text() == 'something else'

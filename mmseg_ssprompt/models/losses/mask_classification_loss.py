@@ -32,6 +32,9 @@ class MaskClassificationLoss(nn.Module):
         no_object_weight: Weight of unmatched prompts in the cross-entropy. Defaults to 0.1.
         num_points: ``P``, points drawn in each image. Defaults to 12544.
         ignore_index: Label of pixels that do not count. Defaults to 255.
+
+    Raises:
+        ValueError: If ``num_points`` is not a positive integer.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class MaskClassificationLoss(nn.Module):
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
+        if isinstance(num_points, bool) or not isinstance(num_points, int) or num_points < 1:
+            raise ValueError(f'num_points must be a positive integer, got {num_points!r}')
         self.num_classes = num_classes
         self.class_weight = class_weight
         self.mask_weight = mask_weight

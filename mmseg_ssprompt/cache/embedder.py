@@ -103,8 +103,8 @@ class Embedder:
         (sample,) = self.preprocessor(pseudo_collate([packed]), self.training)['data_samples']
         geometry = get_variant(self.encoder.variant)
         numbers = geometry.prompt_embed_dim * geometry.embedding_size**2
-        labels = _narrow(sample.gt_sem_seg.data).numel() if 'gt_sem_seg' in sample else 0
-        return numbers * self.dtype.itemsize + labels
+        labels = _narrow(sample.gt_sem_seg.data) if 'gt_sem_seg' in sample else torch.empty(0)
+        return numbers * self.dtype.itemsize + labels.numel() * labels.element_size()
 
     @torch.no_grad()
     def __call__(self, packed: Any) -> EmbeddedSample:

@@ -67,7 +67,7 @@ def fill_cache(
     todo = [
         shard
         for shard in own
-        if not _is_done(folder, shard, key, [files(n) for n in _numbers(shard, len(views))])
+        if not _is_done(folder, shard, key, _numbers(shard, len(views)), files)
     ]
     numbers = [number for shard in todo for number in _numbers(shard, len(views))]
     samples = _load(views, numbers, num_workers)
@@ -121,7 +121,11 @@ def missing_samples(folder: Path, samples: int) -> int:
 
 
 def _is_done(
-    folder: Path, shard: int, key: Dict[str, Any], files: Sequence[Optional[Dict[str, Any]]]
+    folder: Path,
+    shard: int,
+    key: Dict[str, Any],
+    numbers: range,
+    files: Callable[[int], Optional[Dict[str, Any]]],
 ) -> bool:
     """Whether a shard is there as a whole, and made of ``files``; of another key it is refused."""
     try:
@@ -129,8 +133,9 @@ def _is_done(
     except CacheError:  # missing or damaged
         return False
     check_key(records_file(folder, shard), key, records['key'], _REMEDY)
-    made_of = [record['files'] for record in records['samples']]
-    return made_of == list(files) and is_complete(folder, shard, records)
+    if not is_complete(folder, shard, records):
+        return False
+    return [record['files'] for record in records['samples']] == [files(n) for n in numbers]
 
 
 def _numbers(shard: int, samples: int) -> range:

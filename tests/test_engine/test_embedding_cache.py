@@ -114,9 +114,14 @@ def test_ids_above_255_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize('options', [dict(), dict(dtype='float32'), dict(test_mode=True)])
-def test_bytes_are_known_without_the_encoder(camvid, monkeypatch, options):
+@pytest.mark.parametrize('highest', [10, 300, None])
+def test_bytes_are_known_without_the_encoder(camvid, monkeypatch, options, highest):
     recipe = recipe_of(camvid['val' if options.get('test_mode') else 'train'], **options)
     embed, packed = Embedder(recipe), SourceViews(recipe.build_dataset(), 1, 0)[0]
+    if highest is None:
+        del packed['data_samples'].gt_sem_seg
+    else:
+        packed['data_samples'].gt_sem_seg.data[0, 0, 0] = highest
     expected = embed(packed).nbytes
     monkeypatch.setattr(embed.encoder, 'forward', None)
     assert embed.estimate_bytes(packed) == expected
@@ -423,6 +428,21 @@ def bitmaps(tmp_path):
         pipeline=LOAD + PACK,
     )
     return recipe_of(source, views=2), folder
+
+
+def test_files_are_compared_only_of_shards_that_are_there(tmp_path):
+    """Else all images would be read twice."""
+    asked = []
+    views = [EmbeddedSample(torch.zeros(1, 1, 1), None, {})] * (SHARD_SIZE + 1)
+
+    def fill_and_note():
+        asked.clear()
+        fill_cache(tmp_path, {}, views, lambda sample: sample, files=asked.append)
+        return asked
+
+    assert fill_and_note() == list(range(SHARD_SIZE + 1))
+    (tmp_path / '000000.safetensors').unlink()
+    assert sorted(fill_and_note()) == list(range(SHARD_SIZE + 1))
 
 
 @pytest.mark.parametrize('keep_size', [True, False])

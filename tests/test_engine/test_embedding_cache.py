@@ -433,7 +433,7 @@ def bitmaps(tmp_path):
 def test_files_are_compared_only_of_shards_that_are_there(tmp_path):
     """Else all images would be read twice."""
     asked = []
-    views = [EmbeddedSample(torch.zeros(1, 1, 1), None, {})] * (SHARD_SIZE + 1)
+    views = [EmbeddedSample(torch.zeros(1, 1, 1), None, {}) for _ in range(SHARD_SIZE + 1)]
 
     def fill_and_note():
         asked.clear()

@@ -11,10 +11,10 @@ import uuid
 from pathlib import Path
 from typing import Any, Union
 
-__all__ = ['TEMPORARY', 'check_writable', 'remove_leftovers', 'write_atomically', 'write_json']
+__all__ = ['check_writable', 'remove_leftovers', 'write_atomically', 'write_json']
 
 #: Files that are being written match this; others are complete.
-TEMPORARY = '*.tmp'
+_TEMPORARY = '*.tmp'
 _A_DAY = 24 * 3600
 
 
@@ -78,7 +78,7 @@ def remove_leftovers(folder: Path) -> None:
     Args:
         folder: Where to look.
     """
-    for file in folder.glob(TEMPORARY):
+    for file in folder.glob(_TEMPORARY):
         with contextlib.suppress(FileNotFoundError):  # another process removes it too
             if _is_left(file):
                 file.unlink()

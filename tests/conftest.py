@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import pytest
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 import mmseg_ssprompt  # noqa: F401  (before anything imports mmseg.models)
@@ -11,3 +12,12 @@ def mmseg_scope():
     """Build from mmseg's registries, as ``default_scope = 'mmseg'`` in a config does."""
     with DefaultScope.overwrite_default_scope('mmseg'):
         yield
+
+
+@pytest.fixture
+def log(caplog) -> pytest.LogCaptureFixture:
+    """The records of mmengine's current logger, which pass by pytest otherwise."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)

@@ -65,14 +65,14 @@ def write_pairs(root: Path, *pairs: Sequence[bytes]) -> Path:
     return root
 
 
-def dataset_config(root: Path, **options: Any) -> dict:
-    """A data set of what :func:`write_pairs` has written."""
+def dataset_config(root: Path, classes: Sequence[str] = CLASSES, **options: Any) -> dict:
+    """A data set of images ``img/*.png`` and label maps ``ann/*.png``."""
     defaults = dict(
         type='BaseSegDataset',
         data_root=str(root),
         data_prefix=dict(img_path='img', seg_map_path='ann'),
         img_suffix='.png',
-        metainfo=dict(classes=CLASSES),
+        metainfo=dict(classes=classes),
         pipeline=LOAD,
         serialize_data=False,  # which takes half a second
     )

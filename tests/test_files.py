@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ended_process import ended_process
 from mmseg_ssprompt.files import check_writable, remove_leftovers, write_atomically
 
 
@@ -15,14 +16,6 @@ def left(folder: Path, host: str, pid: int, age: float = 0) -> Path:
     file.write_bytes(b'{')
     os.utime(file, (time.time() - age,) * 2)
     return file
-
-
-def ended_process() -> int:
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    return child
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,8 @@ def build_toy(work_dir: Path, *hooks: Hook, workers: int = 0, **settings: Any) -
         experiment_name=f'{work_dir.name}_{next(RUNS)}',  # loggers are kept by this name
         **settings,
     )
+
+
+def log_of(work_dir: Path) -> str:
+    """All that the trainings in a folder have logged."""
+    return ''.join(path.read_text() for path in work_dir.glob('*/*.log'))

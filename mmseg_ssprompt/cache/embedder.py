@@ -1,21 +1,20 @@
 """From a data set's pipeline to embedded samples."""
 
 import copy
-import random
 from typing import Any, Dict, NamedTuple, Optional
 
-import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..draws import seed_draws
 from .files import CacheError
 from .fingerprint import identify_files
 from .recipe import DTYPES, Recipe
 
-__all__ = ['EmbeddedSample', 'Embedder', 'SourceViews', 'seed_sample']
+__all__ = ['EmbeddedSample', 'Embedder', 'SourceViews']
 
 
 class EmbeddedSample(NamedTuple):
@@ -61,20 +60,12 @@ class SourceViews(Dataset):
 
     def __getitem__(self, number: int) -> Any:
         index, view = divmod(number, self.views)
-        seed_sample(self.seed, index, view)
+        seed_draws(self.seed, index, view)
         return self.dataset[index]
 
     def files(self, number: int) -> Dict[str, Any]:
         """What :func:`identify_files` says of the files of an embedded sample, as they are now."""
         return identify_files(self.dataset.get_data_info(number // self.views))
-
-
-def seed_sample(seed: int, index: int, view: int) -> None:
-    """Seed all random number generators that a pipeline may draw from."""
-    words = np.random.SeedSequence([seed, index, view]).generate_state(3).tolist()
-    random.seed(words[0])
-    np.random.seed(words[1])
-    torch.manual_seed(words[2])
 
 
 class Embedder:

@@ -3,13 +3,14 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Dict, Optional, Union
 
 from mmengine.dataset import BaseDataset, Compose, force_full_init
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
+from ..main_process import on_main_process
 from .checks import DatasetError
 from .few_shot_draw import check_positive, draw_few_shot
 from .few_shot_manifest import (
@@ -90,7 +91,7 @@ class FewShotDataset:
         if self._fully_initialized:
             return
         self.dataset.full_init()
-        self.drawn = _on_main_process(self._read_or_draw)
+        self.drawn = on_main_process(self._read_or_draw)
         check_manifest(
             self.drawn,
             self.manifest,
@@ -137,17 +138,3 @@ class FewShotDataset:
                 'current',
                 logging.WARNING,
             )
-
-
-def _on_main_process(make: Callable[[], Any]) -> Any:
-    """What a function returns, or raises, on the main process: on all of them."""
-    message: List[Any] = [None]
-    if is_main_process():
-        try:
-            message = [make()]
-        except (DatasetError, OSError) as error:
-            message = [error]
-    broadcast_object_list(message)
-    if isinstance(message[0], Exception):
-        raise message[0]
-    return message[0]

@@ -12,8 +12,9 @@ from mmengine.registry import DATA_SAMPLERS
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset, Sampler
 
-__all__ = ['PlacedIndex', 'PlacedSampler', 'SeededDataset', 'seed_draws']
+from ..draws import seed_draws
 
+__all__ = ['PlacedIndex', 'PlacedSampler', 'SeededDataset']
 
 # Tells the draws of samples from those of training steps.
 _OF_SAMPLES = 1
@@ -31,19 +32,6 @@ class PlacedIndex(NamedTuple):
     seed: int
     place: int
     index: int
-
-
-def seed_draws(*numbers: int) -> None:
-    """Seed the generators of Python, numpy and torch (CPU) from some numbers.
-
-    Args:
-        *numbers: Not negative. Other numbers, or the same in another order, give other draws.
-    """
-    for_python, for_numpy, for_torch = np.random.SeedSequence(numbers).generate_state(3).tolist()
-    random.seed(for_python)
-    np.random.seed(for_numpy)
-    # Unlike torch.manual_seed it leaves the generators of GPUs alone.
-    torch.default_generator.manual_seed(for_torch)
 
 
 @contextlib.contextmanager

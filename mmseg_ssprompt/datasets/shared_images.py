@@ -1,9 +1,10 @@
 """Images that are in two data sets at once."""
 
-import hashlib
 from collections import defaultdict
 from pathlib import Path
 from typing import Dict, Hashable, List, Sequence, Set, Tuple
+
+from ..cache.files import sha256_of
 
 __all__ = ['find_shared_images']
 
@@ -45,4 +46,4 @@ def _by_name(paths: Sequence[str]) -> Dict[Hashable, Set[str]]:
 def _content(path: str) -> Hashable:
     """What tells a file's content; of a path that is no local file, the path."""
     file = Path(path)
-    return hashlib.sha256(file.read_bytes()).digest() if file.is_file() else path
+    return sha256_of(file) if file.is_file() else path

@@ -3,15 +3,16 @@
 import contextlib
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Union
+from typing import Any, Dict, Iterator, List, Optional, Union
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
 from ..files import remove_leftovers, write_atomically
+from ..main_process import on_main_process
 from ..models.checkpoint import CheckpointError
 from .checkpoint_loader import load_from_local
 from .newest_checkpoint import find_missing_state, find_newest_checkpoint
@@ -77,18 +78,13 @@ class AtomicCheckpointHook(CheckpointHook):
         is_training = isinstance(runner._train_loop, BaseLoop)
         if not is_training or not runner._resume or runner._load_from is not None:
             return
-        outcome: List[Any] = [None]
-        if is_main_process():
-            outcome = [self._find_newest(runner)]
-        broadcast_object_list(outcome)  # so that all processes go on from the same
-        (found,) = outcome
-        if isinstance(found, Exception):
-            raise found
+        # So that all processes go on from the same.
+        found = on_main_process(lambda: self._find_newest(runner))
         if found is None:
             runner.logger.info(f'{runner.work_dir} has no checkpoint: starting from scratch')
             runner._resume = False
         else:
-            runner._load_from = found
+            runner._load_from = str(found)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         """Refuse to resume from prompts alone."""
@@ -105,15 +101,11 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process() and self._is_local:
             remove_leftovers(Path(self.out_dir))
 
-    def _find_newest(self, runner: Runner) -> Union[str, Exception, None]:
+    def _find_newest(self, runner: Runner) -> Optional[Path]:
         folder = Path(runner.work_dir)
         if self.out_dir not in (None, runner.work_dir):
             folder = Path(self.out_dir) / folder.resolve().name
-        try:
-            newest = find_newest_checkpoint(folder, self.filename_tmpl)
-        except Exception as error:
-            return error
-        return None if newest is None else str(newest)
+        return find_newest_checkpoint(folder, self.filename_tmpl)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: Dict[str, Any]) -> None:
         with self._removing_afterwards():

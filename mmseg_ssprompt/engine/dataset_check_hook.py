@@ -1,9 +1,8 @@
 """Looks at the data before a training step is spent on them."""
 
 import logging
-from typing import Any, List, Optional, Sequence
+from typing import Any, Sequence
 
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -14,6 +13,7 @@ from torch.utils.data import Dataset
 from ..datasets.checks import DatasetError, check_classes, check_label_ids
 from ..datasets.sample_checks import unwrap_datasets
 from ..datasets.survey import Survey, survey_samples
+from ..main_process import on_main_process
 
 __all__ = ['DatasetCheckHook']
 
@@ -65,15 +65,7 @@ class DatasetCheckHook(Hook):
         leaves = list(unwrap_datasets(dataset))
         for leaf in leaves:
             check_classes(leaf, _decode_head(runner).class_names, name)
-        problem: List[Optional[Exception]] = [None]
-        if is_main_process():
-            try:
-                self._survey(runner, leaves, name)
-            except Exception as error:  # whatever it is, the others must not wait for this one
-                problem = [error]
-        broadcast_object_list(problem)
-        if problem[0] is not None:
-            raise problem[0]
+        on_main_process(lambda: self._survey(runner, leaves, name))
 
     def _survey(self, runner: Runner, leaves: Sequence[Dataset], name: str) -> None:
         head = _decode_head(runner)

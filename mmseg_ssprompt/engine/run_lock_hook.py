@@ -6,12 +6,13 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import IO, Any, List, Optional
+from typing import IO, Optional
 
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
+
+from ..main_process import on_main_process
 
 try:
     import fcntl
@@ -47,15 +48,8 @@ class RunLockHook(Hook):
         """Take the lock, in the main process; all processes end if it is taken."""
         if not isinstance(runner._train_loop, BaseLoop):  # a runner that only tests
             return
-        outcome: List[Any] = [None]
-        if is_main_process() and fcntl is not None:
-            try:
-                self._take(Path(runner.work_dir) / 'run.lock', runner)
-            except (OSError, WorkDirInUseError) as error:  # which the others would wait for
-                outcome = [error]
-        broadcast_object_list(outcome)
-        if outcome[0] is not None:
-            raise outcome[0]
+        if fcntl is not None:
+            on_main_process(lambda: self._take(Path(runner.work_dir) / 'run.lock', runner))
 
     def after_run(self, runner: Runner) -> None:
         """Give the lock back."""

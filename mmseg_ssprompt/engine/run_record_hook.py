@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
-from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..files import write_json
+from ..main_process import on_main_process
 from ..version import __version__
 
 __all__ = ['RunRecordError', 'RunRecordHook']
@@ -51,15 +52,7 @@ class RunRecordHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compare, then write."""
-        outcome: List[Any] = [None]
-        if is_main_process():
-            try:
-                self._record(runner)
-            except Exception as error:  # whatever it is, the others must not wait for this one
-                outcome = [error]
-        broadcast_object_list(outcome)
-        if outcome[0] is not None:
-            raise outcome[0]
+        on_main_process(lambda: self._record(runner))
 
     def _record(self, runner: Runner) -> None:
         entry = _make_entry(runner)

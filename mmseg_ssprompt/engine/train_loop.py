@@ -8,7 +8,8 @@ from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from ..datasets.seeded import PlacedSampler, SeededDataset, seed_draws
+from ..datasets.seeded import PlacedSampler, SeededDataset
+from ..draws import seed_draws
 from ..models.losses.matching import NonFiniteLogitsError
 from .finite_guard_hook import NonFiniteError, describe_batch
 

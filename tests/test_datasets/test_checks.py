@@ -11,11 +11,11 @@ from mmseg.registry import DATASETS
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.datasets.checks import check_classes, check_label_ids
 from mmseg_ssprompt.datasets.survey import Survey, survey_samples
+from picture_files import CLASSES, LOAD
+from picture_files import build_dataset as build
 from trees import write_pair
 
-CLASSES = ('cat', 'dog', 'sky')
 LABELS = (np.arange(48).reshape(6, 8) % 3).astype(np.uint8)
-LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 TEXT = b'this is no picture\n'
 
 
@@ -30,19 +30,6 @@ def write_label(root: Path, index: int, labels: np.ndarray) -> None:
     picture = np.full((*LABELS.shape, 3), index, np.uint8)
     names = (f'img/{index:02d}.png', f'ann/{index:02d}.png')
     write_pair(root, *names, picture, labels)
-
-
-def build(root: Path, classes: Sequence[str] = CLASSES, **kwargs: Any) -> Any:
-    defaults = dict(
-        type='BaseSegDataset',
-        data_root=str(root),
-        data_prefix=dict(img_path='img', seg_map_path='ann'),
-        img_suffix='.png',
-        metainfo=dict(classes=classes),
-        pipeline=LOAD,
-        serialize_data=False,  # which takes half a second
-    )
-    return DATASETS.build(dict(defaults, **kwargs))
 
 
 def check(dataset: Any, max_samples: int = 100) -> int:

@@ -24,11 +24,10 @@ from mmseg_ssprompt.datasets.few_shot_manifest import (
     write_manifest,
 )
 from mmseg_ssprompt.engine import DatasetCheckHook
+from picture_files import CLASSES, LOAD, dataset_config
 from trees import make_camvid_tree, write_pair
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-CLASSES = ('cat', 'dog', 'sky')
-LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 #: Classes of each image of the tree below: 'cat' is in two, 'dog' in five, 'sky' in all but one.
 CONTENTS = ([0, 2], [0, 1, 2], [1, 2], [1, 2], [1, 2], [2], [2], [1])
 
@@ -51,21 +50,8 @@ def write_tree(root: Path, contents: Any = CONTENTS) -> Path:
     return root
 
 
-def files_config(root: Path, **kwargs: Any) -> Dict[str, Any]:
-    defaults = dict(
-        type='BaseSegDataset',
-        data_root=str(root),
-        data_prefix=dict(img_path='img', seg_map_path='ann'),
-        img_suffix='.png',
-        metainfo=dict(classes=CLASSES),
-        pipeline=LOAD,
-        serialize_data=False,  # which takes half a second
-    )
-    return dict(defaults, **kwargs)
-
-
 def build(root: Path, dataset: Any = None, **kwargs: Any) -> FewShotDataset:
-    config = dict(type='FewShotDataset', shots=2, dataset=dataset or files_config(root))
+    config = dict(type='FewShotDataset', shots=2, dataset=dataset or dataset_config(root))
     return DATASETS.build(dict(config, **kwargs))
 
 
@@ -186,19 +172,19 @@ def test_bad_arguments(change, message):
 
 def test_presence_of_files(tree):
     expected = [[c in classes for c in range(3)] for classes in CONTENTS]
-    presence = count_presence(DATASETS.build(files_config(tree)))
+    presence = count_presence(DATASETS.build(dataset_config(tree)))
     assert presence.dtype == bool
     np.testing.assert_array_equal(presence, expected)
 
 
 def test_classes_of_too_few_pixels(tree):
-    dataset = DATASETS.build(files_config(tree))
+    dataset = DATASETS.build(dataset_config(tree))
     assert count_presence(dataset, 4).sum() == count_presence(dataset).sum()
     assert not count_presence(dataset, 5).any()
 
 
 def test_reduced_and_selected_labels_are_counted(tree):
-    reduced = files_config(tree, reduce_zero_label=True, metainfo=dict(classes=CLASSES[1:]))
+    reduced = dataset_config(tree, reduce_zero_label=True, metainfo=dict(classes=CLASSES[1:]))
     presence = count_presence(DATASETS.build(reduced))
     np.testing.assert_array_equal(presence, [[1 in c, 2 in c] for c in CONTENTS])
     scenes = dict(type='ShapesWorldDataset', num_images=12, pipeline=LOAD, serialize_data=False)
@@ -213,13 +199,13 @@ def test_progress_is_logged(tree, monkeypatch):
     monkeypatch.setattr(
         'mmseg_ssprompt.datasets.few_shot_manifest.print_log', lambda text, *_: logged.append(text)
     )
-    count_presence(DATASETS.build(files_config(tree)))
+    count_presence(DATASETS.build(dataset_config(tree)))
     assert logged == [f'Counted classes in {n} of 8 label maps' for n in (4, 8)]
 
 
 def test_pipeline_without_labels(tree):
     with pytest.raises(DatasetError, match=r"LoadAnnotations .*found \['LoadImageFromFile'\]"):
-        build(tree, files_config(tree, pipeline=LOAD[:1]))
+        build(tree, dataset_config(tree, pipeline=LOAD[:1]))
 
 
 def test_unreadable_and_wrong_label_maps_are_named(tree):
@@ -253,7 +239,7 @@ def test_incomplete_classes_are_logged(tree, monkeypatch):
 
 
 def test_only_drawn_images_remain(tree):
-    whole, dataset = DATASETS.build(files_config(tree)), build(tree)
+    whole, dataset = DATASETS.build(dataset_config(tree)), build(tree)
     drawn = [Path(row['image']).stem for row in dataset.drawn['images']]
     assert len(dataset) == len(dataset.dataset) == 6
     assert stems(dataset) == drawn == sorted(drawn)
@@ -264,13 +250,13 @@ def test_only_drawn_images_remain(tree):
 
 
 def test_a_given_data_set_stays_whole(tree):
-    whole = DATASETS.build(files_config(tree))
+    whole = DATASETS.build(dataset_config(tree))
     assert len(FewShotDataset(whole, shots=1)) == 3
     assert len(whole) == 8
 
 
 def test_serialised_and_lazy(tree):
-    config = files_config(tree, serialize_data=True, lazy_init=True)
+    config = dataset_config(tree, serialize_data=True, lazy_init=True)
     dataset = build(tree, config, lazy_init=True)
     assert dataset.drawn == {} and dataset.metainfo['classes'] == CLASSES
     assert len(dataset) == 6
@@ -280,17 +266,17 @@ def test_serialised_and_lazy(tree):
 def test_annotation_file_in_another_order(tree):
     lines = tree / 'train.txt'
     lines.write_text('\n'.join(f'{index:02d}' for index in (5, 3, 7, 0, 1, 2, 6, 4)))
-    listed = build(tree, files_config(tree, ann_file='train.txt'))
+    listed = build(tree, dataset_config(tree, ann_file='train.txt'))
     assert stems(listed) == stems(build(tree))
     lines.write_text('00\n01\n00\n')
     with pytest.raises(DatasetError, match=r"'00\.png' is there 2 times.*annotation file"):
-        build(tree, files_config(tree, ann_file='train.txt'))
+        build(tree, dataset_config(tree, ann_file='train.txt'))
 
 
 def test_the_place_of_the_data_does_not_matter(tree, tmp_path):
     elsewhere = write_tree(tmp_path / 'some' / 'where' / 'else')
     split = dict(img_path=str(elsewhere / 'img'), seg_map_path=str(elsewhere / 'ann'))
-    rootless = files_config(elsewhere, data_root=None, data_prefix=split)
+    rootless = dataset_config(elsewhere, data_root=None, data_prefix=split)
     assert build(elsewhere).drawn == build(tree).drawn == build(tree, rootless).drawn
 
 
@@ -313,10 +299,10 @@ def test_samplers(tree, sampler):
 
 
 def test_inside_other_wrappers(tree):
-    few = dict(type='FewShotDataset', dataset=files_config(tree), shots=1)
+    few = dict(type='FewShotDataset', dataset=dataset_config(tree), shots=1)
     repeated = DATASETS.build(dict(type='RepeatDataset', dataset=dict(few), times=3))
     assert len(repeated) == 9
-    joined = DATASETS.build(dict(type='ConcatDataset', datasets=[dict(few), files_config(tree)]))
+    joined = DATASETS.build(dict(type='ConcatDataset', datasets=[dict(few), dataset_config(tree)]))
     assert len(joined) == 11
     flip = dict(type='RandomFlip', prob=0.5)
     mixed = DATASETS.build(dict(type='MultiImageMixDataset', dataset=dict(few), pipeline=[flip]))
@@ -324,7 +310,7 @@ def test_inside_other_wrappers(tree):
 
 
 def test_other_wrappers_inside(tree):
-    repeated = dict(type='RepeatDataset', dataset=files_config(tree), times=3)
+    repeated = dict(type='RepeatDataset', dataset=dataset_config(tree), times=3)
     with pytest.raises(DatasetError, match='found RepeatDataset: wrap what is inside'):
         build(tree, repeated)
 
@@ -412,7 +398,7 @@ def test_manifest_of_other_classes(tree, tmp_path, classes, message):
     file = str(tmp_path / 'draw.json')
     build(tree, manifest=file)
     with pytest.raises(DatasetError, match=message):
-        build(tree, files_config(tree, metainfo=dict(classes=classes)), manifest=file)
+        build(tree, dataset_config(tree, metainfo=dict(classes=classes)), manifest=file)
 
 
 def test_manifest_of_missing_images(tree, tmp_path):
@@ -511,7 +497,7 @@ def draw_in_process(rank: int, root: Path) -> None:
         except DatasetError as error:
             broken.append(str(error))
         try:  # only the main process reads label maps
-            build(root, files_config(root, pipeline=[]))
+            build(root, dataset_config(root, pipeline=[]))
         except DatasetError as error:
             broken.append(str(error))
     result = dict(drawn=drawn, written=written, broken=broken)

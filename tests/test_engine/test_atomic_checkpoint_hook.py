@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from ended_process import ended_process
 from mmseg_ssprompt.engine import AtomicCheckpointHook, find_newest_checkpoint, list_checkpoints
 from mmseg_ssprompt.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmseg_ssprompt.models.checkpoint import CheckpointError
-from toy_training import StopAt, Stops, build_toy
+from toy_training import StopAt, Stops, build_toy, log_of
 
 
 def names(folder: Path) -> list:
@@ -22,19 +23,6 @@ def names(folder: Path) -> list:
 
 def temporary_name(name: str, pid: int) -> str:
     return f'{name}.{socket.gethostname()}.{pid}.{"0" * 32}.tmp'
-
-
-def ended_process() -> int:
-    """The number of a process that is no more."""
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    return child
-
-
-def log_of(work_dir: Path) -> str:
-    return ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from torch import nn
 
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.engine import DatasetCheckHook
+from picture_files import CLASSES, LOAD, dataset_config
+from picture_files import build_dataset as build
 from trees import write_pair
 
-CLASSES = ('cat', 'dog', 'sky')
 LABELS = (np.arange(48).reshape(6, 8) % 3).astype(np.uint8)
-LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 
 
 def with_label(value: int) -> np.ndarray:
@@ -36,23 +36,6 @@ def write_tree(root: Path, labels: Sequence[np.ndarray]) -> Path:
     for index, label_map in enumerate(labels):
         write_pair(root, f'img/{index:02d}.png', f'ann/{index:02d}.png', picture, label_map)
     return root
-
-
-def dataset_config(root: Path, classes: Sequence[str] = CLASSES, **kwargs: Any) -> dict:
-    defaults = dict(
-        type='BaseSegDataset',
-        data_root=str(root),
-        data_prefix=dict(img_path='img', seg_map_path='ann'),
-        img_suffix='.png',
-        metainfo=dict(classes=classes),
-        pipeline=LOAD,
-        serialize_data=False,  # which takes half a second
-    )
-    return dict(defaults, **kwargs)
-
-
-def build(root: Path, **kwargs: Any) -> Any:
-    return DATASETS.build(dataset_config(root, **kwargs))
 
 
 class Model(nn.Module):
@@ -261,7 +244,7 @@ def test_errors_reach_the_other_processes(good, monkeypatch):
     def receive(message: list) -> None:
         message[:] = [error]
 
-    module = 'mmseg_ssprompt.engine.dataset_check_hook'
+    module = 'mmseg_ssprompt.main_process'
     monkeypatch.setattr(f'{module}.is_main_process', lambda: False)
     monkeypatch.setattr(f'{module}.broadcast_object_list', receive)
     with pytest.raises(DatasetError, match='found by the first process'):

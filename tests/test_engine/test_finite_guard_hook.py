@@ -20,7 +20,7 @@ from mmseg_ssprompt.engine.finite_guard_hook import describe_batch
 from mmseg_ssprompt.models.losses.matching import NonFiniteLogitsError
 from test_end_to_end.tools import free_port
 from tiny_model import tiny_config
-from toy_training import ITERATIONS, build_toy
+from toy_training import ITERATIONS, build_toy, log_of
 
 
 class Spoil(Hook):
@@ -91,7 +91,7 @@ def test_skipping_makes_no_step(tmp_path):
         # The learning rate, which is part of the state, changes in each iteration.
         before, now = (state[1]['state'] for state in states.seen[index - 1 : index + 1])
         assert same(before, now) == (index in (3, 4))
-    log = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    log = log_of(tmp_path)
     assert log.count('Skipped: the step was not made') == 2
     assert torch.isfinite(runner.model.weight).all()
 
@@ -131,7 +131,7 @@ def test_a_loss_counts_where_gradients_are_finite(tmp_path, trains):
     unchanged = [same(a[1]['state'], b[1]['state']) for a, b in pairwise(states.seen)]
     assert unchanged == [index == 2 for index in range(ITERATIONS - 1)]
     assert same(states.seen[2][0], states.seen[3][0])
-    log = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    log = log_of(tmp_path)
     assert 'iteration 4: expected finite losses and gradients, found loss = ' in log
     assert 'loss_of_nothing = inf' in log
 
@@ -166,7 +166,7 @@ def test_accumulated_gradients_are_looked_at_once(tmp_path):
     assert same(weights[1], weights[3])  # the spoiled batch was half of the second step
     assert not same(weights[3], weights[5])
     assert torch.isfinite(runner.model.weight).all()
-    log = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    log = log_of(tmp_path)
     assert log.count('Skipped: the step was not made') == 1
     for text in ('iteration 3: expected finite', 'iteration 4: expected finite'):
         assert text in log

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmseg_ssprompt.engine import PreemptionHook, preemption_hook
+from toy_training import log_of
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 RUNS = itertools.count()
@@ -185,10 +186,6 @@ def test_sigusr1_without_slurm_only_saves(tmp_path, scontrol):
     assert stop(build(tmp_path, At('after_train_iter', 2, send(signal.SIGUSR1)))) == 138
     assert (tmp_path / 'iter_3.pth').is_file()
     assert not record.exists()
-
-
-def log_of(work_dir: Path) -> str:
-    return ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.hooks import EMAHook, Hook
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleLR
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -84,15 +84,6 @@ def linear() -> nn.Module:
     return nn.Linear(2, 2)
 
 
-@pytest.fixture
-def warnings(caplog) -> pytest.LogCaptureFixture:
-    """The records of mmengine's current logger, which pass by pytest otherwise."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
-
-
 def test_histories_load_safely_and_come_back(linear, tmp_path):
     found = save_and_read(linear, checkpoint_of(linear), tmp_path / 'a.pth')
     PromptCheckpointHook().after_load_checkpoint(SimpleNamespace(model=linear), found)
@@ -134,11 +125,11 @@ def test_numpy_in_runtime_info_becomes_plain(linear, tmp_path):
     assert kinds == [float, int, bool, str]
 
 
-def test_foreign_runtime_info_is_left_out_with_a_warning(linear, tmp_path, warnings):
+def test_foreign_runtime_info_is_left_out_with_a_warning(linear, tmp_path, log):
     checkpoint = checkpoint_of(linear, visualizer=dict(inner=[Foreign()]), best=0.5)
     found = save_and_read(linear, checkpoint, tmp_path / 'a.pth')
     assert found['message_hub']['runtime_info'] == dict(iter=7, best=0.5)
-    (record,) = (record for record in warnings.records if record.levelno == logging.WARNING)
+    (record,) = (record for record in log.records if record.levelno == logging.WARNING)
     text = record.getMessage()
     assert 'message_hub.runtime_info.visualizer.inner[0] is a ' in text
     assert text.endswith('Foreign: it is not saved')
@@ -205,13 +196,13 @@ def test_functions_of_a_scheduler_are_left_out(linear, tmp_path):
     assert again.get_last_value() == scheduler.get_last_value()
 
 
-def test_metainfo_of_a_config(linear, tmp_path, warnings):
+def test_metainfo_of_a_config(linear, tmp_path, log):
     config = ConfigDict(groups=dict(far=['sky'], near=('cat', 'dog')), extra={1})
     checkpoint = dict(checkpoint_of(linear), meta=dict(iter=1, dataset_meta=dict(config)))
     found = save_and_read(linear, checkpoint, tmp_path / 'a.pth')['meta']
     expected = dict(groups=dict(far=['sky'], near=('cat', 'dog')))
     assert found == dict(iter=1, dataset_meta=expected)
-    assert 'meta.dataset_meta.extra is a builtins.set' in warnings.text
+    assert 'meta.dataset_meta.extra is a builtins.set' in log.text
 
 
 def test_keys_become_plain(linear, tmp_path):

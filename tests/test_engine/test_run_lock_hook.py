@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from mmseg_ssprompt import main_process
 from mmseg_ssprompt.engine import RunLockHook, WorkDirInUseError
 from mmseg_ssprompt.engine import run_lock_hook as module
-from toy_training import build_toy
+from toy_training import build_toy, log_of
 
 HOOK = dict(type='RunLockHook')
 OWNER = """
@@ -43,7 +44,7 @@ def owner(tmp_path):
 def told_to_others(monkeypatch):
     """What other processes of the same training hear of the lock."""
     told = []
-    monkeypatch.setattr(module, 'broadcast_object_list', told.extend)
+    monkeypatch.setattr(main_process, 'broadcast_object_list', told.extend)
     return told
 
 
@@ -122,7 +123,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, 'lockf', fail)
     build_toy(tmp_path, HOOK).train()
-    log = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    log = log_of(tmp_path)
     assert 'cannot be locked' in log
     assert (tmp_path / 'iter_8.pth').is_file()
 

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mmseg_ssprompt import main_process
 from mmseg_ssprompt.engine import RunRecordError, run_record_hook
 from mmseg_ssprompt.engine.run_record_hook import _compare, _draws, _plain
-from toy_training import NoisyLine, StopAt, Stops, build_toy
+from toy_training import NoisyLine, StopAt, Stops, build_toy, log_of
 
 HOOK = dict(type='RunRecordHook')
 
@@ -29,10 +30,6 @@ def build(work_dir, *hooks, drawn=None, **settings):
 
 def read(work_dir):
     return json.loads((work_dir / 'run.json').read_text())
-
-
-def log_of(work_dir) -> str:
-    return ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
 
 
 def stop(runner) -> None:
@@ -118,7 +115,7 @@ def test_what_goes_wrong_in_the_main_process_is_told_to_the_others(tmp_path, mon
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(run_record_hook, 'write_json', fail)
-    monkeypatch.setattr(run_record_hook, 'broadcast_object_list', told.extend)
+    monkeypatch.setattr(main_process, 'broadcast_object_list', told.extend)
     with pytest.raises(OSError, match='No space left'):
         build(tmp_path).train()
     assert [type(error) for error in told] == [OSError]

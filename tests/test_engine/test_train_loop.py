@@ -6,7 +6,8 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmseg_ssprompt.datasets import PlacedSampler, SeededDataset
-from mmseg_ssprompt.datasets.seeded import PlacedIndex, seed_draws
+from mmseg_ssprompt.datasets.seeded import PlacedIndex
+from mmseg_ssprompt.draws import seed_draws
 from mmseg_ssprompt.engine.train_loop import VALIDATION_DUE
 from toy_training import ITERATIONS, NoisyLine, Record, StopAt, Stops, build_toy
 

@@ -9,7 +9,6 @@ from typing import Any, Dict, List
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.model import ExponentialMovingAverage
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
@@ -88,15 +87,6 @@ def refusal(model: nn.Module, state_dict: Dict[str, Any], **kwargs: Any) -> List
 @pytest.fixture
 def model() -> nn.Module:
     return build_tiny()
-
-
-@pytest.fixture
-def log(caplog) -> pytest.LogCaptureFixture:
-    """The records of mmengine's current logger, which pass by pytest otherwise."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 # What it says

@@ -1,0 +1,58 @@
+"""The geometry of CLIP's image towers."""
+
+from dataclasses import dataclass
+from typing import Dict
+
+__all__ = [
+    'CLIP_IMAGE_VARIANTS',
+    'PIXEL_MEAN',
+    'PIXEL_STD',
+    'CLIPImageVariant',
+    'get_image_variant',
+]
+
+#: Of RGB values between 0 and 255 (openai/CLIP clip.py, ``_transform``, times 255).
+PIXEL_MEAN = (122.7709383, 116.7460125, 104.09373615)
+PIXEL_STD = (68.5005327, 66.6321579, 70.32316305)
+
+
+@dataclass(frozen=True)
+class CLIPImageVariant:
+    """Sizes of one image tower.
+
+    Attributes:
+        width: Width of the transformer's tokens.
+        layers: Transformer blocks.
+        heads: Attention heads of a block.
+        embed_dims: Width ``E`` of the space shared by texts and images.
+        patch_size: Side of a patch, in pixels.
+        image_size: Side of the images that it was trained with, in pixels.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    embed_dims: int
+    patch_size: int
+    image_size: int = 224
+
+
+CLIP_IMAGE_VARIANTS: Dict[str, CLIPImageVariant] = {
+    'ViT-B/32': CLIPImageVariant(768, 12, 12, 512, patch_size=32),
+    'ViT-B/16': CLIPImageVariant(768, 12, 12, 512, patch_size=16),
+    'ViT-L/14': CLIPImageVariant(1024, 24, 16, 768, patch_size=14),
+    'tiny': CLIPImageVariant(96, 4, 4, 64, patch_size=4, image_size=48),
+}
+
+
+def get_image_variant(name: str) -> CLIPImageVariant:
+    """Look a variant up by name.
+
+    Raises:
+        ValueError: If ``name`` is not a key of :data:`CLIP_IMAGE_VARIANTS`.
+    """
+    if name not in CLIP_IMAGE_VARIANTS:
+        raise ValueError(
+            f'unknown CLIP image variant {name!r}: expected one of {sorted(CLIP_IMAGE_VARIANTS)}'
+        )
+    return CLIP_IMAGE_VARIANTS[name]

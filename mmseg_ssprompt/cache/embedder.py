@@ -1,6 +1,7 @@
 """From a data set's pipeline to embedded samples."""
 
 import copy
+import math
 from typing import Any, Dict, NamedTuple, Optional
 
 import torch
@@ -21,23 +22,29 @@ class EmbeddedSample(NamedTuple):
     """What the model sees of a sample.
 
     Attributes:
-        embedding: (D, h, w) of the cache's type, on the CPU.
+        embedding: (D, h, w) of the cache's type, on the CPU: the image embedding.
         labels: (1, H, W), or None where there is no label map. On disk one byte a pixel, or four
             if there are other ids than 0 to 255.
         metainfo: Of the data sample, after the data preprocessor.
         files: What :func:`identify_files` says of the files that it was made of; None if unknown.
+        clip_features: (E, h', w') of the cache's type, on the CPU; None without CLIP's encoder.
     """
 
     embedding: Tensor
     labels: Optional[Tensor]
     metainfo: Dict[str, Any]
     files: Optional[Dict[str, Any]] = None
+    clip_features: Optional[Tensor] = None
+
+    @property
+    def tensors(self) -> Dict[str, Tensor]:
+        """Those that are there, by name."""
+        return {name: each for name, each in self._asdict().items() if isinstance(each, Tensor)}
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tensors."""
-        tensors = [self.embedding] + ([] if self.labels is None else [self.labels])
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
 
 class SourceViews(Dataset):
@@ -88,12 +95,8 @@ class Embedder:
         Args:
             packed: What the pipeline returned.
         """
-        # The models import class names from the data sets, which read caches.
-        from ..models.sam.variants import get_variant
-
         (sample,) = self.preprocessor(pseudo_collate([packed]), self.training)['data_samples']
-        geometry = get_variant(self.encoder.variant)
-        numbers = geometry.prompt_embed_dim * geometry.embedding_size**2
+        numbers = sum(math.prod(shape) for shape in self.encoder.output_shapes)
         labels = _narrow(sample.gt_sem_seg.data) if 'gt_sem_seg' in sample else torch.empty(0)
         return numbers * self.dtype.itemsize + labels.numel() * labels.element_size()
 
@@ -110,7 +113,9 @@ class Embedder:
         """
         batch = self.preprocessor(pseudo_collate([packed]), self.training)
         (sample,) = batch['data_samples']
-        embedding = self.encoder(batch['inputs'])[-1][0].to(self.dtype).cpu().contiguous()
+        features = [
+            each[0].to(self.dtype).cpu().contiguous() for each in self.encoder(batch['inputs'])
+        ]
         name = sample.metainfo.get('img_path')
         unknown = sorted(set(sample.keys()) - {'gt_sem_seg'})
         if unknown:
@@ -118,13 +123,14 @@ class Embedder:
                 f'sample {name!r}: expected gt_sem_seg as the only annotation, found {unknown}: a '
                 'cache does not hold these'
             )
-        if not embedding.isfinite().all():
+        if not all(each.isfinite().all() for each in features):
             raise CacheError(
-                f'sample {name!r}: expected an embedding that is finite in {self.dtype}, found '
+                f'sample {name!r}: expected features that are finite in {self.dtype}, found '
                 "infinite or undefined numbers. Set dtype='float32', or look at the image"
             )
         labels = _narrow(sample.gt_sem_seg.data.cpu()) if 'gt_sem_seg' in sample else None
-        return EmbeddedSample(embedding, labels, sample.metainfo)
+        *clip_features, embedding = features
+        return EmbeddedSample(embedding, labels, sample.metainfo, None, *clip_features)
 
 
 def _narrow(labels: Tensor) -> Tensor:

@@ -5,28 +5,54 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from mmengine.dataset import BaseDataset
 
 from ..fingerprint import fingerprint_tensors
 from .files import CacheError, sha256_of
 
-__all__ = ['check_file_sizes', 'fingerprint_files', 'fingerprint_weights', 'identify_files']
+__all__ = [
+    'check_file_sizes',
+    'fingerprint_encoder',
+    'fingerprint_files',
+    'fingerprint_weights',
+    'identify_files',
+]
 
 _PART = 'image_encoder.'
+_PAIR = ('sam', 'clip')
 #: Entries of a data set's records that name files.
 _FILES = ('img_path', 'seg_map_path')
 
 
-def fingerprint_weights(checkpoint: Any) -> str:
-    """SHA-256 of the image encoder in an official file of SAM.
+def fingerprint_encoder(config: Mapping[str, Any]) -> Any:
+    """Fingerprints of an image encoder's weights.
+
+    Args:
+        config: Of a ``SAMImageEncoder``, or a ``SAMCLIPImageEncoder``.
+
+    Returns:
+        SHA-256; of the pair, both by their names.
+
+    Raises:
+        As :func:`fingerprint_weights`.
+    """
+    if all(name in config for name in _PAIR):
+        return {name: fingerprint_encoder(config[name]) for name in _PAIR}
+    clip_variant = config['variant'] if config.get('type') == 'CLIPImageEncoder' else None
+    return fingerprint_weights(config.get('checkpoint'), clip_variant)
+
+
+def fingerprint_weights(checkpoint: Any, clip_variant: Optional[str] = None) -> str:
+    """SHA-256 of the image encoder in an official file of SAM, or of CLIP.
 
     It is read from the file and not from the encoder, so that training on a cache need not build
     one. Other parts of the file do not count, nor does its format.
 
     Args:
-        checkpoint: As for :class:`SAMImageEncoder`.
+        checkpoint: As for :class:`SAMImageEncoder` or :class:`CLIPImageEncoder`.
+        clip_variant: Of the latter, as there. Defaults to None: the file is one of SAM.
 
     Raises:
         CacheError: If it is None, or holds no image encoder.
@@ -43,13 +69,16 @@ def fingerprint_weights(checkpoint: Any) -> str:
         )
     file = resolve_checkpoint_path(checkpoint)
     state = file.stat() if file.is_file() else None
-    return _fingerprint_file(file, state and (state.st_size, state.st_mtime_ns))
+    return _fingerprint_file(file, clip_variant, state and (state.st_size, state.st_mtime_ns))
 
 
 @lru_cache(maxsize=8)  # training, validation and test ask for the same
-def _fingerprint_file(file: Path, _state: Any) -> str:
+def _fingerprint_file(file: Path, clip_variant: Optional[str], _state: Any) -> str:
     from ..models.checkpoint import read_checkpoint
+    from ..models.clip.checkpoint import read_image_tower
 
+    if clip_variant is not None:
+        return fingerprint_tensors(read_image_tower(file, clip_variant))
     tensors = read_checkpoint(file)
     encoder = {k[len(_PART) :]: v for k, v in tensors.items() if k.startswith(_PART)}
     if not encoder:

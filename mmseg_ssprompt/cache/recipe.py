@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
 from .files import CacheError
-from .fingerprint import fingerprint_files, fingerprint_weights
+from .fingerprint import fingerprint_encoder, fingerprint_files
 
 __all__ = ['DTYPES', 'FORMAT', 'Recipe', 'check_key']
 
@@ -82,7 +82,7 @@ class Recipe:
         Raises:
             CacheError: If the encoder has no checkpoint.
         """
-        weights = fingerprint_weights(self.encoder.get('checkpoint'))
+        weights = fingerprint_encoder(self.encoder)
         key = dict(
             format=FORMAT,
             encoder=dict(_without_locations(self.encoder), weights=weights),

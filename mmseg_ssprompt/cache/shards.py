@@ -31,6 +31,8 @@ __all__ = [
 
 #: Samples in a shard. Of SAM at 1024 pixels they take 50 MB.
 SHARD_SIZE = 16
+#: Names of a sample's tensors, in the order in which their bytes are counted.
+_TENSORS = ('embedding', 'labels', 'clip_features')
 _ENTRIES = dict(bytes=int, sha256=str, checksum=str, key=dict, samples=list)
 _ENTRIES_OF_SAMPLES = dict(crc32=int, metainfo=dict, files=(dict, type(None)))
 _ENTRIES_OF_FILES = dict(bytes=int, sha256=str)
@@ -69,10 +71,8 @@ def write_shard(
     tensors: Dict[str, Tensor] = {}
     records: List[Dict[str, Any]] = []
     for position, sample in enumerate(samples):
-        tensors[f'{position}.embedding'] = sample.embedding
-        if sample.labels is not None:
-            tensors[f'{position}.labels'] = sample.labels
-        crc = _checksum(sample.embedding, sample.labels)
+        tensors.update({f'{position}.{name}': each for name, each in sample.tensors.items()})
+        crc = _checksum(sample.tensors)
         metainfo = to_json(dict(sample.metainfo))
         records.append(dict(crc32=crc, metainfo=metainfo, files=sample.files))
     content = save(tensors)
@@ -155,13 +155,15 @@ def read_sample(folder: Path, entry: Mapping[str, Any], number: int) -> Embedded
     try:
         tensors = _open(file, entry['bytes'], entry['sha256'])
         names = set(tensors.keys())
-        # Copies: who writes to what was read must not write to the mapped memory.
-        embedding = tensors.get_tensor(f'{position}.embedding').clone()
-        name = f'{position}.labels'
-        labels = tensors.get_tensor(name).clone() if name in names else None
+        found = {
+            # Copies: who writes to what was read must not write to the mapped memory.
+            name: tensors.get_tensor(f'{position}.{name}').clone()
+            for name in _TENSORS
+            if name == 'embedding' or f'{position}.{name}' in names
+        }
     except SafetensorError as error:
         raise _damaged(file, 'a safetensors file', str(error)) from error
-    crc = _checksum(embedding, labels)
+    crc = _checksum(found)
     if crc != record['crc32']:
         what = f'the CRC-32 {record["crc32"]} of sample {position}'
         raise _damaged(file, what, str(crc))
@@ -169,7 +171,8 @@ def read_sample(folder: Path, entry: Mapping[str, Any], number: int) -> Embedded
         metainfo = from_json(record['metainfo'])
     except ValueError as error:
         raise _damaged(records_file(folder, shard), 'metainfo', str(error)) from error
-    return EmbeddedSample(embedding, labels, metainfo, record['files'])
+    found.setdefault('labels', None)
+    return EmbeddedSample(**found, metainfo=metainfo, files=record['files'])
 
 
 @lru_cache(maxsize=256)  # in each process; the checksum tells a shard from one that replaces it
@@ -203,12 +206,12 @@ def _as_json(entries: Mapping[str, Any]) -> bytes:
     return json.dumps(entries, sort_keys=True).encode()
 
 
-def _checksum(embedding: Tensor, labels: Any) -> int:
-    """CRC-32 of the bytes of both tensors."""
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    """CRC-32 of the bytes of a sample's tensors, one after the other."""
     crc = 0
-    for tensor in (embedding, labels):
-        if tensor is not None:
-            crc = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy(), crc)
+    for name in _TENSORS:
+        if name in tensors:
+            crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), crc)
     return crc
 
 

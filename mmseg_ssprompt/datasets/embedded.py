@@ -35,7 +35,7 @@ class EmbeddedDataset(Dataset):
     Args:
         cache_dir: Folder of the cache.
         dataset: Config of the data set whose samples are embedded, with its pipeline.
-        encoder: Config of the frozen image encoder, with its ``checkpoint``.
+        encoder: Config of the frozen image encoder, or of a pair, with its ``checkpoint``.
         data_preprocessor: Config of what normalises and pads the images.
         views: ``V``, how often each image goes through the pipeline. Defaults to 1.
         seed: Of the pipeline's random draws. Defaults to 0.
@@ -102,6 +102,8 @@ class EmbeddedDataset(Dataset):
     def __getitem__(self, idx: int) -> Dict[str, Any]:
         """An embedding (D, h, w) in the cache's type, and its data sample.
 
+        Where the encoder has CLIP beside SAM, its features (E, h', w') come as well, as a pair.
+
         Raises:
             CacheError: If it is damaged, or its image or label map is there in another size than
                 when it was embedded, with the file.
@@ -136,4 +138,7 @@ def _pack(sample: EmbeddedSample) -> Dict[str, Any]:
     data_sample = SegDataSample(metainfo=sample.metainfo)
     if sample.labels is not None:
         data_sample.gt_sem_seg = PixelData(data=sample.labels.to(torch.int64))
-    return dict(inputs=sample.embedding, data_samples=data_sample)
+    inputs = sample.embedding
+    if sample.clip_features is not None:
+        inputs = (sample.embedding, sample.clip_features)
+    return dict(inputs=inputs, data_samples=data_sample)

@@ -1,7 +1,8 @@
 """Models: frozen SAM parts, prompt learners, and the head and segmentor that join them."""
 
-from .classifiers import TokenClassifier
-from .embedded import EmbeddingPreProcessor, PrecomputedEmbedding
+from .classifiers import CLIPRegionClassifier, EnsembleClassifier, TokenClassifier
+from .clip import CLIPImageEncoder, SAMCLIPImageEncoder
+from .embedded import EmbeddingPreProcessor, PrecomputedCLIPFeatures, PrecomputedEmbedding
 from .heads import LinearEmbeddingHead, SSPromptHead
 from .losses import MaskClassificationLoss
 from .prompts import (
@@ -16,13 +17,18 @@ from .text import CLIPClassNameEncoder
 
 __all__ = [
     'CLIPClassNameEncoder',
+    'CLIPImageEncoder',
+    'CLIPRegionClassifier',
     'ContextPromptLearner',
     'CoordinatePromptLearner',
     'EmbeddingPreProcessor',
+    'EnsembleClassifier',
     'LinearEmbeddingHead',
     'MaskClassificationLoss',
+    'PrecomputedCLIPFeatures',
     'PrecomputedEmbedding',
     'PromptSegmentor',
+    'SAMCLIPImageEncoder',
     'SAMImageEncoder',
     'SAMMaskDecoder',
     'SAMPromptEncoder',

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ..cache.fingerprint import fingerprint_weights
 from .checkpoint import resolve_checkpoint_path
+from .clip.variants import get_image_variant
 from .frozen import FrozenModule
 from .sam.variants import get_variant
 
-__all__ = ['EmbeddingPreProcessor', 'PrecomputedEmbedding']
+__all__ = ['EmbeddingPreProcessor', 'PrecomputedCLIPFeatures', 'PrecomputedEmbedding']
 
 
 @MODELS.register_module()
@@ -27,19 +28,72 @@ class EmbeddingPreProcessor(BaseDataPreprocessor):
         """Make a batch of what the data loader gives.
 
         Args:
-            data: ``inputs``, a list of B embeddings (D, h, w), and ``data_samples``.
+            data: ``inputs``, a list of B embeddings (D, h, w), or a pair of lists, of embeddings
+                and of CLIP's features (E, h', w'); and ``data_samples``.
             training: The same is done in training and testing. Defaults to False.
 
         Returns:
-            ``inputs``, (B, D, h, w) float32 on the model's device, and ``data_samples``.
+            ``inputs``, (B, D, h, w) float32 on the model's device, or a pair of such, and
+            ``data_samples``.
         """
         data = self.cast_data(data)
-        inputs = torch.stack([embedding.float() for embedding in data['inputs']])
+        inputs = data['inputs']
+        is_pair = not isinstance(inputs[0], Tensor)
+        inputs = tuple(map(_stack, inputs)) if is_pair else _stack(inputs)
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
 
+def _stack(features: Any) -> Tensor:
+    return torch.stack([each.float() for each in features])
+
+
+class _Precomputed(FrozenModule):
+    """A frozen part without weights, in the place of the encoder whose output it passes on.
+
+    Args:
+        what: What it gets, for errors.
+        shape: Of each image's features.
+        checkpoint: The file of the encoder.
+        clip_variant: Of CLIP; None for SAM.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        shape: Tuple[int, int, int],
+        checkpoint: Optional[str],
+        clip_variant: Optional[str] = None,
+    ) -> None:
+        super().__init__()
+        self.what, self.shape = what, shape
+        self.checkpoint, self.clip_variant = checkpoint, clip_variant
+        self.output_shapes = (shape,)
+        self.freeze()
+
+    @property
+    def fingerprint(self) -> Optional[str]:
+        """That of the image encoder; None if its file is not given, or not there."""
+        if self.checkpoint is None or not resolve_checkpoint_path(self.checkpoint).is_file():
+            return None
+        return fingerprint_weights(self.checkpoint, self.clip_variant)
+
+    def forward(self, x: Tensor) -> Tuple[Tensor]:
+        """Pass ``x`` on.
+
+        Raises:
+            ValueError: If ``x`` is no output of this encoder.
+        """
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
+            raise ValueError(
+                f'expected {self.what}, (B, {str(self.shape)[1:]}, got {tuple(x.shape)}: this '
+                'model has no image encoder and takes the samples of an EmbeddedDataset; images '
+                'need the config without `_cached`'
+            )
+        return (x,)
+
+
 @MODELS.register_module()
-class PrecomputedEmbedding(FrozenModule):
+class PrecomputedEmbedding(_Precomputed):
     """A backbone without weights that passes image embeddings on.
 
     It is a frozen part like the image encoder whose embeddings it gets, so checkpoints of prompts
@@ -56,30 +110,33 @@ class PrecomputedEmbedding(FrozenModule):
     """
 
     def __init__(self, variant: str, checkpoint: Optional[str] = None) -> None:
-        super().__init__()
-        self.checkpoint = checkpoint
         geometry = get_variant(variant)
+        shape = (geometry.prompt_embed_dim, *[geometry.embedding_size] * 2)
+        super().__init__(f'image embeddings of SAM {variant}', shape, checkpoint)
         self.variant = variant
-        self.shape = (geometry.prompt_embed_dim, *[geometry.embedding_size] * 2)
-        self.freeze()
 
-    @property
-    def fingerprint(self) -> Optional[str]:
-        """That of the image encoder; None if its file is not given, or not there."""
-        if self.checkpoint is None or not resolve_checkpoint_path(self.checkpoint).is_file():
-            return None
-        return fingerprint_weights(self.checkpoint)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor]:
-        """Pass ``x`` on.
+@MODELS.register_module()
+class PrecomputedCLIPFeatures(_Precomputed):
+    """CLIP's counterpart of :class:`PrecomputedEmbedding`.
 
-        Raises:
-            ValueError: If ``x`` is no embedding of this variant.
-        """
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
-            raise ValueError(
-                f'expected image embeddings of SAM {self.variant}, (B, {str(self.shape)[1:]}, got '
-                f'{tuple(x.shape)}: this model has no image encoder and takes the samples of an '
-                'EmbeddedDataset; images need the config without `_cached`'
-            )
-        return (x,)
+    Args:
+        variant: A key of ``CLIP_IMAGE_VARIANTS``: of the image encoder.
+        checkpoint: The file of CLIP, of which only the fingerprint is taken. Defaults to None.
+        image_size: As for :class:`CLIPImageEncoder`. Defaults to 512.
+
+    Shape:
+        - Input: (B, E, h, w).
+        - Output: a tuple of the same tensor.
+    """
+
+    def __init__(
+        self,
+        variant: str = 'ViT-B/16',
+        checkpoint: Optional[str] = None,
+        image_size: int = 512,
+    ) -> None:
+        geometry = get_image_variant(variant)
+        shape = (geometry.embed_dims, *[image_size // geometry.patch_size] * 2)
+        super().__init__(f'features of CLIP {variant}', shape, checkpoint, clip_variant=variant)
+        self.variant = variant

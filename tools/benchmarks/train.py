@@ -4,13 +4,14 @@ import argparse
 import tempfile
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from mmseg_ssprompt.cache import EmbeddedSample, EmbeddingCache, fill_cache, finish_cache
 from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
+from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 from mmseg_ssprompt.models.sam.variants import build_image_encoder
 
 from .model import build_model, make_samples
@@ -52,13 +53,13 @@ class TrainingStep:
         """The official encoder, then the official decoder for each image, all prompts at once."""
         with torch.no_grad():
             embedding = self.official(self.images)
-        masks, tokens = zip(*(self._decode_officially(image[None]) for image in embedding))
-        semantic = self.head.semantic_prompts()
-        class_logits = self.head.classifier(torch.stack(tokens), semantic)
-        return self._step(HeadOutput(torch.stack(masks), class_logits))
+        outputs = [self._decode_officially(image[None]) for image in embedding]
+        decoded = DecoderOutput(*(torch.stack(each) for each in zip(*outputs)))
+        class_logits = self.head.classifier(decoded, self.head.semantic_prompts())
+        return self._step(HeadOutput(decoded.mask_logits, class_logits))
 
-    def _decode_officially(self, embedding: Tensor) -> tuple:
-        """Mask logits (N, 4h, 4w) and mask tokens (N, D), which the official module keeps."""
+    def _decode_officially(self, embedding: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """One image's :class:`DecoderOutput`; the official module keeps its mask tokens."""
         encoder, decoder = self.head.prompt_encoder, self.head.mask_decoder.decoder
         tokens = []
         handle = decoder.transformer.register_forward_hook(
@@ -66,9 +67,9 @@ class TrainingStep:
         )
         sparse = self.head.spatial_prompts(encoder)
         prompts = (encoder.image_pe(), sparse, encoder.dense_prompt())
-        masks, _ = decoder(embedding, *prompts, multimask_output=False)
+        masks, iou = decoder(embedding, *prompts, multimask_output=False)
         handle.remove()
-        return masks[:, 0], tokens[0]
+        return masks[:, 0], tokens[0], iou[:, 0]
 
     def _step(self, output: HeadOutput) -> Tensor:
         torch.manual_seed(0)  # the same points in every step

@@ -1,5 +1,7 @@
 """Classifiers: from decoded masks and semantic prompts to class logits."""
 
+from .ensemble_classifier import EnsembleClassifier
+from .region_classifier import CLIPRegionClassifier
 from .token_classifier import TokenClassifier
 
-__all__ = ['TokenClassifier']
+__all__ = ['CLIPRegionClassifier', 'EnsembleClassifier', 'TokenClassifier']

@@ -1,7 +1,7 @@
 """Labels for masks: the similarity of each mask's token to the semantic prompts."""
 
 import math
-from typing import Optional
+from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from ..checkpoint import load_strictly, read_checkpoint, resolve_checkpoint_path
+from ..sam.mask_decoder import DecoderOutput
 
 __all__ = ['TokenClassifier', 'classifier_trains']
 
@@ -35,7 +36,8 @@ class TokenClassifier(BaseModule):
             they train if they are not pre-trained.
 
     Shape:
-        Input: mask tokens (B, N, D), semantic prompts (C, E) of unit length.
+        Input: the decoder's output, of which the mask tokens (B, N, D) are looked at alone, and
+        semantic prompts (C, E) of unit length.
         Output: (B, N, C + 1), the last for "no object".
     """
 
@@ -61,8 +63,11 @@ class TokenClassifier(BaseModule):
         """Enter training mode only if the classifier trains."""
         return super().train(mode and self.trainable)
 
-    def forward(self, mask_tokens: Tensor, semantic_prompts: Tensor) -> Tensor:
+    def forward(
+        self, decoded: DecoderOutput, semantic_prompts: Tensor, features: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Class logits of each mask: (B, N, C + 1)."""
+        mask_tokens = decoded.mask_tokens
         with torch.autocast(mask_tokens.device.type, enabled=False):
             tokens = F.normalize(self.projection(mask_tokens.float()), dim=-1)
             no_object = F.normalize(self.no_object, dim=0).unsqueeze(0)

@@ -1,7 +1,7 @@
 """The geometry of CLIP's image towers."""
 
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, Optional
 
 __all__ = [
     'CLIP_IMAGE_VARIANTS',
@@ -27,6 +27,7 @@ class CLIPImageVariant:
         embed_dims: Width ``E`` of the space shared by texts and images.
         patch_size: Side of a patch, in pixels.
         image_size: Side of the images that it was trained with, in pixels.
+        official_file: Name of the file that OpenAI published, if any.
     """
 
     width: int
@@ -35,12 +36,13 @@ class CLIPImageVariant:
     embed_dims: int
     patch_size: int
     image_size: int = 224
+    official_file: Optional[str] = None
 
 
 CLIP_IMAGE_VARIANTS: Dict[str, CLIPImageVariant] = {
-    'ViT-B/32': CLIPImageVariant(768, 12, 12, 512, patch_size=32),
-    'ViT-B/16': CLIPImageVariant(768, 12, 12, 512, patch_size=16),
-    'ViT-L/14': CLIPImageVariant(1024, 24, 16, 768, patch_size=14),
+    'ViT-B/32': CLIPImageVariant(768, 12, 12, 512, patch_size=32, official_file='ViT-B-32.pt'),
+    'ViT-B/16': CLIPImageVariant(768, 12, 12, 512, patch_size=16, official_file='ViT-B-16.pt'),
+    'ViT-L/14': CLIPImageVariant(1024, 24, 16, 768, patch_size=14, official_file='ViT-L-14.pt'),
     'tiny': CLIPImageVariant(96, 4, 4, 64, patch_size=4, image_size=48),
 }
 

@@ -30,7 +30,7 @@ class SSPromptHead(BaseDecodeHead):
 
     ``(m, c) = F_dec(image embedding | spatial prompts, semantic prompts)``: the frozen mask
     decoder makes a mask and a mask token of each spatial prompt, and the classifier compares each
-    token with the semantic prompts.
+    of them with the semantic prompts.
 
     Args:
         prompt_encoder: Config of the frozen :class:`SAMPromptEncoder`.
@@ -87,7 +87,8 @@ class SSPromptHead(BaseDecodeHead):
         """Decode masks and class logits.
 
         Args:
-            inputs: The backbone's features, whose last is the image embedding (B, D, h, w).
+            inputs: The backbone's features, whose last is the image embedding (B, D, h, w); those
+                before it are for the classifier.
         """
         decoded = self.mask_decoder(
             inputs[-1],
@@ -95,7 +96,7 @@ class SSPromptHead(BaseDecodeHead):
             self.spatial_prompts(self.prompt_encoder),
             self.prompt_encoder.dense_prompt(),
         )
-        class_logits = self.classifier(decoded.mask_tokens, self.semantic_prompts())
+        class_logits = self.classifier(decoded, self.semantic_prompts(), inputs[:-1])
         # Masks leave the decoder in the type of autocast; what follows is float32.
         return HeadOutput(decoded.mask_logits.float(), class_logits)
 

@@ -58,7 +58,10 @@ class SAMImageEncoder(FrozenModule):
         self.dtype = _DTYPES[dtype]
         self._encode_block = torch.compile(encode_block, dynamic=False) if compile else encode_block
         self.variant = variant
-        self.image_size = get_variant(variant).image_size
+        geometry = get_variant(variant)
+        self.image_size = geometry.image_size
+        #: Of the features of an image, one after the other.
+        self.output_shapes = ((geometry.prompt_embed_dim, *[geometry.embedding_size] * 2),)
         with torch.device('meta') if checkpoint is not None else nullcontext():
             self.model = build_image_encoder(variant)  # random weights of vit_h take 8 s
         load_part(self.model, checkpoint, variant, 'image_encoder')

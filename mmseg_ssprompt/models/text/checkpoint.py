@@ -15,14 +15,8 @@ from typing import Dict, Mapping, Optional, Tuple, Union
 from mmseg.models.text_encoder import CLIPTextEncoder
 from torch import Tensor
 
-from ..checkpoint import (
-    CheckpointError,
-    is_torchscript_archive,
-    load_strictly,
-    read_checkpoint,
-    resolve_checkpoint_path,
-)
-from .torchscript import read_torchscript_tensors
+from ..checkpoint import CheckpointError, load_strictly, resolve_checkpoint_path
+from ..clip_file import read_clip_file
 from .variants import CLIP_TEXT_VARIANTS, CLIPTextVariant, get_text_variant
 
 __all__ = ['load_text_checkpoint', 'read_text_checkpoint']
@@ -93,20 +87,10 @@ def read_text_checkpoint(
         CheckpointError: If the file cannot be read or holds no text tower.
     """
     file = resolve_checkpoint_path(checkpoint)
-    if is_torchscript_archive(file):
-        content = read_torchscript_tensors(file)
-    else:
-        content = read_checkpoint(checkpoint, remedy=_how_to_get(variant))
+    content = read_clip_file(checkpoint, variant.official_file)
     patches = [content[key] for key in _PATCH_KEYS if key in content]
     patch_size = patches[0].shape[-1] if patches and patches[0].ndim else None
     return _to_mmseg_names(content, file), patch_size
-
-
-def _how_to_get(variant: CLIPTextVariant) -> str:
-    """Say which file to get."""
-    if variant.official_file is None:
-        return 'This variant comes with the package: give mmseg_ssprompt://NAME.'
-    return f'Download {variant.official_file} of github.com/openai/CLIP and give its path.'
 
 
 def _to_mmseg_names(content: Mapping[str, Tensor], file: Path) -> Dict[str, Tensor]:

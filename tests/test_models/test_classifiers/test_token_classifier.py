@@ -6,9 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
+from torch import Tensor
 
 from mmseg_ssprompt.models.checkpoint import CheckpointError, read_checkpoint
 from mmseg_ssprompt.models.classifiers import TokenClassifier
+from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 
 PROJECTION = 'mmseg_ssprompt://projection-tiny_shapes.pth'
 D, E = 96, 64  # widths of the pre-trained projection
@@ -19,6 +21,11 @@ def random_inputs(token_dims: int = D, embed_dims: int = E, classes: int = 5):
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(2, 3, token_dims, generator=generator)
     return tokens, F.normalize(torch.randn(classes, embed_dims, generator=generator), dim=-1)
+
+
+def decoded(tokens: Tensor) -> DecoderOutput:
+    """Masks of which nothing but their tokens is looked at."""
+    return DecoderOutput(None, tokens, None)
 
 
 def classifier_by_hand(scale: float = 10.0) -> TokenClassifier:
@@ -36,13 +43,13 @@ def test_logits_by_hand():
     tokens = torch.tensor([[[1.5, 3.0], [4.0, -1.0], [0.0, -3.0]]])  # to (3, 0, 4), x, -z
     prompts = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.8, 0.0]])
     expected = [[6.0, 0.0, 3.6, 8.0], [10.0, 0.0, 6.0, 0.0], [0.0, 0.0, 0.0, -10.0]]
-    logits = classifier_by_hand()(tokens, prompts)
+    logits = classifier_by_hand()(decoded(tokens), prompts)
     torch.testing.assert_close(logits, torch.tensor([expected]))
 
 
 def test_shape():
     tokens, prompts = random_inputs()
-    assert TokenClassifier(D, E)(tokens, prompts).shape == (2, 3, 6)
+    assert TokenClassifier(D, E)(decoded(tokens), prompts).shape == (2, 3, 6)
 
 
 def test_initial_scale_is_clips():
@@ -52,13 +59,13 @@ def test_initial_scale_is_clips():
 def test_logits_are_bounded_by_the_scale():
     tokens, prompts = random_inputs()
     classifier = TokenClassifier(D, E)
-    assert classifier(1e6 * tokens, prompts).abs().max() <= 1 / 0.07 * (1 + 1e-5)
+    assert classifier(decoded(1e6 * tokens), prompts).abs().max() <= 1 / 0.07 * (1 + 1e-5)
     torch.testing.assert_close(classifier_by_hand(3.0).logit_scale.exp(), torch.tensor(3.0))
 
 
 def test_token_that_projects_to_zero():
     tokens = torch.tensor([[[0.0, -1.0]]], requires_grad=True)
-    logits = classifier_by_hand()(tokens, torch.eye(3))
+    logits = classifier_by_hand()(decoded(tokens), torch.eye(3))
     assert torch.equal(logits, torch.zeros(1, 1, 4))
     logits.sum().backward()
     assert tokens.grad.isfinite().all()
@@ -68,7 +75,8 @@ def test_trains_unless_pretrained():
     classifier = TokenClassifier(D, E)
     names = {name for name, parameter in classifier.named_parameters() if parameter.requires_grad}
     assert names == {'projection.weight', 'projection.bias', 'no_object', 'logit_scale'}
-    classifier(*random_inputs()).square().sum().backward()
+    tokens, prompts = random_inputs()
+    classifier(decoded(tokens), prompts).square().sum().backward()
     assert all((parameter.grad != 0).any() for parameter in classifier.parameters())
 
 
@@ -90,7 +98,7 @@ def test_nothing_trains_when_pretrained():
 def test_gradients_pass_a_pretrained_classifier():
     tokens, prompts = (tensor.requires_grad_() for tensor in random_inputs())
     classifier = TokenClassifier(D, E, PROJECTION)
-    classifier(tokens, prompts).square().sum().backward()
+    classifier(decoded(tokens), prompts).square().sum().backward()
     assert (tokens.grad != 0).any()
     assert (prompts.grad != 0).any()
     assert all(parameter.grad is None for parameter in classifier.parameters())
@@ -142,9 +150,9 @@ def test_no_such_file():
 def test_float32_under_autocast(checkpoint, dtype):
     classifier = TokenClassifier(D, E, checkpoint)
     tokens, prompts = random_inputs()
-    expected = classifier(tokens, prompts)
+    expected = classifier(decoded(tokens), prompts)
     with torch.autocast('cpu', dtype):
-        logits = classifier(tokens, prompts)
+        logits = classifier(decoded(tokens), prompts)
     assert logits.dtype == torch.float32
     assert torch.equal(logits, expected)
 
@@ -154,14 +162,15 @@ def test_tokens_of_half_precision(dtype):
     classifier = TokenClassifier(D, E)
     tokens, prompts = (tensor.to(dtype) for tensor in random_inputs())
     with torch.autocast('cpu', dtype):
-        logits = classifier(tokens, prompts)
+        logits = classifier(decoded(tokens), prompts)
     assert logits.dtype == torch.float32
-    assert torch.equal(logits, classifier(tokens.float(), prompts.float()))
+    assert torch.equal(logits, classifier(decoded(tokens.float()), prompts.float()))
 
 
 def test_state_dict_round_trip():
     saved, loaded = TokenClassifier(D, E), TokenClassifier(D, E)
-    inputs = random_inputs()
+    tokens, prompts = random_inputs()
+    inputs = decoded(tokens), prompts
     assert not torch.equal(loaded(*inputs), saved(*inputs))
     loaded.load_state_dict(saved.state_dict())
     assert torch.equal(loaded(*inputs), saved(*inputs))

@@ -15,7 +15,7 @@ import mmseg_ssprompt  # noqa: F401
 from clip_files import save_plain, save_torchscript
 from mmseg_ssprompt.models.checkpoint import CheckpointError, is_torchscript_archive
 from mmseg_ssprompt.models.text import build_text_encoder
-from mmseg_ssprompt.models.text.torchscript import read_torchscript_tensors
+from mmseg_ssprompt.models.torchscript import read_torchscript_tensors
 
 pytestmark = pytest.mark.filterwarnings('ignore::FutureWarning', 'ignore::DeprecationWarning')
 

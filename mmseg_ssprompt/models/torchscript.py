@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, Tuple
 import torch
 from torch import Tensor
 
-from ..checkpoint import CheckpointError
+from .checkpoint import CheckpointError
 
 __all__ = ['read_torchscript_tensors']
 

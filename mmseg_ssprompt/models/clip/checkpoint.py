@@ -1,0 +1,123 @@
+"""Reading CLIP's image tower from a file into :class:`CLIPImageTower`."""
+
+import re
+from os import PathLike
+from typing import Dict, Mapping, Union
+
+from torch import Tensor
+
+from ..checkpoint import CheckpointError, load_strictly, resolve_checkpoint_path
+from ..clip_file import read_clip_file
+from .tower import CLIPImageTower
+from .variants import CLIP_IMAGE_VARIANTS, CLIPImageVariant, get_image_variant
+
+__all__ = ['load_image_tower', 'read_image_tower']
+
+_PREFIX = 'visual.'
+#: OpenAI's names outside of blocks, and those of :class:`CLIPImageTower`.
+_NAMES = {
+    'class_embedding': 'transformer.cls_token',
+    'positional_embedding': 'transformer.pos_embed',
+    'conv1.weight': 'transformer.patch_embed.projection.weight',
+    'ln_pre.weight': 'transformer.ln_pre.weight',
+    'ln_pre.bias': 'transformer.ln_pre.bias',
+    'ln_post.weight': 'transformer.ln1.weight',
+    'ln_post.bias': 'transformer.ln1.bias',
+    'proj': 'projection',
+}
+#: OpenAI's names inside a block, and mmseg's.
+_BLOCK_NAMES = (
+    ('attn.', 'attn.attn.'),
+    ('ln_1.', 'ln1.'),
+    ('ln_2.', 'ln2.'),
+    ('mlp.c_fc.', 'ffn.layers.0.0.'),
+    ('mlp.c_proj.', 'ffn.layers.1.'),
+)
+
+
+def load_image_tower(
+    tower: CLIPImageTower, variant: str, checkpoint: Union[str, 'PathLike[str]']
+) -> None:
+    """Fill ``tower`` from a file of CLIP.
+
+    Args:
+        tower: Of the geometry of ``variant``; it may be on the meta device.
+        variant: A key of :data:`CLIP_IMAGE_VARIANTS`.
+        checkpoint: Path of OpenAI's own file or of its state dict, or ``mmseg_ssprompt://NAME``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file cannot be read, holds no image tower, or one of another
+            variant; then ``tower`` is as it was.
+    """
+    state_dict = read_image_tower(checkpoint, variant)
+    source = f'the image tower in {str(resolve_checkpoint_path(checkpoint))!r}'
+    fitting = [name for name, v in CLIP_IMAGE_VARIANTS.items() if _fits(v, state_dict)]
+    remedy = (
+        f'The variant asked for is {variant!r}; by its shapes the file is '
+        f'{" or ".join(map(repr, fitting)) or "none that is known"}.'
+    )
+    load_strictly(tower, state_dict, source, remedy=remedy)
+
+
+def read_image_tower(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> Dict[str, Tensor]:
+    """Read an image tower under the names of :class:`CLIPImageTower`.
+
+    Args:
+        checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
+        variant: What is asked for; only names the file to get if there is none.
+
+    Returns:
+        The state dict.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file cannot be read or holds no image tower.
+    """
+    content = read_clip_file(checkpoint, get_image_variant(variant).official_file)
+    if f'{_PREFIX}class_embedding' not in content:
+        raise CheckpointError(
+            f'checkpoint {str(resolve_checkpoint_path(checkpoint))!r} holds no CLIP image tower '
+            f"that is a vision transformer: expected keys such as '{_PREFIX}class_embedding' "
+            f"(OpenAI's), found {sorted(content)[:5]}. A file that mmseg's clip2mmseg.py has made "
+            "splits the tower in two: give OpenAI's file that it was made of"
+        )
+    return {
+        _rename(key[len(_PREFIX) :]): _reshape(key, tensor)
+        for key, tensor in content.items()
+        if key.startswith(_PREFIX)
+    }
+
+
+def _rename(key: str) -> str:
+    """OpenAI's name to ours; a name that is unknown stays, to be reported as it is."""
+    match = re.match(r'transformer\.resblocks\.(\d+)\.(.+)', key)
+    if not match:
+        return _NAMES.get(key, key)
+    layer, name = match.groups()
+    for old, new in _BLOCK_NAMES:
+        if name.startswith(old):
+            return f'transformer.layers.{layer}.{new}{name[len(old) :]}'
+    return key
+
+
+def _reshape(key: str, tensor: Tensor) -> Tensor:
+    """Add the dimension for the batch that OpenAI leaves out."""
+    if key == f'{_PREFIX}class_embedding':
+        return tensor[None, None]
+    return tensor[None] if key == f'{_PREFIX}positional_embedding' else tensor
+
+
+def _fits(variant: CLIPImageVariant, state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether the shapes in ``state_dict`` are those of ``variant``."""
+    layers = {key.split('.')[2] for key in state_dict if key.startswith('transformer.layers.')}
+    patches = state_dict.get('transformer.patch_embed.projection.weight')
+    positions = state_dict.get('transformer.pos_embed')
+    places = (variant.image_size // variant.patch_size) ** 2
+    return (
+        len(layers) == variant.layers
+        and patches is not None
+        and tuple(patches.shape) == (variant.width, 3, *[variant.patch_size] * 2)
+        and positions is not None
+        and positions.shape[1:2] == (places + 1,)
+    )

@@ -1,0 +1,97 @@
+"""CLIP's image encoder as a frozen mmseg backbone: features in the text space at every place."""
+
+from os import PathLike
+from typing import Optional, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..checkpoint import warn_random_weights
+from ..frozen import FrozenModule
+from ..sam import variants as sam
+from .checkpoint import load_image_tower
+from .tower import CLIPImageTower, encode_patches, init_as_clip, read_dense_features
+from .variants import PIXEL_MEAN, PIXEL_STD, get_image_variant
+
+__all__ = ['CLIPImageEncoder']
+
+
+@MODELS.register_module()
+class CLIPImageEncoder(FrozenModule):
+    """CLIP's image encoder: SAM's input to dense features in the text space, without gradients.
+
+    It takes images as they are normalised and padded for SAM, because both see the same frame, and
+    normalises them anew.
+
+    Args:
+        variant: A key of ``CLIP_IMAGE_VARIANTS``. Defaults to 'ViT-B/16'.
+        checkpoint: OpenAI's own file (``ViT-B-16.pt``) or its state dict, or
+            ``mmseg_ssprompt://NAME``. With ``None`` the weights are random, and the log says so.
+            Defaults to None.
+        image_size: Side in pixels to which the frame is resized, a multiple of the patch size.
+            Positional embeddings are interpolated. Defaults to 512.
+
+    Shape:
+        - Input: (B, 3, S, S), RGB, normalised with SAM's mean and standard deviation.
+        - Output: a tuple of one tensor, (B, E, h, w) with ``h = w = image_size / patch size``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file does not fit the variant.
+        ValueError: If the variant is unknown or the size no multiple of its patches.
+    """
+
+    def __init__(
+        self,
+        variant: str = 'ViT-B/16',
+        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        image_size: int = 512,
+    ) -> None:
+        super().__init__()
+        geometry = get_image_variant(variant)
+        side, left_over = divmod(image_size, geometry.patch_size)
+        if side < 1 or left_over:
+            raise ValueError(
+                f'image_size: expected a multiple of the {geometry.patch_size} pixels of a patch '
+                f'of CLIP {variant}, got {image_size}'
+            )
+        self.variant, self.image_size = variant, image_size
+        #: Of the features of an image, one after the other.
+        self.output_shapes = ((geometry.embed_dims, side, side),)
+        with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
+            self.tower = CLIPImageTower(geometry)
+            init_as_clip(self.tower)
+        if checkpoint is None:
+            remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
+            warn_random_weights(f'the CLIP image encoder {variant}', remedy)
+        else:
+            load_image_tower(self.tower, variant, checkpoint)
+        self.pretrained = checkpoint is not None
+        shape = (1, 3, 1, 1)
+        std = torch.tensor(PIXEL_STD).view(shape)
+        scale = torch.tensor(sam.PIXEL_STD).view(shape) / std
+        shift = (torch.tensor(sam.PIXEL_MEAN) - torch.tensor(PIXEL_MEAN)).view(shape) / std
+        self.register_buffer('_scale', scale, persistent=False)
+        self.register_buffer('_shift', shift, persistent=False)
+        self.freeze()
+
+    def _pretrained_part(self) -> nn.Module:
+        # As a cache of embeddings names the encoder that made them.
+        return self.tower
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tuple[Tensor]:
+        """(B, 3, S, S) -> ((B, E, h, w),)."""
+        tokens, size = encode_patches(self.tower, self.normalise(x))
+        features = read_dense_features(self.tower, tokens)  # (B, h w, E)
+        return (features.transpose(1, 2).unflatten(2, size),)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """From SAM's normalisation and size to CLIP's: (B, 3, S, S) to (B, 3, size, size)."""
+        x = x * self._scale + self._shift
+        if x.shape[-1] == self.image_size:
+            return x
+        size = (self.image_size,) * 2
+        return F.interpolate(x, size, mode='bilinear', align_corners=False, antialias=True)

@@ -5,15 +5,23 @@
 Handcrafted prompts need no checkpoint:
 
     python tools/test.py configs/ssprompt_sam-tiny_shapes_zero-shot.py
+
+Other class names than the data set's, with handcrafted or with learned prompts:
+
+    python tools/test.py configs/ssprompt_sam-clip-tiny_shapes_zero-shot.py --classes "ball,sky,dog"
 """
 
 import argparse
 import logging
+from pathlib import Path
+from typing import List
 
 from command_line import add_arguments, end_process, load_config
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+
+from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,8 +36,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between pictures')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument(
+        '--classes',
+        type=class_names,
+        help='other class names, such as "road,sky,dog"; nothing is trained for them',
+    )
     add_arguments(parser)
     return parser.parse_args()
+
+
+def class_names(text: str) -> List[str]:
+    """The value of ``--classes``."""
+    try:
+        return split_class_names(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def enable_visualization(cfg: Config, args: argparse.Namespace) -> None:
@@ -73,6 +94,11 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
+    if args.classes is not None:
+        cfg = with_class_names(cfg, args.classes)
+        if args.checkpoint is not None:
+            cfg.load_from = str(Path(cfg.work_dir) / 'renamed_prompts.pth')
+            rename_prompts(args.checkpoint, cfg, Path(cfg.load_from))
     if args.show or args.show_dir:
         enable_visualization(cfg, args)
     if args.tta:

@@ -4,6 +4,7 @@ from .acdc import ACDCDataset
 from .checks import DatasetError, explain_dataset_errors
 from .embedded import EmbeddedDataset
 from .few_shot import FewShotDataset, draw_few_shot
+from .relabelled import relabel_dataset
 from .seeded import PlacedSampler, SeededDataset
 from .shapes_backend import ShapesBackend
 from .shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
@@ -19,6 +20,7 @@ __all__ = [
     'ShapesCoastDataset',
     'ShapesWorldDataset',
     'draw_few_shot',
+    'relabel_dataset',
 ]
 
 explain_dataset_errors()

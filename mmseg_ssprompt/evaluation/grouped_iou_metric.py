@@ -8,13 +8,17 @@ from mmseg.registry import METRICS
 
 __all__ = ['GroupedIoUMetric']
 
+#: Of the data set's metainfo.
+_GROUPS = dict(things='thing_classes', stuff='stuff_classes', labelled='labelled_classes')
+
 
 @METRICS.register_module()
 class GroupedIoUMetric(IoUMetric):
-    """``IoUMetric`` that also says how things, stuff and each class do.
+    """``IoUMetric`` that also says how groups of classes and each class do.
 
     The groups are read from the data set's metainfo: ``thing_classes`` and ``stuff_classes``,
-    lists of class names. Beside mmseg's figures it returns ``mIoU.things``, ``mIoU.stuff`` and
+    lists of class names; and ``labelled_classes``, where classes were named that label maps do not
+    show. Beside mmseg's figures it returns ``mIoU.things``, ``mIoU.stuff``, ``mIoU.labelled`` and
     ``IoU.<class>``, in percent; a class that is neither in a label map nor predicted is NaN and
     left out of the means, as in mmseg.
 
@@ -33,11 +37,10 @@ class GroupedIoUMetric(IoUMetric):
         if self.nan_to_num is not None:
             values = np.nan_to_num(values, nan=self.nan_to_num)
         iou = dict(zip(self.dataset_meta['classes'], 100 * values))
-        for group in ('thing', 'stuff'):
-            names = self.dataset_meta.get(f'{group}_classes', ())
+        for group, key in _GROUPS.items():
+            names = self.dataset_meta.get(key, ())
             if names:
-                suffix = 'things' if group == 'thing' else group
-                metrics[f'mIoU.{suffix}'] = _mean_of_present([iou[name] for name in names])
+                metrics[f'mIoU.{group}'] = _mean_of_present([iou[name] for name in names])
         metrics.update({f'IoU.{name}': float(value) for name, value in iou.items()})
         return metrics
 

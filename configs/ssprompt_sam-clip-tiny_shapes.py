@@ -1,0 +1,16 @@
+# The miniature's CLIP labels sam-tiny's masks:
+#     python tools/train.py configs/ssprompt_sam-clip-tiny_shapes.py
+_base_ = ['./ssprompt_sam-tiny_shapes.py', './_base_/models/clip-tiny.py']
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='SAMCLIPImageEncoder',
+        sam={{_base_.model.backbone}},
+        clip={{_base_.clip}},
+    ),
+    decode_head=dict(
+        semantic_prompts=dict(text_encoder={{_base_.clip_file}}),
+        classifier=dict(_delete_=True, type='CLIPRegionClassifier'),
+    ),
+)

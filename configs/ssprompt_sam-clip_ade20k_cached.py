@@ -1,0 +1,34 @@
+# Embed the images once with both encoders, each training image in four views, then train without
+# images and encoders:
+#     python tools/cache_embeddings.py configs/ssprompt_sam-clip_ade20k_cached.py
+#     python tools/train.py configs/ssprompt_sam-clip_ade20k_cached.py
+_base_ = ['./ssprompt_sam-clip_ade20k.py']
+
+cache_dir = 'data/embeddings/ssprompt_sam-clip_ade20k/'
+embedded = dict(
+    _delete_=True,
+    type='EmbeddedDataset',
+    encoder={{_base_.model.backbone}},
+    data_preprocessor={{_base_.data_preprocessor}},
+)
+train_dataloader = dict(
+    dataset=dict(
+        embedded,
+        cache_dir=cache_dir + 'train',
+        dataset={{_base_.train_dataloader.dataset}},
+        views=4,
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        embedded,
+        cache_dir=cache_dir + 'val',
+        dataset={{_base_.val_dataloader.dataset}},
+        test_mode=True,
+    )
+)
+test_dataloader = val_dataloader
+model = dict(
+    data_preprocessor=dict(_delete_=True, type='EmbeddingPreProcessor'),
+    backbone=dict(sam=dict(type='PrecomputedEmbedding'), clip=dict(type='PrecomputedCLIPFeatures')),
+)

@@ -1,0 +1,13 @@
+# CLIP's image encoder labels SAM's masks:
+#     python tools/train.py configs/ssprompt_sam-clip_bdd100k.py
+_base_ = ['./ssprompt_sam_bdd100k.py', './_base_/models/clip_vit-b16.py']
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='SAMCLIPImageEncoder',
+        sam={{_base_.model.backbone}},
+        clip={{_base_.clip}},
+    ),
+    decode_head=dict(classifier=dict(_delete_=True, type='CLIPRegionClassifier')),
+)

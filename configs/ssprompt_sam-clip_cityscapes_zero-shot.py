@@ -1,0 +1,8 @@
+# A grid of points and class names, with nothing trained:
+#     python tools/test.py configs/ssprompt_sam-clip_cityscapes_zero-shot.py
+_base_ = ['./ssprompt_sam-clip_cityscapes.py']
+
+fusion = dict(mode='default_only')
+model = dict(
+    decode_head=dict(spatial_prompts=dict(fusion=fusion), semantic_prompts=dict(fusion=fusion))
+)

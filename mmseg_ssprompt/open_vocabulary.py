@@ -1,0 +1,131 @@
+"""Other class names at test time: nothing is trained for them."""
+
+import copy
+import logging
+from pathlib import Path
+from typing import List, Sequence, Tuple, Union
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+from mmseg.registry import DATASETS, MODELS
+
+from .datasets.class_names import readable_class_names
+from .engine.prompt_file import write_prompts
+from .engine.prompt_source import read_prompt_source
+from .engine.prompt_transfer import match_classes, transfer_prompts
+from .models.text import check_class_names
+
+__all__ = ['rename_prompts', 'split_class_names', 'with_class_names']
+
+
+def split_class_names(text: str) -> List[str]:
+    """The names in a list with commas between them, as a command line has it.
+
+    Raises:
+        ValueError: If there is none, or one is empty or there twice.
+    """
+    return check_class_names([name.strip() for name in text.split(',')])
+
+
+def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> Config:
+    """A config that tells other classes apart, by handcrafted semantic prompts.
+
+    All but the semantic prompts and the labels of the test data stays as it is. Test images are
+    measured for the names that the data set has, too; all other pixels are ignored there.
+
+    Args:
+        config: A config with an ``SSPromptHead``, or its path.
+        class_names: The new names.
+
+    Returns:
+        A copy of the config. Training with it is not meant.
+
+    Raises:
+        ValueError: If the names are not valid (:func:`check_class_names`), or the config has no
+            semantic prompts made of class names.
+    """
+    cfg = Config.fromfile(config) if isinstance(config, (str, Path)) else copy.deepcopy(config)
+    names = check_class_names(class_names)
+    head = cfg.model.get('decode_head') or {}
+    if head.get('type') != 'SSPromptHead' or 'text_encoder' not in head.semantic_prompts:
+        raise ValueError(
+            'other class names need semantic prompts made of names: expected model.decode_head '
+            f'of the type SSPromptHead with a text_encoder, found {head.get("type")}'
+        )
+    head.num_classes = len(names)
+    prompts = head.semantic_prompts
+    prompts.pop('dataset', None)
+    prompts.pop('classes', None)
+    prompts.class_names = names
+    _relabel(cfg, names)
+    return cfg
+
+
+def _relabel(cfg: Config, names: Sequence[str]) -> None:
+    """Let the test data have the new classes."""
+    if cfg.get('test_dataloader') is None:
+        return
+    dataset = cfg.test_dataloader.dataset
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        # Only its classes and palette are needed, so no file of the data set is looked for.
+        metainfo = DATASETS.build(dict(dataset, lazy_init=True)).metainfo
+    matches = match_classes(_readable(dataset.type, metainfo['classes']), names)
+    others = [name for new, name in enumerate(names) if new not in matches]
+    if others:
+        print_log(
+            f'{len(others)} of {len(names)} class names are none of the test data set '
+            f'{dataset.type}, whose labels cannot tell whether they are right: {others}',
+            'current',
+            logging.WARNING,
+        )
+    colours = np.random.RandomState(42).randint(256, size=(len(names), 3)).tolist()
+    for new, old in matches.items():
+        if metainfo.get('palette'):
+            colours[new] = list(metainfo['palette'][old])
+    cfg.test_dataloader.dataset = dict(
+        type='RelabelledDataset',
+        dataset=dataset,
+        classes=names,
+        label_map={old: new for new, old in matches.items()},
+        palette=colours,
+    )
+    if cfg.test_evaluator.type == 'IoUMetric':
+        cfg.test_evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
+
+
+def _readable(dataset: str, classes: Sequence[str]) -> Tuple[str, ...]:
+    """A data set's names as prompts have them."""
+    try:
+        return readable_class_names(dataset, classes)
+    except ValueError:  # a data set whose names are in its config
+        return tuple(classes)
+
+
+def rename_prompts(checkpoint: Union[str, Path], cfg: Config, file: Path) -> None:
+    """Write the prompts of a checkpoint for the classes of a config.
+
+    Classes that the checkpoint knows by name keep their learned prompts, others get handcrafted
+    ones; spatial prompts and the classifier are taken as they are.
+
+    Args:
+        checkpoint: Trained prompts.
+        cfg: What :func:`with_class_names` returns.
+        file: Where to.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+        FileNotFoundError: If there is no such file.
+        PromptTransferError: If the prompts are of another kind, number or base model.
+    """
+    source = read_prompt_source(checkpoint)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        target = MODELS.build(cfg.model)
+    known = match_classes(source.class_names, target.decode_head.class_names)
+    parts = ('spatial', 'semantic') if known else ('spatial',)
+    state_dict, report = transfer_prompts(source, target, parts)
+    print_log(f'Prompts of {str(checkpoint)!r} for other class names:\n{report}', 'current')
+    metainfo = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo
+    dataset_meta = {key: metainfo[key] for key in ('classes', 'palette')}
+    write_prompts(state_dict, dict(cfg=cfg.pretty_text, dataset_meta=dataset_meta), file)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mmseg_ssprompt  # noqa: F401
+from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS
 from mmseg_ssprompt.models.text import CLIP_TEXT_VARIANTS
 
 open_clip_model = pytest.importorskip('open_clip.model')
@@ -18,7 +19,19 @@ open_clip_model = pytest.importorskip('open_clip.model')
 VISION = dict(layers=2, width=64, head_width=32, patch_size=16, image_size=32)
 
 
-def make_clip(variant: str) -> nn.Module:
+def vision_of(variant: str) -> Dict[str, int]:
+    """The image tower of ``variant`` as open_clip configures it."""
+    sizes = CLIP_IMAGE_VARIANTS[variant]
+    return dict(
+        layers=sizes.layers,
+        width=sizes.width,
+        head_width=sizes.width // sizes.heads,
+        patch_size=sizes.patch_size,
+        image_size=sizes.image_size,
+    )
+
+
+def make_clip(variant: str, vision: Dict[str, int] = VISION) -> nn.Module:
     """An open_clip model with the text tower of ``variant``; no weight is at a special value."""
     sizes = CLIP_TEXT_VARIANTS[variant]
     text = dict(width=sizes.width, heads=sizes.heads, layers=sizes.layers)
@@ -26,7 +39,7 @@ def make_clip(variant: str) -> nn.Module:
         torch.manual_seed(0)
         model = open_clip_model.CLIP(
             sizes.embed_dims,
-            open_clip_model.CLIPVisionCfg(**VISION),
+            open_clip_model.CLIPVisionCfg(**vision),
             open_clip_model.CLIPTextCfg(**text),
             quick_gelu=True,
         )

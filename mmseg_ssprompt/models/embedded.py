@@ -123,7 +123,7 @@ class PrecomputedCLIPFeatures(_Precomputed):
     Args:
         variant: A key of ``CLIP_IMAGE_VARIANTS``: of the image encoder.
         checkpoint: The file of CLIP, of which only the fingerprint is taken. Defaults to None.
-        image_size: As for :class:`CLIPImageEncoder`. Defaults to 512.
+        image_size: As for :class:`CLIPImageEncoder`. Defaults to None.
 
     Shape:
         - Input: (B, E, h, w).
@@ -134,9 +134,9 @@ class PrecomputedCLIPFeatures(_Precomputed):
         self,
         variant: str = 'ViT-B/16',
         checkpoint: Optional[str] = None,
-        image_size: int = 512,
+        image_size: Optional[int] = None,
     ) -> None:
         geometry = get_image_variant(variant)
-        shape = (geometry.embed_dims, *[image_size // geometry.patch_size] * 2)
+        shape = (geometry.embed_dims, *[geometry.count_patches(image_size)] * 2)
         super().__init__(f'features of CLIP {variant}', shape, checkpoint, clip_variant=variant)
         self.variant = variant

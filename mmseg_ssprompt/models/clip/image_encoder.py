@@ -31,7 +31,8 @@ class CLIPImageEncoder(FrozenModule):
             ``mmseg_ssprompt://NAME``. With ``None`` the weights are random, and the log says so.
             Defaults to None.
         image_size: Side in pixels to which the frame is resized, a multiple of the patch size.
-            Positional embeddings are interpolated. Defaults to 512.
+            Positional embeddings are interpolated. Defaults to None: 32 patches, which is 512
+            pixels for ViT-B/16 and 448 for ViT-L/14.
 
     Shape:
         - Input: (B, 3, S, S), RGB, normalised with SAM's mean and standard deviation.
@@ -47,17 +48,12 @@ class CLIPImageEncoder(FrozenModule):
         self,
         variant: str = 'ViT-B/16',
         checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
-        image_size: int = 512,
+        image_size: Optional[int] = None,
     ) -> None:
         super().__init__()
         geometry = get_image_variant(variant)
-        side, left_over = divmod(image_size, geometry.patch_size)
-        if side < 1 or left_over:
-            raise ValueError(
-                f'image_size: expected a multiple of the {geometry.patch_size} pixels of a patch '
-                f'of CLIP {variant}, got {image_size}'
-            )
-        self.variant, self.image_size = variant, image_size
+        side = geometry.count_patches(image_size)
+        self.variant, self.image_size = variant, side * geometry.patch_size
         #: Of the features of an image, one after the other.
         self.output_shapes = ((geometry.embed_dims, side, side),)
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint

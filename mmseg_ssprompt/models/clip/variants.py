@@ -15,6 +15,9 @@ __all__ = [
 PIXEL_MEAN = (122.7709383, 116.7460125, 104.09373615)
 PIXEL_STD = (68.5005327, 66.6321579, 70.32316305)
 
+#: Patches along a side where features of single places are wanted: 512 pixels of 16 each.
+DENSE_SIDE = 32
+
 
 @dataclass(frozen=True)
 class CLIPImageVariant:
@@ -37,6 +40,25 @@ class CLIPImageVariant:
     patch_size: int
     image_size: int = 224
     official_file: Optional[str] = None
+
+    def count_patches(self, image_size: Optional[int]) -> int:
+        """Patches along a side of an image.
+
+        Args:
+            image_size: Side in pixels; None for :data:`DENSE_SIDE` patches.
+
+        Raises:
+            ValueError: If it is no multiple of the patch size.
+        """
+        if image_size is None:
+            return DENSE_SIDE
+        side, left_over = divmod(image_size, self.patch_size)
+        if side < 1 or left_over:
+            raise ValueError(
+                f'image_size: expected a multiple of the {self.patch_size} pixels of a patch, got '
+                f'{image_size}'
+            )
+        return side
 
 
 CLIP_IMAGE_VARIANTS: Dict[str, CLIPImageVariant] = {

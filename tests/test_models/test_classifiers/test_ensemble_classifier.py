@@ -1,0 +1,62 @@
+"""The geometric mean of two classifiers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmseg_ssprompt.models.classifiers import EnsembleClassifier
+from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
+
+D, E = 8, 4
+TOKEN, REGION = dict(type='TokenClassifier'), dict(type='CLIPRegionClassifier', logit_scale=5.0)
+
+
+def build(**options) -> EnsembleClassifier:
+    torch.manual_seed(0)
+    return EnsembleClassifier(D, E, token=TOKEN, region=REGION, **options)
+
+
+def inputs():
+    generator = torch.Generator().manual_seed(1)
+    decoded = DecoderOutput(
+        torch.randn(2, 3, 8, 8, generator=generator),
+        torch.randn(2, 3, D, generator=generator),
+        torch.rand(2, 3, generator=generator),
+    )
+    prompts = F.normalize(torch.randn(5, E, generator=generator), dim=-1)
+    return decoded, prompts, [torch.randn(2, E, 4, 4, generator=generator)]
+
+
+@pytest.mark.parametrize('share', [0.0, 0.3, 1.0])
+def test_probabilities_by_hand(share):
+    classifier = build(share=share)
+    token, region = (part(*inputs()).softmax(-1) for part in (classifier.token, classifier.region))
+    expected = token ** (1 - share) * region**share
+    expected = expected / expected.sum(dim=-1, keepdim=True)
+    torch.testing.assert_close(classifier(*inputs()).softmax(dim=-1), expected)
+    assert not torch.allclose(token, region, atol=0.05)
+
+
+def test_the_share_trains_where_it_is_asked_to():
+    assert not build().share_logit.requires_grad
+    classifier = build(share=0.25, learned=True)
+    assert classifier.share.item() == pytest.approx(0.25)
+    classifier(*inputs()).log_softmax(-1)[..., 0].sum().backward()
+    assert classifier.share_logit.grad != 0
+    assert all((p.grad != 0).any() for p in classifier.token.parameters())
+
+
+def test_a_fixed_share_of_nothing_is_finite():
+    """Its logit is infinite, and nothing of it gets into logits or gradients."""
+    for share in (0.0, 1.0):
+        classifier = build(share=share)
+        logits = classifier(*inputs())
+        logits.square().sum().backward()
+        assert logits.isfinite().all()
+        assert all(p.grad.isfinite().all() for p in classifier.token.parameters())
+
+
+@pytest.mark.parametrize(('share', 'learned'), [(-0.1, False), (1.1, False), (0, True), (1, True)])
+def test_shares_that_are_none(share, learned):
+    with pytest.raises(ValueError, match=f'share: expected a number between 0 and 1.*got {share}'):
+        build(share=share, learned=learned)

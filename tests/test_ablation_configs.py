@@ -46,6 +46,8 @@ TRAINS: Dict[str, Tuple[str, ...]] = {
     'mask-output-best': SSPROMPT,
     'mask-output-all': SSPROMPT,
     'num-prompts': SSPROMPT,
+    'token': SSPROMPT,
+    'ensemble': SSPROMPT,
 }
 
 pytestmark = [
@@ -55,7 +57,8 @@ pytestmark = [
 
 
 def config_of(row: str) -> Config:
-    config = Config.fromfile(CONFIGS / f'{row}_sam-tiny_shapes.py')
+    (file,) = CONFIGS.glob(f'{row}_sam-*tiny_shapes.py')
+    config = Config.fromfile(file)
     config.model.test_cfg.logits = True  # scores are compared
     return config
 

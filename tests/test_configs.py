@@ -6,6 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
+from mmseg_ssprompt.models.clip.variants import get_image_variant
 from mmseg_ssprompt.models.sam.variants import get_variant
 from mmseg_ssprompt.models.text.variants import get_text_variant
 
@@ -21,10 +22,16 @@ def test_there_are_configs():
 
 def image_parts(cfg):
     """Image encoder and data preprocessor: of the model, or those that its data were made with."""
-    if cfg.model.backbone.type != 'PrecomputedEmbedding':
-        return [(cfg.model.backbone, cfg.model.data_preprocessor)]
+    backbone = cfg.model.backbone
+    if sam_of(backbone).type != 'PrecomputedEmbedding':
+        return [(backbone, cfg.model.data_preprocessor)]
     datasets = [cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')]
     return [(dataset.encoder, dataset.data_preprocessor) for dataset in datasets]
+
+
+def sam_of(backbone):
+    """SAM's image encoder, alone or beside CLIP's."""
+    return backbone.get('sam', backbone)
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
@@ -32,10 +39,11 @@ def test_sam_s_parts_are_of_one_variant_and_its_official_file(file):
     cfg = Config.fromfile(file)
     head = cfg.model.decode_head
     for encoder, preprocessor in image_parts(cfg):
+        encoder = sam_of(encoder)
         parts = (encoder, head.prompt_encoder, head.mask_decoder)
         assert len({(part.variant, part.checkpoint) for part in parts}) == 1
-        variant = get_variant(cfg.model.backbone.variant)
-        assert encoder.variant == cfg.model.backbone.variant
+        variant = get_variant(sam_of(cfg.model.backbone).variant)
+        assert encoder.variant == sam_of(cfg.model.backbone).variant
         if variant.official_file:
             assert encoder.checkpoint == f'weights/{variant.official_file}'
         assert preprocessor.size == (variant.image_size,) * 2
@@ -49,6 +57,33 @@ def test_sam_s_parts_are_of_one_variant_and_its_official_file(file):
 def test_name_says_the_variant(name, variant):
     cfg = Config.fromfile(CONFIGS / f'ssprompt_sam_{name}.py')
     assert cfg.model.backbone.variant == variant
+
+
+WITH_CLIP = [file for file in FILES if '_sam-clip' in file.name]
+
+
+@pytest.mark.parametrize('file', WITH_CLIP, ids=[file.stem for file in WITH_CLIP])
+def test_clip_s_two_towers_are_of_one_file(file):
+    cfg = Config.fromfile(file)
+    text = cfg.model.decode_head.semantic_prompts.text_encoder
+    encoders = [cfg.model.backbone.clip, *(encoder.clip for encoder, _ in image_parts(cfg))]
+    for clip in encoders:
+        assert (clip.variant, clip.checkpoint) == (text.variant, text.checkpoint)
+        assert clip.image_size == encoders[0].image_size
+        get_image_variant(clip.variant).count_patches(clip.image_size)
+
+
+@pytest.mark.parametrize('file', WITH_CLIP, ids=[file.stem for file in WITH_CLIP])
+def test_every_config_with_clip_has_a_twin_without_training(file):
+    if '_zero-shot' in file.stem or '_cached' in file.stem:
+        return
+    twin = Config.fromfile(CONFIGS / f'{file.stem}_zero-shot.py')
+    own = Config.fromfile(file)
+    for config, mode in ((own, 'learned_weight'), (twin, 'default_only')):
+        for part in ('spatial_prompts', 'semantic_prompts'):
+            assert config.model.decode_head[part].fusion.mode == mode
+            config.model.decode_head[part].pop('fusion')
+    assert twin.model == own.model
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)

@@ -63,6 +63,11 @@ def data_name(dataset: ConfigDict) -> str:
     return DATASETS[dataset.type] + (f' ({", ".join(conditions)})' if conditions else '')
 
 
+def sam_variant(config: Config) -> str:
+    """That of SAM's image encoder, alone or beside CLIP's."""
+    return config.model.backbone.get('sam', config.model.backbone).variant
+
+
 def expected_entry(file: Path) -> Dict[str, Any]:
     """The entry of a config that nobody has measured; ``Architecture`` ends with the method."""
     config = read_config(file)
@@ -79,7 +84,7 @@ def expected_entry(file: Path) -> Dict[str, Any]:
         'Metadata': {
             'Training Data': data_name(config.train_dataloader.dataset),
             'Batch Size': config.train_dataloader.batch_size,
-            'Architecture': ['SAM', BACKBONES[config.model.backbone.variant], 'SSPrompt'],
+            'Architecture': ['SAM', BACKBONES[sam_variant(config)], 'SSPrompt'],
         },
         'Paper': {'Title': title, 'URL': url},
         'Code': 'mmseg_ssprompt/models/heads/ssprompt_head.py',
@@ -174,7 +179,7 @@ ROWS = [(folder, row) for folder in FOLDERS for row in read_rows(folder / 'READM
 def test_row_agrees_with_metafile_and_config(folder, row):
     file = linked_file(row, folder)
     entry, config = BY_CONFIG[short(file)], read_config(file)
-    side = get_variant(config.model.backbone.variant).image_size
+    side = get_variant(sam_variant(config)).image_size
     assert row['Backbone'] == entry['Metadata']['Architecture'][1]
     assert row['Input size'] == f'{side}x{side}'
     handcrafted = file.stem.endswith('_zero-shot')  # nothing trains

@@ -76,12 +76,15 @@ def use_sam_tiny(config: Config) -> None:
     """Put sam-tiny's weights and size in the place of those that cannot be shipped."""
     model, head = config.model, config.model.decode_head
     sam = dict(variant='tiny', checkpoint='mmseg_ssprompt://sam-tiny_shapes.pth')
-    for part in (model.backbone, head.prompt_encoder, head.mask_decoder):
+    for part in (model.backbone.get('sam', model.backbone), head.prompt_encoder, head.mask_decoder):
         part.update(sam)
-    head.semantic_prompts.text_encoder.update(
-        variant='tiny', checkpoint='mmseg_ssprompt://clip-tiny_shapes.pth'
-    )
-    head.classifier.checkpoint = 'mmseg_ssprompt://projection-tiny_shapes.pth'
+    if 'clip' in model.backbone:
+        clip = dict(variant='tiny', checkpoint='mmseg_ssprompt://clip-pair-tiny_shapes.pth')
+        model.backbone.clip.update(clip, image_size=SIZE)
+    else:
+        clip = dict(variant='tiny', checkpoint='mmseg_ssprompt://clip-tiny_shapes.pth')
+        head.classifier.checkpoint = 'mmseg_ssprompt://projection-tiny_shapes.pth'
+    head.semantic_prompts.text_encoder.update(clip)
     head.loss_decode.num_points = 512
     size = (SIZE, SIZE)
     model.data_preprocessor.update(size=size, test_cfg=dict(size=size))

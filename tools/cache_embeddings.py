@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from command_line import add_arguments, end_process, load_config
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import barrier, get_dist_info, init_dist, is_distributed, is_main_process
 from mmengine.registry import init_default_scope
@@ -23,6 +23,9 @@ from mmseg_ssprompt.cache import CacheError, Embedder, Recipe, SourceViews, fill
 from mmseg_ssprompt.cache.files import free_bytes
 from mmseg_ssprompt.cache.writer import missing_samples
 from mmseg_ssprompt.files import check_writable
+from mmseg_ssprompt.models import PrecomputedFeatures
+
+from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt)
 
 SPLITS = ('train', 'val', 'test')
 PATIENCE = 7 * 24 * 3600  # seconds that ranks wait for others, which may have more left to do
@@ -42,12 +45,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def has_image_encoder(backbone: ConfigDict) -> bool:
+    """Whether a backbone, or each of a pair, encodes images."""
+    parts = [backbone.sam, backbone.clip] if 'sam' in backbone else [backbone]
+    return not any(issubclass(MODELS.get(part.type), PrecomputedFeatures) for part in parts)
+
+
 def embedded_dataset(cfg: Config, split: str) -> Dict[str, Any]:
     """The config of a split's EmbeddedDataset, which is made up where the split has another."""
     dataset = cfg[f'{split}_dataloader'].dataset.to_dict()
     if dataset.pop('type') == 'EmbeddedDataset':
         return dataset
-    if cfg.model.backbone.type == 'PrecomputedEmbedding':
+    if not has_image_encoder(cfg.model.backbone):
         raise CacheError(
             f'{split}_dataloader.dataset: expected an EmbeddedDataset, because the model has no '
             f'image encoder, found {cfg[f"{split}_dataloader"].dataset.type}'

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmseg_ssprompt.engine import load_from_local
 from mmseg_ssprompt.engine.prompt_file import SUFFIXES, get_metadata, write_prompts
-from mmseg_ssprompt.models import PrecomputedEmbedding, PromptSegmentor
+from mmseg_ssprompt.models import PrecomputedFeatures, PromptSegmentor
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.frozen import FrozenModule
 from mmseg_ssprompt.models.segmentors.prompt_metadata import PARTS
@@ -162,10 +162,10 @@ def build_model(path: Path) -> PromptSegmentor:
 
 def _check_weights(model: nn.Module, path: Path) -> None:
     for name, part in model.named_modules():
-        if isinstance(part, PrecomputedEmbedding):
+        if isinstance(part, PrecomputedFeatures):
             raise MergeError(
                 f'config {str(path)!r}: expected an image encoder as model.{name}, found '
-                'PrecomputedEmbedding, which has no weights: give the config without "_cached"'
+                f'{type(part).__name__}, which has no weights: give the config without "_cached"'
             )
         if isinstance(part, FrozenModule) and not part.pretrained:
             raise MergeError(

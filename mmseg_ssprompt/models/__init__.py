@@ -2,7 +2,12 @@
 
 from .classifiers import CLIPRegionClassifier, EnsembleClassifier, TokenClassifier
 from .clip import CLIPImageEncoder, SAMCLIPImageEncoder
-from .embedded import EmbeddingPreProcessor, PrecomputedCLIPFeatures, PrecomputedEmbedding
+from .embedded import (
+    EmbeddingPreProcessor,
+    PrecomputedCLIPFeatures,
+    PrecomputedEmbedding,
+    PrecomputedFeatures,
+)
 from .heads import LinearEmbeddingHead, SSPromptHead
 from .losses import MaskClassificationLoss
 from .prompts import (
@@ -27,6 +32,7 @@ __all__ = [
     'MaskClassificationLoss',
     'PrecomputedCLIPFeatures',
     'PrecomputedEmbedding',
+    'PrecomputedFeatures',
     'PromptSegmentor',
     'SAMCLIPImageEncoder',
     'SAMImageEncoder',

@@ -13,7 +13,12 @@ from .clip.variants import get_image_variant
 from .frozen import FrozenModule
 from .sam.variants import get_variant
 
-__all__ = ['EmbeddingPreProcessor', 'PrecomputedCLIPFeatures', 'PrecomputedEmbedding']
+__all__ = [
+    'EmbeddingPreProcessor',
+    'PrecomputedCLIPFeatures',
+    'PrecomputedEmbedding',
+    'PrecomputedFeatures',
+]
 
 
 @MODELS.register_module()
@@ -47,7 +52,7 @@ def _stack(features: Any) -> Tensor:
     return torch.stack([each.float() for each in features])
 
 
-class _Precomputed(FrozenModule):
+class PrecomputedFeatures(FrozenModule):
     """A frozen part without weights, in the place of the encoder whose output it passes on.
 
     Args:
@@ -93,7 +98,7 @@ class _Precomputed(FrozenModule):
 
 
 @MODELS.register_module()
-class PrecomputedEmbedding(_Precomputed):
+class PrecomputedEmbedding(PrecomputedFeatures):
     """A backbone without weights that passes image embeddings on.
 
     It is a frozen part like the image encoder whose embeddings it gets, so checkpoints of prompts
@@ -117,7 +122,7 @@ class PrecomputedEmbedding(_Precomputed):
 
 
 @MODELS.register_module()
-class PrecomputedCLIPFeatures(_Precomputed):
+class PrecomputedCLIPFeatures(PrecomputedFeatures):
     """CLIP's counterpart of :class:`PrecomputedEmbedding`.
 
     Args:

@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmseg_ssprompt.models.checkpoint import resolve_checkpoint_path
-from mmseg_ssprompt.models.embedded import PrecomputedEmbedding
+from mmseg_ssprompt.models.embedded import PrecomputedFeatures
 from mmseg_ssprompt.models.sam.variants import get_variant
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
@@ -37,7 +37,8 @@ class Subject(NamedTuple):
     @property
     def input_size(self) -> int:
         """``S``: side in pixels of the square frame that the image encoder sees."""
-        return get_variant(self.model.backbone.variant).image_size
+        backbone = self.model.backbone
+        return get_variant(getattr(backbone, 'sam', backbone).variant).image_size
 
 
 def build_subject(config: Path, random_weights: bool, device: str) -> Subject:
@@ -108,19 +109,21 @@ def make_batch(subject: Subject) -> Dict[str, list]:
     random embedding.
 
     Returns:
-        ``inputs``, a list of (3, S, S) uint8 or (D, h, w) float32, and ``data_samples``.
+        ``inputs``, a list of (3, S, S) uint8 or (D, h, w) float32, or a pair of lists of the latter
+        and CLIP's features; and ``data_samples``.
     """
     side = subject.input_size
     generator = torch.Generator().manual_seed(0)
     backbone = subject.model.backbone
-    if isinstance(backbone, PrecomputedEmbedding):
-        picture = torch.randn(backbone.shape, generator=generator)
+    if any(isinstance(part, PrecomputedFeatures) for part in backbone.modules()):
+        features = [[torch.randn(s, generator=generator)] for s in reversed(backbone.output_shapes)]
+        inputs = features if len(features) > 1 else features[0]
     else:
-        picture = torch.randint(256, (3, side, side), generator=generator, dtype=torch.uint8)
+        inputs = [torch.randint(256, (3, side, side), generator=generator, dtype=torch.uint8)]
     shapes = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), (side, side))
     sample = SegDataSample(metainfo=dict(shapes, padding_size=[0] * 4))
     sample.gt_sem_seg = PixelData(data=_label_map(side, subject.model.num_classes)[None])
-    return dict(inputs=[picture], data_samples=[sample])
+    return dict(inputs=inputs, data_samples=[sample])
 
 
 def _label_map(side: int, num_classes: int) -> Tensor:

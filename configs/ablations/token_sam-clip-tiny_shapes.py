@@ -1,0 +1,11 @@
+# Labels by SAM's mask tokens, in the text space of the miniature's CLIP:
+#     python tools/train.py configs/ablations/token_sam-clip-tiny_shapes.py
+_base_ = ['../ssprompt_sam-tiny_shapes.py', '../_base_/models/clip-tiny.py']
+
+projection = 'mmseg_ssprompt://projection-clip-pair-tiny_shapes.pth'
+model = dict(
+    decode_head=dict(
+        semantic_prompts=dict(text_encoder={{_base_.clip_file}}),
+        classifier=dict(checkpoint=projection),
+    )
+)

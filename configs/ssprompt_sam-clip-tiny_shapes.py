@@ -7,10 +7,10 @@ model = dict(
         _delete_=True,
         type='SAMCLIPImageEncoder',
         sam={{_base_.model.backbone}},
-        clip={{_base_.clip}},
+        clip={{_base_.clip_encoder}},
     ),
     decode_head=dict(
-        semantic_prompts=dict(text_encoder={{_base_.clip_file}}),
-        classifier=dict(_delete_=True, type='CLIPRegionClassifier'),
+        semantic_prompts=dict(text_encoder={{_base_.clip}}),
+        classifier={{_base_.region_classifier}},
     ),
 )

@@ -35,5 +35,5 @@ test_dataloader = dict(
 )
 model = dict(
     data_preprocessor=dict(_delete_=True, type='EmbeddingPreProcessor'),
-    backbone=dict(sam=dict(type='PrecomputedEmbedding'), clip=dict(type='PrecomputedCLIPFeatures')),
+    backbone=dict(sam=dict(type='PrecomputedEmbedding'), clip=dict(type='PrecomputedCLIPTokens')),
 )

@@ -7,7 +7,7 @@ model = dict(
         _delete_=True,
         type='SAMCLIPImageEncoder',
         sam={{_base_.model.backbone}},
-        clip={{_base_.clip}},
+        clip={{_base_.clip_encoder}},
     ),
-    decode_head=dict(classifier=dict(_delete_=True, type='CLIPRegionClassifier')),
+    decode_head=dict(classifier={{_base_.region_classifier}}),
 )

@@ -9,7 +9,7 @@ model = dict(
             _delete_=True,
             type='EnsembleClassifier',
             token=dict(type='TokenClassifier', checkpoint=projection),
-            region=dict(type='CLIPRegionClassifier'),
+            region={{_base_.region_classifier}},
             share=0.5,
         )
     )

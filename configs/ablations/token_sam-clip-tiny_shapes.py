@@ -5,7 +5,7 @@ _base_ = ['../ssprompt_sam-tiny_shapes.py', '../_base_/models/clip-tiny.py']
 projection = 'mmseg_ssprompt://projection-clip-pair-tiny_shapes.pth'
 model = dict(
     decode_head=dict(
-        semantic_prompts=dict(text_encoder={{_base_.clip_file}}),
+        semantic_prompts=dict(text_encoder={{_base_.clip}}),
         classifier=dict(checkpoint=projection),
     )
 )

@@ -27,14 +27,14 @@ class EmbeddedSample(NamedTuple):
             if there are other ids than 0 to 255.
         metainfo: Of the data sample, after the data preprocessor.
         files: What :func:`identify_files` says of the files that it was made of; None if unknown.
-        clip_features: (E, h', w') of the cache's type, on the CPU; None without CLIP's encoder.
+        clip_tokens: (1 + h' w', width) of the cache's type, on the CPU; None without CLIP.
     """
 
     embedding: Tensor
     labels: Optional[Tensor]
     metainfo: Dict[str, Any]
     files: Optional[Dict[str, Any]] = None
-    clip_features: Optional[Tensor] = None
+    clip_tokens: Optional[Tensor] = None
 
     @property
     def tensors(self) -> Dict[str, Tensor]:
@@ -129,8 +129,8 @@ class Embedder:
                 "infinite or undefined numbers. Set dtype='float32', or look at the image"
             )
         labels = _narrow(sample.gt_sem_seg.data.cpu()) if 'gt_sem_seg' in sample else None
-        *clip_features, embedding = features
-        return EmbeddedSample(embedding, labels, sample.metainfo, None, *clip_features)
+        *clip_tokens, embedding = features
+        return EmbeddedSample(embedding, labels, sample.metainfo, None, *clip_tokens)
 
 
 def _narrow(labels: Tensor) -> Tensor:

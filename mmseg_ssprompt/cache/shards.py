@@ -32,7 +32,7 @@ __all__ = [
 #: Samples in a shard. Of SAM at 1024 pixels they take 50 MB.
 SHARD_SIZE = 16
 #: Names of a sample's tensors, in the order in which their bytes are counted.
-_TENSORS = ('embedding', 'labels', 'clip_features')
+_TENSORS = ('embedding', 'labels', 'clip_tokens')
 _ENTRIES = dict(bytes=int, sha256=str, checksum=str, key=dict, samples=list)
 _ENTRIES_OF_SAMPLES = dict(crc32=int, metainfo=dict, files=(dict, type(None)))
 _ENTRIES_OF_FILES = dict(bytes=int, sha256=str)

@@ -102,7 +102,7 @@ class EmbeddedDataset(Dataset):
     def __getitem__(self, idx: int) -> Dict[str, Any]:
         """An embedding (D, h, w) in the cache's type, and its data sample.
 
-        Where the encoder has CLIP beside SAM, its features (E, h', w') come as well, as a pair.
+        Where the encoder has CLIP beside SAM, it is a pair with CLIP's tokens (1 + h' w', width).
 
         Raises:
             CacheError: If it is damaged, or its image or label map is there in another size than
@@ -139,6 +139,6 @@ def _pack(sample: EmbeddedSample) -> Dict[str, Any]:
     if sample.labels is not None:
         data_sample.gt_sem_seg = PixelData(data=sample.labels.to(torch.int64))
     inputs = sample.embedding
-    if sample.clip_features is not None:
-        inputs = (sample.embedding, sample.clip_features)
+    if sample.clip_tokens is not None:
+        inputs = (sample.embedding, sample.clip_tokens)
     return dict(inputs=inputs, data_samples=data_sample)

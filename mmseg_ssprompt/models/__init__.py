@@ -4,7 +4,7 @@ from .classifiers import CLIPRegionClassifier, EnsembleClassifier, TokenClassifi
 from .clip import CLIPImageEncoder, SAMCLIPImageEncoder
 from .embedded import (
     EmbeddingPreProcessor,
-    PrecomputedCLIPFeatures,
+    PrecomputedCLIPTokens,
     PrecomputedEmbedding,
     PrecomputedFeatures,
 )
@@ -30,7 +30,7 @@ __all__ = [
     'EnsembleClassifier',
     'LinearEmbeddingHead',
     'MaskClassificationLoss',
-    'PrecomputedCLIPFeatures',
+    'PrecomputedCLIPTokens',
     'PrecomputedEmbedding',
     'PrecomputedFeatures',
     'PromptSegmentor',

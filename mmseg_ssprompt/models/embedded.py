@@ -15,7 +15,7 @@ from .sam.variants import get_variant
 
 __all__ = [
     'EmbeddingPreProcessor',
-    'PrecomputedCLIPFeatures',
+    'PrecomputedCLIPTokens',
     'PrecomputedEmbedding',
     'PrecomputedFeatures',
 ]
@@ -34,7 +34,7 @@ class EmbeddingPreProcessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs``, a list of B embeddings (D, h, w), or a pair of lists, of embeddings
-                and of CLIP's features (E, h', w'); and ``data_samples``.
+                and of CLIP's tokens (1 + h' w', width); and ``data_samples``.
             training: The same is done in training and testing. Defaults to False.
 
         Returns:
@@ -65,7 +65,7 @@ class PrecomputedFeatures(FrozenModule):
     def __init__(
         self,
         what: str,
-        shape: Tuple[int, int, int],
+        shape: Tuple[int, ...],
         checkpoint: Optional[str],
         clip_variant: Optional[str] = None,
     ) -> None:
@@ -88,7 +88,7 @@ class PrecomputedFeatures(FrozenModule):
         Raises:
             ValueError: If ``x`` is no output of this encoder.
         """
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
+        if tuple(x.shape[1:]) != self.shape:
             raise ValueError(
                 f'expected {self.what}, (B, {str(self.shape)[1:]}, got {tuple(x.shape)}: this '
                 'model has no image encoder and takes the samples of an EmbeddedDataset; images '
@@ -122,7 +122,7 @@ class PrecomputedEmbedding(PrecomputedFeatures):
 
 
 @MODELS.register_module()
-class PrecomputedCLIPFeatures(PrecomputedFeatures):
+class PrecomputedCLIPTokens(PrecomputedFeatures):
     """CLIP's counterpart of :class:`PrecomputedEmbedding`.
 
     Args:
@@ -131,7 +131,7 @@ class PrecomputedCLIPFeatures(PrecomputedFeatures):
         image_size: As for :class:`CLIPImageEncoder`. Defaults to None.
 
     Shape:
-        - Input: (B, E, h, w).
+        - Input: (B, 1 + h w, width).
         - Output: a tuple of the same tensor.
     """
 
@@ -141,7 +141,6 @@ class PrecomputedCLIPFeatures(PrecomputedFeatures):
         checkpoint: Optional[str] = None,
         image_size: Optional[int] = None,
     ) -> None:
-        geometry = get_image_variant(variant)
-        shape = (geometry.embed_dims, *[geometry.count_patches(image_size)] * 2)
-        super().__init__(f'features of CLIP {variant}', shape, checkpoint, clip_variant=variant)
+        shape = get_image_variant(variant).tokens_shape(image_size)
+        super().__init__(f'tokens of CLIP {variant}', shape, checkpoint, clip_variant=variant)
         self.variant = variant

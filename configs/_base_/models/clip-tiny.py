@@ -1,3 +1,4 @@
-# The image and the text encoder of the miniature's own CLIP.
-clip_file = dict(variant='tiny', checkpoint='mmseg_ssprompt://clip-pair-tiny_shapes.pth')
-clip = dict(clip_file, type='CLIPImageEncoder', image_size=96)
+# The miniature's own CLIP.
+clip = dict(variant='tiny', checkpoint='mmseg_ssprompt://clip-pair-tiny_shapes.pth')
+clip_encoder = dict(clip, type='CLIPImageEncoder', image_size=96)
+region_classifier = dict(clip, type='CLIPRegionClassifier')

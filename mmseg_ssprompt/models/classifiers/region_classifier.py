@@ -1,6 +1,7 @@
 """Labels for masks from CLIP's image encoder: what a mask shows, compared with class names."""
 
-from typing import Sequence
+from os import PathLike
+from typing import Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -8,23 +9,24 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..clip import CLIPRegionReadOut
+from ..clip.variants import get_image_variant
 from ..sam.mask_decoder import DecoderOutput
+from .token_classifier import MAX_LOGIT_SCALE
 
-__all__ = ['CLIPRegionClassifier', 'pool_regions']
+__all__ = ['CLIPRegionClassifier']
 
-#: Of OpenAI's models after training: the bound of arXiv 2103.00020, section 2.5.
-CLIP_LOGIT_SCALE = 100.0
 _CERTAIN = 1e-3  # how near to 0 and 1 an estimate of IoU is believed
 
 
 @MODELS.register_module()
 class CLIPRegionClassifier(BaseModule):
-    """Class logits from CLIP's dense features under each mask (ours, not the paper's).
+    """Class logits from what CLIP sees under each mask (ours, not the paper's).
 
-    ``logits = scale * cos(mean of the features under the mask, semantic prompts)``. CLIP's image
-    encoder already lives in the text space, so nothing here trains, and handcrafted class names
-    label the masks of a SAM that was never told any. Gradients reach the semantic prompts and,
-    through the masks, the spatial prompts.
+    ``logits = scale * cos(what the mask shows, semantic prompts)``. CLIP's image encoder already
+    lives in the text space, so nothing here trains, and handcrafted class names label the masks
+    of a SAM that was never told any. Gradients reach the semantic prompts and, through the masks,
+    the spatial prompts.
 
     A mask is "no object" with the probability that SAM gives to its being wrong, one minus its
     predicted IoU. Everything is computed in float32, under autocast too.
@@ -32,19 +34,39 @@ class CLIPRegionClassifier(BaseModule):
     Args:
         token_dims: Of the mask tokens, which are not looked at.
         embed_dims: ``E``, the width of the text space.
+        variant: A key of ``CLIP_IMAGE_VARIANTS``, as of the backbone's image encoder.
+        checkpoint: The file of CLIP, as of the backbone's image encoder. Defaults to None.
+        read_out: How CLIP looks at a mask, see :class:`CLIPRegionReadOut`. Defaults to
+            'class_token'.
         logit_scale: Factor on cosines. Defaults to 100, as CLIP ends up with.
 
     Shape:
-        Input: the decoder's output, semantic prompts (C, E) of unit length, and the features of
-        the backbone beside SAM's, of which the first are CLIP's (B, E, h, w).
+        Input: the decoder's output, semantic prompts (C, E) of unit length, and what the backbone
+        gives beside SAM's image embedding: first the tokens (B, 1 + h w, width) of CLIP.
         Output: (B, N, C + 1), the last for "no object".
+
+    Raises:
+        ValueError: If the text space of the variant is not that of the semantic prompts.
     """
 
     def __init__(
-        self, token_dims: int, embed_dims: int, logit_scale: float = CLIP_LOGIT_SCALE
+        self,
+        token_dims: int,
+        embed_dims: int,
+        variant: str = 'ViT-B/16',
+        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        read_out: str = 'class_token',
+        logit_scale: float = MAX_LOGIT_SCALE,
     ) -> None:
         super().__init__()
-        self.embed_dims, self.logit_scale = embed_dims, logit_scale
+        self.width = get_image_variant(variant).width
+        self.region_read_out = CLIPRegionReadOut(variant, checkpoint, read_out)
+        self.logit_scale = logit_scale
+        if self.region_read_out.embed_dims != embed_dims:
+            raise ValueError(
+                f'the text space of CLIP {variant} has width {self.region_read_out.embed_dims}, '
+                f'that of the semantic prompts {embed_dims}: give the text encoder of the same CLIP'
+            )
 
     def forward(
         self, decoded: DecoderOutput, semantic_prompts: Tensor, features: Sequence[Tensor]
@@ -52,38 +74,19 @@ class CLIPRegionClassifier(BaseModule):
         """Class logits of each mask: (B, N, C + 1).
 
         Raises:
-            ValueError: If there are no features in the text space.
+            ValueError: If there are no tokens of CLIP.
         """
-        if len(features) == 0 or features[0].shape[1] != self.embed_dims:
+        if len(features) == 0 or features[0].ndim != 3 or features[0].shape[-1] != self.width:
             found = [tuple(each.shape) for each in features]
             raise ValueError(
-                f'{type(self).__name__}: expected features of CLIP (B, {self.embed_dims}, h, w) '
-                f'from the backbone beside the image embedding, found {found}. Use '
-                "backbone=dict(type='SAMCLIPImageEncoder', sam=..., clip=...) with the image tower "
-                'of the same CLIP as the text encoder'
+                f'{type(self).__name__}: expected tokens of CLIP (B, 1 + h w, {self.width}) from '
+                f'the backbone beside the image embedding, found {found}. Use backbone='
+                "dict(type='SAMCLIPImageEncoder', sam=..., clip=...) with the same CLIP"
             )
         with torch.autocast(semantic_prompts.device.type, enabled=False):
             masks = decoded.mask_logits.float().sigmoid()
-            regions = F.normalize(pool_regions(features[0].float(), masks), dim=-1)
+            regions = F.normalize(self.region_read_out(features[0].float(), masks), dim=-1)
             logits = self.logit_scale * regions @ semantic_prompts.float().t()  # (B, N, C)
             iou = decoded.iou_predictions.float().clamp(_CERTAIN, 1 - _CERTAIN)
             no_object = logits.logsumexp(dim=-1) - iou.logit()
             return torch.cat([logits, no_object.unsqueeze(-1)], dim=-1)
-
-
-def pool_regions(features: Tensor, masks: Tensor) -> Tensor:
-    """The mean of features under each soft mask.
-
-    Masks are averaged over each place of the features first, so a mask smaller than a place
-    counts with its share of it.
-
-    Args:
-        features: (B, E, h, w).
-        masks: (B, N, H, W), not negative, over the same frame.
-
-    Returns:
-        (B, N, E).
-    """
-    weights = F.adaptive_avg_pool2d(masks, features.shape[-2:]).flatten(2)  # (B, N, h w)
-    total = weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-    return weights / total @ features.flatten(2).mT

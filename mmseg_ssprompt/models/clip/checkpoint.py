@@ -4,14 +4,14 @@ import re
 from os import PathLike
 from typing import Dict, Mapping, Union
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checkpoint import CheckpointError, load_strictly, resolve_checkpoint_path
 from ..clip_file import read_clip_file
 from .tower import CLIPImageTower
 from .variants import CLIP_IMAGE_VARIANTS, CLIPImageVariant, get_image_variant
 
-__all__ = ['load_image_tower', 'read_image_tower']
+__all__ = ['load_image_tower', 'load_read_out', 'read_image_tower']
 
 _PREFIX = 'visual.'
 #: OpenAI's names outside of blocks, and those of :class:`CLIPImageTower`.
@@ -52,12 +52,34 @@ def load_image_tower(
     """
     state_dict = read_image_tower(checkpoint, variant)
     source = f'the image tower in {str(resolve_checkpoint_path(checkpoint))!r}'
-    fitting = [name for name, v in CLIP_IMAGE_VARIANTS.items() if _fits(v, state_dict)]
-    remedy = (
-        f'The variant asked for is {variant!r}; by its shapes the file is '
-        f'{" or ".join(map(repr, fitting)) or "none that is known"}.'
-    )
-    load_strictly(tower, state_dict, source, remedy=remedy)
+    load_strictly(tower, state_dict, source, remedy=_suggest_variant(state_dict, variant))
+
+
+def load_read_out(
+    read_out: nn.Module, variant: str, checkpoint: Union[str, 'PathLike[str]']
+) -> None:
+    """Fill a module that has the parts of :class:`ReadOut` from a file of CLIP.
+
+    Args:
+        read_out: Its parts are of the geometry of ``variant``.
+        variant: A key of :data:`CLIP_IMAGE_VARIANTS`.
+        checkpoint: As for :func:`load_image_tower`.
+
+    Raises:
+        FileNotFoundError: As :func:`load_image_tower`.
+        CheckpointError: As :func:`load_image_tower`.
+    """
+    state_dict = read_image_tower(checkpoint, variant)
+    last = f'transformer.layers.{get_image_variant(variant).layers - 1}.'
+    own = {'projection': state_dict['projection']} if 'projection' in state_dict else {}
+    for theirs, ours in ((last, 'block.'), ('transformer.ln1.', 'norm.')):
+        own.update(
+            (f'{ours}{key[len(theirs) :]}', tensor)
+            for key, tensor in state_dict.items()
+            if key.startswith(theirs)
+        )
+    source = f'the last block of the image tower in {str(resolve_checkpoint_path(checkpoint))!r}'
+    load_strictly(read_out, own, source, remedy=_suggest_variant(state_dict, variant))
 
 
 def read_image_tower(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> Dict[str, Tensor]:
@@ -87,6 +109,15 @@ def read_image_tower(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> D
         for key, tensor in content.items()
         if key.startswith(_PREFIX)
     }
+
+
+def _suggest_variant(state_dict: Mapping[str, Tensor], variant: str) -> str:
+    """Name the variant that would fit the file."""
+    fitting = [name for name, v in CLIP_IMAGE_VARIANTS.items() if _fits(v, state_dict)]
+    return (
+        f'The variant asked for is {variant!r}; by its shapes the file is '
+        f'{" or ".join(map(repr, fitting)) or "none that is known"}.'
+    )
 
 
 def _rename(key: str) -> str:

@@ -1,4 +1,4 @@
-"""CLIP's image encoder as a frozen mmseg backbone: features in the text space at every place."""
+"""CLIP's image encoder as a frozen mmseg backbone, up to its last block."""
 
 from os import PathLike
 from typing import Optional, Tuple, Union
@@ -12,7 +12,7 @@ from ..checkpoint import warn_random_weights
 from ..frozen import FrozenModule
 from ..sam import variants as sam
 from .checkpoint import load_image_tower
-from .tower import CLIPImageTower, encode_patches, init_as_clip, read_dense_features
+from .tower import CLIPImageTower, encode_patches, init_as_clip
 from .variants import PIXEL_MEAN, PIXEL_STD, get_image_variant
 
 __all__ = ['CLIPImageEncoder']
@@ -20,10 +20,11 @@ __all__ = ['CLIPImageEncoder']
 
 @MODELS.register_module()
 class CLIPImageEncoder(FrozenModule):
-    """CLIP's image encoder: SAM's input to dense features in the text space, without gradients.
+    """All blocks of CLIP's image encoder but the last, without gradients.
 
-    It takes images as they are normalised and padded for SAM, because both see the same frame, and
-    normalises them anew.
+    What a mask shows is read by the last block (:class:`CLIPRegionReadOut`), so one pass serves
+    any masks. Images come as they are normalised and padded for SAM, because both see the same
+    frame, and are normalised anew.
 
     Args:
         variant: A key of ``CLIP_IMAGE_VARIANTS``. Defaults to 'ViT-B/16'.
@@ -36,7 +37,8 @@ class CLIPImageEncoder(FrozenModule):
 
     Shape:
         - Input: (B, 3, S, S), RGB, normalised with SAM's mean and standard deviation.
-        - Output: a tuple of one tensor, (B, E, h, w) with ``h = w = image_size / patch size``.
+        - Output: a tuple of one tensor, the tokens (B, 1 + h w, width), the class token first, with
+          ``h = w = image_size / patch size``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -52,10 +54,10 @@ class CLIPImageEncoder(FrozenModule):
     ) -> None:
         super().__init__()
         geometry = get_image_variant(variant)
-        side = geometry.count_patches(image_size)
-        self.variant, self.image_size = variant, side * geometry.patch_size
+        self.variant = variant
+        self.image_size = geometry.count_patches(image_size) * geometry.patch_size
         #: Of the features of an image, one after the other.
-        self.output_shapes = ((geometry.embed_dims, side, side),)
+        self.output_shapes = (geometry.tokens_shape(image_size),)
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
             self.tower = CLIPImageTower(geometry)
             init_as_clip(self.tower)
@@ -79,10 +81,9 @@ class CLIPImageEncoder(FrozenModule):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tuple[Tensor]:
-        """(B, 3, S, S) -> ((B, E, h, w),)."""
-        tokens, size = encode_patches(self.tower, self.normalise(x))
-        features = read_dense_features(self.tower, tokens)  # (B, h w, E)
-        return (features.transpose(1, 2).unflatten(2, size),)
+        """(B, 3, S, S) -> ((B, 1 + h w, width),)."""
+        tokens, _ = encode_patches(self.tower, self.normalise(x))
+        return (tokens,)
 
     def normalise(self, x: Tensor) -> Tensor:
         """From SAM's normalisation and size to CLIP's: (B, 3, S, S) to (B, 3, size, size)."""

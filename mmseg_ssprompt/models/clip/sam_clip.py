@@ -18,9 +18,9 @@ class SAMCLIPImageEncoder(BaseModule):
         clip: Config of CLIP's, such as ``dict(type='CLIPImageEncoder', ...)``.
 
     Shape:
-        - Input: what the two take; or a pair, SAM's and CLIP's, of features that are there
+        - Input: what the two take; or a pair, SAM's and CLIP's, of outputs that are there
           already, for two :class:`PrecomputedEmbedding`.
-        - Output: CLIP's features (B, E, h', w') and, as the last, SAM's image embedding
+        - Output: CLIP's tokens (B, 1 + h' w', width) and, as the last, SAM's image embedding
           (B, D, h, w).
     """
 

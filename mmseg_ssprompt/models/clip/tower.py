@@ -1,11 +1,6 @@
-"""CLIP's image tower: mmseg's vision transformer and the projection to the text space.
+"""CLIP's image tower: mmseg's vision transformer and the projection to the text space."""
 
-The last block is left to the caller, because it is where a class token of the whole image, of a
-part of it, and features of single places come apart.
-"""
-
-import math
-from typing import Optional, Tuple
+from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -13,15 +8,10 @@ from mmengine.registry import DefaultScope
 from mmseg.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
+from .read_out import ReadOut, finish_block, join_heads, project_to_attend
 from .variants import CLIPImageVariant
 
-__all__ = [
-    'CLIPImageTower',
-    'encode_patches',
-    'init_as_clip',
-    'read_class_token',
-    'read_dense_features',
-]
+__all__ = ['CLIPImageTower', 'encode_patches', 'init_as_clip']
 
 
 class CLIPImageTower(nn.Module):
@@ -54,6 +44,11 @@ class CLIPImageTower(nn.Module):
                 interpolate_mode='bicubic',
             )
         self.projection = nn.Parameter(torch.zeros(variant.width, variant.embed_dims))
+
+    @property
+    def read_out(self) -> ReadOut:
+        """What follows :func:`encode_patches`."""
+        return ReadOut(self.transformer.layers[-1], self.transformer.norm1, self.projection)
 
 
 def init_as_clip(tower: CLIPImageTower) -> None:
@@ -89,81 +84,6 @@ def encode_patches(tower: CLIPImageTower, images: Tensor) -> Tuple[Tensor, Tuple
     tokens = torch.cat([vit.cls_token.expand(len(images), -1, -1), patches], dim=1)
     tokens = vit.pre_ln(vit._pos_embeding(tokens, size, vit.pos_embed))
     for block in vit.layers[:-1]:
-        query, key, value = _project_to_attend(block, tokens)
-        attended = _join_heads(F.scaled_dot_product_attention(query, key, value))
-        tokens = _finish_block(block, tokens, attended)
+        attended = F.scaled_dot_product_attention(*project_to_attend(block, tokens))
+        tokens = finish_block(block, tokens, join_heads(attended))
     return tokens, tuple(size)
-
-
-def read_class_token(
-    tower: CLIPImageTower, tokens: Tensor, masks: Optional[Tensor] = None
-) -> Tensor:
-    """The last block for class tokens: of the whole image, or of what each mask shows.
-
-    With masks, attention of a class token to a patch has the logarithm of the mask there as a
-    bias, as in SAN (arXiv 2302.12242) and MaskCLIP++ (arXiv 2412.11464); a class token does not
-    look at itself.
-
-    Args:
-        tower: The image tower.
-        tokens: (B, 1 + h w, width), of :func:`encode_patches`.
-        masks: (B, N, h w), not negative. Defaults to None: one class token that sees everything,
-            as CLIP's own.
-
-    Returns:
-        Embeddings in the text space, not of unit length: (B, E), or (B, N, E) of masks.
-    """
-    block = tower.transformer.layers[-1]
-    query, key, value = _project_to_attend(block, tokens)
-    query = query[:, :, :1]  # (B, heads, 1, C)
-    residual = tokens[:, :1]
-    if masks is None:
-        attended = F.scaled_dot_product_attention(query, key, value)
-    else:
-        key, value = key[:, :, 1:], value[:, :, 1:]
-        scores = query @ key.mT / math.sqrt(query.shape[-1])  # (B, heads, 1, h w)
-        bias = masks.clamp(min=torch.finfo(masks.dtype).tiny).log().unsqueeze(1)
-        attended = (scores + bias).softmax(dim=-1) @ value  # (B, heads, N, C)
-    out = _project_to_text(tower, _finish_block(block, residual, _join_heads(attended)))
-    return out.squeeze(1) if masks is None else out
-
-
-def read_dense_features(tower: CLIPImageTower, tokens: Tensor) -> Tensor:
-    """The last block without mixing places: each patch attends to itself alone.
-
-    MaskCLIP's way (arXiv 2112.01071, section 3.2) to read CLIP's text space at every place: the
-    value and output projections of the last attention stay, queries and keys go.
-
-    Args:
-        tower: The image tower.
-        tokens: (B, 1 + h w, width), of :func:`encode_patches`.
-
-    Returns:
-        Features in the text space, not of unit length: (B, h w, E).
-    """
-    block = tower.transformer.layers[-1]
-    patches = tokens[:, 1:]
-    _, _, value = _project_to_attend(block, patches)
-    return _project_to_text(tower, _finish_block(block, patches, _join_heads(value)))
-
-
-def _project_to_attend(block: nn.Module, tokens: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values: (B, heads, L, C) each."""
-    attention = block.attn.attn
-    projected = F.linear(block.norm1(tokens), attention.in_proj_weight, attention.in_proj_bias)
-    query, key, value = projected.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    return query, key, value
-
-
-def _join_heads(attended: Tensor) -> Tensor:
-    return attended.transpose(1, 2).flatten(2)  # (B, L, width)
-
-
-def _finish_block(block: nn.Module, tokens: Tensor, attended: Tensor) -> Tensor:
-    """What follows the attention of a pre-norm block."""
-    tokens = tokens + block.attn.attn.out_proj(attended)
-    return block.ffn(block.norm2(tokens), identity=tokens)
-
-
-def _project_to_text(tower: CLIPImageTower, tokens: Tensor) -> Tensor:
-    return tower.transformer.norm1(tokens) @ tower.projection

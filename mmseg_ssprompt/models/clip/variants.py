@@ -1,7 +1,7 @@
 """The geometry of CLIP's image towers."""
 
 from dataclasses import dataclass
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 __all__ = [
     'CLIP_IMAGE_VARIANTS',
@@ -59,6 +59,10 @@ class CLIPImageVariant:
                 f'{image_size}'
             )
         return side
+
+    def tokens_shape(self, image_size: Optional[int]) -> Tuple[int, int]:
+        """Number and width of the tokens of an image, with its class token."""
+        return 1 + self.count_patches(image_size) ** 2, self.width
 
 
 CLIP_IMAGE_VARIANTS: Dict[str, CLIPImageVariant] = {

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from mmseg_ssprompt.models.classifiers import EnsembleClassifier
 from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 
-D, E = 8, 4
-TOKEN, REGION = dict(type='TokenClassifier'), dict(type='CLIPRegionClassifier', logit_scale=5.0)
+D, E = 8, 64
+TOKEN = dict(type='TokenClassifier')
+REGION = dict(type='CLIPRegionClassifier', variant='tiny', logit_scale=5.0)
 
 
 def build(**options) -> EnsembleClassifier:
@@ -24,7 +25,7 @@ def inputs():
         torch.rand(2, 3, generator=generator),
     )
     prompts = F.normalize(torch.randn(5, E, generator=generator), dim=-1)
-    return decoded, prompts, [torch.randn(2, E, 4, 4, generator=generator)]
+    return decoded, prompts, [torch.randn(2, 17, 96, generator=generator)]
 
 
 @pytest.mark.parametrize('share', [0.0, 0.3, 1.0])

@@ -1,15 +1,30 @@
-"""Region scores by hand, their gradients, and what is said where CLIP's features are not there."""
+"""Scores of regions by hand, their gradients, and errors that say what does not fit."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clip_files import make_clip, openai_state_dict, save_plain, vision_of
+from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
-from mmseg_ssprompt.models.classifiers.region_classifier import pool_regions
+from mmseg_ssprompt.models.clip.read_out import read_dense_features
+from mmseg_ssprompt.models.clip.region_read_out import READ_OUTS, pool_regions
 from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 
-E = 3
+E, WIDTH, SIDE = 64, 96, 4
+
+
+@pytest.fixture(scope='module')
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp('clip') / 'clip.pt'
+    save_plain(openai_state_dict(make_clip('tiny', vision_of('tiny'))), path)
+    return path
+
+
+@pytest.fixture(params=READ_OUTS)
+def classifier(request, file) -> CLIPRegionClassifier:
+    return CLIPRegionClassifier(1, E, 'tiny', file, request.param)
 
 
 def decoded(mask_logits: Tensor, iou: float = 0.5) -> DecoderOutput:
@@ -17,87 +32,108 @@ def decoded(mask_logits: Tensor, iou: float = 0.5) -> DecoderOutput:
     return DecoderOutput(mask_logits, None, torch.full(mask_logits.shape[:2], iou))
 
 
-def random_features(side: int = 4, batch: int = 2) -> Tensor:
-    return torch.randn(batch, E, side, side, generator=torch.Generator().manual_seed(0))
+def random_tokens(batch: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, 1 + SIDE**2, WIDTH, generator=generator)
 
 
-def test_a_mask_of_the_whole_image_has_the_mean_of_the_features():
-    features = random_features()
-    found = pool_regions(features, torch.ones(2, 5, 8, 8))
-    expected = features.mean(dim=(2, 3))[:, None].expand(-1, 5, -1)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+def random_prompts(count: int = 5) -> Tensor:
+    return F.normalize(torch.randn(count, E, generator=torch.Generator().manual_seed(1)), dim=-1)
 
 
-def test_only_what_a_mask_shows_counts():
-    features = random_features()
-    masks = torch.zeros(2, 2, 8, 8)
-    masks[:, 0, :2, 2:4] = 1  # the place in row 0, column 1
-    masks[:, 1, 7, 7] = 0.3  # a quarter of the last place, faintly
-    found = pool_regions(features, masks)
-    torch.testing.assert_close(found[:, 0], features[:, :, 0, 1])
-    torch.testing.assert_close(found[:, 1], features[:, :, 3, 3])
+def test_a_mask_of_the_whole_image_has_the_mean_of_the_dense_features(file):
+    read_out = CLIPRegionClassifier(1, E, 'tiny', file, 'dense').region_read_out
+    tokens = random_tokens()
+    expected = read_dense_features(read_out.parts, tokens).mean(dim=1, keepdim=True)
+    for side in (2, SIDE, 12):  # of the mask
+        found = read_out(tokens, torch.ones(2, 3, side, side))
+        torch.testing.assert_close(found, expected.expand(-1, 3, -1), rtol=0, atol=1e-6)
 
 
 def test_shares_of_places_are_weights():
-    features = torch.tensor([1.0, 5.0]).view(1, 1, 1, 2)
-    masks = torch.tensor([1.0, 1.0, 1.0, 0.0]).view(1, 1, 1, 4)  # all of one place, half of another
-    assert pool_regions(features, masks).item() == pytest.approx((1 + 0.5 * 5) / 1.5)
+    features = torch.tensor([1.0, 5.0]).view(1, 2, 1)
+    assert pool_regions(features, torch.tensor([[[1.0, 0.5]]])).item() == pytest.approx(3.5 / 1.5)
 
 
-@pytest.mark.parametrize('side', [2, 3, 16])
-def test_masks_and_features_of_any_sizes(side):
-    assert pool_regions(random_features(side), torch.rand(2, 4, 8, 8)).shape == (2, 4, E)
+@pytest.mark.parametrize('kind', READ_OUTS)
+def test_places_that_a_mask_does_not_show_do_not_count(file, kind):
+    read_out = CLIPRegionClassifier(1, E, 'tiny', file, kind).region_read_out
+    masks = torch.zeros(2, 1, 8, 8)
+    masks[..., 2:4, 4:6] = 1  # the place in row 1, column 2
+    tokens = random_tokens()
+    changed = tokens.clone()
+    place = 1 + 1 * SIDE + 2
+    changed[:, 1:place] += 1
+    changed[:, place + 1 :] += 1
+    torch.testing.assert_close(read_out(changed, masks), read_out(tokens, masks))
+    changed[:, place] += torch.randn(WIDTH)
+    assert not torch.allclose(read_out(changed, masks), read_out(tokens, masks), atol=1e-2)
 
 
-def test_an_empty_mask_is_finite():
-    assert pool_regions(random_features(), torch.zeros(2, 1, 8, 8)).isfinite().all()
+def test_an_empty_mask_is_finite(classifier):
+    masks = torch.full((2, 1, 8, 8), -200.0)
+    assert classifier(decoded(masks), random_prompts(), [random_tokens()]).isfinite().all()
 
 
-def test_logits_by_hand():
-    """Scale times cosine; the odds of "no object" are those of SAM's being wrong."""
-    features = torch.tensor([[3.0, 0.0], [0.0, 0.0], [4.0, 2.0]]).view(1, 3, 1, 2)
-    masks = torch.tensor([[[[50.0, -50.0]], [[-50.0, 50.0]]]])
-    prompts = torch.eye(3)[:2]
-    logits = CLIPRegionClassifier(1, E, logit_scale=10.0)(decoded(masks, 0.8), prompts, [features])
-    torch.testing.assert_close(logits[..., :2], torch.tensor([[[6.0, 0.0], [0.0, 0.0]]]))
+def test_logits_by_hand(classifier):
+    """A hundred times the cosine; the odds of "no object" are those of SAM's being wrong."""
+    masks, tokens, prompts = torch.randn(2, 3, 8, 8), random_tokens(), random_prompts()
+    regions = classifier.region_read_out(tokens, masks.sigmoid())
+    expected = 100 * torch.stack([F.cosine_similarity(regions, row, dim=-1) for row in prompts], -1)
+    logits = classifier(decoded(masks, 0.8), prompts, [tokens])
+    torch.testing.assert_close(logits[..., :-1], expected)
     probabilities = logits.softmax(dim=-1)
-    torch.testing.assert_close(probabilities[..., 2], torch.full((1, 2), 0.2))
-    torch.testing.assert_close(probabilities[0, 1, :2], torch.tensor([0.4, 0.4]))
+    torch.testing.assert_close(probabilities[..., -1], torch.full((2, 3), 0.2))
+    torch.testing.assert_close(probabilities[..., :-1], 0.8 * expected.softmax(dim=-1))
 
 
 @pytest.mark.parametrize('iou', [-0.3, 0.0, 1.0, 1.7])
-def test_estimates_beyond_0_and_1_are_finite(iou):
+def test_estimates_beyond_0_and_1_are_finite(classifier, iou):
     masks = torch.zeros(2, 3, 8, 8)
-    logits = CLIPRegionClassifier(1, E)(decoded(masks, iou), torch.eye(E), [random_features()])
+    logits = classifier(decoded(masks, iou), random_prompts(), [random_tokens()])
     assert logits.isfinite().all()
 
 
-def test_nothing_trains_and_gradients_pass():
-    classifier = CLIPRegionClassifier(1, E)
-    assert not list(classifier.parameters())
-    assert not classifier.state_dict()
+def test_nothing_trains_and_gradients_pass(classifier):
+    assert not any(p.requires_grad for p in classifier.train().parameters())
+    assert not any(m.training for m in classifier.region_read_out.modules())
     masks = torch.randn(2, 3, 8, 8, requires_grad=True)
-    prompts = torch.eye(E, requires_grad=True)
+    prompts = random_prompts().requires_grad_()
     iou = torch.full((2, 3), 0.5, requires_grad=True)
-    logits = classifier(DecoderOutput(masks, None, iou), prompts, [random_features()])
+    logits = classifier(DecoderOutput(masks, None, iou), prompts, [random_tokens()])
     logits.log_softmax(dim=-1)[..., 0].sum().backward()
     for tensor in (masks, prompts, iou):
         assert tensor.grad.isfinite().all()
         assert (tensor.grad != 0).any()
+    assert all(p.grad is None for p in classifier.parameters())
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_float32_under_autocast(dtype):
-    classifier, features = CLIPRegionClassifier(1, E), random_features()
-    masks, prompts = torch.randn(2, 3, 8, 8), F.normalize(torch.randn(5, E), dim=-1)
-    expected = classifier(decoded(masks), prompts, [features])
+def test_float32_under_autocast(classifier, dtype):
+    inputs = decoded(torch.randn(2, 3, 8, 8)), random_prompts(), [random_tokens()]
+    expected = classifier(*inputs)
     with torch.autocast('cpu', dtype):
-        found = classifier(decoded(masks), prompts, [features])
+        found = classifier(*inputs)
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize('features', [(), [torch.zeros(1, 7, 4, 4)]])
-def test_features_that_are_not_there(features):
-    with pytest.raises(ValueError, match=r"\(B, 3, h, w\).*Use backbone=dict\(type='SAMCLIP"):
-        CLIPRegionClassifier(1, E)(decoded(torch.zeros(1, 2, 8, 8)), torch.eye(E), features)
+@pytest.mark.parametrize('features', [(), [torch.zeros(1, 17, 7)], [torch.zeros(1, 96, 4, 4)]])
+def test_tokens_that_are_not_there(classifier, features):
+    with pytest.raises(ValueError, match=r"\(B, 1 \+ h w, 96\).*Use backbone=dict\(type='SAMCLIP"):
+        classifier(decoded(torch.zeros(1, 2, 8, 8)), random_prompts(), features)
+
+
+def test_another_text_space(file):
+    with pytest.raises(ValueError, match='tiny has width 64, that of the semantic prompts 512'):
+        CLIPRegionClassifier(256, 512, 'tiny', file)
+
+
+def test_unknown_read_out(file):
+    with pytest.raises(ValueError, match=r"read_out must be one of .*, got 'mean'"):
+        CLIPRegionClassifier(1, E, 'tiny', file, 'mean')
+
+
+def test_file_of_another_variant(file):
+    with pytest.raises(CheckpointError, match=r"asked for is 'ViT-B/16'; .* the file is 'tiny'"):
+        CLIPRegionClassifier(1, 512, 'ViT-B/16', file)

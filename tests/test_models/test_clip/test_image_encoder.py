@@ -7,10 +7,10 @@ from mmseg.registry import MODELS
 
 from clip_files import WRITERS, make_clip, openai_state_dict, save_plain, vision_of
 from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
-from mmseg_ssprompt.models import CLIPImageEncoder, PrecomputedCLIPFeatures, SAMCLIPImageEncoder
+from mmseg_ssprompt.models import CLIPImageEncoder, PrecomputedCLIPTokens, SAMCLIPImageEncoder
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS
-from mmseg_ssprompt.models.clip.tower import encode_patches, read_dense_features
+from mmseg_ssprompt.models.clip.tower import encode_patches
 from mmseg_ssprompt.models.clip.variants import PIXEL_MEAN, PIXEL_STD
 from mmseg_ssprompt.models.sam import variants as sam
 
@@ -60,9 +60,9 @@ def test_frozen_and_the_same_whatever_is_built_around_it(file):
 def test_fingerprint_is_that_of_the_file(file):
     encoder = CLIPImageEncoder(VARIANT, file, SIZE)
     assert encoder.fingerprint == fingerprint_weights(str(file), VARIANT)
-    stands_in = PrecomputedCLIPFeatures(VARIANT, str(file), SIZE)
+    stands_in = PrecomputedCLIPTokens(VARIANT, str(file), SIZE)
     assert stands_in.fingerprint == encoder.fingerprint
-    assert stands_in.output_shapes == encoder.output_shapes == ((64, 12, 12),)
+    assert stands_in.output_shapes == encoder.output_shapes == ((145, 96),)
 
 
 def test_images_are_normalised_as_clip_does(file):
@@ -77,7 +77,7 @@ def test_another_size_of_images(file):
     encoder = CLIPImageEncoder(VARIANT, file, image_size=72)
     x = torch.randn(2, 3, 96, 96)
     (found,) = encoder(x)
-    assert found.shape == (2, 64, 18, 18)
+    assert found.shape == (2, 1 + 18 * 18, 96)
     resized = F.interpolate(encoder.normalise(x), (72, 72), mode='bilinear', antialias=True)
     vit = encoder.tower.transformer
     grid = vit.pos_embed[:, 1:].unflatten(1, (12, 12)).permute(0, 3, 1, 2)
@@ -86,8 +86,8 @@ def test_another_size_of_images(file):
     grown.transformer.img_size = (72, 72)
     positions = torch.cat([vit.pos_embed[:, :1], grid.flatten(2).mT], dim=1)
     grown.transformer.pos_embed = torch.nn.Parameter(positions, requires_grad=False)
-    tokens, size = encode_patches(grown, resized)
-    expected = read_dense_features(grown, tokens).mT.unflatten(2, size)
+    expected, size = encode_patches(grown, resized)
+    assert size == (18, 18)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -98,11 +98,11 @@ def test_sizes_that_are_no_multiple_of_a_patch(size):
 
 
 @pytest.mark.parametrize(
-    ('variant', 'shape'), [('ViT-B/16', (512, 32, 32)), ('tiny', (64, 32, 32))]
+    ('variant', 'shape'), [('ViT-B/16', (1025, 768)), ('ViT-L/14', (1025, 1024))]
 )
 def test_default_size(variant, shape):
     with torch.device('meta'):
-        assert PrecomputedCLIPFeatures(variant).output_shapes == (shape,)
+        assert PrecomputedCLIPTokens(variant).output_shapes == (shape,)
     assert CLIP_IMAGE_VARIANTS['ViT-L/14'].count_patches(None) * 14 == 448
 
 
@@ -153,12 +153,12 @@ def test_side_by_side_with_sam(file):
     assert torch.equal(embedding, both.sam(x)[0])
     assert both.output_shapes == (tuple(features.shape[1:]), tuple(embedding.shape[1:]))
 
-    parts['sam']['type'], parts['clip']['type'] = 'PrecomputedEmbedding', 'PrecomputedCLIPFeatures'
+    parts['sam']['type'], parts['clip']['type'] = 'PrecomputedEmbedding', 'PrecomputedCLIPTokens'
     stored = MODELS.build(dict(parts, type='SAMCLIPImageEncoder'))
     assert isinstance(stored, SAMCLIPImageEncoder)
     assert list(stored((embedding, features))) == [features, embedding]
     assert stored.output_shapes == both.output_shapes
-    with pytest.raises(ValueError, match='expected features of CLIP tiny'):
+    with pytest.raises(ValueError, match='expected tokens of CLIP tiny'):
         stored((embedding, embedding))
 
 

@@ -110,7 +110,7 @@ def make_batch(subject: Subject) -> Dict[str, list]:
 
     Returns:
         ``inputs``, a list of (3, S, S) uint8 or (D, h, w) float32, or a pair of lists of the latter
-        and CLIP's features; and ``data_samples``.
+        and CLIP's tokens; and ``data_samples``.
     """
     side = subject.input_size
     generator = torch.Generator().manual_seed(0)

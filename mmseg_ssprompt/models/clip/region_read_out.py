@@ -1,0 +1,90 @@
+"""What masks show, in CLIP's text space."""
+
+from dataclasses import replace
+from os import PathLike
+from typing import Optional, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..checkpoint import warn_random_weights
+from ..frozen import FrozenModule
+from .checkpoint import load_read_out
+from .read_out import ReadOut, read_class_token, read_dense_features
+from .tower import CLIPImageTower, init_as_clip
+from .variants import get_image_variant
+
+__all__ = ['READ_OUTS', 'CLIPRegionReadOut', 'pool_regions']
+
+#: Ways to read what a mask shows.
+READ_OUTS = ('class_token', 'dense')
+
+
+class CLIPRegionReadOut(FrozenModule):
+    """The frozen last block of CLIP's image tower, for any number of masks.
+
+    Args:
+        variant: A key of ``CLIP_IMAGE_VARIANTS``.
+        checkpoint: As for :class:`CLIPImageEncoder`.
+        kind: ``'class_token'``, a class token of each mask that sees what the mask shows
+            (:func:`read_class_token`), or ``'dense'``, the mean of the features of single places
+            under each mask (:func:`read_dense_features`, :func:`pool_regions`).
+
+    Shape:
+        - Input: tokens (B, 1 + h w, width) of :class:`CLIPImageEncoder`, of a square frame, and
+          masks (B, N, H, W), not negative, over the same frame.
+        - Output: (B, N, E), not of unit length.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file does not fit the variant.
+        ValueError: If the variant or the kind is unknown.
+    """
+
+    def __init__(
+        self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']], kind: str
+    ) -> None:
+        super().__init__()
+        if kind not in READ_OUTS:
+            raise ValueError(f'read_out must be one of {READ_OUTS}, got {kind!r}')
+        geometry = get_image_variant(variant)
+        self.kind, self.embed_dims = kind, geometry.embed_dims
+        with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
+            last = CLIPImageTower(replace(geometry, layers=1))
+            init_as_clip(last)
+        self.block, self.norm, self.projection = last.read_out
+        if checkpoint is None:
+            remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
+            warn_random_weights(f'the last block of the CLIP image encoder {variant}', remedy)
+        else:
+            load_read_out(self, variant, checkpoint)
+        self.pretrained = checkpoint is not None
+        self.freeze()
+
+    @property
+    def parts(self) -> ReadOut:
+        """What the functions of ``read_out`` take."""
+        return ReadOut(self.block, self.norm, self.projection)
+
+    def forward(self, tokens: Tensor, masks: Tensor) -> Tensor:
+        """What each mask shows: (B, N, E)."""
+        side = round((tokens.shape[1] - 1) ** 0.5)
+        masks = F.adaptive_avg_pool2d(masks, side).flatten(2)  # (B, N, h w)
+        if self.kind == 'class_token':
+            return read_class_token(self.parts, tokens, masks)
+        return pool_regions(read_dense_features(self.parts, tokens), masks)
+
+
+def pool_regions(features: Tensor, masks: Tensor) -> Tensor:
+    """The mean of features under each soft mask.
+
+    Args:
+        features: (B, h w, E).
+        masks: (B, N, h w), not negative: the share of each place that a mask shows.
+
+    Returns:
+        (B, N, E).
+    """
+    total = masks.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(masks.dtype).tiny)
+    return masks / total @ features

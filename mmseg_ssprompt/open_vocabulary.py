@@ -3,15 +3,16 @@
 import copy
 import logging
 from pathlib import Path
-from typing import List, Sequence, Tuple, Union
+from typing import Dict, List, Sequence, Tuple, Union
 
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 
 from .datasets.class_names import readable_class_names
+from .engine.prompt_checkpoint_hook import to_plain
 from .engine.prompt_file import write_prompts
 from .engine.prompt_source import read_prompt_source
 from .engine.prompt_transfer import match_classes, transfer_prompts
@@ -68,10 +69,8 @@ def _relabel(cfg: Config, names: Sequence[str]) -> None:
     if cfg.get('test_dataloader') is None:
         return
     dataset = cfg.test_dataloader.dataset
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        # Only its classes and palette are needed, so no file of the data set is looked for.
-        metainfo = DATASETS.build(dict(dataset, lazy_init=True)).metainfo
-    matches = match_classes(_readable(dataset.type, metainfo['classes']), names)
+    own, palette = _read_classes(dataset)
+    matches = match_classes(_readable(dataset.type, own), names)
     others = [name for new, name in enumerate(names) if new not in matches]
     if others:
         print_log(
@@ -82,17 +81,32 @@ def _relabel(cfg: Config, names: Sequence[str]) -> None:
         )
     colours = np.random.RandomState(42).randint(256, size=(len(names), 3)).tolist()
     for new, old in matches.items():
-        if metainfo.get('palette'):
-            colours[new] = list(metainfo['palette'][old])
+        colours[new] = list(palette.get(own[old], colours[new]))
     cfg.test_dataloader.dataset = dict(
+        dataset,
         type='RelabelledDataset',
-        dataset=dataset,
+        source=dataset.type,
         classes=names,
         label_map={old: new for new, old in matches.items()},
         palette=colours,
     )
     if cfg.test_evaluator.type == 'IoUMetric':
         cfg.test_evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
+
+
+def _read_classes(dataset: ConfigDict) -> Tuple[Sequence[str], Dict[str, Sequence[int]]]:
+    """The classes of a data set's config, and colours by class, without looking for its files."""
+    given = dataset.get('metainfo', {})
+    registered = getattr(DATASETS.get(dataset.type), 'METAINFO', {})
+    classes = given.get('classes') or registered.get('classes')
+    if not classes:
+        raise ValueError(
+            f'test_dataloader.dataset: expected a data set that names its classes, found a '
+            f'{dataset.type}. Give the config without "_cached"'
+        )
+    palette = dict(zip(registered.get('classes', ()), registered.get('palette', ())))
+    palette.update(zip(given.get('classes', ()), given.get('palette', ())))
+    return classes, palette
 
 
 def _readable(dataset: str, classes: Sequence[str]) -> Tuple[str, ...]:
@@ -126,6 +140,6 @@ def rename_prompts(checkpoint: Union[str, Path], cfg: Config, file: Path) -> Non
     parts = ('spatial', 'semantic') if known else ('spatial',)
     state_dict, report = transfer_prompts(source, target, parts)
     print_log(f'Prompts of {str(checkpoint)!r} for other class names:\n{report}', 'current')
-    metainfo = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo
-    dataset_meta = {key: metainfo[key] for key in ('classes', 'palette')}
+    dataset = cfg.test_dataloader.dataset
+    dataset_meta = {key: to_plain(list(dataset[key]), key) for key in ('classes', 'palette')}
     write_prompts(state_dict, dict(cfg=cfg.pretty_text, dataset_meta=dataset_meta), file)

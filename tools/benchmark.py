@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import torch
-from benchmarks import checkpoint, decode, encode, predict, scaling, startup, text, train
+from benchmarks import checkpoint, classify, decode, encode, predict, scaling, startup, text, train
 from benchmarks.rows import Row
 
 from mmseg_ssprompt.files import write_json
@@ -24,13 +24,14 @@ BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     'decode': decode.compare,
     'encode': encode.compare,
     'train': train.compare,
+    'classify': classify.compare,
     'predict': predict.compare,
     'text': text.compare,
     'checkpoint': checkpoint.compare,
     'scaling': scaling.compare,
     'import': startup.compare,
 }
-PEAKS = {**decode.PEAKS, **predict.PEAKS}
+PEAKS = {**decode.PEAKS, **classify.PEAKS, **predict.PEAKS}
 
 
 def parse_args() -> argparse.Namespace:

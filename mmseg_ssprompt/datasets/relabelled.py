@@ -1,6 +1,6 @@
 """A data set under other class names than its own."""
 
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, List, Mapping, Sequence
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -14,20 +14,22 @@ _IGNORED = 255
 
 @DATASETS.register_module(name='RelabelledDataset')
 def relabel_dataset(
-    dataset: Dict[str, Any],
+    source: str,
     classes: Sequence[str],
     label_map: Mapping[int, int],
     palette: List[List[int]],
     lazy_init: bool = False,
+    **settings: Any,
 ) -> BaseSegDataset:
     """Build a data set whose label maps are turned to other classes as they are loaded.
 
     Args:
-        dataset: Config of a data set of mmseg.
+        source: Registered type of a data set of mmseg.
         classes: The C new class names.
         label_map: New ids by the data set's. Those that are not among them become 255.
         palette: (C, 3), colours from 0 to 255.
         lazy_init: Whether to read its list of files later. Defaults to False.
+        **settings: All else that the data set takes.
 
     Returns:
         The data set; ``metainfo['labelled_classes']`` are the names that label maps can show.
@@ -35,7 +37,7 @@ def relabel_dataset(
     Raises:
         DatasetError: If it loads no label maps, or a new id is none of a class.
     """
-    built = DATASETS.build(dict(dataset, lazy_init=True))
+    built = DATASETS.build(dict(settings, type=source, lazy_init=True))
     if not isinstance(built, BaseSegDataset):
         raise DatasetError(
             f'other class names need label maps that are loaded from files: expected a data set '

@@ -20,12 +20,20 @@ __all__ = ['build_class_name_encoder', 'build_model', 'make_samples']
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
-def build_model(args: argparse.Namespace) -> nn.Module:
-    """SSPrompt on SAM and CLIP, or on sam-tiny, for C classes, without any file of weights."""
+def build_model(args: argparse.Namespace, clip: bool = False) -> nn.Module:
+    """SSPrompt on SAM, or on sam-tiny, for C classes, without any file of weights.
+
+    Args:
+        args: Of the command line.
+        clip: Whether CLIP's image encoder labels the masks. Defaults to False: their tokens do.
+    """
     init_default_scope('mmseg')
-    cfg = _read_config(args)
-    for part in (cfg.backbone, cfg.decode_head.prompt_encoder, cfg.decode_head.mask_decoder):
+    cfg = _read_config(args, clip)
+    sam = cfg.backbone.get('sam', cfg.backbone)
+    for part in (sam, cfg.decode_head.prompt_encoder, cfg.decode_head.mask_decoder):
         part.update(checkpoint=None, variant=args.variant)
+    for part in (cfg.backbone.clip, cfg.decode_head.classifier) if clip else ():
+        part.update(checkpoint=None)
     cfg.decode_head.spatial_prompts.num_prompts = args.prompts
     cfg.decode_head.num_classes = args.classes
     semantic = cfg.decode_head.semantic_prompts
@@ -41,8 +49,9 @@ def build_class_name_encoder(args: argparse.Namespace) -> object:
     return MODELS.build(_read_config(args).decode_head.semantic_prompts.text_encoder)
 
 
-def _read_config(args: argparse.Namespace) -> ConfigDict:
-    config = 'ssprompt_sam-tiny_shapes.py' if args.small else 'ssprompt_sam_ade20k.py'
+def _read_config(args: argparse.Namespace, clip: bool = False) -> ConfigDict:
+    base = 'ssprompt_sam-clip' if clip else 'ssprompt_sam'
+    config = f'{base}-tiny_shapes.py' if args.small else f'{base}_ade20k.py'
     cfg = Config.fromfile(CONFIGS / config).model
     cfg.decode_head.semantic_prompts.text_encoder.checkpoint = None
     return cfg

@@ -32,6 +32,8 @@ TARGETS: Dict[str, Tuple[float, float]] = {
     'vit_b encoder at 1024 x 1024, bfloat16': (0.42, 0.3),
     'training step from embedded samples, over one with our encoder': (1 / 10, 1 / 15),
     'training step from embedded samples, over the official modules': (1 / 35, 1 / 60),
+    'region classifier, of a training step from embedded samples': (1 / 4, 1 / 8),
+    'region classifier, C = 2400 over C = 150, peak memory': (1.1, 1.05),
     'predict, C = 150, peak memory': (1 / 4, 1 / 8),
     'state dict on disk': (1 / 200, 1 / 400),
     'text encoder in memory while training': (0.0, 0.0),

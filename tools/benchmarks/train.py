@@ -23,13 +23,15 @@ __all__ = ['TrainingStep', 'compare']
 class TrainingStep:
     """Forward, backward and an optimiser's step of the whole model, with random weights."""
 
-    def __init__(self, args: argparse.Namespace, batch: Optional[int] = None) -> None:
-        self.model = build_model(args).train()
+    def __init__(
+        self, args: argparse.Namespace, batch: Optional[int] = None, clip: bool = False
+    ) -> None:
+        self.model = build_model(args, clip).train()
         self.head = self.model.decode_head
         side = self.head.prompt_encoder.image_size
         self.images = torch.randn(batch or args.batch, 3, side, side).to(args.device)
         self.samples = make_samples(self.model, len(self.images))
-        self.embedding = self.model.extract_feat(self.images)[-1]
+        self.features = self.model.extract_feat(self.images)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=0.0)  # every step is the same step
 
@@ -43,7 +45,7 @@ class TrainingStep:
 
     def from_embedding(self) -> Tensor:
         """Joint decoding of a cached embedding."""
-        return self._step(self.head([self.embedding]))
+        return self._step(self.head(self.features))
 
     def from_images(self) -> Tensor:
         """Joint decoding of what our encoder makes of the images."""
@@ -101,8 +103,8 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
 
 def _make_cache(folder: Path, case: TrainingStep) -> EmbeddingCache:
     """Embedded samples on disk, in float16 as by default."""
-    count, key = len(case.embedding), dict(made_by='benchmark')
-    embedding = case.embedding.half().cpu()
+    embedding = case.features[-1].half().cpu()
+    count, key = len(embedding), dict(made_by='benchmark')
     samples = [
         EmbeddedSample(embedding[i], sample.gt_sem_seg.data.to('cpu', torch.uint8), {})
         for i, sample in enumerate(case.samples)

@@ -233,6 +233,46 @@ def _precision() -> Study:
     return Study('Precision of training', note, 'float32', rows)
 
 
+def _classifiers() -> Study:
+    """Each classifier, with nothing, either part and both parts of the prompts learned."""
+    spatial, semantic = (
+        f'model.decode_head.{side}_prompts.fusion.mode=default_only'
+        for side in ('spatial', 'semantic')
+    )
+    learned = {
+        'handcrafted prompts (zero-shot)': (spatial, semantic),
+        'SpaPrompt': (semantic,),
+        'SemPrompt': (spatial,),
+        'SSPrompt': (),
+    }
+    region = StudyRow('', 'ssprompt_sam-clip-tiny_shapes.py')
+    dense = ('model.decode_head.classifier.read_out=dense',)
+    classifiers = {
+        'token': StudyRow('', 'ablations/token_sam-clip-tiny_shapes.py'),
+        'region': region,
+        'region, dense features': replace(region, options=dense),
+        'ensemble': StudyRow('', 'ablations/ensemble_sam-clip-tiny_shapes.py'),
+    }
+    rows = tuple(
+        replace(
+            row,
+            name=f'{classifier}: {name}',
+            options=(*row.options, *options),
+            trains=len(options) < len(learned['handcrafted prompts (zero-shot)']),
+            reference=f'token: {name}',
+        )
+        for classifier, row in classifiers.items()
+        for name, options in learned.items()
+    )
+    note = (
+        'What labels the masks of sam-tiny: its mask tokens, projected to the text space of the '
+        "miniature's CLIP (token); what that CLIP sees under each mask, by a class token or by "
+        'dense features (region); or both (ensemble). Each row is compared with the same prompts '
+        'under the token classifier.'
+    )
+    return Study('Classifiers', note, 'token: SSPrompt', rows)
+
+
 STUDIES: Dict[str, Study] = dict(
     components=_components(),
     prompts=_prompts(),
@@ -241,4 +281,5 @@ STUDIES: Dict[str, Study] = dict(
     transfer=_transfer(),
     layout=_layout(),
     precision=_precision(),
+    classifiers=_classifiers(),
 )

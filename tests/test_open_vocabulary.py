@@ -86,7 +86,7 @@ def test_names_as_prompts_have_them():
 
 def test_a_data_set_whose_classes_are_in_its_config():
     cfg = with_class_names(str(CONFIGS / 'ssprompt_sam_camvid.py'), ['road', 'zebra'])
-    assert cfg.test_dataloader.dataset.label_map == {2: 0}
+    assert cfg.test_dataloader.dataset.label_map == {3: 0}
 
 
 def test_names_that_no_label_has_are_logged(log):
@@ -157,6 +157,12 @@ def test_a_list_of_names():
 def test_a_config_without_prompts_made_of_names():
     cfg = Config.fromfile(CONFIGS / 'ablations' / 'linear_sam-tiny_shapes.py')
     with pytest.raises(ValueError, match='expected model.decode_head of the type SSPromptHead'):
+        with_class_names(cfg, ['road'])
+
+
+def test_cached_features_have_no_names():
+    cfg = Config.fromfile(CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py')
+    with pytest.raises(ValueError, match='names its classes, found a EmbeddedDataset'):
         with_class_names(cfg, ['road'])
 
 

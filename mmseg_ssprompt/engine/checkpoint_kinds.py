@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from mmengine.logging import HistoryBuffer
+from torch import Tensor
 
 from ..kinds import BOOLEAN, COUNT, DICT, LIST, TEXT, Kind, is_plain
 from ..models.tensor_checks import find_unusable
@@ -35,29 +36,29 @@ def _are_schedulers(value: Any) -> bool:
     return all(isinstance(states, list) and all(map(DICT.fits, states)) for states in lists)
 
 
-_STATE_DICT = Kind(
-    'a state dict (a dict of tensors by name)',
-    lambda x: DICT.fits(x) and all(isinstance(key, str) for key in x),
-)
+_NAMED = Kind('a dict with texts as keys', lambda x: DICT.fits(x) and all(map(TEXT.fits, x)))
+_STATE_DICT = _NAMED._replace(name='a state dict (a dict of tensors by name)')
+_STEPS = Kind('a tensor of one number', lambda x: isinstance(x, Tensor) and x.shape == ())
 _HISTORY = Kind('a history (two tensors of numbers of the same length)', _is_history)
 _SEED = Kind('a number below 2^32', lambda x: COUNT.fits(x) and x < 2**32)
-_SCORE = Kind('a number', lambda x: isinstance(x, (int, float)))
+# Nothing would be better than NaN.
+_SCORE = Kind('a number', lambda x: isinstance(x, (int, float)) and x == x)
 _RECORD = Kind('a dict of plain values', lambda x: DICT.fits(x) and is_plain(x))
 _PARAM_GROUPS = LIST.of(DICT.of(params=LIST.of(COUNT)))
 
 #: What every checkpoint may hold, and what counts when weights are loaded.
 CHECKPOINT = DICT.of(
     state_dict=_STATE_DICT,
-    ema_state_dict=_STATE_DICT,
+    ema_state_dict=_STATE_DICT.of(steps=_STEPS),
     meta=DICT.of(cfg=TEXT, dataset_meta=DICT.of(classes=LIST.of(TEXT).or_none()).or_none()),
-    message_hub=DICT.of(log_scalars=DICT.of(_HISTORY)).or_none(),
+    message_hub=DICT.of(log_scalars=_NAMED.of(_HISTORY)).or_none(),
 )
 #: What counts, too, when a training is resumed.
 TRAINING = DICT.of(
     meta=DICT.of(epoch=COUNT, iter=COUNT, seed=_SEED.or_none()),
     message_hub=DICT.of(
         log_scalars=DICT,
-        runtime_info=DICT.of(
+        runtime_info=_NAMED.of(
             best_score=_SCORE,
             best_ckpt=TEXT,
             keep_ckpt_ids=LIST.of(COUNT),

@@ -302,12 +302,22 @@ def test_a_training_without_schedulers_is_resumed(tmp_path):
         ('meta__seed', 2**40, r'meta.seed: expected a number below 2\^32 or None, found'),
         ('message_hub', [1], r'message_hub: expected a dict or None, found \[1\]'),
         ('message_hub__resumed_keys', {'a': 1}, 'resumed_keys.a: expected True or False, found 1'),
-        ('message_hub__runtime_info', [1], 'message_hub.runtime_info: expected a dict, found'),
+        (
+            'message_hub__runtime_info',
+            [1],
+            'runtime_info: expected a dict with texts as keys, found',
+        ),
         (
             'message_hub__runtime_info__best_score',
             'x',
             "message_hub.runtime_info.best_score: expected a number, found 'x'",
         ),
+        (
+            'message_hub__runtime_info__best_score',
+            float('nan'),
+            'message_hub.runtime_info.best_score: expected a number, found nan',
+        ),
+        ('message_hub__runtime_info', {3: 1}, 'runtime_info: expected a dict with texts as keys'),
         (
             'message_hub__runtime_info__run_record',
             dict(config=torch.ones(2)),

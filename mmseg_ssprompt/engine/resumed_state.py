@@ -76,14 +76,12 @@ def _find_other_optimizer(
         if problem is not None:
             return problem
     needed = _OF_ADAM if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)) else ()
-    if needed and not state['state']:
-        return 'optimizer.state: expected the moments of the parameters, found none'
     pairs = zip(
         (number for group in groups for number in group['params']),
         (parameter for group in own for parameter in group['params']),
     )
     for number, parameter in pairs:
-        entries = state['state'].get(number)
+        entries = state['state'].get(number)  # none before the first step that is not left out
         missing = [key for key in needed if entries is not None and entries.get(key) is None]
         if missing:
             return f'optimizer.state.{number}: expected {needed}, but {missing} are missing'

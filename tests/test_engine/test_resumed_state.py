@@ -69,7 +69,6 @@ def test_moments_that_cannot_be_used(value, expected):
 @pytest.mark.parametrize(
     ('path', 'value', 'expected'),
     [
-        ('state', {}, 'state: expected the moments of the parameters, found none'),
         ('state.0.exp_avg', ..., "state.0: expected ('step', 'exp_avg', 'exp_avg_sq'), but ['exp_"),
         ('state.0.exp_avg', None, "state.0: expected ('step', 'exp_avg', 'exp_avg_sq'), but"),
         ('state.0.step', -1, 'state.0.step: expected a number of steps, found -1'),
@@ -86,6 +85,13 @@ def test_entries_that_torch_would_stumble_over(path, value, expected):
     state = change(runner.optim_wrapper.state_dict(), path, value)
     found = find_other_state(dict(optimizer=state), runner)
     assert found.startswith(f'optimizer.{expected}')
+
+
+def test_an_optimiser_that_has_made_no_step_fits():
+    """As where a loss scaler, or FiniteGuardHook, has left out all steps up to now."""
+    runner = build(2)
+    checkpoint = dict(optimizer=dict(runner.optim_wrapper.state_dict(), state={}))
+    assert find_other_state(checkpoint, runner) is None
 
 
 def test_an_optimiser_without_moments_fits():

@@ -1,6 +1,8 @@
 """Checkpoints of which, at every moment, the last complete one is there."""
 
 import contextlib
+import errno
+import logging
 import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
@@ -8,6 +10,7 @@ from typing import Any, Dict, Iterator, List, Optional, Union
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
@@ -16,6 +19,7 @@ from ..main_process import on_main_process
 from ..models.checkpoint import CheckpointError
 from .checkpoint_loader import load_from_local
 from .newest_checkpoint import find_missing_state, find_newest_checkpoint
+from .resumed_state import find_other_state
 
 __all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend']
 
@@ -35,9 +39,16 @@ class AtomicLocalBackend(LocalBackend):
 
         Raises:
             OSError: If it cannot be written, with the path and the bytes that are needed and
-                free. A file that was there before is as it was.
+                free, or if there is a folder of its name. A file that was there before is as it
+                was.
         """
         file = Path(filepath)
+        if file.is_dir():
+            raise IsADirectoryError(
+                errno.EISDIR,
+                f'cannot write {str(file)!r}: expected a file or nothing there, found a folder. '
+                'What was saved before is still there: rename the folder, and resume',
+            )
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, obj)
@@ -87,8 +98,11 @@ class AtomicCheckpointHook(CheckpointHook):
             runner._load_from = str(found)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
-        """Refuse to resume from prompts alone."""
-        problem = find_missing_state(checkpoint) if runner._resume else None
+        """Refuse to resume from prompts alone, or from the state of another training."""
+        if not runner._resume:
+            return
+        problem = find_missing_state(checkpoint, runner.param_schedulers is not None)
+        problem = problem or find_other_state(checkpoint, runner)
         if problem is not None:
             raise CheckpointError(
                 f'cannot resume from {str(runner._load_from)!r}: {problem}. To begin a training '
@@ -100,12 +114,18 @@ class AtomicCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if is_main_process() and self._is_local:
             remove_leftovers(Path(self.out_dir))
+        if not (self.save_optimizer and self.save_param_scheduler):
+            runner.logger.warning(
+                'AtomicCheckpointHook: save_optimizer or save_param_scheduler is False, so that no '
+                'checkpoint of this training can be resumed'
+            )
 
     def _find_newest(self, runner: Runner) -> Optional[Path]:
         folder = Path(runner.work_dir)
         if self.out_dir not in (None, runner.work_dir):
             folder = Path(self.out_dir) / folder.resolve().name
-        return find_newest_checkpoint(folder, self.filename_tmpl)
+        has_schedulers = runner.param_schedulers is not None
+        return find_newest_checkpoint(folder, self.filename_tmpl, has_schedulers)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: Dict[str, Any]) -> None:
         with self._removing_afterwards():
@@ -129,7 +149,16 @@ class AtomicCheckpointHook(CheckpointHook):
         finally:
             self.file_backend = backend
         for path in keeping.outdated:
-            backend.remove(path)
+            # The path of the best one was in the checkpoint that was resumed: of a work_dir that
+            # was copied, or of a stranger.
+            if self._is_local and Path(path).resolve().parent != Path(self.out_dir).resolve():
+                print_log(
+                    f'{path!r} is outdated, but not removed: it is not in {str(self.out_dir)!r}',
+                    'current',
+                    logging.WARNING,
+                )
+            else:
+                backend.remove(path)
 
 
 class _KeepsOutdated:
@@ -141,6 +170,9 @@ class _KeepsOutdated:
 
     def remove(self, path: str) -> None:
         self.outdated.append(path)
+
+    def rmtree(self, path: str) -> None:
+        print_log(f'{path!r} is a folder, and is not removed', 'current', logging.WARNING)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)

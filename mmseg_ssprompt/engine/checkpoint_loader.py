@@ -1,13 +1,15 @@
 """How mmengine reads checkpoint files from disk: without running anything in them."""
 
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional
 
 import torch
 from mmengine.runner import CheckpointLoader
 
+from ..kinds import find_misfit
 from ..models.checkpoint import CheckpointError, name_file, read_safetensors_file, read_torch_file
 from ..models.safetensors_file import SUFFIX
+from .checkpoint_kinds import CHECKPOINT
 
 __all__ = ['load_from_local']
 
@@ -26,16 +28,19 @@ def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
         map_location: As for ``torch.load``.
 
     Returns:
-        The content, whose state dict says what file it is from.
+        The content, which has ``meta`` and ``state_dict``, also of a file that is a state dict
+        itself. The state dict says what file it is from.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged, or holds Python objects; mmengine's own
-            checkpoints do (the history of the log), those of :class:`PromptCheckpointHook` do not.
+        CheckpointError: If the file is damaged, holds other things than mmengine's checkpoints,
+            or Python objects; mmengine's own checkpoints do (the history of the log), those of
+            :class:`PromptCheckpointHook` do not.
     """
     file = Path(filename).expanduser()
     if not file.is_file():
-        raise FileNotFoundError(f'checkpoint {str(file)!r} does not exist')
+        state = 'is a folder, and no file' if file.is_dir() else 'does not exist'
+        raise FileNotFoundError(f'checkpoint {str(file)!r} {state}')
     if file.suffix == SUFFIX:
         state_dict, meta = read_safetensors_file(file)
         return dict(meta=meta, state_dict=_move(name_file(state_dict, file), map_location))
@@ -46,9 +51,27 @@ def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
             f'checkpoint {str(file)!r}: expected a dict, as mmengine saves it, found a '
             f'{type(content).__name__}'
         )
-    if isinstance(content.get('state_dict'), Mapping):
-        return dict(content, state_dict=name_file(content['state_dict'], file))
-    return name_file(content, file)
+    if 'state_dict' not in content:
+        content = dict(state_dict=content)
+    content['meta'] = {} if content.get('meta') is None else content['meta']
+    misfit = find_misfit(content, CHECKPOINT) or _find_other_names(content)
+    if misfit is not None:
+        raise CheckpointError(
+            f'checkpoint {str(file)!r}: {misfit}; expected what mmengine saves, or a state dict '
+            'alone: save it so'
+        )
+    # On resuming, mmengine would run this text as a program.
+    meta = {key: value for key, value in content['meta'].items() if key != 'config'}
+    return dict(content, meta=meta, state_dict=name_file(content['state_dict'], file))
+
+
+def _find_other_names(content: Mapping[str, Any]) -> Optional[str]:
+    """Say what mmengine's EMAHook, which swaps both state dicts by name, would not find."""
+    names = (key for key in content.get('ema_state_dict', ()) if key.startswith('module.'))
+    for name in names:
+        if name[len('module.') :] not in content['state_dict']:
+            return f'ema_state_dict: expected the names of state_dict, found {name!r}'
+    return None
 
 
 def _move(state_dict: Dict[str, Any], map_location: Any) -> Dict[str, Any]:

@@ -7,12 +7,19 @@ from typing import Any, Iterator, Mapping, Optional
 
 from mmengine.logging import print_log
 
+from ..kinds import find_misfit
 from ..models.checkpoint import CheckpointError
+from .checkpoint_kinds import TRAINING
 from .checkpoint_loader import load_from_local
 
 __all__ = ['find_missing_state', 'find_newest_checkpoint', 'list_checkpoints']
 
-_NEEDED = ('meta', 'state_dict', 'message_hub')
+# Paths to what mmengine's resuming cannot do without, or would go on without saying so.
+_NEEDED = (
+    *('state_dict', 'meta.epoch', 'meta.iter', 'optimizer'),
+    *('message_hub.log_scalars', 'message_hub.runtime_info', 'message_hub.resumed_keys'),
+)
+_SCHEDULERS = 'param_schedulers'
 
 
 def list_checkpoints(folder: Path, template: str = 'iter_{}.pth') -> Iterator[Path]:
@@ -35,12 +42,15 @@ def list_checkpoints(folder: Path, template: str = 'iter_{}.pth') -> Iterator[Pa
         yield file
 
 
-def find_newest_checkpoint(folder: Path, template: str = 'iter_{}.pth') -> Optional[Path]:
+def find_newest_checkpoint(
+    folder: Path, template: str = 'iter_{}.pth', schedulers: bool = True
+) -> Optional[Path]:
     """The newest checkpoint that is complete; the log says which were skipped, and why.
 
     Args:
         folder: Where they are.
         template: Their name, with ``{}`` for the number of iterations or epochs.
+        schedulers: Whether the training has schedulers. Defaults to True.
 
     Returns:
         Its path; None if there is no checkpoint at all.
@@ -50,7 +60,7 @@ def find_newest_checkpoint(folder: Path, template: str = 'iter_{}.pth') -> Optio
     """
     skipped = []
     for file in list_checkpoints(folder, template):
-        problem = _find_problem(file)
+        problem = _find_problem(file, schedulers)
         if problem is None:
             return file
         print_log(f'Skipped {str(file)!r}: {problem}', 'current', logging.WARNING)
@@ -64,17 +74,42 @@ def find_newest_checkpoint(folder: Path, template: str = 'iter_{}.pth') -> Optio
     )
 
 
-def _find_problem(file: Path) -> Optional[str]:
+def _find_problem(file: Path, schedulers: bool) -> Optional[str]:
     try:
         content = load_from_local(str(file), 'cpu')
     except (CheckpointError, OSError) as error:
         return str(error)
-    return find_missing_state(content)
+    return find_missing_state(content, schedulers)
 
 
-def find_missing_state(checkpoint: Mapping[str, Any]) -> Optional[str]:
-    """Say what a checkpoint lacks for a training to go on from it; None if it lacks nothing."""
-    missing = [key for key in _NEEDED if key not in checkpoint]
+def find_missing_state(checkpoint: Mapping[str, Any], schedulers: bool = True) -> Optional[str]:
+    """Say why a training cannot go on from a checkpoint.
+
+    Args:
+        checkpoint: As :func:`load_from_local` returns it.
+        schedulers: Whether the training has schedulers. Defaults to True.
+
+    Returns:
+        What is missing, or of another kind than expected; None if it is complete.
+    """
+    needed = (*_NEEDED, _SCHEDULERS) if schedulers else _NEEDED
+    missing = list(filter(None, (_find_missing(checkpoint, path) for path in needed)))
     if missing:
-        return f'expected {list(_NEEDED)}, but {missing} are missing'
+        missing = list(dict.fromkeys(missing))
+        return (
+            f'expected the state of a training, but {missing} are missing (CheckpointHook saves '
+            'them unless save_optimizer or save_param_scheduler is False)'
+        )
+    return find_misfit(checkpoint, TRAINING)
+
+
+def _find_missing(content: Any, path: str) -> Optional[str]:
+    """The part of a path that leads nowhere; None if there is something, of whatever kind."""
+    keys = path.split('.')
+    for depth, key in enumerate(keys, 1):
+        if not isinstance(content, Mapping):
+            return None
+        content = content.get(key)
+        if content is None:
+            return '.'.join(keys[:depth])
     return None

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import OrderedDict
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-__all__ = ['NonFinitePromptsError', 'PromptCheckpointHook', 'to_plain']
+from ..models.tensor_checks import count_non_finite
+
+__all__ = ['NonFinitePromptsError', 'PromptCheckpointHook', 'check_finite', 'to_plain']
 
 _PLAIN = (type(None), bool, int, float, str, Tensor)  # what every torch loads safely
 
@@ -48,7 +50,7 @@ class PromptCheckpointHook(Hook):
             for key, prefix in (('state_dict', ''), ('ema_state_dict', 'module.')):
                 if key in checkpoint:
                     checkpoint[key] = model.without_frozen(checkpoint[key], prefix)
-                    _check_finite(checkpoint[key], key)
+                    check_finite(checkpoint[key], key)
         hub = checkpoint.get('message_hub')
         if hub is not None:
             where = 'message_hub.runtime_info'
@@ -68,16 +70,25 @@ class PromptCheckpointHook(Hook):
         """Turn the history of the log into mmengine's objects again."""
         hub = checkpoint.get('message_hub')
         if hub is not None:
-            scalars = hub['log_scalars']
+            scalars = hub.get('log_scalars', {})
             for name, packed in scalars.items():
                 if isinstance(packed, dict):
                     scalars[name] = _unpack(packed)
 
 
-def _check_finite(state_dict: Dict[str, Tensor], where: str) -> None:
+def check_finite(state_dict: Mapping[str, Tensor], where: str) -> None:
+    """Look for NaN and infinity in what is to be saved.
+
+    Args:
+        state_dict: Dense tensors by name.
+        where: What it is, for the error.
+
+    Raises:
+        NonFinitePromptsError: With the first tensor that has any.
+    """
     for key, value in state_dict.items():
-        if not torch.isfinite(value).all():
-            count = int((~torch.isfinite(value)).sum())
+        count = count_non_finite(value)
+        if count:
             raise NonFinitePromptsError(
                 f'{where}.{key}: expected finite numbers, found {count} of {value.numel()} that '
                 'are NaN or infinite. Nothing was saved: go on from an earlier checkpoint, with a '

@@ -16,7 +16,8 @@ from ..files import write_atomically
 from ..models.checkpoint import FILE_KEY, CheckpointError
 from ..models.safetensors_file import SUFFIX, pack_safetensors
 from ..models.segmentors.prompt_metadata import METADATA_KEY, find_malformed
-from .prompt_checkpoint_hook import to_plain
+from ..models.tensor_checks import find_unusable
+from .prompt_checkpoint_hook import check_finite, to_plain
 
 __all__ = ['SUFFIXES', 'get_metadata', 'write_prompts']
 
@@ -57,11 +58,18 @@ def write_prompts(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], fil
 
     Raises:
         ValueError: If the path has another suffix.
+        CheckpointError: If there is something else than dense tensors of numbers.
+        NonFinitePromptsError: If numbers are NaN or infinite.
     """
     if file.suffix not in SUFFIXES:
         raise ValueError(
             f'cannot write {str(file)!r}: expected a name that ends with one of {SUFFIXES}'
         )
+    for key, value in state_dict.items():
+        flaw = find_unusable(value, torch.empty(0, dtype=getattr(value, 'dtype', None)))
+        if flaw is not None:
+            raise CheckpointError(f'cannot write {str(file)!r}: {key}: {flaw}')
+    check_finite(state_dict, 'state_dict')
     kept = OrderedDict(state_dict)
     kept._metadata = OrderedDict(
         (name, {key: value for key, value in entry.items() if key != FILE_KEY})

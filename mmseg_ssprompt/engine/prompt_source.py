@@ -1,6 +1,5 @@
 """Trained prompts as they lie on disk, and how they were configured: nothing in a file is run."""
 
-import ast
 from os import PathLike
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
@@ -13,6 +12,7 @@ from ..models.classifiers.token_classifier import classifier_trains
 from ..models.prompts.fusion import describe_fusion
 from ..models.prompts.semantic import resolve_class_names
 from .checkpoint_loader import load_from_local
+from .config_text import read_setting
 from .prompt_file import get_metadata
 
 __all__ = ['PromptSource', 'read_prompt_source']
@@ -149,28 +149,11 @@ def _parse_model(text: Optional[str], name: str) -> Dict[str, Any]:
             f'none; {_REMEDY}'
         )
     try:
-        for statement in ast.parse(text).body:
-            if isinstance(statement, ast.Assign) and _names(statement) == ['model']:
-                return ast.literal_eval(_DictCalls().visit(statement.value))
-    except (SyntaxError, ValueError, RecursionError) as error:
+        return read_setting(text, 'model')
+    except KeyError:
+        raise CheckpointError(f'{name}: meta.cfg has no model; {_REMEDY}') from None
+    except ValueError as error:
         raise CheckpointError(
             f'{name}: expected model = dict(...) of plain values in meta.cfg, found something '
-            f'else ({type(error).__name__}: {error}); {_REMEDY}'
+            f'else ({error}); {_REMEDY}'
         ) from None
-    raise CheckpointError(f'{name}: meta.cfg has no model; {_REMEDY}')
-
-
-def _names(statement: ast.Assign) -> list:
-    return [target.id for target in statement.targets if isinstance(target, ast.Name)]
-
-
-class _DictCalls(ast.NodeTransformer):
-    """Writes ``dict(a=1)``, as mmengine prints dicts, as the literal ``{'a': 1}``."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict'
-        if not is_dict or node.args or not all(keyword.arg for keyword in node.keywords):
-            return node  # which literal_eval refuses
-        keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
-        return ast.Dict(keys=keys, values=[keyword.value for keyword in node.keywords])

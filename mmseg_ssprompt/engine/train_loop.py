@@ -51,6 +51,12 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def run(self) -> Any:
         """Train, from the iteration on that was resumed."""
+        if self._iter >= self._max_iters:
+            self.runner.logger.warning(
+                f'Training is already finished: it is resumed at iteration {self._iter} of '
+                f'{self._max_iters}, so that nothing is trained. To train on, let max_iters be '
+                'larger; to train anew, give another work_dir'
+            )
         if self._iter > 0:
             # The seed may be that of the checkpoint, which was not known before.
             start = self._iter * self.dataloader.batch_sampler.batch_size

@@ -11,13 +11,14 @@ import zipfile
 from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from .safetensors_file import SUFFIX, read_safetensors
+from .tensor_checks import count_non_finite, exceeds_storage, find_difference
 
 __all__ = [
     'ASSETS_SCHEME',
@@ -41,6 +42,8 @@ FILE_KEY = 'file'
 _ASSETS_DIR = Path(__file__).resolve().parent.parent / 'assets'
 _MAX_KEYS_SHOWN = 5
 _EXPECTED = 'expected a state dict of tensors, as torch.save or safetensors write it'
+# Checkpoints have a few thousand values, ten deep. Lists that hold each other have any number.
+_MAX_VALUES, _MAX_DEPTH = 10**6, 50
 
 
 class CheckpointError(ValueError):
@@ -156,7 +159,8 @@ def read_torch_file(
             from before torch 1.6 have none. Defaults to False.
 
     Raises:
-        CheckpointError: If the file is damaged, or holds anything but tensors and plain values.
+        CheckpointError: If the file is damaged, or holds anything but tensors and plain values, or
+            tensors or values that would take more memory than the file has bytes.
     """
     if is_torchscript_archive(file):  # torch.load may run the program in it
         raise CheckpointError(
@@ -171,12 +175,14 @@ def read_torch_file(
             raise CheckpointError(
                 f'{_describe(file)} it is a tar archive; save the state dict alone'
             )
-        return torch.load(
+        content = torch.load(
             str(file),  # torch 2.1 maps only what is named by a string
             map_location=map_location,
             weights_only=True,
             mmap=mmap and on_cpu and is_zip,
         )
+        _check_amount(content, file)
+        return content
     except (CheckpointError, MemoryError, PermissionError):
         raise
     except Exception as error:  # damage makes torch raise almost any type, even OSError
@@ -210,6 +216,33 @@ def _check_records(file: Path, verify: bool) -> None:
             raise zipfile.BadZipFile(f'the checksum of {flawed} is not that of its content')
 
 
+def _check_amount(content: Any, file: Path) -> None:
+    """Refuse what grows when it is copied."""
+    for count, (depth, key, value) in enumerate(_walk(content)):
+        if count > _MAX_VALUES or depth > _MAX_DEPTH:
+            raise CheckpointError(
+                f'{_describe(file)} it holds more than {_MAX_VALUES:,} values, or more than '
+                f'{_MAX_DEPTH} dicts and lists in each other; save the state dict alone'
+            )
+        if isinstance(value, Tensor) and exceeds_storage(value):
+            raise CheckpointError(
+                f'{_describe(file)} {key!r} is a tensor of shape {tuple(value.shape)} that repeats '
+                f'the {value.untyped_storage().nbytes()} bytes of its storage (expand); save its '
+                'clone() instead'
+            )
+
+
+def _walk(value: Any, key: Any = '', depth: int = 0) -> Iterator[Tuple[int, Any, Any]]:
+    """A value and all that is in it: how deep, under what key, and itself."""
+    yield depth, key, value
+    if isinstance(value, Mapping):
+        pairs = [*value.items(), ('_metadata', getattr(value, '_metadata', None))]
+    else:
+        pairs = list(enumerate(value)) if isinstance(value, (list, tuple)) else []
+    for name, entry in pairs:
+        yield from _walk(entry, name, depth + 1)
+
+
 def check_strictly(
     expected: Mapping[str, Tensor],
     found: Mapping[str, Tensor],
@@ -229,7 +262,7 @@ def check_strictly(
 
     Raises:
         CheckpointError: If a key is missing or unexpected, a shape differs, or a tensor is of
-            integers where floating-point numbers are expected (or the reverse).
+            another kind (integers, complex, sparse, quantized, without data).
     """
     problems = _find_problems(expected, found)
     if problems:
@@ -252,10 +285,17 @@ def load_strictly(
         remedy: What fits instead or what to do, added to the error. Defaults to ''.
 
     Raises:
-        CheckpointError: As :func:`check_strictly`.
+        CheckpointError: As :func:`check_strictly`, and if numbers are NaN or infinite.
     """
     own = module.state_dict()
     check_strictly(own, state_dict, source, type(module).__name__, remedy=remedy)
+    for key, value in state_dict.items():
+        flawed = count_non_finite(value)
+        if flawed:
+            raise CheckpointError(
+                f'{source}: expected finite numbers, found {flawed} of {value.numel()} in {key!r} '
+                'that are NaN or infinite; download or convert the file again'
+            )
     if any(tensor.is_meta for tensor in own.values()):
         module.to_empty(device='cpu')
     module.load_state_dict(dict(state_dict), strict=True)
@@ -304,6 +344,8 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
     if file.stat().st_size == 0:
         return f'{head} it is empty; copy or download it again'
     reason = next((line for line in str(error).splitlines() if line), '')
+    if isinstance(error, (LookupError, TypeError, AttributeError)):  # 'KeyError: 101'
+        reason = 'what it says contradicts itself'
     if 'weights_only' in reason:  # torch recommends turning the safety off: not repeated
         reason = 'not a pickle of tensors'
     return (
@@ -326,17 +368,9 @@ def _check_state_dict(content: Any, file: Path) -> Mapping[str, Tensor]:
 
 def _find_problems(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> List[str]:
     """Say where two state dicts differ: the first wrong tensor, and a few keys."""
-    problems = []
-    for key, tensor in expected.items():
-        if key in found and found[key].shape != tensor.shape:
-            problems.append(
-                f'{key}: expected shape {tuple(tensor.shape)}, found {tuple(found[key].shape)}'
-            )
-            break
-    for key, tensor in expected.items():
-        if key in found and found[key].is_floating_point() != tensor.is_floating_point():
-            problems.append(f'{key}: expected {tensor.dtype}, found {found[key].dtype}')
-            break
+    both = (key for key in expected if key in found)
+    compared = ((key, find_difference(found[key], expected[key])) for key in both)
+    problems = [f'{key}: {problem}' for key, problem in compared if problem is not None][:1]
     problems += _list_keys('missing', [key for key in expected if key not in found])
     problems += _list_keys('unexpected', [key for key in found if key not in expected])
     return problems

@@ -90,7 +90,10 @@ def _read_header(file: Path) -> Dict[str, Any]:
     """
     with file.open('rb') as stream:
         length = int.from_bytes(stream.read(8), 'little')
-        room = min(file.stat().st_size - 8, _MAX_HEADER_BYTES)
+        size = file.stat().st_size
+        if size < 10:
+            raise DamagedFileError(f'expected at least 10 bytes, found {size}')
+        room = min(size - 8, _MAX_HEADER_BYTES)
         if not 2 <= length <= room:
             raise DamagedFileError(f'expected a header of 2 to {room} bytes, found {length}')
         text = stream.read(length)

@@ -202,7 +202,8 @@ def test_weights_alone_are_skipped(half_done):
     folder, settings = half_done
     torch.save(dict(state_dict={}), folder / 'iter_6.pth')
     resume(folder, settings)
-    assert "['meta', 'message_hub'] are missing" in log_of(folder)
+    missing = ['meta.epoch', 'meta.iter', 'optimizer', 'message_hub', 'param_schedulers']
+    assert f'{missing} are missing' in log_of(folder)
     assert 'resumed epoch: 0, iter: 4' in log_of(folder)
 
 
@@ -246,6 +247,168 @@ def test_a_training_begins_with_prompts_alone(half_done):
     log = log_of(folder / 'new')
     assert 'Load checkpoint from' in log
     assert 'resumed' not in log
+
+
+def change(file: Path, **entries) -> Path:
+    """Replace entries of a checkpoint by their paths; None removes one."""
+    content = torch.load(file, weights_only=True)
+    for path, value in entries.items():
+        *parents, last = (int(key) if key.isdigit() else key for key in path.split('__'))
+        inner = content
+        for key in parents:
+            inner = inner[key]
+        inner[last] = value
+        if value is None:
+            del inner[last]
+    torch.save(content, file)
+    return file
+
+
+@pytest.mark.parametrize('key', ['optimizer', 'param_schedulers'])
+def test_a_checkpoint_without_state_is_skipped(half_done, key):
+    folder, settings = half_done
+    change(folder / 'iter_4.pth', **{key: None})
+    resume(folder, settings)
+    log = log_of(folder)
+    assert f"['{key}'] are missing (CheckpointHook saves them unless save_optimizer" in log
+    assert 'resumed epoch: 0, iter: 2' in log
+
+
+@pytest.mark.parametrize('option', ['save_optimizer', 'save_param_scheduler'])
+def test_a_training_says_that_it_cannot_be_resumed(tmp_path, option):
+    checkpoint = dict(type='AtomicCheckpointHook', by_epoch=False, interval=2, **{option: False})
+    settings = dict(default_hooks=dict(checkpoint=checkpoint))
+    build_toy(tmp_path, **settings).train()
+    assert 'no checkpoint of this training can be resumed' in log_of(tmp_path)
+    with pytest.raises(CheckpointError, match='expected a complete checkpoint to resume from'):
+        resume(tmp_path, settings)
+
+
+def test_a_training_without_schedulers_is_resumed(tmp_path):
+    for stop in (StopAt(5), StopAt(7)):
+        runner = build_toy(tmp_path, stop, resume=True)
+        runner.param_schedulers = None
+        with pytest.raises(Stops):
+            runner.train()
+    assert 'resumed epoch: 0, iter: 4' in log_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'expected'),
+    [
+        ('meta', [1], r'meta: expected a dict, found \[1\]'),
+        ('meta__iter', -4, 'meta.iter: expected a number from 0 on, found -4'),
+        ('meta__iter', torch.ones(2), 'meta.iter: expected a number from 0 on, found a tensor'),
+        ('meta__seed', 2**40, r'meta.seed: expected a number below 2\^32 or None, found'),
+        ('message_hub', [1], r'message_hub: expected a dict or None, found \[1\]'),
+        ('message_hub__resumed_keys', {'a': 1}, 'resumed_keys.a: expected True or False, found 1'),
+        (
+            'message_hub__runtime_info',
+            [1],
+            'runtime_info: expected a dict with texts as keys, found',
+        ),
+        (
+            'message_hub__runtime_info__best_score',
+            'x',
+            "message_hub.runtime_info.best_score: expected a number, found 'x'",
+        ),
+        (
+            'message_hub__runtime_info__best_score',
+            float('nan'),
+            'message_hub.runtime_info.best_score: expected a number, found nan',
+        ),
+        ('message_hub__runtime_info', {3: 1}, 'runtime_info: expected a dict with texts as keys'),
+        (
+            'message_hub__runtime_info__run_record',
+            dict(config=torch.ones(2)),
+            'runtime_info.run_record: expected a dict of plain values',
+        ),
+        ('optimizer', [1], r'optimizer: expected the state of an optimiser .*, found \[1\]'),
+        ('optimizer', {}, 'optimizer: expected the state of an optimiser'),
+        ('optimizer__state', [1], r'optimizer.state: expected a dict, found \[1\]'),
+        ('optimizer__state', {0: 3}, 'optimizer.state.0: expected a dict, found 3'),
+        ('optimizer__param_groups', [3], 'optimizer.param_groups.0: expected a dict, found 3'),
+        ('param_schedulers', 3, 'param_schedulers: expected a list of the states of schedulers'),
+        ('param_schedulers', [3], 'param_schedulers: expected a list of the states of schedulers'),
+        ('state_dict', [1], 'state_dict: expected a state dict'),
+        ('state_dict', {3: torch.ones(1)}, 'state_dict: expected a state dict'),
+    ],
+)
+def test_state_of_another_kind_is_skipped(half_done, path, value, expected):
+    folder, settings = half_done
+    file = change(folder / 'iter_4.pth', **{path: value})
+    resume(folder, settings)
+    log = log_of(folder)
+    assert re.search(rf'Skipped {re.escape(repr(str(file)))}: .*{expected}', log)
+    assert 'resumed epoch: 0, iter: 2' in log
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'expected'),
+    [
+        ('optimizer__state__0__exp_avg', [float('nan')], 'state.0.exp_avg: expected finite'),
+        ('param_schedulers', [{}, {}], 'param_schedulers: expected those of 1, found 2'),
+        ('ema_state_dict', {}, 'expected no moving average, since there is no EMAHook'),
+        (
+            'optimizer__param_groups',
+            [dict(params=[0, 1])],
+            r'optimizer: expected groups of \[1\] parameters, found \[2\]',
+        ),
+    ],
+)
+def test_state_of_another_training_is_refused(half_done, path, value, expected):
+    folder, settings = half_done
+    if path.endswith('exp_avg'):
+        value = torch.tensor(value)
+    change(folder / 'iter_4.pth', **{path: value})
+    message = rf"cannot resume from '.*iter_4\.pth': .*{expected}.*give it as load_from"
+    with pytest.raises(CheckpointError, match=message):
+        resume(folder, settings)
+
+
+def test_a_folder_with_the_name_of_a_checkpoint_is_skipped(half_done):
+    folder, settings = half_done
+    (folder / 'iter_6.pth').mkdir()
+    (folder / 'iter_6.pth' / 'mine.txt').touch()
+    expected = r"cannot write '.*iter_6\.pth': expected a file or nothing there, found a folder"
+    with pytest.raises(IsADirectoryError, match=expected):
+        resume(folder, settings)
+    log = log_of(folder)
+    assert f'{str(folder / "iter_6.pth")!r} is a folder, and no file' in log
+    assert 'resumed epoch: 0, iter: 4' in log
+    assert (folder / 'iter_6.pth' / 'mine.txt').exists()
+
+
+@pytest.mark.parametrize('is_folder', [False, True])
+def test_what_is_elsewhere_is_not_removed(tmp_path, is_folder):
+    """A checkpoint names the best one before it, which the next best one replaces."""
+    best = dict(
+        type='AtomicCheckpointHook', by_epoch=False, interval=2, save_best='weight', rule='greater'
+    )
+    settings = dict(default_hooks=dict(checkpoint=best))
+    with pytest.raises(Stops):
+        build_toy(tmp_path / 'run', StopAt(5), **settings).train()
+    mine = tmp_path / 'mine'
+    mine.mkdir() if is_folder else mine.touch()
+    change(
+        tmp_path / 'run' / 'iter_4.pth',
+        message_hub__runtime_info__best_ckpt=str(mine),
+        message_hub__runtime_info__best_score=-9.0,
+    )
+    resume(tmp_path / 'run', settings)
+    assert mine.exists()
+    assert f'{str(mine)!r} is ' in log_of(tmp_path / 'run')
+    assert 'best_weight_iter_8.pth' in names(tmp_path / 'run')
+
+
+def test_a_program_in_a_checkpoint_is_not_run(half_done):
+    folder, settings = half_done
+    marker = folder / 'marker'
+    program = f'import pathlib\npathlib.Path({str(marker)!r}).touch()'
+    change(folder / 'iter_4.pth', meta__config=program)
+    resume(folder, settings)
+    assert 'resumed epoch: 0, iter: 4' in log_of(folder)
+    assert not marker.exists()
 
 
 def test_checkpoints_of_another_name(tmp_path):

@@ -144,12 +144,14 @@ def test_empty_files_are_named(saved):
         load(saved)
 
 
-@pytest.mark.parametrize('name', ['none.pth', '.'])
-def test_missing_files_are_named(tmp_path, name):
+@pytest.mark.parametrize(
+    ('name', 'state'), [('none.pth', 'does not exist'), ('.', 'is a folder, and no file')]
+)
+def test_missing_files_are_named(tmp_path, name, state):
     path = tmp_path / name
     with pytest.raises(FileNotFoundError) as info:
         load(path)
-    assert f'checkpoint {str(path)!r} does not exist' in str(info.value)
+    assert f'checkpoint {str(path)!r} {state}' in str(info.value)
 
 
 # Damage that torch does not see
@@ -264,6 +266,75 @@ def test_metadata_that_torch_did_not_make(tmp_path, metadata):
     torch.save(dict(state_dict=state_dict), tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=r'a\.pth.*the metadata beside its tensors'):
         load(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        (dict(state_dict=None), 'state_dict: expected a state dict .*, found None'),
+        (dict(state_dict=[torch.ones(2)]), r'state_dict: expected .*, found \[a tensor of'),
+        (dict(state_dict={3: torch.ones(2)}), 'state_dict: expected a state dict'),
+        ({3: torch.ones(2)}, 'state_dict: expected a state dict'),
+        (dict(state_dict={}, ema_state_dict=[1]), 'ema_state_dict: expected a state dict'),
+        (
+            dict(state_dict={}, ema_state_dict={'module.a': torch.ones(2)}),
+            "ema_state_dict: expected the names of state_dict, found 'module.a'",
+        ),
+        (dict(state_dict={}, meta=[1]), r'meta: expected a dict, found \[1\]'),
+        (dict(state_dict={}, meta=dict(dataset_meta=3)), 'meta.dataset_meta: expected a dict or'),
+        (
+            dict(state_dict={}, meta=dict(dataset_meta=dict(classes=('a', 3)))),
+            'meta.dataset_meta.classes.1: expected a text, found 3',
+        ),
+        (dict(state_dict={}, meta=dict(cfg=3)), 'meta.cfg: expected a text, found 3'),
+        (dict(state_dict={}, message_hub=3), 'message_hub: expected a dict or None, found 3'),
+        (
+            dict(state_dict={}, message_hub=dict(log_scalars=3)),
+            'message_hub.log_scalars: expected a dict, found 3',
+        ),
+        (
+            dict(state_dict={}, message_hub=dict(log_scalars=dict(loss=3))),
+            r'message_hub.log_scalars.loss: expected a history \(two tensors',
+        ),
+    ],
+)
+def test_entries_of_another_kind_are_named(tmp_path, content, expected):
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=rf"a\.pth': {expected}.*save it so"):
+        load(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize(
+    'columns',
+    [
+        dict(log_history=torch.ones(2)),
+        dict(log_history=torch.ones(2), count_history=torch.ones(3)),
+        dict(log_history=torch.ones(2, 2), count_history=torch.ones(2, 2)),
+        dict(log_history=torch.ones(2).to('meta'), count_history=torch.ones(2)),
+        dict(log_history=[1.0], count_history=[1.0]),
+    ],
+)
+def test_histories_that_are_none(tmp_path, columns):
+    scalars = dict(loss=dict(columns, max_length=9))
+    torch.save(dict(state_dict={}, message_hub=dict(log_scalars=scalars)), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='log_scalars.loss: expected a history'):
+        load(tmp_path / 'a.pth')
+
+
+def test_a_state_dict_alone_has_the_form_of_mmengines_checkpoints(tmp_path):
+    """mmseg's init_model and mmengine's EMAHook look for these entries."""
+    torch.save(nn.Linear(4, 3).state_dict(), tmp_path / 'a.pth')
+    found = load(tmp_path / 'a.pth')
+    assert found.keys() == {'meta', 'state_dict'}
+    assert found['state_dict'].keys() == {'weight', 'bias'}
+    torch.save(dict(state_dict=nn.Linear(4, 3).state_dict(), meta=None), tmp_path / 'a.pth')
+    assert load(tmp_path / 'a.pth')['meta'] == {}
+
+
+def test_text_that_mmengine_would_run_is_left_out(tmp_path):
+    """``Runner.resume`` runs ``meta['config']`` as a Python file; no checkpoint needs it."""
+    torch.save(dict(state_dict={}, meta=dict(iter=3, config='exit()')), tmp_path / 'a.pth')
+    assert load(tmp_path / 'a.pth')['meta'] == dict(iter=3)
 
 
 # safetensors

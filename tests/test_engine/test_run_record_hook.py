@@ -1,6 +1,7 @@
 """What a training is made of is written down, and compared when it goes on."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -83,6 +84,65 @@ def test_it_is_compared_with_the_training_that_saved_the_checkpoint(tmp_path):
         build(tmp_path, drawn=2, resume=True).train()
     build(tmp_path, drawn=1, resume=True).train()
     assert [entry['iteration'] for entry in read(tmp_path)] == [0, 0, 4]
+
+
+ADAMW = dict(optimizer=dict(type='AdamW', lr=0.05))
+SCHEDULE = [dict(type='LinearLR', end=6)]
+
+
+def build_with(work_dir, *hooks, optim_wrapper=ADAMW, param_scheduler=SCHEDULE, **settings):
+    runner = build(work_dir, *hooks, **settings)
+    runner.cfg.merge_from_dict(dict(optim_wrapper=optim_wrapper))
+    runner.cfg.param_scheduler = param_scheduler
+    return runner
+
+
+SGD = dict(optimizer=dict(type='SGD', lr=0.05))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        (dict(optim_wrapper=SGD), r"optim_wrapper: expected .* \(\['AdamW'\]\), found \['SGD'\]"),
+        (
+            dict(param_scheduler=[dict(type='PolyLR')]),
+            r"param_scheduler: expected .* \(\['LinearLR'\]\), found \['PolyLR'\]",
+        ),
+        (dict(param_scheduler=SCHEDULE * 2), r"found \['LinearLR', 'LinearLR'\]"),
+    ],
+)
+@pytest.mark.parametrize('has_record', [True, False])
+def test_other_types_of_optimiser_and_schedulers_are_refused(
+    tmp_path, changes, expected, has_record
+):
+    """Before torch's KeyError of what is not in the state of another optimiser."""
+    stop(build_with(tmp_path, StopAt(5)))
+    file = tmp_path / 'iter_4.pth'
+    checkpoint = torch.load(file, weights_only=True)
+    if not has_record:
+        del checkpoint['message_hub']['runtime_info']['run_record']
+        assert 'AdamW' in checkpoint['meta']['cfg']
+        torch.save(checkpoint, file)
+    with pytest.raises(RunRecordError, match=rf'{expected}.*begin a training with the prompts'):
+        build_with(tmp_path, resume=True, **changes).train()
+    build_with(tmp_path, resume=True).train()
+
+
+def test_settings_in_the_state_stay_those_of_the_checkpoint(tmp_path):
+    stop(build_with(tmp_path, StopAt(5)))
+    faster = dict(optimizer=dict(type='mmengine.AdamW', lr=0.5), clip_grad=dict(max_norm=1))
+    runner = build_with(
+        tmp_path, resume=True, optim_wrapper=faster, param_scheduler=dict(type='LinearLR', end=9)
+    )
+    runner.optim_wrapper = dict(optimizer=dict(type='AdamW', lr=0.5))
+    runner.train()
+    assert runner.optim_wrapper.param_groups[0]['initial_lr'] == 0.05
+    log = log_of(tmp_path)
+    stays = '(that of the checkpoint stays in force)'
+    assert f'config.optim_wrapper.optimizer.lr: 0.05 before, 0.5 now {stays}' in log
+    assert re.search(rf'config\.param_scheduler.* now {re.escape(stays)}', log)
+    assert 'config.optim_wrapper.clip_grad.max_norm: None before, 1 now\n' in log
+    assert 'load_from, without --resume, to change what stays' in log
 
 
 def test_it_is_compared_without_the_file_too(tmp_path):

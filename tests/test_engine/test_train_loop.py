@@ -9,7 +9,7 @@ from mmseg_ssprompt.datasets import PlacedSampler, SeededDataset
 from mmseg_ssprompt.datasets.seeded import PlacedIndex
 from mmseg_ssprompt.draws import seed_draws
 from mmseg_ssprompt.engine.train_loop import VALIDATION_DUE
-from toy_training import ITERATIONS, NoisyLine, Record, StopAt, Stops, build_toy
+from toy_training import ITERATIONS, NoisyLine, Record, StopAt, Stops, build_toy, log_of
 
 
 def train(runner: Runner) -> Runner:
@@ -173,3 +173,15 @@ def test_processes_share_the_places(monkeypatch):
         places = iter(PlacedSampler(NoisyLine(), 0, dict(type='InfiniteSampler')))
         found += [next(places) for _ in range(4)]
     assert sorted(found, key=lambda placed: placed.place) == expected
+
+
+@pytest.mark.parametrize('max_iters', [8, 6])
+def test_a_finished_training_says_that_nothing_is_trained(tmp_path, max_iters):
+    train(build_toy(tmp_path))
+    assert 'already finished' not in log_of(tmp_path)
+    record = Record()
+    settings = dict(type='ResumableTrainLoop', max_iters=max_iters, val_interval=2)
+    train(build_toy(tmp_path, record, resume=True, train_cfg=settings))
+    assert record.losses == []
+    expected = f'Training is already finished: it is resumed at iteration 8 of {max_iters}'
+    assert expected in log_of(tmp_path)

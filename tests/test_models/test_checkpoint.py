@@ -15,6 +15,7 @@ from mmseg_ssprompt.models.checkpoint import (
     CheckpointError,
     load_strictly,
     read_checkpoint,
+    read_torch_file,
     resolve_checkpoint_path,
 )
 
@@ -189,5 +190,77 @@ def test_at_most_five_keys_are_listed():
 
 def test_integers_do_not_pass_for_weights():
     state_dict = dict(nn.Linear(4, 3).state_dict(), weight=torch.ones(3, 4, dtype=torch.int8))
-    with pytest.raises(CheckpointError, match='weight: expected torch.float32, found torch.int8'):
+    with pytest.raises(CheckpointError, match=r'weight: expected a dense .*, found torch\.int8'):
         load_strictly(nn.Linear(4, 3), state_dict, 'a.pth')
+
+
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        (lambda x: x.cfloat(), 'torch.complex64'),
+        (lambda x: x.to_sparse(), 'torch.sparse_coo'),
+        (lambda x: x.to('meta'), r'one without data \(meta\)'),
+    ],
+)
+def test_weights_of_another_kind_are_refused(change, found):
+    module = nn.Linear(4, 3)
+    before = module.weight.clone()
+    state_dict = dict(module.state_dict(), weight=change(torch.zeros(3, 4)))
+    expected = f'weight: expected a dense tensor of floating-point numbers, found {found}'
+    with pytest.raises(CheckpointError, match=expected):
+        load_strictly(module, state_dict, 'a.pth')
+    assert torch.equal(module.weight, before)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    module = nn.Linear(4, 3)
+    before = module.weight.clone()
+    state_dict = nn.Linear(4, 3).half().state_dict()
+    state_dict['weight'][1, 2] = float('nan')
+    expected = r"a\.pth: expected finite numbers, found 1 of 12 in 'weight' that are NaN"
+    with pytest.raises(CheckpointError, match=expected):
+        load_strictly(module, state_dict, 'a.pth')
+    assert torch.equal(module.weight, before)
+
+
+@pytest.mark.parametrize('wrap', [dict, lambda **kwargs: [kwargs]])
+def test_tensors_that_are_larger_than_the_file_are_refused(tmp_path, wrap):
+    torch.save(wrap(a=torch.zeros(1).expand(10**12)), tmp_path / 'a.pth')
+    expected = r"a\.pth.*'a' is a tensor of shape \(1000000000000,\) that repeats the 4 bytes"
+    with pytest.raises(CheckpointError, match=expected):
+        read_torch_file(tmp_path / 'a.pth')
+
+
+def test_expanded_tensors_in_the_metadata_are_refused(tmp_path):
+    state_dict = nn.Linear(4, 3).state_dict()
+    state_dict._metadata['']['a'] = torch.zeros(1).expand(10**12)
+    torch.save(state_dict, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='that repeats the 4 bytes of its storage'):
+        read_torch_file(tmp_path / 'a.pth')
+
+
+def test_shared_storages_and_views_are_read(tmp_path):
+    base = torch.arange(12.0)
+    state_dict = dict(a=base, b=base, c=base[2:4], d=base.view(3, 4).t())
+    torch.save(state_dict, tmp_path / 'a.pth')
+    found = read_checkpoint(tmp_path / 'a.pth')
+    assert all(torch.equal(found[key], value) for key, value in state_dict.items())
+
+
+def test_lists_that_hold_themselves_are_refused(tmp_path):
+    endless: list = []
+    endless.append(endless)
+    doubled: list = []
+    for _ in range(30):
+        doubled = [doubled, doubled]
+    for content in (endless, doubled):
+        torch.save(content, tmp_path / 'a.pth')
+        with pytest.raises(CheckpointError, match=r'more than 1,000,000 values, or more than 50'):
+            read_torch_file(tmp_path / 'a.pth')
+
+
+def test_errors_of_pythons_own_are_told_in_words(tmp_path):
+    """A pickle that refers to what it does not have ends in ``KeyError: 101``."""
+    (tmp_path / 'a.pth').write_bytes(b'\x80\x02h\x65.')
+    with pytest.raises(CheckpointError, match=r'\(KeyError: what it says contradicts itself\)'):
+        read_torch_file(tmp_path / 'a.pth')

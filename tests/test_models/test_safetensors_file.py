@@ -112,6 +112,13 @@ def test_truncated_files_are_named_with_their_size(file, keep):
         read_safetensors_file(file)
 
 
+@pytest.mark.parametrize('size', [1, 5, 9])
+def test_files_that_are_shorter_than_a_header(file, size):
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match=f'expected at least 10 bytes, found {size}'):
+        read_safetensors_file(file)
+
+
 def with_header(path: Path, header: Any, data: bytes = b'\0' * 8, length: int = -1) -> Path:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     length = len(text) if length < 0 else length

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
+from ...kinds import BOOLEAN, COUNT, DICT, TEXT, Kind, find_misfit, shorten
 from ...version import __version__
 from ..frozen import FrozenModule
 
@@ -33,6 +34,26 @@ PARTS = ('spatial_prompts', 'semantic_prompts')
 #: The handcrafted prompts of each part, by their names in a state dict.
 DEFAULTS = {part: f'decode_head.{part}.fusion.default' for part in PARTS}
 _PROMPT_ENCODER = 'decode_head.prompt_encoder'
+_NAMES = Kind('a list of names', lambda x: type(x) is list and all(type(y) is str for y in x))
+_SHA256 = TEXT._replace(name='a SHA-256').or_none()
+_LEARNER = DICT.of(
+    type=TEXT,
+    fusion=TEXT.or_none(),
+    num_prompts=COUNT,
+    templates=_NAMES,
+    text_encoder=_SHA256,
+    fits_other_classes=BOOLEAN,
+    taken_from=TEXT,
+)
+_NEEDED = ('format', 'class_names', 'trained', 'base')
+_METADATA = DICT.of(
+    format=Kind('a positive number', lambda x: type(x) is int and x > 0),
+    package=TEXT,
+    class_names=_NAMES,
+    trained=_NAMES,
+    base=DICT._replace(name='the SHA-256 of each part').of(_SHA256),
+    **dict.fromkeys(PARTS, _LEARNER),
+)
 _DIGITS = 12
 
 
@@ -99,33 +120,14 @@ def find_malformed(metadata: Any) -> Optional[str]:
         The first entry that is not, what was expected and what was found; None if all are.
     """
     if not isinstance(metadata, Mapping):
-        return f'expected a dict, found {_shorten(metadata)}'
+        return find_misfit(metadata, _METADATA)
     version = metadata.get('format')
-    if type(version) is not int or version < 1:
-        return f'format: expected a positive number, found {_shorten(version)}'
-    if version > FORMAT:
+    if type(version) is int and version > FORMAT:
         return (
             f'format: expected at most {FORMAT}, found {version}, written by version '
-            f'{metadata.get("package")} of the package: update the package'
+            f'{shorten(metadata.get("package"))} of the package: update the package'
         )
-    for key in ('class_names', 'trained'):
-        names = metadata.get(key)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            return f'{key}: expected a list of names, found {_shorten(names)}'
-    base = metadata.get('base')
-    if not isinstance(base, Mapping):
-        return f'base: expected the SHA-256 of each part, found {_shorten(base)}'
-    for part, value in base.items():
-        if value is not None and not isinstance(value, str):
-            return f'base.{part}: expected a SHA-256 or None, found {_shorten(value)}'
-    for part in PARTS:
-        described = metadata.get(part, {})
-        if not isinstance(described, Mapping):
-            return f'{part}: expected a dict, found {_shorten(described)}'
-        weights = described.get('text_encoder')
-        if weights is not None and not isinstance(weights, str):
-            return f'{part}.text_encoder: expected a SHA-256 or None, found {_shorten(weights)}'
-    return None
+    return find_misfit({**dict.fromkeys(_NEEDED), **metadata}, _METADATA)
 
 
 def compare_metadata(
@@ -184,7 +186,7 @@ def _compare_learners(
     problems = []
     for key in ('type', 'fusion', 'num_prompts', 'templates'):
         if found.get(key) != expected.get(key):
-            values = ', found '.join(_shorten(side.get(key)) for side in (expected, found))
+            values = ', found '.join(shorten(side.get(key)) for side in (expected, found))
             problems.append(f'{name}, {key}: expected {values}')
     part = f'{name}, text encoder'
     return problems + _compare_weights(
@@ -245,8 +247,3 @@ def _compare_default(key: str, found: Optional[Tensor], expected: Optional[Tenso
 def shorten_fingerprint(fingerprint: Optional[str]) -> str:
     """The first digits of a SHA-256, for people to compare."""
     return 'random weights' if fingerprint is None else f'SHA-256 {fingerprint[:_DIGITS]}...'
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f'{text[:200]}...'

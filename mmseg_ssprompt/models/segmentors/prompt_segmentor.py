@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..checkpoint import FILE_KEY
 from ..frozen import FrozenModule
 from ..heads import SSPromptHead
+from ..tensor_checks import count_non_finite, find_difference
 from .label_map import find_best_classes
 from .prompt_metadata import (
     METADATA_KEY,
@@ -145,8 +146,8 @@ def _check_prompts(
     }
     described = metadata.get(METADATA_KEY)
     name = f'checkpoint {metadata[FILE_KEY]!r}' if FILE_KEY in metadata else 'the checkpoint'
-    differences = _find_other_origin(model, found, described, name)
-    problems = _find_other_tensors(model, found, prefix)
+    problems, usable = _find_other_tensors(model, found, prefix)
+    differences = _find_other_origin(model, usable, described, name)
     if differences or problems:
         hidden = len(problems) - _MAX_PROBLEMS_SHOWN
         more = [f'and {hidden} more'] if hidden > 0 else []
@@ -188,16 +189,23 @@ def _find_other_origin(
 
 
 def _find_other_tensors(
-    model: PromptSegmentor, state_dict: Mapping[str, Tensor], prefix: str
-) -> List[str]:
-    """Say which tensors are missing, too many or of another shape."""
+    model: PromptSegmentor, state_dict: Mapping[str, Any], prefix: str
+) -> Tuple[List[str], Dict[str, Tensor]]:
+    """Say which tensors are missing, too many, of another shape or kind, or not finite.
+
+    Returns:
+        A line for each; and those tensors of ``state_dict`` that fit the model's.
+    """
     own = model.state_dict()
     expected, found = model.without_frozen(own), model.without_frozen(state_dict)
-    problems = [
-        f'{prefix}{key}: expected shape {tuple(value.shape)}, found {tuple(found[key].shape)}'
-        for key, value in expected.items()
-        if key in found and found[key].shape != value.shape
-    ]
+    problems, usable = [], {}
+    for key in own:
+        if key in state_dict:
+            problem = _find_flaw(state_dict[key], own[key])
+            if problem is None:
+                usable[key] = state_dict[key]
+            else:
+                problems.append(f'{prefix}{key}: {problem}')
     problems += [f'{prefix}{key}: missing' for key in expected if key not in found]
     problems += [f'{prefix}{key}: not part of this model' for key in found if key not in expected]
     for part in _frozen_prefixes(model):
@@ -208,7 +216,16 @@ def _find_other_tensors(
                 f'{prefix}{part[:-1]}: expected all of its {len(needed)} tensors or none, '
                 f'found {there}'
             )
-    return problems
+    return problems, usable
+
+
+def _find_flaw(value: Any, like: Tensor) -> Optional[str]:
+    """Say why a value must not be copied into a tensor of the model; None if it may."""
+    problem = find_difference(value, like)
+    if problem is not None:
+        return problem
+    flawed = count_non_finite(value)
+    return f'{flawed} of {value.numel()} numbers are NaN or infinite' if flawed else None
 
 
 def _forgive_frozen_keys(model: nn.Module, incompatible_keys: Any) -> None:

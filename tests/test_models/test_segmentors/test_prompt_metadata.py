@@ -378,8 +378,8 @@ def test_a_shared_context_fits_other_classes(log):
 def test_a_newer_format(model):
     (line,) = refusal(model, with_metadata(model, format=2, package='9.0', base=None))
     assert line == (
-        'metadata of the prompts, format: expected at most 1, found 2, written by version 9.0 of '
-        'the package: update the package'
+        'metadata of the prompts, format: expected at most 1, found 2, written by version '
+        "'9.0' of the package: update the package"
     )
 
 
@@ -398,6 +398,28 @@ def test_a_newer_format(model):
             dict(semantic_prompts=dict(text_encoder=1)),
             'semantic_prompts.text_encoder: expected a SHA-256 or None, found 1',
         ),
+        (
+            dict(spatial_prompts=dict(type=torch.ones(2))),
+            'spatial_prompts.type: expected a text, found a tensor of torch.float32',
+        ),
+        (
+            dict(spatial_prompts=dict(num_prompts=torch.ones(2))),
+            'spatial_prompts.num_prompts: expected a number from 0 on, found a tensor of '
+            'torch.float32',
+        ),
+        (
+            dict(semantic_prompts=dict(fusion=torch.ones(2))),
+            'semantic_prompts.fusion: expected a text or None, found a tensor of torch.float32',
+        ),
+        (
+            dict(semantic_prompts=dict(templates=['a {}', torch.ones(2)])),
+            "semantic_prompts.templates: expected a list of names, found ['a {}', a tensor of "
+            'torch.float32]',
+        ),
+        (
+            dict(spatial_prompts=dict(taken_from=3)),
+            'spatial_prompts.taken_from: expected a text, found 3',
+        ),
     ],
 )
 def test_metadata_that_nobody_wrote(model, changes, expected):
@@ -411,6 +433,58 @@ def test_metadata_of_another_type(model):
     (line,) = refusal(model, state_dict)
     assert line.startswith("metadata of the prompts, expected a dict, found 'xxx")
     assert len(line) < 300
+
+
+# Other tensors
+
+DEFAULT = 'decode_head.spatial_prompts.fusion.default'
+DENSE = 'expected a dense tensor of floating-point numbers, found'
+
+
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        (lambda x: x.tolist(), 'a list'),
+        (lambda x: x.int(), 'torch.int32'),
+        (lambda x: x.cfloat(), 'torch.complex64'),
+        (lambda x: x.to_sparse(), 'torch.sparse_coo'),
+        (lambda x: x.to('meta'), 'one without data (meta)'),
+        (
+            lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8),
+            'quantized numbers (torch.qint8)',
+        ),
+    ],
+)
+@pytest.mark.parametrize('key', [LEARNED, DEFAULT])
+def test_tensors_of_another_kind(model, key, change, found):
+    """With the right shape, torch would round some of them, and leave others out."""
+    state_dict = prompts_of(model)
+    state_dict[key] = change(state_dict[key])
+    assert refusal(model, state_dict, strict=False) == [f'{key}: {DENSE} {found}']
+
+
+def test_frozen_tensors_of_another_kind(model):
+    full = model.state_dict()
+    full['backbone.model.pos_embed'] = full['backbone.model.pos_embed'].int()
+    (line,) = refusal(model, full)
+    assert line == f'backbone.model.pos_embed: {DENSE} torch.int32'
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16', 'float64'])
+def test_other_precisions_load(model, dtype):
+    state_dict = prompts_of(build_tiny(seed=4))
+    state_dict[LEARNED] = state_dict[LEARNED].to(getattr(torch, dtype))
+    model.load_state_dict(state_dict)
+    assert torch.equal(model.state_dict()[LEARNED], state_dict[LEARNED].float())
+
+
+@pytest.mark.parametrize('key', [LEARNED, DEFAULT, 'backbone.model.pos_embed'])
+def test_numbers_that_are_not_finite(model, key):
+    full = model.state_dict()
+    full[key] = full[key].clone()
+    full[key].view(-1)[:2] = torch.tensor([float('nan'), float('inf')])
+    total = full[key].numel()
+    assert refusal(model, full) == [f'{key}: 2 of {total} numbers are NaN or infinite']
 
 
 # Without metadata

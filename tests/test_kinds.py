@@ -1,0 +1,49 @@
+"""Values from files are of the kinds that are expected, or the first that is not is named."""
+
+import pytest
+import torch
+
+from mmseg_ssprompt.kinds import COUNT, DICT, LIST, TEXT, find_misfit, is_plain, shorten
+
+KIND = DICT.of(
+    COUNT, name=TEXT, sizes=LIST.of(COUNT), note=TEXT.or_none(), parts=DICT.of(a=LIST.of(TEXT))
+)
+
+
+@pytest.mark.parametrize(
+    'value',
+    [{}, dict(name='a', sizes=(1, 2), note=None, other=3), dict(parts=dict(a=['b'], b=object()))],
+)
+def test_what_fits(value):
+    assert find_misfit(value, KIND) is None
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [
+        (None, 'expected a dict, found None'),
+        (dict(name=1), 'name: expected a text, found 1'),
+        (dict(sizes=[1, -1]), 'sizes.1: expected a number from 0 on, found -1'),
+        (dict(sizes=[True]), 'sizes.0: expected a number from 0 on, found True'),
+        (dict(note=2.5), 'note: expected a text or None, found 2.5'),
+        (dict(other='x'), "other: expected a number from 0 on, found 'x'"),
+        ({3: 'x'}, "3: expected a number from 0 on, found 'x'"),
+        (
+            dict(parts=dict(a=[torch.ones(2)])),
+            'parts.a.0: expected a text, found a tensor of torch.float32',
+        ),
+    ],
+)
+def test_the_first_that_does_not(value, expected):
+    assert find_misfit(value, KIND) == expected
+
+
+def test_long_values_are_cut():
+    assert len(shorten(['x' * 1000] * 1000)) < 2000
+    assert shorten(torch.zeros(10**6)) == 'a tensor of torch.float32'
+
+
+def test_plain_values():
+    assert is_plain(dict(a=[1, (None, 'b')], b={2.5: True}))
+    assert not is_plain(dict(a=[torch.ones(1)]))
+    assert not is_plain({(1, torch.Size([2])): [b'x']})

@@ -10,7 +10,6 @@ Stage 1 teaches the image encoder and the text encoder with the decoder's read-o
 import argparse
 import json
 import logging
-import math
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -20,6 +19,7 @@ from sam_tiny.data import Scenes, Vocabulary, render_scenes
 from sam_tiny.gate import GATE, measure
 from sam_tiny.losses import Targets, stage1_losses, stage2_losses
 from sam_tiny.model import SamTiny, initialise_decoder
+from sam_tiny.optimisation import decay_matrices, warm_up_and_decay
 from torch import Tensor
 
 from mmseg_ssprompt.datasets.shapes_world import get_world
@@ -73,11 +73,7 @@ class Pretraining:
     def run_stage(self, stage: int, iters: int, scenes: Scenes, loss: Callable[..., Any]) -> None:
         """Train everything with one warm-up and one cosine decay."""
         optimizer = torch.optim.AdamW(self._groups(stage), betas=(0.9, 0.98))
-        warmup = min(150, iters // 4 + 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda i: min((i + 1) / warmup, 0.501 + 0.5 * math.cos(math.pi * min(i / iters, 1))),
-        )
+        schedule = warm_up_and_decay(optimizer, iters)
         self.model.train()
         sums: Dict[str, float] = {}
         start = time.time()
@@ -119,16 +115,7 @@ class Pretraining:
         taught += [*model.projection.parameters(), model.no_object, model.logit_scale]
         fresh = [*model.sam.mask_decoder.parameters(), *model.sam.prompt_encoder.parameters()]
         slow = lr if stage == 1 else 0.4 * lr
-        groups = []
-        for rate, params in ((slow, taught), (lr, fresh)):
-            # Rows of the token table that no sentence uses must not decay.
-            decayed = [p for p in params if p.dim() > 1 and len(p) < 10_000]
-            rest = [p for p in params if p.dim() <= 1 or len(p) >= 10_000]
-            groups += [
-                dict(params=decayed, lr=rate, weight_decay=0.02),
-                dict(params=rest, lr=rate, weight_decay=0.0),
-            ]
-        return groups
+        return decay_matrices(taught, slow) + decay_matrices(fresh, lr)
 
     def _batches(self, scenes: Scenes, iters: int) -> Iterator[Tuple[Tensor, Targets, Tensor]]:
         """Images, targets and the text of a random synonym and template of each class."""

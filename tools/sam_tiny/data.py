@@ -1,7 +1,7 @@
 """Scenes and words of the pre-training world, as tensors."""
 
 from concurrent.futures import ProcessPoolExecutor
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -62,20 +62,25 @@ class Vocabulary:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """One sentence for each class, with a random synonym and template: (C, L)."""
-        classes, synonyms, templates, _ = self.tokens.shape
-        synonym = torch.randint(synonyms, (classes,), generator=generator)
-        template = torch.randint(templates, (classes,), generator=generator)
-        return self.tokens[torch.arange(classes), synonym, template]
+        return self.caption(torch.arange(len(self.tokens)), generator)
+
+    def caption(self, classes: Tensor, generator: torch.Generator) -> Tensor:
+        """A sentence for each of the classes (B,), with random synonyms and templates: (B, L)."""
+        _, synonyms, templates, _ = self.tokens.shape
+        synonym = torch.randint(synonyms, classes.shape, generator=generator)
+        template = torch.randint(templates, classes.shape, generator=generator)
+        return self.tokens[classes, synonym, template]
 
     def plain(self) -> Tensor:
         """Each class's own name in the first template: (C, L)."""
         return self.tokens[:, 0, 0]
 
 
-def normalise(images: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 RGB to SAM's input, (B, 3, H, W)."""
-    mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
-    return ((images.float() - mean) / std).permute(0, 3, 1, 2)
+def normalise(
+    images: Tensor, mean: Sequence[float] = PIXEL_MEAN, std: Sequence[float] = PIXEL_STD
+) -> Tensor:
+    """(B, H, W, 3) uint8 RGB to a model's input, (B, 3, H, W); by default SAM's."""
+    return ((images.float() - torch.tensor(mean)) / torch.tensor(std)).permute(0, 3, 1, 2)
 
 
 def render_scenes(world: str, split: str, count: int, workers: int = 2, seed: int = 0) -> Scenes:

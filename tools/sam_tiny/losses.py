@@ -12,7 +12,7 @@ from mmseg_ssprompt.models.sam.mask_decoder import decode_independent, decode_jo
 
 from .model import SamTiny
 
-__all__ = ['Targets', 'regular_grid', 'stage1_losses', 'stage2_losses']
+__all__ = ['UNKNOWN', 'Targets', 'regular_grid', 'stage1_losses', 'stage2_losses']
 
 UNKNOWN = -100  # F.cross_entropy skips it
 

@@ -69,7 +69,7 @@ CLIP_IMAGE_VARIANTS: Dict[str, CLIPImageVariant] = {
     'ViT-B/32': CLIPImageVariant(768, 12, 12, 512, patch_size=32, official_file='ViT-B-32.pt'),
     'ViT-B/16': CLIPImageVariant(768, 12, 12, 512, patch_size=16, official_file='ViT-B-16.pt'),
     'ViT-L/14': CLIPImageVariant(1024, 24, 16, 768, patch_size=14, official_file='ViT-L-14.pt'),
-    'tiny': CLIPImageVariant(96, 4, 4, 64, patch_size=4, image_size=48),
+    'tiny': CLIPImageVariant(96, 4, 4, 64, patch_size=8, image_size=96),
 }
 
 

@@ -14,7 +14,7 @@ from mmseg_ssprompt.models.clip.tower import encode_patches
 from mmseg_ssprompt.models.clip.variants import PIXEL_MEAN, PIXEL_STD
 from mmseg_ssprompt.models.sam import variants as sam
 
-VARIANT, SIZE = 'tiny', 48
+VARIANT, SIZE = 'tiny', 96
 
 
 @pytest.fixture(scope='module')
@@ -74,16 +74,16 @@ def test_images_are_normalised_as_clip_does(file):
 
 def test_another_size_of_images(file):
     """Positions are interpolated, and so is the frame."""
-    encoder = CLIPImageEncoder(VARIANT, file, image_size=72)
+    encoder = CLIPImageEncoder(VARIANT, file, image_size=144)
     x = torch.randn(2, 3, 96, 96)
     (found,) = encoder(x)
     assert found.shape == (2, 1 + 18 * 18, 96)
-    resized = F.interpolate(encoder.normalise(x), (72, 72), mode='bilinear', antialias=True)
+    resized = F.interpolate(encoder.normalise(x), (144, 144), mode='bilinear', antialias=True)
     vit = encoder.tower.transformer
     grid = vit.pos_embed[:, 1:].unflatten(1, (12, 12)).permute(0, 3, 1, 2)
     grid = F.interpolate(grid, (18, 18), mode='bicubic', align_corners=False)
-    grown = CLIPImageEncoder(VARIANT, file, image_size=72).tower
-    grown.transformer.img_size = (72, 72)
+    grown = CLIPImageEncoder(VARIANT, file, image_size=144).tower
+    grown.transformer.img_size = (144, 144)
     positions = torch.cat([vit.pos_embed[:, :1], grid.flatten(2).mT], dim=1)
     grown.transformer.pos_embed = torch.nn.Parameter(positions, requires_grad=False)
     expected, size = encode_patches(grown, resized)
@@ -91,9 +91,9 @@ def test_another_size_of_images(file):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize('size', [0, 30, -4])
+@pytest.mark.parametrize('size', [0, 100, -8])
 def test_sizes_that_are_no_multiple_of_a_patch(size):
-    with pytest.raises(ValueError, match=f'multiple of the 4 pixels of a patch, got {size}'):
+    with pytest.raises(ValueError, match=f'multiple of the 8 pixels of a patch, got {size}'):
         CLIPImageEncoder(VARIANT, image_size=size)
 
 

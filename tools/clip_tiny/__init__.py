@@ -1,0 +1,1 @@
+"""The parts of ``tools/pretrain_clip_tiny.py``."""

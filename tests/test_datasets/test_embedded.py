@@ -114,11 +114,14 @@ def test_training_runs_have_the_same_losses(uncached_run, tmp_path, dtype, toler
 
 def with_sam_tiny(name):
     """The shipped config that trains on a cache, with the weights and size of sam-tiny."""
-    uncached = Config.fromfile(CONFIGS / f'ssprompt_sam_{name}.py')
-    cached = Config.fromfile(CONFIGS / f'ssprompt_sam_{name}_cached.py')
+    uncached = Config.fromfile(CONFIGS / f'{name}.py')
+    cached = Config.fromfile(CONFIGS / f'{name}_cached.py')
     use_sam_tiny(uncached)
     cached.model.decode_head = uncached.model.decode_head
-    cached.model.backbone.variant = 'tiny'
+    own, theirs = cached.model.backbone, uncached.model.backbone
+    for part in ('sam', 'clip') if 'clip' in own else ():
+        own[part].update(theirs[part], type=own[part].type)
+    own.update(theirs if 'clip' not in own else {}, type=own.type)
     for split in ('train', 'val', 'test'):
         loader = cached[f'{split}_dataloader']
         loader.update(num_workers=0, persistent_workers=False)
@@ -128,7 +131,9 @@ def with_sam_tiny(name):
     return cached
 
 
-@pytest.mark.parametrize('name', ['ade20k', 'cityscapes'])
+@pytest.mark.parametrize(
+    'name', ['ssprompt_sam_ade20k', 'ssprompt_sam_cityscapes', 'ssprompt_sam-clip_ade20k']
+)
 def test_shipped_configs_train_and_validate_on_their_caches(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = with_sam_tiny(name)
@@ -138,7 +143,7 @@ def test_shipped_configs_train_and_validate_on_their_caches(name, tmp_path, monk
         del options['type']
         folder = Path(options.pop('cache_dir'))
         assert fill(folder, Recipe(**options)) == [samples]
-        assert folder == Path('data/embeddings') / f'ssprompt_sam_{name}' / split
+        assert folder == Path('data/embeddings') / name / split
     (tmp_path / config.data_root).rename(tmp_path / 'gone')
     losses, accuracy = train(config, tmp_path / name)
     assert len(losses) == 3 and np.isfinite(losses).all()

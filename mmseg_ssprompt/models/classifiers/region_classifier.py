@@ -10,9 +10,9 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..clip import CLIPRegionReadOut
+from ..clip.region_read_out import LOGIT_SCALE
 from ..clip.variants import get_image_variant
 from ..sam.mask_decoder import DecoderOutput
-from .token_classifier import MAX_LOGIT_SCALE
 
 __all__ = ['CLIPRegionClassifier']
 
@@ -23,10 +23,10 @@ _CERTAIN = 1e-3  # how near to 0 and 1 an estimate of IoU is believed
 class CLIPRegionClassifier(BaseModule):
     """Class logits from what CLIP sees under each mask (ours, not the paper's).
 
-    ``logits = scale * cos(what the mask shows, semantic prompts)``. CLIP's image encoder already
-    lives in the text space, so nothing here trains, and handcrafted class names label the masks
-    of a SAM that was never told any. Gradients reach the semantic prompts and, through the masks,
-    the spatial prompts.
+    ``logits = scale * cos(what the mask shows, semantic prompts)``, with CLIP's own scale, 100 in
+    OpenAI's files. CLIP's image encoder already lives in the text space, so nothing here trains,
+    and handcrafted class names label the masks of a SAM that was never told any. Gradients reach
+    the semantic prompts and, through the masks, the spatial prompts.
 
     A mask is "no object" with the probability that SAM gives to its being wrong, one minus its
     predicted IoU. Everything is computed in float32, under autocast too.
@@ -38,7 +38,6 @@ class CLIPRegionClassifier(BaseModule):
         checkpoint: The file of CLIP, as of the backbone's image encoder. Defaults to None.
         read_out: How CLIP looks at a mask, see :class:`CLIPRegionReadOut`. Defaults to
             'class_token'.
-        logit_scale: Factor on cosines. Defaults to 100, as CLIP ends up with.
 
     Shape:
         Input: the decoder's output, semantic prompts (C, E) of unit length, and what the backbone
@@ -56,12 +55,10 @@ class CLIPRegionClassifier(BaseModule):
         variant: str = 'ViT-B/16',
         checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
         read_out: str = 'class_token',
-        logit_scale: float = MAX_LOGIT_SCALE,
     ) -> None:
         super().__init__()
         self.width = get_image_variant(variant).width
         self.region_read_out = CLIPRegionReadOut(variant, checkpoint, read_out)
-        self.logit_scale = logit_scale
         if self.region_read_out.embed_dims != embed_dims:
             raise ValueError(
                 f'the text space of CLIP {variant} has width {self.region_read_out.embed_dims}, '
@@ -86,7 +83,8 @@ class CLIPRegionClassifier(BaseModule):
         with torch.autocast(semantic_prompts.device.type, enabled=False):
             masks = decoded.mask_logits.float().sigmoid()
             regions = F.normalize(self.region_read_out(features[0].float(), masks), dim=-1)
-            logits = self.logit_scale * regions @ semantic_prompts.float().t()  # (B, N, C)
+            scale = self.region_read_out.logit_scale.exp().clamp(max=LOGIT_SCALE)
+            logits = scale * regions @ semantic_prompts.float().t()  # (B, N, C)
             iou = decoded.iou_predictions.float().clamp(_CERTAIN, 1 - _CERTAIN)
             no_object = logits.logsumexp(dim=-1) - iou.logit()
             return torch.cat([logits, no_object.unsqueeze(-1)], dim=-1)

@@ -58,7 +58,7 @@ def load_image_tower(
 def load_read_out(
     read_out: nn.Module, variant: str, checkpoint: Union[str, 'PathLike[str]']
 ) -> None:
-    """Fill a module that has the parts of :class:`ReadOut` from a file of CLIP.
+    """Fill a module that has the parts of :class:`ReadOut`, and ``logit_scale``, from a file.
 
     Args:
         read_out: Its parts are of the geometry of ``variant``.
@@ -69,9 +69,11 @@ def load_read_out(
         FileNotFoundError: As :func:`load_image_tower`.
         CheckpointError: As :func:`load_image_tower`.
     """
-    state_dict = read_image_tower(checkpoint, variant)
+    content = _read(checkpoint, variant)
+    state_dict = _select_tower(content)
     last = f'transformer.layers.{get_image_variant(variant).layers - 1}.'
-    own = {'projection': state_dict['projection']} if 'projection' in state_dict else {}
+    own = {'logit_scale': content['logit_scale']} if 'logit_scale' in content else {}
+    own.update({key: state_dict[key] for key in ('projection',) if key in state_dict})
     for theirs, ours in ((last, 'block.'), ('transformer.ln1.', 'norm.')):
         own.update(
             (f'{ours}{key[len(theirs) :]}', tensor)
@@ -96,6 +98,11 @@ def read_image_tower(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> D
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file cannot be read or holds no image tower.
     """
+    return _select_tower(_read(checkpoint, variant))
+
+
+def _read(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> Dict[str, Tensor]:
+    """All tensors of a file that has an image tower."""
     content = read_clip_file(checkpoint, get_image_variant(variant).official_file)
     if f'{_PREFIX}class_embedding' not in content:
         raise CheckpointError(
@@ -104,6 +111,11 @@ def read_image_tower(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> D
             f"(OpenAI's), found {sorted(content)[:5]}. A file that mmseg's clip2mmseg.py has made "
             "splits the tower in two: give OpenAI's file that it was made of"
         )
+    return content
+
+
+def _select_tower(content: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """The image tower, under the names of :class:`CLIPImageTower`."""
     return {
         _rename(key[len(_PREFIX) :]): _reshape(key, tensor)
         for key, tensor in content.items()

@@ -1,12 +1,13 @@
 """What masks show, in CLIP's text space."""
 
+import math
 from dataclasses import replace
 from os import PathLike
 from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checkpoint import warn_random_weights
 from ..frozen import FrozenModule
@@ -17,6 +18,9 @@ from .variants import get_image_variant
 
 __all__ = ['READ_OUTS', 'CLIPRegionReadOut', 'pool_regions']
 
+#: Factor on cosines that OpenAI's models end up with, and are not let beyond (arXiv 2103.00020,
+#: section 2.5).
+LOGIT_SCALE = 100.0
 #: Ways to read what a mask shows.
 READ_OUTS = ('class_token', 'dense')
 
@@ -36,6 +40,9 @@ class CLIPRegionReadOut(FrozenModule):
           masks (B, N, H, W), not negative, over the same frame.
         - Output: (B, N, E), not of unit length.
 
+    Attributes:
+        logit_scale: Natural logarithm of the file's factor on cosines.
+
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file does not fit the variant.
@@ -54,6 +61,7 @@ class CLIPRegionReadOut(FrozenModule):
             last = CLIPImageTower(replace(geometry, layers=1))
             init_as_clip(last)
         self.block, self.norm, self.projection = last.read_out
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(LOGIT_SCALE)))
         if checkpoint is None:
             remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
             warn_random_weights(f'the last block of the CLIP image encoder {variant}', remedy)

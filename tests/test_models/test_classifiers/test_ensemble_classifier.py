@@ -9,7 +9,7 @@ from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 
 D, E = 8, 64
 TOKEN = dict(type='TokenClassifier')
-REGION = dict(type='CLIPRegionClassifier', variant='tiny', logit_scale=5.0)
+REGION = dict(type='CLIPRegionClassifier', variant='tiny')
 
 
 def build(**options) -> EnsembleClassifier:

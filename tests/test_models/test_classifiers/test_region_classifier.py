@@ -13,12 +13,14 @@ from mmseg_ssprompt.models.clip.region_read_out import READ_OUTS, pool_regions
 from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 
 E, WIDTH, SIDE = 64, 96, 4
+SCALE = 7.0
 
 
 @pytest.fixture(scope='module')
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp('clip') / 'clip.pt'
-    save_plain(openai_state_dict(make_clip('tiny', vision_of('tiny'))), path)
+    state = openai_state_dict(make_clip('tiny', vision_of('tiny')))
+    save_plain(dict(state, logit_scale=torch.tensor(SCALE).log()), path)
     return path
 
 
@@ -76,10 +78,12 @@ def test_an_empty_mask_is_finite(classifier):
 
 
 def test_logits_by_hand(classifier):
-    """A hundred times the cosine; the odds of "no object" are those of SAM's being wrong."""
+    """The file's scale times the cosine; the odds of "no object" are those of SAM's being wrong."""
     masks, tokens, prompts = torch.randn(2, 3, 8, 8), random_tokens(), random_prompts()
     regions = classifier.region_read_out(tokens, masks.sigmoid())
-    expected = 100 * torch.stack([F.cosine_similarity(regions, row, dim=-1) for row in prompts], -1)
+    expected = SCALE * torch.stack(
+        [F.cosine_similarity(regions, row, dim=-1) for row in prompts], -1
+    )
     logits = classifier(decoded(masks, 0.8), prompts, [tokens])
     torch.testing.assert_close(logits[..., :-1], expected)
     probabilities = logits.softmax(dim=-1)
@@ -127,6 +131,17 @@ def test_tokens_that_are_not_there(classifier, features):
 def test_another_text_space(file):
     with pytest.raises(ValueError, match='tiny has width 64, that of the semantic prompts 512'):
         CLIPRegionClassifier(256, 512, 'tiny', file)
+
+
+def test_scales_are_bounded_as_clip_s(file, tmp_path):
+    state = torch.load(file, weights_only=True)
+    save_plain(dict(state, logit_scale=torch.tensor(6.0)), tmp_path / 'steep.pt')
+    prompts, inputs = random_prompts(), (decoded(torch.zeros(2, 1, 8, 8)), [random_tokens()])
+    steep, own = (
+        CLIPRegionClassifier(1, E, 'tiny', x)(inputs[0], prompts, inputs[1])[..., :-1]
+        for x in (tmp_path / 'steep.pt', file)
+    )
+    torch.testing.assert_close(steep / 100, own / SCALE)
 
 
 def test_unknown_read_out(file):

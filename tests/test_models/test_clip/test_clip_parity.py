@@ -139,6 +139,6 @@ def test_region_scores(pair, encoder, kind):
     tokens, _ = encode_patches(encoder.tower, pixels)
     decoded = DecoderOutput(mask_logits, torch.zeros(1, 3, 8), iou)
     found = classifier(decoded, prompts, [tokens])[0]
-    torch.testing.assert_close(found[:, :-1] / 100, expected, **CLOSE)
+    torch.testing.assert_close(found[:, :-1] / model.logit_scale.exp(), expected, **CLOSE)
     # The probability of "no object" is that of SAM's being wrong.
     torch.testing.assert_close(found.softmax(-1)[:, -1], 1 - iou[0], **CLOSE)

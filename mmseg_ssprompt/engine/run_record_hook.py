@@ -15,7 +15,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..files import write_json
+from ..files import check_no_folder, write_json
 from ..main_process import on_main_process
 from ..version import __version__
 
@@ -48,6 +48,7 @@ class RunRecordHook(Hook):
 
     Raises:
         RunRecordError: On resuming, if the few-shot draw is another.
+        IsADirectoryError: If ``run.json`` is a folder.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -67,6 +68,7 @@ class RunRecordHook(Hook):
                 )
                 runner.logger.warning(text)
         file = Path(runner.work_dir) / _FILE
+        check_no_folder(file)
         write_json([*_read(file, runner), entry], file)
         runner.message_hub.update_info(_KEY, entry)
 

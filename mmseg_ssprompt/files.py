@@ -12,7 +12,13 @@ import uuid
 from pathlib import Path
 from typing import Any, Union
 
-__all__ = ['check_no_folder', 'check_writable', 'remove_leftovers', 'write_atomically', 'write_json']
+__all__ = [
+    'check_no_folder',
+    'check_writable',
+    'remove_leftovers',
+    'write_atomically',
+    'write_json',
+]
 
 #: Files that are being written match this; others are complete.
 _TEMPORARY = '*.tmp'

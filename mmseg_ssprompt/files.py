@@ -1,6 +1,7 @@
 """Files that are there as a whole or not at all."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -11,7 +12,13 @@ import uuid
 from pathlib import Path
 from typing import Any, Union
 
-__all__ = ['check_writable', 'remove_leftovers', 'write_atomically', 'write_json']
+__all__ = [
+    'check_no_folder',
+    'check_writable',
+    'remove_leftovers',
+    'write_atomically',
+    'write_json',
+]
 
 #: Files that are being written match this; others are complete.
 _TEMPORARY = '*.tmp'
@@ -41,6 +48,23 @@ def check_writable(folder: Path) -> None:
             f'cannot write into {str(folder)!r}: expected a folder with room that may be written '
             f'into, found: {error.strerror}. Give another one',
         ) from error
+
+
+def check_no_folder(file: Path) -> None:
+    """Refuse a folder that has the name of a file which is to be written.
+
+    Args:
+        file: The file's path; there may be none yet.
+
+    Raises:
+        IsADirectoryError: If it is a folder, with its path.
+    """
+    if file.is_dir():
+        raise IsADirectoryError(
+            errno.EISDIR,
+            f'cannot write {str(file)!r}: expected a file or nothing there, found a folder. '
+            f'Rename or remove it, or write elsewhere than in {str(file.parent)!r}',
+        )
 
 
 def write_atomically(file: Path, content: Union[bytes, memoryview]) -> None:

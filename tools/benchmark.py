@@ -10,7 +10,6 @@ memory is that of a process of its own, above what the model takes.
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import torch
@@ -19,6 +18,7 @@ from benchmarks.rows import Row
 
 from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.measuring import count_cores, describe_machine
+from mmseg_ssprompt.tool_inputs import output_file
 
 BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     'decode': decode.compare,
@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=count_cores(), help='on the CPU')
     parser.add_argument('--device', default='cpu', help='e.g. cpu, cuda:0')
     parser.add_argument('--small', action='store_true', help='sam-tiny, for a quick look')
-    parser.add_argument('--json', type=Path, help='where the table goes')
+    parser.add_argument('--json', type=output_file, help='where the table goes')
     # One case, measured in this process.
     parser.add_argument('--peak', choices=list(PEAKS), help=argparse.SUPPRESS)
     args = parser.parse_args()

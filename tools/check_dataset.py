@@ -25,6 +25,7 @@ from mmseg_ssprompt.datasets.shared_images import find_shared_images
 from mmseg_ssprompt.datasets.survey import Listing, Survey
 from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.models.prompts.semantic import resolve_class_names
+from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting, require
 
 from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
@@ -42,11 +43,13 @@ class Model(NamedTuple):
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Check all images and label maps of a config')
     parser.add_argument('config', type=Path, help='path of the config')
-    parser.add_argument('--json', type=Path, help='file for the report')
+    parser.add_argument('--json', type=output_file, help='file for the report')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='as for tools/train.py: key=value'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    refuse_overwriting(parser, '--json', args.json, [args.config])
+    return args
 
 
 def read_model(cfg: Config) -> Model:
@@ -59,10 +62,10 @@ def read_model(cfg: Config) -> Model:
     source = head.get('semantic_prompts', head)
     keys = ('class_names', 'dataset', 'classes')
     names = resolve_class_names(**{key: source[key] for key in keys if key in source})
-    if head.num_classes != len(names):
+    if head.get('num_classes') != len(names):
         raise ValueError(
-            f'decode_head.num_classes is {head.num_classes}, but there are {len(names)} class '
-            f'names: {list(names)}. Set num_classes to the number of class names.'
+            f'decode_head.num_classes is {head.get("num_classes")}, but there are {len(names)} '
+            f'class names: {list(names)}. Set num_classes to the number of class names.'
         )
     return Model(names, head.get('ignore_index', 255))
 
@@ -151,9 +154,14 @@ def compare_with_training(images: Dict[str, List[str]]) -> Dict[str, Listing]:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, needs=['model.decode_head'])
+    loaders = [f'{split}_dataloader' for split in SPLITS if cfg.get(f'{split}_dataloader')]
+    if not loaders:
+        sys.exit(
+            f'config {str(args.config)!r}: expected a train_, val_ or test_dataloader, found none'
+        )
+    for loader in loaders:
+        require(cfg, f'{loader}.dataset', args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     try:
         model = read_model(cfg)

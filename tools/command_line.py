@@ -7,9 +7,12 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Sequence
 
 import torch
 from mmengine.config import Config, DictAction
+
+from mmseg_ssprompt.tool_inputs import read_config
 
 __all__ = ['add_arguments', 'end_process', 'load_config']
 
@@ -33,13 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the arguments that both tools have."""
+def load_config(args: argparse.Namespace, needs: Sequence[str] = ('model',)) -> Config:
+    """Read the config and apply the arguments that both tools have; see ``read_config``."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args.cfg_options, needs)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

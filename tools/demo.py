@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from records import read_metrics, read_train_seconds
 
+from mmseg_ssprompt.tool_inputs import output_folder
 from mmseg_ssprompt.visualization import Comparison, Scene, draw_comparison
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
@@ -34,7 +35,7 @@ SCENES_SHOWN = (0, 1, 2, 3)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='SSPrompt on the embedded data')
     parser.add_argument('--seed', type=int, default=0, help='draws training set and noise')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
+    parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/demo'))
     return parser.parse_args()
 
 

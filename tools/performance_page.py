@@ -24,6 +24,23 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def read_run(file: Path) -> Dict[str, Any]:
+    """What the benchmark has written.
+
+    Raises:
+        SystemExit: If the file holds something else.
+    """
+    try:
+        run = json.loads(file.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise SystemExit(f'{str(file)!r}: expected JSON of tools/benchmark.py ({error})') from error
+    if not isinstance(run, dict) or not {'machine', 'rows'} <= set(run):
+        raise SystemExit(
+            f'{str(file)!r}: expected "machine" and "rows", as tools/benchmark.py writes'
+        )
+    return run
+
+
 def format_runs(runs: List[Dict[str, Any]]) -> str:
     """The machine and the table, as Markdown.
 
@@ -73,10 +90,13 @@ def _format_row(rows: List[Dict[str, Any]]) -> str:
 
 def main() -> None:
     args = parse_args()
+    for file in (args.page, *args.runs):
+        if not file.is_file():
+            raise SystemExit(f'{str(file)!r}: expected a file, found none')
     page = args.page.read_text()
     if not 0 <= page.find(START) < page.find(END):
         raise SystemExit(f'{args.page}: expected the marks {START} and, after it, {END}')
-    table = format_runs([json.loads(file.read_text()) for file in args.runs])
+    table = format_runs([read_run(file) for file in args.runs])
     before, after = page.split(START)[0], page.split(END)[1]
     write_atomically(args.page, f'{before}{START}\n\n{table}\n\n{END}{after}'.encode())
 

@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Tuple
 
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from mmseg_ssprompt.models import PrecomputedFeatures, PromptSegmentor
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.frozen import FrozenModule
 from mmseg_ssprompt.models.segmentors.prompt_metadata import PARTS
+from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt)
 
@@ -43,17 +43,15 @@ def parse_args() -> argparse.Namespace:
     inspect.add_argument('file', type=Path)
     convert = commands.add_parser('convert', help='write the same prompts in the other format')
     convert.add_argument('file', type=Path, metavar='IN')
-    convert.add_argument('out', type=Path, metavar='OUT')
+    convert.add_argument('out', type=output_file, metavar='OUT')
     merge = commands.add_parser('merge', help='write prompts and frozen weights into one file')
     merge.add_argument('config', type=Path, help='what the prompts were trained with')
     merge.add_argument('file', type=Path)
-    merge.add_argument('out', type=Path, metavar='OUT')
+    merge.add_argument('out', type=output_file, metavar='OUT')
     args = parser.parse_args()
     out = getattr(args, 'out', None)
     if out is not None:
-        read = [path for path in (args.file, getattr(args, 'config', None)) if path is not None]
-        if out.expanduser().resolve() in [path.expanduser().resolve() for path in read]:
-            parser.error(f'OUT {str(out)!r} would overwrite what is read: give another path')
+        refuse_overwriting(parser, 'OUT', out, [args.file, getattr(args, 'config', None)])
         if out.suffix not in SUFFIXES:
             parser.error(f'OUT {str(out)!r}: expected a name that ends with one of {SUFFIXES}')
     return args
@@ -145,11 +143,10 @@ def build_model(path: Path) -> PromptSegmentor:
 
     Raises:
         FileNotFoundError: If there is no such config, or a file of weights is missing.
+        ConfigError: If the config cannot be read, or has no model.
         MergeError: If it is no model of prompts, or a frozen part has no pre-trained weights.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'config {str(path)!r} does not exist')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path, needs=['model'])
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(cfg.model)
     if not isinstance(model, PromptSegmentor):

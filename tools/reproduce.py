@@ -19,14 +19,16 @@ from studies.report import write_report
 from studies.runs import Measurement, Training, run_all
 from studies.search import find_learning_rates
 
+from mmseg_ssprompt.tool_inputs import output_folder
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Run a study')
     parser.add_argument('study', choices=sorted(STUDIES))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'))
-    parser.add_argument('--out-dir', type=Path, default=TOOLS.parent / 'docs' / 'evidence')
+    parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/reproduce'))
+    parser.add_argument('--out-dir', type=output_folder, default=TOOLS.parent / 'docs' / 'evidence')
     parser.add_argument('--only', type=int, help='number of the one row to run, from 0')
     return parser.parse_args()
 

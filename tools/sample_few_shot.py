@@ -10,10 +10,11 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmseg_ssprompt.datasets.few_shot_manifest import make_manifest, write_manifest
+from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting
 
 from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
@@ -23,7 +24,7 @@ DEFAULTS = dict(shots=16, seed=1, min_pixels=1)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw K training images for each class')
     parser.add_argument('config', help='its train_dataloader.dataset is drawn from')
-    parser.add_argument('--out', type=Path, required=True, help='the manifest, a JSON file')
+    parser.add_argument('--out', type=output_file, required=True, help='the manifest, a JSON file')
     group = parser.add_argument_group(
         'the draw', "where not given: as in the config's FewShotDataset, else 16 shots, seed 1"
     )
@@ -35,7 +36,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='as for tools/train.py: key=value'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    refuse_overwriting(parser, '--out', args.out, [args.config])
+    return args
 
 
 def unwrap(dataset: Dict[str, Any]) -> Tuple[Dict[str, Any], Dict[str, int]]:
@@ -64,9 +67,7 @@ def print_summary(manifest: Dict[str, Any], out: Path) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, needs=['train_dataloader.dataset'])
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     dataset, draw = unwrap(cfg.train_dataloader.dataset)
     draw.update({key: value for key in DEFAULTS if (value := getattr(args, key)) is not None})

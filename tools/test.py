@@ -21,7 +21,9 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmseg_ssprompt.files import check_writable
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
+from mmseg_ssprompt.tool_inputs import output_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,9 +33,13 @@ def parse_args() -> argparse.Namespace:
         'checkpoint', nargs='?', help='trained prompts; without it the initial ones are tested'
     )
     parser.add_argument('--work-dir', help='where the figures go, as JSON')
-    parser.add_argument('--out', help='folder for the predictions, as PNG label maps')
+    parser.add_argument(
+        '--out', type=output_folder, help='folder for the predictions, as PNG label maps'
+    )
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
+    parser.add_argument(
+        '--show-dir', type=output_folder, help='folder for pictures of the predictions'
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between pictures')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument(
@@ -70,7 +76,7 @@ def enable_visualization(cfg: Config, args: argparse.Namespace) -> None:
         hook.show = True
         hook.wait_time = args.wait_time
     if args.show_dir:
-        cfg.visualizer.save_dir = args.show_dir
+        cfg.visualizer.save_dir = str(args.show_dir)
 
 
 def enable_tta(cfg: Config) -> None:
@@ -92,7 +98,8 @@ def enable_tta(cfg: Config) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args, needs=('model', 'test_dataloader.dataset'))
+    check_writable(Path(cfg.work_dir))
     cfg.load_from = args.checkpoint
     if args.classes is not None:
         cfg = with_class_names(cfg, args.classes)
@@ -104,7 +111,7 @@ def main() -> None:
     if args.tta:
         enable_tta(cfg)
     if args.out is not None:
-        cfg.test_evaluator.output_dir = args.out
+        cfg.test_evaluator.output_dir = str(args.out)
         cfg.test_evaluator.keep_results = True
     runner = Runner.from_cfg(cfg)
     if args.checkpoint is None:

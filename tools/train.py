@@ -53,7 +53,8 @@ def main() -> None:
         # Until PreemptionHook takes it over; workers of data loaders inherit it, and live on when
         # slurm signals them too.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    cfg = load_config(args)
+    needs = ('model', 'train_dataloader.dataset', 'train_cfg', 'optim_wrapper')
+    cfg = load_config(args, needs)
     cfg.resume = args.resume
     check_writable(Path(cfg.work_dir))
     if args.resume and any(list_checkpoints(Path(cfg.work_dir))):

@@ -25,6 +25,7 @@ from mmseg_ssprompt.engine.prompt_checkpoint_hook import to_plain
 from mmseg_ssprompt.engine.prompt_file import SUFFIXES, write_prompts
 from mmseg_ssprompt.engine.prompt_transfer import PARTS
 from mmseg_ssprompt.models import PromptSegmentor, SSPromptHead
+from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting
 
 from mmseg.registry import DATASETS, MODELS  # isort: skip  (after mmseg_ssprompt)
 
@@ -33,7 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Transfer prompts to another data set')
     parser.add_argument('source', type=Path, help='checkpoint of the trained prompts')
     parser.add_argument('target', type=Path, help='config of the data set they are to be used on')
-    parser.add_argument('--out', type=Path, required=True, help='the checkpoint that is written')
+    parser.add_argument(
+        '--out', type=output_file, required=True, help='the checkpoint that is written'
+    )
     parser.add_argument(
         '--parts', nargs='+', choices=PARTS, default=PARTS, help='which prompts; both by default'
     )
@@ -43,9 +46,8 @@ def parse_args() -> argparse.Namespace:
         help='config of the trained prompts; by default what the checkpoint says of them',
     )
     args = parser.parse_args()
-    inputs = [path for path in (args.source, args.target, args.source_config) if path is not None]
-    if args.out.resolve() in [path.resolve() for path in inputs]:
-        parser.error(f'--out {str(args.out)!r} would overwrite what is read: give another path')
+    inputs = [args.source, args.target, args.source_config]
+    refuse_overwriting(parser, '--out', args.out, inputs)
     if args.out.suffix not in SUFFIXES:
         parser.error(f'--out {str(args.out)!r}: expected a name that ends with one of {SUFFIXES}')
     return args
@@ -78,7 +80,7 @@ def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.target)
+    cfg = read_config(args.target, needs=['model', 'test_dataloader.dataset'])
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     source = read_prompt_source(args.source, args.source_config)
     target = build_target(cfg, args.target)

@@ -1,7 +1,7 @@
 """Data sets and what can be wrong with them."""
 
 from .acdc import ACDCDataset
-from .checks import DatasetError, explain_dataset_errors
+from .checks import DatasetError, UnreadableFileError, explain_dataset_errors
 from .embedded import EmbeddedDataset
 from .few_shot import FewShotDataset, draw_few_shot
 from .relabelled import relabel_dataset
@@ -19,6 +19,7 @@ __all__ = [
     'ShapesBackend',
     'ShapesCoastDataset',
     'ShapesWorldDataset',
+    'UnreadableFileError',
     'draw_few_shot',
     'relabel_dataset',
 ]

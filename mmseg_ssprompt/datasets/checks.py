@@ -1,15 +1,20 @@
 """What can be wrong with a data set, said before a training step is spent on it."""
 
+import struct
+import zlib
 from typing import Any, Dict, List, Optional, Sequence
 
+import cv2
 import numpy as np
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
+from PIL import Image
 from torch.utils.data import Dataset
 
 __all__ = [
     'DatasetError',
+    'UnreadableFileError',
     'check_classes',
     'check_label_ids',
     'check_label_shape',
@@ -25,6 +30,18 @@ __all__ = [
 
 class DatasetError(ValueError):
     """Data that the configured model cannot be trained or tested on."""
+
+
+class UnreadableFileError(DatasetError):
+    """A file that is not there, may not be read, or is no undamaged picture."""
+
+
+# What storage and decoders raise of a file: mmcv asserts that OpenCV has found a picture, and
+# Pillow calls a damaged PNG a SyntaxError. Others, such as a TypeError, may be mistakes in code.
+_OF_FILES = (
+    *(OSError, EOFError, AssertionError, SyntaxError, struct.error, zlib.error),
+    *(cv2.error, Image.DecompressionBombError),
+)
 
 
 def explain_dataset_errors() -> None:
@@ -156,7 +173,8 @@ def read_with(loader: Any, sample: Dict[str, Any]) -> Dict[str, Any]:
 
 def read_error(loader: Any, path: Optional[str], kind: str, error: Exception) -> DatasetError:
     """The error of a file that a loader cannot read, with what lies there."""
-    return DatasetError(
+    kind_of_error = UnreadableFileError if path and isinstance(error, _OF_FILES) else DatasetError
+    return kind_of_error(
         f'cannot read {kind} {str(path)!r}: expected a file of a picture (PNG, JPEG, ...), '
         f'found {_describe_file(path, loader)} ({type(error).__name__}: {error})'
     )

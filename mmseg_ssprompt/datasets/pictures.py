@@ -7,7 +7,7 @@ from typing import Any, Iterator, NamedTuple, Optional
 from mmengine import fileio
 from PIL import Image
 
-from .checks import DatasetError, read_error
+from .checks import DatasetError, UnreadableFileError, read_error
 
 __all__ = ['PictureHeader', 'find_damage', 'read_header', 'read_picture']
 
@@ -74,7 +74,7 @@ def read_picture(loader: Any, path: Optional[str], kind: str) -> Optional[Pictur
     _check_limits(header, loader.imdecode_backend, path, kind)
     damage = find_damage(content)
     if damage is not None:
-        raise DatasetError(
+        raise UnreadableFileError(
             f'{kind} {str(path)!r}: expected a whole {header.format} file, found {len(content)} '
             f'bytes that are cut off or damaged ({damage}). Copy or download it again'
         )

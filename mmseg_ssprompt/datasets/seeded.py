@@ -2,22 +2,27 @@
 
 import contextlib
 import itertools
+import logging
 import random
 from typing import Any, Dict, Iterator, NamedTuple, Union
 
 import numpy as np
 import torch
-from mmengine.dist import get_dist_info
+from mmengine.dist import get_dist_info, is_main_process
+from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset, Sampler
 
 from ..draws import seed_draws
+from .checks import DatasetError, UnreadableFileError
 
 __all__ = ['PlacedIndex', 'PlacedSampler', 'SeededDataset']
 
 # Tells the draws of samples from those of training steps.
 _OF_SAMPLES = 1
+# And of what is read in their place; 2 are the steps.
+_OF_REPLACEMENTS = 3
 
 
 class PlacedIndex(NamedTuple):
@@ -53,12 +58,32 @@ class SeededDataset(Dataset):
     worker reads it and whatever was read before. So training goes on after an interruption as if
     there had been none, and does not depend on the number of workers.
 
+    A sample whose file cannot be read ends training, or up to ``max_damaged`` of them are replaced.
+    The other samples that stand in their place are drawn from the seed and the place, so a resumed
+    training takes the same. Each damaged sample is logged once.
+
     Args:
         dataset: The other data set, or its config.
+        max_damaged: How many samples of it may be damaged, in each process of a distributed
+            training, since its start. Defaults to 0.
+
+    Raises:
+        ValueError: If ``max_damaged`` is no number from 0 on.
+        DatasetError: When a sample is read: if it does not pass its pipeline, or if more samples
+            are damaged than may be, with all of them.
     """
 
-    def __init__(self, dataset: Union[Dataset, Dict[str, Any]]) -> None:
+    def __init__(self, dataset: Union[Dataset, Dict[str, Any]], max_damaged: int = 0) -> None:
+        if isinstance(max_damaged, bool) or not isinstance(max_damaged, int) or max_damaged < 0:
+            raise ValueError(
+                f'max_damaged: expected a whole number from 0 (stop at the first damaged sample) '
+                f'on, found {max_damaged!r}'
+            )
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.max_damaged = max_damaged
+        if max_damaged > 0:
+            # Workers are other processes: what they find is counted in memory that they share.
+            self._is_damaged = torch.zeros(len(self.dataset), dtype=torch.bool).share_memory_()
 
     def full_init(self) -> None:
         """Load the list of files."""
@@ -74,9 +99,53 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, placed: PlacedIndex) -> Any:
+        if self.max_damaged == 0:
+            return self._read(placed)
+        for index in self._candidates(placed):
+            try:
+                return self._read(placed._replace(index=index))
+            except UnreadableFileError as error:
+                self._note(index, error)
+        raise AssertionError('candidates do not end')
+
+    def _read(self, placed: PlacedIndex) -> Any:
         with _draws_of_their_own():
             seed_draws(_OF_SAMPLES, placed.seed, placed.place)
             return self.dataset[placed.index]
+
+    def _candidates(self, placed: PlacedIndex) -> Iterator[int]:
+        """The sample itself, and without end others for its place."""
+        yield placed.index
+        numbers = (_OF_REPLACEMENTS, placed.seed, placed.place)
+        draws = np.random.default_rng(np.random.SeedSequence(numbers))
+        while True:
+            yield int(draws.integers(len(self.dataset)))
+
+    def _note(self, index: int, error: UnreadableFileError) -> None:
+        """Log a damaged sample once, and end if there are too many."""
+        is_new = not self._is_damaged[index]
+        self._is_damaged[index] = True
+        count = int(self._is_damaged.sum())
+        if count > self.max_damaged or count == len(self.dataset):
+            listed = '\n  '.join(self._describe_damaged())
+            raise DatasetError(
+                f'training data: expected at most {self.max_damaged} damaged samples '
+                f'(max_damaged), found {count} of {len(self.dataset)}:\n  {listed}\nCopy or '
+                'download these files again, or leave them out'
+            ) from error
+        if is_new:
+            # Of other processes than the main one mmengine's logger lets errors through only.
+            level = logging.WARNING if is_main_process() else logging.ERROR
+            text = f'Another sample is taken in the place of a damaged one ({count} of at most '
+            print_log(f'{text}{self.max_damaged}): {error}', 'current', level)
+
+    def _describe_damaged(self) -> Iterator[str]:
+        """The error of each damaged sample, which other workers may have read."""
+        for index in self._is_damaged.nonzero().flatten().tolist():
+            try:
+                self.dataset[index]
+            except UnreadableFileError as error:
+                yield str(error)
 
 
 class PlacedSampler(Sampler):

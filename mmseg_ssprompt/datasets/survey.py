@@ -5,7 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
-from .checks import DatasetError, describe_empty
+from .checks import DatasetError, UnreadableFileError, describe_empty
 from .sample_checks import SampleChecks, SampleFindings
 
 __all__ = ['REMARKS', 'Listing', 'Survey', 'survey_samples']
@@ -18,6 +18,7 @@ REMARKS = {
     '16 bits': 'have 16 bits a channel, of which the upper 8 are kept',
     'lossy labels': 'have a JPEG as label map, which changes ids: make it from the source as PNG',
     'ignored': 'have only ignored pixels',
+    'unreadable': 'cannot be read: training takes others in their place, as max_damaged says',
     'unlabelled': 'were read without a label map: the pipeline has no LoadAnnotations',
 }
 
@@ -77,6 +78,11 @@ class Survey:
         """Add an error, of a sample or of more."""
         self.errors[kind] = _listing(self.errors, kind).with_one_more(str(error))
 
+    @property
+    def unreadable(self) -> int:
+        """Samples that were let pass although their files cannot be read."""
+        return _listing(self.remarks, 'unreadable').count
+
     def check_whole(self) -> None:
         """Refuse a set in which nothing is labelled.
 
@@ -135,7 +141,12 @@ def _listing(listings: Dict[str, Listing], kind: str) -> Listing:
 
 
 def survey_samples(
-    survey: Survey, dataset: Dataset, num_classes: int, ignore_index: int, max_samples: int
+    survey: Survey,
+    dataset: Dataset,
+    num_classes: int,
+    ignore_index: int,
+    max_samples: int,
+    max_damaged: int = 0,
 ) -> int:
     """Read evenly spread samples of a data set into a survey, up to the first error.
 
@@ -145,6 +156,7 @@ def survey_samples(
         num_classes: ``C``.
         ignore_index: The label that does not count.
         max_samples: How many are read; more are thinned out evenly.
+        max_damaged: How many samples of the survey may have files that cannot be read.
 
     Returns:
         How many samples were read.
@@ -159,6 +171,9 @@ def survey_samples(
     for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
         findings = checks[index]
         if findings.errors:
-            raise findings.errors[0][1]
+            error = findings.errors[0][1]
+            if not isinstance(error, UnreadableFileError) or max_damaged <= survey.unreadable:
+                raise error
+            findings = findings._replace(errors=[], remarks=['unreadable'], present=None)
         survey.add(findings)
     return count

@@ -12,6 +12,7 @@ from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook
 from .prompt_source import PromptSource, read_prompt_source
 from .prompt_transfer import PromptTransferError, TransferReport, transfer_prompts
+from .remote_checkpoints import refuse_url
 from .run_lock_hook import RunLockHook, WorkDirInUseError
 from .run_record_hook import RunRecordError, RunRecordHook
 from .train_loop import ResumableTrainLoop
@@ -40,5 +41,6 @@ __all__ = [
     'list_checkpoints',
     'load_from_local',
     'read_prompt_source',
+    'refuse_url',
     'transfer_prompts',
 ]

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
-from ..files import remove_leftovers, write_atomically
+from ..files import check_no_folder, remove_leftovers, write_atomically
 from ..main_process import on_main_process
 from ..models.checkpoint import CheckpointError
 from .checkpoint_loader import load_from_local
@@ -74,6 +74,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Raises:
         CheckpointError: On resuming, if there are checkpoints but none is complete.
+        IsADirectoryError: Before training, if ``last_checkpoint`` is a folder.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -111,6 +112,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         """See ``CheckpointHook``; what an interrupted writing has left is removed."""
+        on_main_process(lambda: check_no_folder(Path(runner.work_dir) / 'last_checkpoint'))
         super().before_train(runner)
         if is_main_process() and self._is_local:
             remove_leftovers(Path(self.out_dir))

@@ -65,14 +65,18 @@ class DatasetCheckHook(Hook):
         leaves = list(unwrap_datasets(dataset))
         for leaf in leaves:
             check_classes(leaf, _decode_head(runner).class_names, name)
-        on_main_process(lambda: self._survey(runner, leaves, name))
+        max_damaged = getattr(dataset, 'max_damaged', 0)  # of training data
+        on_main_process(lambda: self._survey(runner, leaves, name, max_damaged))
 
-    def _survey(self, runner: Runner, leaves: Sequence[Dataset], name: str) -> None:
+    def _survey(
+        self, runner: Runner, leaves: Sequence[Dataset], name: str, max_damaged: int
+    ) -> None:
         head = _decode_head(runner)
         survey = Survey(leaves[0].metainfo['classes'])
         for leaf in leaves:
             count = survey_samples(
-                survey, leaf, head.num_classes, head.ignore_index, self.max_samples
+                *(survey, leaf, head.num_classes, head.ignore_index),
+                *(self.max_samples, max_damaged),
             )
             runner.logger.info(f'Checked {count} of {len(leaf)} {name} samples')
         survey.check_whole()

@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
+from ..files import check_no_folder
 from ..main_process import on_main_process
 
 try:
@@ -36,7 +37,7 @@ class RunLockHook(Hook):
 
     Raises:
         WorkDirInUseError: With host and process of the other training.
-        OSError: If the file cannot be opened.
+        OSError: If the file cannot be opened, or is a folder.
     """
 
     priority = 'HIGHEST'
@@ -59,6 +60,7 @@ class RunLockHook(Hook):
 
     def _take(self, path: Path, runner: Runner) -> None:
         """Lock the file, and say in it who has."""
+        check_no_folder(path)
         file = open(path, 'a+')  # noqa: SIM115  (closing it gives the lock back)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..files import write_json
+from ..files import check_no_folder, write_json
 from ..main_process import on_main_process
 from ..version import __version__
 from .config_text import read_setting
@@ -59,6 +59,7 @@ class RunRecordHook(Hook):
 
     Raises:
         RunRecordError: On resuming, if the few-shot draw or one of these types is another.
+        IsADirectoryError: If ``run.json`` is a folder.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
@@ -85,6 +86,7 @@ class RunRecordHook(Hook):
                 )
                 runner.logger.warning(text)
         file = Path(runner.work_dir) / _FILE
+        check_no_folder(file)
         write_json([*_read(file, runner), entry], file)
         runner.message_hub.update_info(_KEY, entry)
 

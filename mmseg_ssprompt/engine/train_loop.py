@@ -35,19 +35,24 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     Args:
         runner: The runner.
         dataloader: Config of the data loader.
+        max_damaged: How many samples whose files cannot be read are replaced by others before
+            training ends; see :class:`SeededDataset`. Defaults to 0: it ends at the first.
         **kwargs: See ``IterBasedTrainLoop``.
 
     Raises:
         TypeError: If ``dataloader`` is not a config.
+        ValueError: If ``max_damaged`` is no number from 0 on.
     """
 
-    def __init__(self, runner: Runner, dataloader: Dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self, runner: Runner, dataloader: Dict[str, Any], max_damaged: int = 0, **kwargs: Any
+    ) -> None:
         if not isinstance(dataloader, dict):
             raise TypeError(
                 'ResumableTrainLoop: expected the config of a data loader as train_dataloader, '
                 f'found a {type(dataloader).__name__}; give the config, or use IterBasedTrainLoop'
             )
-        super().__init__(runner, _with_places(dataloader, runner.seed), **kwargs)
+        super().__init__(runner, _with_places(dataloader, runner.seed, max_damaged), **kwargs)
 
     def run(self) -> Any:
         """Train, from the iteration on that was resumed."""
@@ -111,10 +116,10 @@ class _ResumedIterator:
         self._dropped -= num_iters
 
 
-def _with_places(dataloader: Dict[str, Any], seed: int) -> Dict[str, Any]:
+def _with_places(dataloader: Dict[str, Any], seed: int, max_damaged: int) -> Dict[str, Any]:
     """The config of a data loader that reads its samples by their place in training."""
     return dict(
         dataloader,
-        dataset=dict(type=SeededDataset, dataset=dataloader['dataset']),
+        dataset=dict(type=SeededDataset, dataset=dataloader['dataset'], max_damaged=max_damaged),
         sampler=dict(type=PlacedSampler, sampler=dataloader['sampler'], seed=seed),
     )

@@ -27,15 +27,8 @@ class LoseFiles(Hook):
                 file.unlink()
 
 
-@pytest.mark.parametrize(
-    ('folder', 'keep', 'kind', 'found'),
-    [
-        ('img_dir', 0, 'image', 'found no such file'),
-        ('ann_dir', 300, 'label map', '300 bytes that begin with.*truncated'),
-    ],
-)
-def test_a_worker_names_the_file(tmp_path, monkeypatch, folder, keep, kind, found):
-    """The checkpoint before stays, and nothing is tried again for ever."""
+def camvid_config(tmp_path: Path, monkeypatch) -> Config:
+    """A training on random pictures, in a process with one worker."""
     monkeypatch.chdir(tmp_path)
     make_camvid_tree(tmp_path / 'data' / 'camvid')
     cfg = Config.fromfile(CONFIGS / 'ssprompt_sam_camvid.py')
@@ -52,6 +45,19 @@ def test_a_worker_names_the_file(tmp_path, monkeypatch, folder, keep, kind, foun
             'val_evaluator': None,
         }
     )
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ('folder', 'keep', 'kind', 'found'),
+    [
+        ('img_dir', 0, 'image', 'found no such file'),
+        ('ann_dir', 300, 'label map', '300 bytes that begin with.*truncated'),
+    ],
+)
+def test_a_worker_names_the_file(tmp_path, monkeypatch, folder, keep, kind, found):
+    """The checkpoint before stays, and nothing is tried again for ever."""
+    cfg = camvid_config(tmp_path, monkeypatch)
     runner = Runner.from_cfg(cfg)
     runner.register_hook(LoseFiles(tmp_path / 'data' / 'camvid' / folder / 'train', keep))
     message = rf"(?s)cannot read {kind} 'data/camvid/{folder}/train/\d\.png'.*{found}"
@@ -59,3 +65,20 @@ def test_a_worker_names_the_file(tmp_path, monkeypatch, folder, keep, kind, foun
         runner.train()
     assert 1 <= runner.iter < 10
     assert (tmp_path / 'work' / f'iter_{runner.iter}.pth').is_file()
+
+
+def test_damaged_files_are_skipped_if_that_is_asked_for(tmp_path, monkeypatch):
+    """By the check before training too."""
+    cfg = camvid_config(tmp_path, monkeypatch)
+    cfg.train_cfg.max_iters = 4
+    cfg.train_cfg.max_damaged = 2
+    damaged = tmp_path / 'data' / 'camvid' / 'img_dir' / 'train' / '0.png'
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 4
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    text = log.read_text()
+    assert 'training data: 1 of ' in text
+    assert "the first is 'data/camvid/img_dir/train/0.png'" in text
+    assert text.count("cannot read image 'data/camvid/img_dir/train/0.png'") == 1

@@ -23,6 +23,7 @@ from complexity.subject import build_subject
 
 from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.measuring import describe_machine
+from mmseg_ssprompt.tool_inputs import output_file, refuse_overwriting
 
 _OUT_OF_MEMORY = ('out of memory', "can't allocate memory")
 _KILLED = -9  # by Linux, when there is no memory left
@@ -31,8 +32,8 @@ _KILLED = -9  # by Linux, when there is no memory left
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Parameters, operations, memory and time')
     parser.add_argument('configs', nargs='+', type=Path, metavar='CONFIG')
-    parser.add_argument('--out', type=Path, help='page of Markdown')
-    parser.add_argument('--json', type=Path, help='file for the figures')
+    parser.add_argument('--out', type=output_file, help='page of Markdown')
+    parser.add_argument('--json', type=output_file, help='file for the figures')
     parser.add_argument('--device', default='cpu', help='e.g. cpu, cuda:0')
     parser.add_argument('--images', type=int, default=3, help='timed images, after one that is not')
     parser.add_argument(
@@ -41,6 +42,8 @@ def parse_args() -> argparse.Namespace:
     # Measure the one config in this process, and write --json.
     parser.add_argument('--phase', choices=list(MEASURES), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    refuse_overwriting(parser, '--out', args.out, args.configs)
+    refuse_overwriting(parser, '--json', args.json, [*args.configs, args.out])
     if args.images < 1:
         parser.error(f'--images must be at least 1, got {args.images}')
     for config in args.configs:

@@ -14,6 +14,7 @@ from mmseg_ssprompt.analysis import find_class_groups
 from mmseg_ssprompt.analysis.spatial import DefaultTokens, default_tokens
 from mmseg_ssprompt.datasets.checks import check_classes
 from mmseg_ssprompt.models.heads import SSPromptHead
+from mmseg_ssprompt.tool_inputs import output_folder, read_config
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 from mmseg.registry import DATASETS  # isort: skip
@@ -59,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser, with_split: bool) -> None:
     parser.add_argument(
         'checkpoint', nargs='?', help='trained prompts; without it the initial ones are shown'
     )
-    parser.add_argument('--out-dir', type=Path, required=True, help='folder for what is written')
+    parser.add_argument(
+        '--out-dir', type=output_folder, required=True, help='folder for what is written'
+    )
     if with_split:
         parser.add_argument('--split', choices=['test', 'val'], default='test')
     parser.add_argument(
@@ -78,16 +81,13 @@ def load_run(args: argparse.Namespace) -> Run:
 
     Raises:
         FileNotFoundError: If there is no such config or checkpoint.
+        ConfigError: If the config cannot be read, or has no model.
         CheckpointError: If the checkpoint is damaged.
         PromptStateError: If it is of another model.
         DatasetError: If the data set is empty, or its classes are not those of the prompts.
         ValueError: If the config has no prompts, or no such split.
     """
-    if not args.config.is_file():
-        raise FileNotFoundError(f'config {str(args.config)!r} does not exist')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, needs=['model'])
     model = init_model(cfg, args.checkpoint, device=args.device)
     if not isinstance(model.decode_head, SSPromptHead):
         raise ValueError(

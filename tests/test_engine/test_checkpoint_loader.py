@@ -290,7 +290,7 @@ def test_metadata_that_torch_did_not_make(tmp_path, metadata):
         (dict(state_dict={}, message_hub=3), 'message_hub: expected a dict or None, found 3'),
         (
             dict(state_dict={}, message_hub=dict(log_scalars=3)),
-            'message_hub.log_scalars: expected a dict, found 3',
+            'message_hub.log_scalars: expected a dict with texts as keys, found 3',
         ),
         (
             dict(state_dict={}, message_hub=dict(log_scalars=dict(loss=3))),

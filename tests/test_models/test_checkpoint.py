@@ -228,7 +228,7 @@ def test_tensors_that_are_larger_than_the_file_are_refused(tmp_path, wrap):
     torch.save(wrap(a=torch.zeros(1).expand(10**12)), tmp_path / 'a.pth')
     expected = r"a\.pth.*'a' is a tensor of shape \(1000000000000,\) that repeats the 4 bytes"
     with pytest.raises(CheckpointError, match=expected):
-        read_torch_file(tmp_path / 'a.pth')
+        read_torch_file(tmp_path / 'a.pth', verify=True)
 
 
 def test_expanded_tensors_in_the_metadata_are_refused(tmp_path):
@@ -236,7 +236,7 @@ def test_expanded_tensors_in_the_metadata_are_refused(tmp_path):
     state_dict._metadata['']['a'] = torch.zeros(1).expand(10**12)
     torch.save(state_dict, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match='that repeats the 4 bytes of its storage'):
-        read_torch_file(tmp_path / 'a.pth')
+        read_torch_file(tmp_path / 'a.pth', verify=True)
 
 
 def test_shared_storages_and_views_are_read(tmp_path):
@@ -256,11 +256,11 @@ def test_lists_that_hold_themselves_are_refused(tmp_path):
     for content in (endless, doubled):
         torch.save(content, tmp_path / 'a.pth')
         with pytest.raises(CheckpointError, match=r'more than 1,000,000 values, or more than 50'):
-            read_torch_file(tmp_path / 'a.pth')
+            read_torch_file(tmp_path / 'a.pth', verify=True)
 
 
 def test_errors_of_pythons_own_are_told_in_words(tmp_path):
     """A pickle that refers to what it does not have ends in ``KeyError: 101``."""
     (tmp_path / 'a.pth').write_bytes(b'\x80\x02h\x65.')
     with pytest.raises(CheckpointError, match=r'\(KeyError: what it says contradicts itself\)'):
-        read_torch_file(tmp_path / 'a.pth')
+        read_torch_file(tmp_path / 'a.pth', verify=True)

@@ -245,32 +245,39 @@ def _classifiers() -> Study:
         'SemPrompt': (spatial,),
         'SSPrompt': (),
     }
-    region = StudyRow('', 'ssprompt_sam-clip-tiny_shapes.py')
-    dense = ('model.decode_head.classifier.read_out=dense',)
-    classifiers = {
-        'token': StudyRow('', 'ablations/token_sam-clip-tiny_shapes.py'),
-        'region': region,
-        'region, dense features': replace(region, options=dense),
-        'ensemble': StudyRow('', 'ablations/ensemble_sam-clip-tiny_shapes.py'),
-    }
-    rows = tuple(
-        replace(
-            row,
-            name=f'{classifier}: {name}',
-            options=(*row.options, *options),
-            trains=len(options) < len(learned['handcrafted prompts (zero-shot)']),
+    configs = dict(
+        token='ablations/token_sam-clip-tiny_shapes.py',
+        region='ssprompt_sam-clip-tiny_shapes.py',
+        ensemble='ablations/ensemble_sam-clip-tiny_shapes.py',
+    )
+    rows = {
+        f'{classifier}: {name}': StudyRow(
+            f'{classifier}: {name}',
+            config,
+            options,
+            trains=len(options) < 2,
             reference=f'token: {name}',
         )
-        for classifier, row in classifiers.items()
+        for classifier, config in configs.items()
         for name, options in learned.items()
-    )
+    }
+    dense = 'model.decode_head.classifier.read_out=dense'
+    for name in ('handcrafted prompts (zero-shot)', 'SSPrompt'):
+        row = rows[f'region: {name}']
+        row = replace(row, name=f'region, dense: {name}', options=(dense, *row.options))
+        rows[row.name] = row
+    unlearned = 'model.decode_head.classifier.checkpoint=None'
+    row = rows['token: SSPrompt']
+    row = replace(row, name='token, projection learned too: SSPrompt', options=(unlearned,))
+    rows[row.name] = row
     note = (
         'What labels the masks of sam-tiny: its mask tokens, projected to the text space of the '
-        "miniature's CLIP (token); what that CLIP sees under each mask, by a class token or by "
-        'dense features (region); or both (ensemble). Each row is compared with the same prompts '
-        'under the token classifier.'
+        "miniature's CLIP (token; the projection is pre-trained, or learned with the prompts as on "
+        'the real SAM); what that CLIP sees under each mask, by a class token or by the mean of '
+        'dense features (region); or token and region together (ensemble). Each row is compared '
+        'with the same prompts under the token classifier.'
     )
-    return Study('Classifiers', note, 'token: SSPrompt', rows)
+    return Study('Classifiers', note, 'token: SSPrompt', tuple(rows.values()))
 
 
 STUDIES: Dict[str, Study] = dict(

@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple, Union
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -90,8 +90,16 @@ def _relabel(cfg: Config, names: Sequence[str]) -> None:
         label_map={old: new for new, old in matches.items()},
         palette=colours,
     )
-    if cfg.test_evaluator.type == 'IoUMetric':
-        cfg.test_evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
+    for evaluator in _as_list(cfg.get('test_evaluator')):
+        if evaluator.type == 'IoUMetric':
+            evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
+
+
+def _as_list(value: Any) -> List[Any]:
+    """Evaluators: none, one, or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _read_classes(dataset: ConfigDict) -> Tuple[Sequence[str], Dict[str, Sequence[int]]]:

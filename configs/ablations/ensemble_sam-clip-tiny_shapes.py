@@ -1,5 +1,5 @@
-# Labels by SAM's mask tokens and by CLIP's features under the masks, half and half:
-#     python tools/train.py configs/ablations/ensemble_sam-clip-tiny_shapes.py
+# python tools/train.py configs/ablations/ensemble_sam-clip-tiny_shapes.py
+# Labels by SAM's mask tokens and by what CLIP sees under the masks, half and half.
 _base_ = ['../ssprompt_sam-clip-tiny_shapes.py']
 
 projection = 'mmseg_ssprompt://projection-clip-pair-tiny_shapes.pth'

@@ -1,5 +1,5 @@
-# Labels by SAM's mask tokens, in the text space of the miniature's CLIP:
-#     python tools/train.py configs/ablations/token_sam-clip-tiny_shapes.py
+# python tools/train.py configs/ablations/token_sam-clip-tiny_shapes.py
+# Labels by SAM's mask tokens, in the text space of the miniature's CLIP.
 _base_ = ['../ssprompt_sam-tiny_shapes.py', '../_base_/models/clip-tiny.py']
 
 projection = 'mmseg_ssprompt://projection-clip-pair-tiny_shapes.pth'

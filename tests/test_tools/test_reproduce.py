@@ -48,7 +48,10 @@ def test_interval_by_hand():
 def test_every_row_has_a_config_and_a_reference():
     from studies.definitions import STUDIES
 
-    names = {'components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'}
+    names = {
+        *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
+        'classifiers',
+    }
     assert set(STUDIES) == names
     for study in STUDIES.values():
         names = [row.name for row in study.rows]

@@ -44,11 +44,16 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
         A copy of the config. Training with it is not meant.
 
     Raises:
-        ValueError: If the names are not valid (:func:`check_class_names`), or the config has no
-            semantic prompts made of class names.
+        ValueError: If the names are not valid (:func:`check_class_names`), there is only one, or
+            the config has no semantic prompts made of class names.
     """
     cfg = Config.fromfile(config) if isinstance(config, (str, Path)) else copy.deepcopy(config)
     names = check_class_names(class_names)
+    if len(names) < 2:
+        raise ValueError(
+            f'class names: expected at least two, found {names}: every pixel would have the one. '
+            'Name what else there is'
+        )
     head = cfg.model.get('decode_head') or {}
     if head.get('type') != 'SSPromptHead' or 'text_encoder' not in head.semantic_prompts:
         raise ValueError(

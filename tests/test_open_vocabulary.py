@@ -49,7 +49,7 @@ def test_the_config_that_is_given_stays_as_it_is():
     before = cfg.pretty_text
     with_class_names(cfg, ['a', 'b'])
     assert cfg.pretty_text == before
-    assert with_class_names(str(cfg.filename), ['a']).model.decode_head.num_classes == 1
+    assert with_class_names(str(cfg.filename), ['a', 'b']).model.decode_head.num_classes == 2
 
 
 def test_label_maps_of_the_test_data():
@@ -154,16 +154,21 @@ def test_a_list_of_names():
     assert split_class_names(' road,traffic  light , dog') == ['road', 'traffic light', 'dog']
 
 
+def test_one_name_alone():
+    with pytest.raises(ValueError, match=r"expected at least two, found \['road'\]"):
+        with_class_names(tiny_config(), ['road'])
+
+
 def test_a_config_without_prompts_made_of_names():
     cfg = Config.fromfile(CONFIGS / 'ablations' / 'linear_sam-tiny_shapes.py')
     with pytest.raises(ValueError, match='expected model.decode_head of the type SSPromptHead'):
-        with_class_names(cfg, ['road'])
+        with_class_names(cfg, ['road', 'sky'])
 
 
 def test_cached_features_have_no_names():
     cfg = Config.fromfile(CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py')
     with pytest.raises(ValueError, match='names its classes, found a EmbeddedDataset'):
-        with_class_names(cfg, ['road'])
+        with_class_names(cfg, ['road', 'sky'])
 
 
 def relabelled(**settings):

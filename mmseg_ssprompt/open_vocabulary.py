@@ -20,6 +20,11 @@ from .models.text import check_class_names
 
 __all__ = ['rename_prompts', 'split_class_names', 'with_class_names']
 
+_OF_TRAINING = (
+    *('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'),
+    *('val_dataloader', 'val_cfg', 'val_evaluator'),
+)
+
 
 def split_class_names(text: str) -> List[str]:
     """The names in a list with commas between them, as a command line has it.
@@ -41,7 +46,7 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
         class_names: The new names.
 
     Returns:
-        A copy of the config. Training with it is not meant.
+        A copy of the config, which is for tests and predictions: nothing in it trains or validates.
 
     Raises:
         ValueError: If the names are not valid (:func:`check_class_names`), there is only one, or
@@ -66,6 +71,10 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     prompts.pop('classes', None)
     prompts.class_names = names
     _relabel(cfg, names)
+    # Also because a runner that draws pictures builds its training data to ask for the iteration,
+    # and from then on names classes as they do (mmengine's Runner.iter).
+    for setting in _OF_TRAINING:
+        cfg[setting] = None
     return cfg
 
 

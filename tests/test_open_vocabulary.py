@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import load_checkpoint
+from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 
 from mmseg_ssprompt.datasets import DatasetError
@@ -142,6 +142,18 @@ def test_the_inferencer_and_init_model_take_such_a_config(tmp_path):
     palette = [[0, 0, 255], [255, 0, 0]]
     inferencer = MMSegInferencer(cfg, classes=['sky', 'dog'], palette=palette, device='cpu')
     np.testing.assert_array_equal(inferencer(picture)['predictions'], expected)
+
+
+def test_pictures_have_the_names_that_were_given(tmp_path):
+    cfg = with_class_names(tiny_config(), ['dog', 'sky'])
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), tmp_path.name
+    cfg.visualizer.name = tmp_path.name  # mmengine keeps one of each name
+    cfg.test_dataloader.dataset.num_images = 1
+    cfg.default_hooks.visualization.update(draw=True, interval=1)
+    runner = Runner.from_cfg(cfg)
+    assert {'IoU.dog', 'IoU.sky'} <= set(runner.test())
+    assert list(runner.visualizer.dataset_meta['classes']) == ['dog', 'sky']
+    assert list(tmp_path.rglob('*.png'))
 
 
 @pytest.mark.parametrize('text', ['', ' , ', 'road,,sky', 'road,Road', ','])

@@ -81,6 +81,7 @@ def use_sam_tiny(config: Config) -> None:
     if 'clip' in model.backbone:
         clip = dict(variant='tiny', checkpoint='mmseg_ssprompt://clip-pair-tiny_shapes.pth')
         model.backbone.clip.update(clip, image_size=SIZE)
+        head.classifier.update(clip)
     else:
         clip = dict(variant='tiny', checkpoint='mmseg_ssprompt://clip-tiny_shapes.pth')
         head.classifier.checkpoint = 'mmseg_ssprompt://projection-tiny_shapes.pth'

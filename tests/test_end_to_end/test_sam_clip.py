@@ -15,7 +15,7 @@ from .tools import CONFIGS, read_metrics, run_tool
 pytestmark = pytest.mark.slow
 ZERO_SHOT = CONFIGS / 'ssprompt_sam-clip_ade20k_zero-shot.py'
 #: Other than ADE20K's, in part.
-NAMES = 'road, Sky,unicorn,building,traffic light'
+NAMES = 'road, Sky,unicorn,building,hot-air balloon'
 
 
 def label_maps(folder: Path) -> Dict[str, np.ndarray]:
@@ -35,7 +35,7 @@ def test_nothing_is_trained_and_names_are_given_at_test_time(ade20k_workspace):
         cwd=ade20k_workspace,
     )
     assert '2 of 5 class names are none of the test data set ADE20KDataset' in output
-    assert "['unicorn', 'traffic light']" in output
+    assert "['unicorn', 'hot-air balloon']" in output
     figures = read_metrics(ade20k_workspace / 'other')
     names = [name.strip() for name in NAMES.split(',')]
     assert {f'IoU.{name}' for name in names} <= set(figures)
@@ -52,8 +52,7 @@ def test_training_from_cached_features_of_both_encoders(ade20k_workspace):
     config = CONFIGS / 'ssprompt_sam-clip_ade20k_cached.py'
     few = ('--cfg-options', 'train_dataloader.dataset.views=1', 'train_cfg.max_iters=2')
     run_tool('cache_embeddings.py', config, *few, cwd=ade20k_workspace)
-    for file in (ade20k_workspace / 'data' / 'ade').rglob('*.jpg'):
-        file.unlink()  # training needs no images
+    (ade20k_workspace / 'data' / 'ade').rename(ade20k_workspace / 'gone')  # no images are needed
     output = run_tool('train.py', config, '--work-dir', 'cached', *few, cwd=ade20k_workspace)
     assert 'Iter(val)' in output
     assert (ade20k_workspace / 'cached' / 'iter_2.pth').stat().st_size < 10e6

@@ -8,8 +8,10 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import DATASETS, MODELS
+from PIL import Image
 
 from mmseg_ssprompt.datasets import DatasetError
+from mmseg_ssprompt.evaluation import GroupedIoUMetric
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
 from tiny_model import build_tiny, random_images, tiny_config
 
@@ -20,9 +22,15 @@ OWN = [
 ]
 
 
-def build(names, mode='default_only'):
+def build(names, cfg=None):
     torch.manual_seed(0)
-    return MODELS.build(with_class_names(tiny_config(mode), names).model).eval()
+    return MODELS.build(with_class_names(cfg or tiny_config('default_only'), names).model).eval()
+
+
+def zero_shot(name):
+    cfg = Config.fromfile(CONFIGS / f'{name}_zero-shot.py')
+    cfg.model.test_cfg.logits = True
+    return cfg
 
 
 @torch.no_grad()
@@ -30,14 +38,18 @@ def decode(model):
     return model.decode_head(model.extract_feat(random_images()))
 
 
-def test_labels_change_and_nothing_else():
-    names = ['Lake', 'dog', 'ball']
-    own, other = build_tiny('default_only'), build(names)
+@pytest.mark.parametrize('name', ['ssprompt_sam-tiny_shapes', 'ssprompt_sam-clip-tiny_shapes'])
+def test_labels_change_and_nothing_else(name):
+    names, cfg = ['Lake', 'dog', 'ball'], zero_shot(name)
+    own, other = MODELS.build(cfg.model).eval(), build(names, cfg)
+    assert not any(p.requires_grad for p in other.parameters())
     expected, found = decode(own), decode(other)
     assert torch.equal(found.mask_logits, expected.mask_logits)
     assert found.class_logits.shape[-1] == 4
-    for new, old in ((0, OWN.index('lake')), (2, OWN.index('ball')), (3, len(OWN))):
+    for new, old in ((0, OWN.index('lake')), (2, OWN.index('ball'))):
         torch.testing.assert_close(found.class_logits[..., new], expected.class_logits[..., old])
+    if 'clip' not in name:  # "no object" of the region classifier has its odds against all classes
+        torch.testing.assert_close(found.class_logits[..., 3], expected.class_logits[..., -1])
     names_of_prompts = [key for key in own.state_dict() if 'semantic_prompts' in key]
     for key, value in own.state_dict().items():
         if key not in names_of_prompts:
@@ -142,6 +154,34 @@ def test_the_inferencer_and_init_model_take_such_a_config(tmp_path):
     palette = [[0, 0, 255], [255, 0, 0]]
     inferencer = MMSegInferencer(cfg, classes=['sky', 'dog'], palette=palette, device='cpu')
     np.testing.assert_array_equal(inferencer(picture)['predictions'], expected)
+
+
+def test_names_that_no_image_shows(tmp_path):
+    """Predictions are written, and all figures are NaN."""
+    cfg = with_class_names(zero_shot('ssprompt_sam-clip-tiny_shapes'), ['dog', 'cat'])
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), tmp_path.name
+    cfg.visualizer.name = tmp_path.name
+    cfg.test_dataloader.dataset.num_images = 2
+    cfg.test_evaluator.output_dir = str(tmp_path / 'maps')
+    figures = Runner.from_cfg(cfg).test()
+    assert np.isnan([figures['IoU.dog'], figures['IoU.cat'], figures['mIoU']]).all()
+    assert len(list((tmp_path / 'maps').glob('*.png'))) == 2
+
+
+def test_written_ids_are_those_of_the_names(tmp_path):
+    """Also where a data set leaves out the id 0, which mmseg would add to again."""
+    metric = GroupedIoUMetric(output_dir=str(tmp_path), format_only=True)
+    sample = dict(
+        pred_sem_seg=dict(data=torch.tensor([[[0, 1], [2, 1]]])),
+        gt_sem_seg=dict(data=torch.zeros(1, 2, 2, dtype=torch.long)),
+        img_path='a.jpg',
+        reduce_zero_label=True,
+    )
+    for labelled, added in (({}, 1), (dict(labelled_classes=['x']), 0)):
+        metric.dataset_meta = dict(classes=['x', 'y', 'z'], **labelled)
+        metric.process({}, [sample])
+        written = np.asarray(Image.open(tmp_path / 'a.png'))
+        np.testing.assert_array_equal(written, np.array([[0, 1], [2, 1]]) + added)
 
 
 def test_pictures_have_the_names_that_were_given(tmp_path):

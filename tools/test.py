@@ -13,6 +13,7 @@ Other class names than the data set's, with handcrafted or with learned prompts:
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 from typing import List
 
@@ -22,6 +23,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.files import check_writable
+from mmseg_ssprompt.main_process import on_main_process
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
 from mmseg_ssprompt.tool_inputs import output_folder
 
@@ -45,7 +47,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--classes',
         type=class_names,
-        help='other class names, such as "road,sky,dog"; nothing is trained for them',
+        help='other class names with commas between them, such as "road,sky,dog": nothing is '
+        'trained for them',
     )
     add_arguments(parser)
     return parser.parse_args()
@@ -96,16 +99,29 @@ def enable_tta(cfg: Config) -> None:
     cfg.model = cfg.tta_model
 
 
+def rename_classes(cfg: Config, args: argparse.Namespace) -> Config:
+    """The config for other class names, and the checkpoint's prompts for them.
+
+    Raises:
+        SystemExit: If the config cannot have other names.
+    """
+    try:
+        cfg = with_class_names(cfg, args.classes)
+    except ValueError as error:
+        sys.exit(f'test.py: error: argument --classes: {error}')
+    if args.checkpoint is not None:
+        cfg.load_from = str(Path(cfg.work_dir) / 'renamed_prompts.pth')
+        on_main_process(lambda: rename_prompts(args.checkpoint, cfg, Path(cfg.load_from)))
+    return cfg
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args, needs=('model', 'test_dataloader.dataset'))
     check_writable(Path(cfg.work_dir))
     cfg.load_from = args.checkpoint
     if args.classes is not None:
-        cfg = with_class_names(cfg, args.classes)
-        if args.checkpoint is not None:
-            cfg.load_from = str(Path(cfg.work_dir) / 'renamed_prompts.pth')
-            rename_prompts(args.checkpoint, cfg, Path(cfg.load_from))
+        cfg = rename_classes(cfg, args)
     if args.show or args.show_dir:
         enable_visualization(cfg, args)
     if args.tta:

@@ -1,6 +1,6 @@
 """mmseg's IoU, reported also for groups of classes and for each class."""
 
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
 import numpy as np
 from mmseg.evaluation import IoUMetric
@@ -25,6 +25,16 @@ class GroupedIoUMetric(IoUMetric):
     Args:
         **kwargs: See ``IoUMetric``.
     """
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """As mmseg, but ids of other class names are written as they are.
+
+        mmseg adds 1 to predictions where the data set leaves out the id 0 (``reduce_zero_label``),
+        so that they have the data set's own ids.
+        """
+        if 'labelled_classes' in self.dataset_meta:
+            data_samples = [dict(sample, reduce_zero_label=False) for sample in data_samples]
+        super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
         """Compute mmseg's figures and ours from the areas of all images."""

@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS, MODELS
 from embedding_caches import as_dataset, fill, shapes
 from mmseg_ssprompt.cache import CacheError, Recipe
 from mmseg_ssprompt.models.clip import CLIPImageEncoder
+from mmseg_ssprompt.models.segmentors.prompt_segmentor import PromptStateError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 NAME = 'ssprompt_sam-clip-tiny_shapes'
@@ -73,6 +74,18 @@ def test_prompts_fit_models_with_and_without_a_cache(folder):
         *('backbone.sam', 'backbone.clip', 'decode_head.prompt_encoder'),
         *('decode_head.mask_decoder', 'decode_head.classifier.region_read_out'),
     }
+
+
+def test_another_way_to_look_at_masks_is_refused():
+    model = build(NAME)
+    state = model.without_frozen(model.state_dict())
+    config = Config.fromfile(CONFIGS / f'{NAME}.py').model
+    config.decode_head.classifier.read_out = 'dense'
+    with pytest.raises(
+        PromptStateError, match=r'classifier: expected .*dense.*found .*class_token'
+    ):
+        MODELS.build(config).load_state_dict(state, strict=False)
+    assert state._metadata['']['prompts']['trained'] == ['spatial_prompts', 'semantic_prompts']
 
 
 def test_a_flipped_bit_of_clip_s_tokens_is_refused(folder, tmp_path):

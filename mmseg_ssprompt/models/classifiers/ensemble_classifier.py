@@ -1,6 +1,6 @@
 """Two classifiers that decide together."""
 
-from typing import Sequence
+from typing import Sequence, Union
 
 import torch
 from mmengine.model import BaseModule
@@ -53,17 +53,30 @@ class EnsembleClassifier(BaseModule):
         widths = dict(token_dims=token_dims, embed_dims=embed_dims)
         self.token = MODELS.build(token, default_args=widths)
         self.region = MODELS.build(region, default_args=widths)
-        self.share_logit = nn.Parameter(torch.logit(torch.tensor(float(share))), learned)
+        self._fixed_share = None if learned else float(share)
+        if learned:
+            self.share_logit = nn.Parameter(torch.logit(torch.tensor(float(share))))
         self.train()
 
     @property
-    def share(self) -> Tensor:
-        """The share of the second classifier: a scalar between 0 and 1."""
-        return self.share_logit.sigmoid()
+    def share(self) -> Union[float, Tensor]:
+        """The share of the second classifier: between 0 and 1; a scalar if it is learned."""
+        return self.share_logit.sigmoid() if self._fixed_share is None else self._fixed_share
+
+    @property
+    def trainable(self) -> bool:
+        """Whether anything in it is meant to train."""
+        return self._fixed_share is None or self.token.trainable or self.region.trainable
+
+    def describe(self) -> str:
+        """What prompts were trained through, for their metadata."""
+        share = 'learned' if self._fixed_share is None else self._fixed_share
+        parts = f'token={self.token.describe()}, region={self.region.describe()}'
+        return f'{type(self).__name__}(share={share}, {parts})'
 
     def train(self, mode: bool = True) -> Self:
         """Enter training mode only if something trains."""
-        return super().train(mode and any(p.requires_grad for p in self.parameters()))
+        return super().train(mode and self.trainable)
 
     def forward(
         self, decoded: DecoderOutput, semantic_prompts: Tensor, features: Sequence[Tensor]

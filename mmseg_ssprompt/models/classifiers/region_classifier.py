@@ -48,6 +48,9 @@ class CLIPRegionClassifier(BaseModule):
         ValueError: If the text space of the variant is not that of the semantic prompts.
     """
 
+    #: Nothing in it does.
+    trainable = False
+
     def __init__(
         self,
         token_dims: int,
@@ -64,6 +67,10 @@ class CLIPRegionClassifier(BaseModule):
                 f'the text space of CLIP {variant} has width {self.region_read_out.embed_dims}, '
                 f'that of the semantic prompts {embed_dims}: give the text encoder of the same CLIP'
             )
+
+    def describe(self) -> str:
+        """What prompts were trained through, for their metadata."""
+        return f'{type(self).__name__}(read_out={self.region_read_out.kind})'
 
     def forward(
         self, decoded: DecoderOutput, semantic_prompts: Tensor, features: Sequence[Tensor]

@@ -63,6 +63,10 @@ class TokenClassifier(BaseModule):
         """Enter training mode only if the classifier trains."""
         return super().train(mode and self.trainable)
 
+    def describe(self) -> str:
+        """What prompts were trained through, for their metadata."""
+        return type(self).__name__
+
     def forward(
         self, decoded: DecoderOutput, semantic_prompts: Tensor, features: Sequence[Tensor] = ()
     ) -> Tensor:

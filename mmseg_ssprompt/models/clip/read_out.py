@@ -7,7 +7,6 @@ in this block alone; all that is before it can be computed once for an image.
 import math
 from typing import NamedTuple, Optional, Tuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,6 +18,9 @@ __all__ = [
     'read_class_token',
     'read_dense_features',
 ]
+
+#: Shares of a place below it are none; less would make gradients infinite.
+_NOTHING = 1e-12
 
 
 class ReadOut(NamedTuple):
@@ -61,7 +63,7 @@ def read_class_token(read_out: ReadOut, tokens: Tensor, masks: Optional[Tensor] 
         return read_out.finish(own, join_heads(attended)).squeeze(1)
     # All masks ask the same question, so only one row of scores is computed for all of them.
     scores = query @ key[:, :, 1:].mT / math.sqrt(query.shape[-1])  # (B, heads, 1, h w)
-    bias = masks.clamp(min=torch.finfo(masks.dtype).tiny).log().unsqueeze(1)
+    bias = masks.clamp(min=_NOTHING).log().unsqueeze(1)
     attended = (scores + bias).softmax(dim=-1) @ value[:, :, 1:]  # (B, heads, N, C)
     return read_out.finish(own, join_heads(attended))
 

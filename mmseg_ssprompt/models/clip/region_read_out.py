@@ -23,6 +23,8 @@ __all__ = ['READ_OUTS', 'CLIPRegionReadOut', 'pool_regions']
 LOGIT_SCALE = 100.0
 #: Ways to read what a mask shows.
 READ_OUTS = ('class_token', 'dense')
+#: Masks that show less in all have no mean; less would make gradients infinite.
+_NOTHING = 1e-12
 
 
 class CLIPRegionReadOut(FrozenModule):
@@ -94,5 +96,5 @@ def pool_regions(features: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (B, N, E).
     """
-    total = masks.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(masks.dtype).tiny)
+    total = masks.sum(dim=-1, keepdim=True).clamp(min=_NOTHING)
     return masks / total @ features

@@ -19,7 +19,7 @@ class SAMCLIPImageEncoder(BaseModule):
 
     Shape:
         - Input: what the two take; or a pair, SAM's and CLIP's, of outputs that are there
-          already, for two :class:`PrecomputedEmbedding`.
+          already, for :class:`PrecomputedEmbedding` and :class:`PrecomputedCLIPTokens`.
         - Output: CLIP's tokens (B, 1 + h' w', width) and, as the last, SAM's image embedding
           (B, D, h, w).
     """

@@ -50,6 +50,7 @@ _METADATA = DICT.of(
     format=Kind('a positive number', lambda x: type(x) is int and x > 0),
     package=TEXT,
     class_names=_NAMES,
+    classifier=TEXT,
     trained=_NAMES,
     base=DICT._replace(name='the SHA-256 of each part').of(_SHA256),
     **dict.fromkeys(PARTS, _LEARNER),
@@ -65,10 +66,11 @@ def describe_prompts(model: nn.Module) -> Dict[str, Any]:
 
     Returns:
         ``format`` and ``package`` (versions), ``base`` (SHA-256 of each frozen part by name, None
-        for random weights), ``class_names``, ``trained`` (the parts of the head that train) and,
-        where there are such prompts, ``spatial_prompts`` and ``semantic_prompts`` (type, fusion,
-        number, templates, SHA-256 of the text encoder, and for spatial prompts that were
-        transferred the file that they were taken from).
+        for random weights), ``class_names``, ``trained`` (the parts of the head that train),
+        ``classifier`` (its type, and how it looks at masks) and, where there are such prompts,
+        ``spatial_prompts`` and ``semantic_prompts`` (type, fusion, number, templates, SHA-256 of
+        the text encoder, and for spatial prompts that were transferred the file that they were
+        taken from).
     """
     head = model.decode_head
     parts = {name: part for name, part in model.named_modules() if isinstance(part, FrozenModule)}
@@ -79,6 +81,8 @@ def describe_prompts(model: nn.Module) -> Dict[str, Any]:
         class_names=list(getattr(head, 'class_names', ())),
         trained=[name for name, part in head.named_children() if _trains(part)],
     )
+    if hasattr(head, 'classifier'):
+        metadata['classifier'] = head.classifier.describe()
     for name in PARTS:
         if hasattr(head, name):
             metadata[name] = _describe_learner(getattr(head, name))
@@ -149,6 +153,9 @@ def compare_metadata(
             problems += _compare_weights(part, found['base'].get(part), fingerprint)
     if not expected.get('semantic_prompts', {}).get('fits_other_classes'):
         problems += _compare_names(found['class_names'], expected['class_names'])
+    classifiers = [metadata.get('classifier') for metadata in (expected, found)]
+    if None not in classifiers and len(set(classifiers)) > 1:  # older files do not say it
+        problems.append('classifier: expected {}, found {}'.format(*classifiers))
     for name in PARTS:
         if name in expected:
             problems += _compare_learners(name, found.get(name, {}), expected[name])

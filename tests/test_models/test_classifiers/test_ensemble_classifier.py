@@ -39,7 +39,6 @@ def test_probabilities_by_hand(share):
 
 
 def test_the_share_trains_where_it_is_asked_to():
-    assert not build().share_logit.requires_grad
     classifier = build(share=0.25, learned=True)
     assert classifier.share.item() == pytest.approx(0.25)
     classifier(*inputs()).log_softmax(-1)[..., 0].sum().backward()
@@ -47,14 +46,29 @@ def test_the_share_trains_where_it_is_asked_to():
     assert all((p.grad != 0).any() for p in classifier.token.parameters())
 
 
-def test_a_fixed_share_of_nothing_is_finite():
-    """Its logit is infinite, and nothing of it gets into logits or gradients."""
-    for share in (0.0, 1.0):
-        classifier = build(share=share)
-        logits = classifier(*inputs())
-        logits.square().sum().backward()
-        assert logits.isfinite().all()
-        assert all(p.grad.isfinite().all() for p in classifier.token.parameters())
+@pytest.mark.parametrize('share', [0.0, 0.4, 1.0])
+def test_a_fixed_share_is_that_of_the_config(share):
+    """It is not in the state dict, whose numbers have to be finite, and none is taken from there."""
+    classifier, other = build(share=share), build(share=0.5)
+    assert not any('share' in key for key in classifier.state_dict())
+    classifier.load_state_dict(other.state_dict())
+    assert classifier.share == share
+    logits = classifier(*inputs())
+    logits.square().sum().backward()
+    assert logits.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in classifier.token.parameters())
+
+
+def test_what_trains_and_how_it_is_described():
+    assert build().trainable  # the projection is not pre-trained
+    frozen = dict(TOKEN, trainable=False)
+    for learned in (False, True):
+        classifier = EnsembleClassifier(D, E, token=frozen, region=REGION, learned=learned)
+        assert classifier.train().training == classifier.trainable == learned
+    assert build(share=0.25).describe() == (
+        'EnsembleClassifier(share=0.25, token=TokenClassifier, '
+        'region=CLIPRegionClassifier(read_out=class_token))'
+    )
 
 
 @pytest.mark.parametrize(('share', 'learned'), [(-0.1, False), (1.1, False), (0, True), (1, True)])

@@ -72,9 +72,15 @@ def test_places_that_a_mask_does_not_show_do_not_count(file, kind):
     assert not torch.allclose(read_out(changed, masks), read_out(tokens, masks), atol=1e-2)
 
 
-def test_an_empty_mask_is_finite(classifier):
-    masks = torch.full((2, 1, 8, 8), -200.0)
-    assert classifier(decoded(masks), random_prompts(), [random_tokens()]).isfinite().all()
+@pytest.mark.parametrize('values', [(-200, -200), (-86, -86), (-86, -88), (-40, -40), (200, -200)])
+def test_empty_and_extreme_masks_are_finite(classifier, values):
+    """Also their gradients."""
+    masks = torch.tensor(values, dtype=torch.float).repeat_interleave(32).view(1, 1, 8, 8)
+    masks = masks.repeat(2, 1, 1, 1).requires_grad_()
+    logits = classifier(decoded(masks), random_prompts(), [random_tokens()])
+    assert logits.isfinite().all()
+    logits.log_softmax(dim=-1)[..., 0].sum().backward()
+    assert masks.grad.isfinite().all()
 
 
 def test_logits_by_hand(classifier):
@@ -101,6 +107,7 @@ def test_estimates_beyond_0_and_1_are_finite(classifier, iou):
 def test_nothing_trains_and_gradients_pass(classifier):
     assert not any(p.requires_grad for p in classifier.train().parameters())
     assert not any(m.training for m in classifier.region_read_out.modules())
+    assert not classifier.trainable
     masks = torch.randn(2, 3, 8, 8, requires_grad=True)
     prompts = random_prompts().requires_grad_()
     iou = torch.full((2, 3), 0.5, requires_grad=True)

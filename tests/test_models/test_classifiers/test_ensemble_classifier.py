@@ -48,7 +48,7 @@ def test_the_share_trains_where_it_is_asked_to():
 
 @pytest.mark.parametrize('share', [0.0, 0.4, 1.0])
 def test_a_fixed_share_is_that_of_the_config(share):
-    """It is not in the state dict, whose numbers have to be finite, and none is taken from there."""
+    """It is not in the state dict, whose numbers have to be finite, nor taken from there."""
     classifier, other = build(share=share), build(share=0.5)
     assert not any('share' in key for key in classifier.state_dict())
     classifier.load_state_dict(other.state_dict())

@@ -39,7 +39,9 @@ def run_tool(tool: str, args: Sequence[str], log: Path, threads: int, gpu: int =
     process.join()
     output = log.read_text()
     if process.exitcode:
-        raise RuntimeError(f'python {" ".join(command)} failed:\n{output[-2000:]}')
+        raise RuntimeError(
+            f'python {" ".join(command)} ended with {process.exitcode}:\n{output[-2000:]}'
+        )
     return output
 
 

@@ -106,7 +106,10 @@ def test_killed_trainings_end_as_the_whole(folder, expected):
         log = folder / f'{work_dir.name}.txt'
         finish(start(folder, work_dir), log)
         assert_same(state_of(work_dir), expected, work_dir.name)
-        assert log.read_text().count('Traceback') == 0, log.read_text()[-6000:]
+        # Python's own thread that hands files to the loader's workers may see the training die.
+        _, *tracebacks = log.read_text().split('Traceback')
+        failures = [text for text in tracebacks if 'resource_sharer.py' not in text[:200]]
+        assert not failures, failures[0][:6000]
         runs += 1
     print(f'{kills} kills in {runs} trainings')
 

@@ -1,5 +1,6 @@
 """Running the command-line tools in fresh processes that have their imports already."""
 
+import logging
 import multiprocessing
 import os
 import runpy
@@ -57,6 +58,12 @@ def _work(command: Sequence[str], log: Path, threads: int, gpu: int) -> None:
     sys.argv[:] = command
     sys.path.insert(0, str(Path(command[0]).parent))
     runpy.run_path(command[0], run_name='__main__')
+    # Taking down the interpreter of a forked process failed once in a hundred runs, after all of
+    # the work was done.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _name_gpu(gpu: int) -> str:

@@ -1,14 +1,15 @@
 """Files of CLIP: one holds the image tower and the text tower."""
 
+import re
 from os import PathLike
-from typing import Dict, Optional, Union
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 from torch import Tensor
 
 from .checkpoint import is_torchscript_archive, read_checkpoint, resolve_checkpoint_path
 from .torchscript import read_torchscript_tensors
 
-__all__ = ['read_clip_file']
+__all__ = ['read_clip_file', 'rename_in_block']
 
 
 def read_clip_file(
@@ -36,3 +37,22 @@ def read_clip_file(
     else:
         remedy = f'Download {official_file} of github.com/openai/CLIP and give its path.'
     return read_checkpoint(checkpoint, remedy=remedy)
+
+
+def rename_in_block(key: str, prefix: str, names: Sequence[Tuple[str, str]]) -> Optional[str]:
+    """Give a weight of a transformer's block another name.
+
+    Args:
+        key: OpenAI's name, without the tower's prefix.
+        prefix: What stands before the number of the block in the other name.
+        names: What names inside a block begin with, OpenAI's and the other.
+
+    Returns:
+        The other name; None if it is no weight of a block, or one that is not known.
+    """
+    match = re.match(r'transformer\.resblocks\.(\d+)\.(.+)', key)
+    layer, name = match.groups() if match else ('', '')
+    for old, new in names:
+        if name.startswith(old):
+            return f'{prefix}{layer}.{new}{name[len(old) :]}'
+    return None

@@ -1,13 +1,12 @@
 """Reading CLIP's image tower from a file into :class:`CLIPImageTower`."""
 
-import re
 from os import PathLike
 from typing import Dict, Mapping, Union
 
 from torch import Tensor, nn
 
 from ..checkpoint import CheckpointError, load_strictly, resolve_checkpoint_path
-from ..clip_file import read_clip_file
+from ..clip_file import read_clip_file, rename_in_block
 from .tower import CLIPImageTower
 from .variants import CLIP_IMAGE_VARIANTS, CLIPImageVariant, get_image_variant
 
@@ -134,14 +133,7 @@ def _suggest_variant(state_dict: Mapping[str, Tensor], variant: str) -> str:
 
 def _rename(key: str) -> str:
     """OpenAI's name to ours; a name that is unknown stays, to be reported as it is."""
-    match = re.match(r'transformer\.resblocks\.(\d+)\.(.+)', key)
-    if not match:
-        return _NAMES.get(key, key)
-    layer, name = match.groups()
-    for old, new in _BLOCK_NAMES:
-        if name.startswith(old):
-            return f'transformer.layers.{layer}.{new}{name[len(old) :]}'
-    return key
+    return rename_in_block(key, 'transformer.layers.', _BLOCK_NAMES) or _NAMES.get(key, key)
 
 
 def _reshape(key: str, tensor: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ class CLIPImageEncoder(FrozenModule):
         self.output_shapes = (geometry.tokens_shape(image_size),)
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
             self.tower = CLIPImageTower(geometry)
-            init_as_clip(self.tower)
+            if checkpoint is None:
+                init_as_clip(self.tower)
         if checkpoint is None:
             remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
             warn_random_weights(f'the CLIP image encoder {variant}', remedy)

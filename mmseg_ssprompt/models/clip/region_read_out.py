@@ -61,7 +61,8 @@ class CLIPRegionReadOut(FrozenModule):
         self.kind, self.embed_dims = kind, geometry.embed_dims
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
             last = CLIPImageTower(replace(geometry, layers=1))
-            init_as_clip(last)
+            if checkpoint is None:
+                init_as_clip(last)
         self.block, self.norm, self.projection = last.read_out
         self.logit_scale = nn.Parameter(torch.tensor(math.log(LOGIT_SCALE)))
         if checkpoint is None:

@@ -7,7 +7,6 @@ Three kinds of file are understood, in float16 or float32:
 - the file that mmseg's ``tools/model_converters/clip2mmseg.py`` makes of either.
 """
 
-import re
 from os import PathLike
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Tuple, Union
@@ -16,7 +15,7 @@ from mmseg.models.text_encoder import CLIPTextEncoder
 from torch import Tensor
 
 from ..checkpoint import CheckpointError, load_strictly, resolve_checkpoint_path
-from ..clip_file import read_clip_file
+from ..clip_file import read_clip_file, rename_in_block
 from .variants import CLIP_TEXT_VARIANTS, CLIPTextVariant, get_text_variant
 
 __all__ = ['load_text_checkpoint', 'read_text_checkpoint']
@@ -122,14 +121,7 @@ def _to_mmseg_names(content: Mapping[str, Tensor], file: Path) -> Dict[str, Tens
 
 def _rename(key: str) -> str:
     """OpenAI's name to mmseg's; a name that is unknown stays, to be reported as it is."""
-    match = re.match(r'transformer\.resblocks\.(\d+)\.(.+)', key)
-    if not match:
-        return key
-    layer, name = match.groups()
-    for old, new in _BLOCK_NAMES:
-        if name.startswith(old):
-            return f'transformer.{layer}.{new}{name[len(old) :]}'
-    return key
+    return rename_in_block(key, 'transformer.', _BLOCK_NAMES) or key
 
 
 def _fits(

@@ -1,6 +1,6 @@
 # make setup   a virtual environment in this checkout, made once and reused
 # make demo    learn prompts on the embedded data and show what they change
-# make test    the test suite
+# make test    the test suite, on CPUs
 # Every target works from any directory: make -C path/to/checkout demo
 
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-onedl lint format clean
+.PHONY: help setup demo test test-cuda test-onedl lint format clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(ROOT)/Makefile
@@ -36,6 +36,9 @@ demo: setup
 
 test: setup
 	@cd $(ROOT) && $(BIN)/python -m pytest
+
+test-cuda: setup
+	@cd $(ROOT) && MMSEG_SSPROMPT_CUDA=1 $(BIN)/python -m pytest tests/test_cuda.py
 
 test-onedl:
 	@$(MAKE) --no-print-directory -f $(ROOT)/Makefile STACK=onedl test

@@ -1,5 +1,12 @@
 """What all tests share."""
 
+import os
+
+# The suite holds what CPUs compute, to the bit where it says so; "make test-cuda" is for a GPU.
+# mmengine chooses its device when it is imported.
+if os.environ.get('MMSEG_SSPROMPT_CUDA') != '1':
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
 import pytest
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope

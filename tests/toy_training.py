@@ -42,7 +42,7 @@ class NoisySlope(BaseModel):
     def forward(self, inputs: List[Tensor], mode: str = 'tensor') -> Any:
         if mode != 'loss':
             return [self.weight.item()]
-        noise = random.random() + float(np.random.rand()) + torch.rand(1).double()
+        noise = random.random() + float(np.random.rand()) + torch.rand(1).to(self.weight)
         loss = (torch.stack(inputs) * self.weight - noise).square().mean()
         return dict(loss=loss, loss_of_nothing=loss.detach() * 0)
 

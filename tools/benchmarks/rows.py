@@ -91,7 +91,8 @@ def make_row(
     ratios = [ours / reference for ours, reference in turns]
     ours, reference = (statistics.median(column) for column in zip(*turns))
     ratio, low, high = ours / reference, min(ratios), max(ratios)
-    must, aim = (None, None) if args.small else TARGETS.get(name, (None, None))
+    has_target = torch.device(args.device).type == 'cpu' and not args.small
+    must, aim = TARGETS.get(name, (None, None)) if has_target else (None, None)
     return Row(name, ours, reference, unit, ratio, low, high, must, aim, difference)
 
 

@@ -164,8 +164,9 @@ class SAMMaskDecoder(FrozenModule):
         carry_all_tokens: In joint decoding, whether all of SAM's mask tokens take part in
             attention or only those that ``mask_output`` needs. Independent decoding always
             carries all. Defaults to False.
-        chunk_size: Prompts decoded at a time by independent decoding; in training each chunk is
-            recomputed in the backward pass, so that memory does not grow with N. Defaults to 8.
+        chunk_size: Prompts decoded at a time by independent decoding. In training each of several
+            chunks is recomputed in the backward pass, so that memory does not grow with N.
+            Defaults to 8.
         trainable: Whether the weights train, from the checkpoint's on. Defaults to False.
 
     Raises:
@@ -259,9 +260,11 @@ class SAMMaskDecoder(FrozenModule):
         indices: Sequence[int],
     ) -> Tuple[Tensor, ...]:
         outputs = []
-        for chunk in sparse_prompts.split(self.chunk_size, dim=-3):
+        chunks = sparse_prompts.split(self.chunk_size, dim=-3)
+        for chunk in chunks:
             args = (self.decoder, image_embedding, image_pe, chunk, dense_prompt, indices)
-            if torch.is_grad_enabled() and (chunk.requires_grad or not self.frozen):
+            has_gradient = torch.is_grad_enabled() and (chunk.requires_grad or not self.frozen)
+            if has_gradient and len(chunks) > 1:
                 outputs.append(
                     recompute_in_backward(decode_independent, *args, use_reentrant=False)
                 )

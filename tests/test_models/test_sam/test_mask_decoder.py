@@ -259,6 +259,15 @@ def test_chunks_are_decoded_again_in_the_backward_pass(build, image, prompts):
     assert sorted(passes) == 4 * [(2,)] + 4 * [(4,)]
 
 
+def test_a_single_chunk_is_decoded_once(build, image, prompts):
+    decoder = build(decoding='independent', chunk_size=len(prompts)).train()
+    passes = []
+    decoder.decoder.output_upscaling.register_forward_hook(lambda *args: passes.append(1))
+    prompts = prompts.clone().requires_grad_()
+    gradient(decode(decoder, image, prompts), prompts)
+    assert len(passes) == 1
+
+
 # Joint decoding
 
 

@@ -23,6 +23,16 @@ def attention(request) -> Attention:
 @pytest.mark.parametrize('limit', [1, 2**24], ids=['a head at a time', 'all at once'])
 def test_attention_is_the_official_one(attention, limit, monkeypatch):
     monkeypatch.setattr(vit, '_MAX_BIAS_NUMBERS', limit)
+    assert_is_official(attention)
+
+
+def test_attention_of_gpus_is_the_official_one(attention, monkeypatch):
+    """Here on the CPU, which takes the other way."""
+    monkeypatch.setattr(vit, 'attend_with_bias', vit.attend_with_extended_keys)
+    assert_is_official(attention)
+
+
+def assert_is_official(attention: Attention) -> None:
     x = torch.randn(2, *attention.size, 24)
     found, expected = attend_with_relative_positions(attention, x), attention(x)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

@@ -3,19 +3,21 @@
 import pytest
 import torch
 
-from mmseg_ssprompt.kinds import COUNT, DICT, LIST, TEXT, find_misfit, is_plain, shorten
+from mmseg_ssprompt.kinds import COUNT, DICT, LIST, TEXT, Kind, find_misfit, is_plain, shorten
 
-KIND = DICT.of(
-    COUNT, name=TEXT, sizes=LIST.of(COUNT), note=TEXT.or_none(), parts=DICT.of(a=LIST.of(TEXT))
-)
+
+@pytest.fixture
+def kind() -> Kind:
+    parts = DICT.of(a=LIST.of(TEXT))
+    return DICT.of(COUNT, name=TEXT, sizes=LIST.of(COUNT), note=TEXT.or_none(), parts=parts)
 
 
 @pytest.mark.parametrize(
     'value',
     [{}, dict(name='a', sizes=(1, 2), note=None, other=3), dict(parts=dict(a=['b'], b=object()))],
 )
-def test_what_fits(value):
-    assert find_misfit(value, KIND) is None
+def test_what_fits(kind, value):
+    assert find_misfit(value, kind) is None
 
 
 @pytest.mark.parametrize(
@@ -34,16 +36,19 @@ def test_what_fits(value):
         ),
     ],
 )
-def test_the_first_that_does_not(value, expected):
-    assert find_misfit(value, KIND) == expected
+def test_the_first_that_does_not(kind, value, expected):
+    assert find_misfit(value, kind) == expected
 
 
 def test_long_values_are_cut():
     assert len(shorten(['x' * 1000] * 1000)) < 2000
     assert shorten(torch.zeros(10**6)) == 'a tensor of torch.float32'
+    assert shorten('x' * 198) == repr('x' * 198)
+    assert len(shorten('x' * 199)) == len(shorten(range(10**199))) == 200
 
 
 def test_plain_values():
     assert is_plain(dict(a=[1, (None, 'b')], b={2.5: True}))
     assert not is_plain(dict(a=[torch.ones(1)]))
     assert not is_plain({(1, torch.Size([2])): [b'x']})
+    assert not is_plain({b'x': 1})

@@ -13,6 +13,7 @@ import torch
 from ended_process import ended_process
 from mmseg_ssprompt.engine import AtomicCheckpointHook, find_newest_checkpoint, list_checkpoints
 from mmseg_ssprompt.engine.atomic_checkpoint_hook import AtomicLocalBackend
+from mmseg_ssprompt.engine.newest_checkpoint import find_missing_state
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from toy_training import StopAt, Stops, build_toy, log_of
 
@@ -186,7 +187,7 @@ def test_a_flipped_bit_is_found(half_done):
     content[content.index(weight) + 3] ^= 4
     file.write_bytes(content)
     resume(folder, settings)
-    assert f'Skipped {str(file)!r}' in log_of(folder)
+    assert f'WARNING - Skipped {str(file)!r}' in log_of(folder)
     assert 'resumed epoch: 0, iter: 2' in log_of(folder)
 
 
@@ -371,8 +372,9 @@ def test_a_folder_with_the_name_of_a_checkpoint_is_skipped(half_done):
     (folder / 'iter_6.pth').mkdir()
     (folder / 'iter_6.pth' / 'mine.txt').touch()
     expected = r"cannot write '.*iter_6\.pth': expected a file or nothing there, found a folder"
-    with pytest.raises(IsADirectoryError, match=expected):
+    with pytest.raises(IsADirectoryError, match=expected) as info:
         resume(folder, settings)
+    assert info.value.errno == errno.EISDIR
     log = log_of(folder)
     assert f'{str(folder / "iter_6.pth")!r} is a folder, and no file' in log
     assert 'resumed epoch: 0, iter: 4' in log
@@ -433,6 +435,19 @@ def test_another_folder_for_checkpoints(tmp_path):
     assert names(tmp_path / 'out' / 'work') == ['iter_2.pth', 'iter_4.pth']
     resume(tmp_path / 'work', settings)
     assert 'resumed epoch: 0, iter: 4' in log_of(tmp_path / 'work')
+
+
+def test_a_complete_checkpoint_has_schedules_unless_none_are_expected(half_done):
+    folder, _ = half_done
+    newest = folder / 'iter_4.pth'
+    assert find_newest_checkpoint(folder) == newest
+    checkpoint = torch.load(newest, weights_only=True)
+    del checkpoint['param_schedulers']
+    assert "['param_schedulers'] are missing" in find_missing_state(checkpoint)
+    assert find_missing_state(checkpoint, schedulers=False) is None
+    torch.save(checkpoint, newest)
+    assert find_newest_checkpoint(folder) == folder / 'iter_2.pth'
+    assert find_newest_checkpoint(folder, schedulers=False) == newest
 
 
 def test_a_backend_that_is_given_is_used():

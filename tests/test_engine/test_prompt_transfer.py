@@ -14,7 +14,12 @@ from mmseg_ssprompt.engine import (
     transfer_prompts,
 )
 from mmseg_ssprompt.engine.prompt_file import write_prompts
-from mmseg_ssprompt.engine.prompt_transfer import match_classes
+from mmseg_ssprompt.engine.prompt_transfer import (
+    _MAX_NAMES_SHOWN,
+    _check_same_base,
+    _shorten,
+    match_classes,
+)
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from tiny_model import CONFIG, build_tiny, random_images, samples_of, tiny_config
 
@@ -79,9 +84,14 @@ def test_the_report(source, target):
     assert report.unused == tuple(SOURCE_NAMES[i] for i in (0, 2, 3, 4, 5, 7, 8, 9))
     assert report.spatial == 'all 64 taken as they are'
     assert report.classifier == 'not trained, the same in both'
-    assert 'semantic prompts: 2 of 3 classes from the source\n  matched: Sky, heart balloon\n' in (
-        str(report)
-    )
+    assert str(report).splitlines() == [
+        'spatial prompts: all 64 taken as they are',
+        'semantic prompts: 2 of 3 classes from the source',
+        '  matched: Sky, heart balloon',
+        '  handcrafted: volcano',
+        f'  unused of the source: {", ".join(report.unused)}',
+        'classifier: not trained, the same in both',
+    ]
 
 
 def test_matched_rows_are_the_sources_to_the_bit(source, target):
@@ -198,7 +208,8 @@ def test_other_number_of_prompts(source):
     ],
 )
 def test_other_width(source, target, key, shape, expected):
-    with pytest.raises(PromptTransferError, match=f'{expected}: the width'):
+    expected = rf"checkpoint 'a\.pth', {key}learned: {expected}: the width"
+    with pytest.raises(PromptTransferError, match=expected):
         transfer_prompts(with_tensor(source, f'{key}learned', torch.zeros(shape)), target)
 
 
@@ -244,13 +255,18 @@ def test_no_class_in_common(source):
     [
         (f'{SPATIAL}default', r'the handcrafted points or boxes.* \(SAM\)'),
         (f'{SEMANTIC}default', r"the class name 'Sky'.* \(text encoder or templates\)"),
-        (f'{CLASSIFIER}no_object', r'classifier\.no_object.* \(pre-trained classifier\)'),
+        (
+            f'{CLASSIFIER}no_object',
+            r'decode_head\.classifier\.no_object.* \(pre-trained classifier\)',
+        ),
     ],
 )
 def test_other_base_model(source, target, key, what):
     other = with_tensor(source, key, source.state_dict[key] + 0.01)
-    with pytest.raises(PromptTransferError, match=f'{what}; use the weights'):
+    expected = rf'target for {what}; use the weights'
+    with pytest.raises(PromptTransferError, match=expected) as info:
         transfer_prompts(other, target)
+    assert '(largest difference: 0.01)' in str(info.value)
     rounded = with_tensor(source, key, source.state_dict[key] + 1e-6)
     assert len(transfer_prompts(rounded, target)[1].matched) == 2
 
@@ -263,7 +279,11 @@ def test_other_templates_are_another_base_model(source):
 
 def test_rows_that_are_not_the_configured_classes(source, target):
     head = build_head(class_names=['sky', 'sea'], dataset=None)
-    with pytest.raises(PromptTransferError, match=r'expected 2 as the number of rows, found 10'):
+    expected = (
+        r'semantic_prompts\.fusion\.learned: expected 2 as the number of rows, found 10; its class '
+        r"names are \['sky', 'sea'\]: use the config that it was trained with"
+    )
+    with pytest.raises(PromptTransferError, match=expected):
         transfer_prompts(source._replace(head=head), target)
 
 
@@ -325,10 +345,32 @@ def test_a_config_file_takes_the_place_of_none_inside(source, tmp_path):
 
 def test_a_model_without_prompts(source, tmp_path):
     path = save(source, tmp_path / 'a.pth', cfg="model = dict(decode_head=dict(type='FCNHead'))")
-    with pytest.raises(
-        CheckpointError, match=r'expected model\.decode_head with .*spatial_prompts'
-    ):
+    expected = r"meta\.cfg of checkpoint '.*a\.pth': expected model\.decode_head with .*spatial_pr"
+    with pytest.raises(CheckpointError, match=expected):
         read_prompt_source(path)
+    save(source, tmp_path / 'a.pth', cfg='model = 3')
+    with pytest.raises(CheckpointError, match=expected):
+        read_prompt_source(path)
+    save(source, tmp_path / 'a.pth', cfg='seed = 3')
+    with pytest.raises(CheckpointError, match=r"a\.pth': meta\.cfg has no model; "):
+        read_prompt_source(path)
+    (tmp_path / 'config.py').write_text("model = dict(decode_head=dict(type='FCNHead'))")
+    with pytest.raises(CheckpointError, match=r"^config '.*config\.py': expected model\.decode_h"):
+        read_prompt_source(path, tmp_path / 'config.py')
+
+
+@pytest.mark.parametrize('meta', [3, dict(cfg=3)])
+def test_a_config_of_another_kind_is_none(source, tmp_path, meta):
+    torch.save(dict(meta=meta, state_dict=dict(source.state_dict)), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'a\.pth'):
+        read_prompt_source(tmp_path / 'a.pth')
+
+
+def test_a_state_dict_alone_is_read(source, tmp_path):
+    torch.save(dict(source.state_dict), tmp_path / 'a.pth')
+    found = read_prompt_source(tmp_path / 'a.pth', CONFIG)
+    assert found.name == f"checkpoint '{tmp_path / 'a.pth'}'"
+    assert found.state_dict.keys() == source.state_dict.keys()
 
 
 def test_classes_of_an_unknown_data_set(source, tmp_path):
@@ -426,3 +468,43 @@ def test_files_without_a_state_dict(tmp_path, content):
     torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=r'a\.pth.*expected a state dict of tensors'):
         read_prompt_source(tmp_path / 'a.pth')
+
+
+def test_what_is_not_asked_for_is_reported(source, target):
+    report = transfer_prompts(source, target, parts=['semantic'])[1]
+    assert report.spatial == 'not asked for, handcrafted'
+    report = transfer_prompts(source, target, parts=['spatial'])[1]
+    assert (report.matched, report.unused) == ((), ())
+    assert '  matched: none\n  handcrafted: Sky, volcano, heart' in str(report)
+    assert '  unused of the source: none\n' in str(report)
+
+
+@pytest.mark.parametrize('options', ['classifier.trainable', 'mask_decoder.trainable'])
+def test_what_trained_with_them_is_of_another_width(options):
+    source, target = make_source(**{options: True}), build_target(**{options: True})
+    part = options.partition('.')[0]
+    key = next(
+        key
+        for key, value in source.state_dict.items()
+        if f'.{part}.' in key and value.dim() == 2 and target.state_dict()[key].dim() == 2
+    )
+    other = with_tensor(source, key, torch.zeros(3, 5))
+    expected = rf"^checkpoint 'a\.pth', {key}: expected the shape \(.*\), found \(3, 5\): the width"
+    with pytest.raises(PromptTransferError, match=expected):
+        transfer_prompts(other, target)
+
+
+def test_handcrafted_prompts_of_another_shape_are_told_as_such():
+    shapes = torch.zeros(2, 3), torch.zeros(2, 4)
+    source = PromptSource({}, None, 'a.pth', {})
+    with pytest.raises(
+        PromptTransferError, match=r'\(shape \(2, 4\) instead of \(2, 3\)\): the ba'
+    ):
+        _check_same_base(*shapes, 'points', 'SAM', source)
+
+
+def test_long_lists_of_names_are_cut():
+    names = [f'class {number}' for number in range(_MAX_NAMES_SHOWN + 2)]
+    assert _shorten(names) == [*names[:-2], 'and 2 more']
+    assert _shorten(names[:-1]) == [*names[:-2], 'and 1 more']
+    assert _shorten(names[:-2]) == names[:-2]

@@ -121,3 +121,50 @@ def test_entries_that_a_schedule_would_stumble_over(path, value, expected):
     assert find_other_state(dict(own, param_schedulers=states), runner) is None
     found = find_other_state(dict(own, param_schedulers=change(states, path, value)), runner)
     assert found.startswith(f'param_schedulers.{expected}')
+
+
+def test_numbers_of_another_type_fit():
+    """As other releases of torch count steps."""
+    runner = build(1)
+    for step in (0, 3, torch.tensor(3), torch.tensor(3.0)):
+        state = change(runner.optim_wrapper.state_dict(), 'state.0.step', step)
+        assert find_other_state(dict(optimizer=state), runner) is None
+
+
+def test_settings_of_which_nothing_is_known_fit():
+    runner = build(1)
+    (group,) = runner.optim_wrapper.optimizer.param_groups
+    group.update(betas=(), custom=dict(a=1))
+    state = runner.optim_wrapper.state_dict()
+    state['param_groups'][0].update(betas=(0.9, 0.999), custom='x', fused=0.5)
+    assert find_other_state(dict(optimizer=state), runner) is None
+
+
+def test_momentum_is_compared_and_no_step_is_asked_for():
+    runner = build(1)
+    (parameter,) = runner.optim_wrapper.optimizer.param_groups[0]['params']
+    runner.optim_wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=0.1, momentum=0.9))
+    runner.optim_wrapper.optimizer.step()
+    state = runner.optim_wrapper.state_dict()
+    assert find_other_state(dict(optimizer=state), runner) is None
+    found = find_other_state(
+        dict(optimizer=change(state, 'state.0.momentum_buffer', torch.ones(3))), runner
+    )
+    assert found.startswith('optimizer.state.0.momentum_buffer: expected a tensor of shape (2,)')
+
+
+def test_schedules_of_one_optimiser_are_not_compared_with_those_of_several():
+    """Which mmengine keeps in a dict."""
+    runner = build(1)
+    runner.param_schedulers = [LinearLR(runner.optim_wrapper.optimizer, end=6)]
+    own = dict(optimizer=runner.optim_wrapper.state_dict())
+    assert find_other_state(dict(own, param_schedulers=dict(a=[], b=[])), runner) is None
+    found = find_other_state(dict(own, param_schedulers=[]), runner)
+    assert found == 'param_schedulers: expected those of 1, found 0'
+
+
+def test_an_average_that_nobody_goes_on_with():
+    runner = build(1)
+    checkpoint = dict(optimizer=runner.optim_wrapper.state_dict(), ema_state_dict={})
+    found = find_other_state(checkpoint, runner)
+    assert 'found ema_state_dict: the prompts in state_dict are the average then' in found

@@ -2,6 +2,10 @@
 
 import json
 import re
+import sys
+import time
+from collections import OrderedDict
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +13,15 @@ import torch
 
 from mmseg_ssprompt import main_process
 from mmseg_ssprompt.engine import RunRecordError, run_record_hook
-from mmseg_ssprompt.engine.run_record_hook import _compare, _draws, _plain
+from mmseg_ssprompt.engine.run_record_hook import (
+    _compare,
+    _draws,
+    _find_types,
+    _make_entry,
+    _plain,
+    _read_settings,
+    _sha256,
+)
 from toy_training import NoisyLine, StopAt, Stops, build_toy, log_of
 
 HOOK = dict(type='RunRecordHook')
@@ -48,6 +60,22 @@ def test_an_entry_for_each_start(tmp_path):
     assert {'python', 'torch', 'mmseg_ssprompt', 'numpy'} <= first['versions'].keys()
     assert first['config']['train_cfg']['max_iters'] == 8
     assert first['few_shot'] == []
+    assert first['command'] == sys.argv
+    assert first['prompts'] is None
+    started = time.mktime(time.strptime(first['started'], '%Y-%m-%d %H:%M:%S'))
+    assert 0 <= time.time() - started < 600
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_an_entry_says_what_the_prompts_are_made_of(tmp_path, monkeypatch, wrapped):
+    state_dict = OrderedDict()
+    state_dict._metadata = {'': dict(prompts=dict(class_names=['sky']))}
+    model = SimpleNamespace(state_dict=lambda: state_dict)
+    monkeypatch.setattr(run_record_hook, 'is_model_wrapper', lambda model: hasattr(model, 'module'))
+    runner = build(tmp_path)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.model = SimpleNamespace(module=model) if wrapped else model
+    assert _make_entry(runner)['prompts'] == dict(class_names=['sky'])
 
 
 def test_a_resumed_training_says_what_differs(tmp_path):
@@ -58,6 +86,7 @@ def test_a_resumed_training_says_what_differs(tmp_path):
     assert 'What differs from the training that is resumed:' in log
     assert 'config.train_cfg.max_iters: 8 before, 10 now' in log
     assert 'config.resume' not in log
+    assert 'to change what stays in force' not in log
 
 
 def test_the_same_training_has_nothing_to_say(tmp_path):
@@ -181,12 +210,20 @@ def test_what_goes_wrong_in_the_main_process_is_told_to_the_others(tmp_path, mon
     assert [type(error) for error in told] == [OSError]
 
 
-@pytest.mark.parametrize('content', ['', '{"a": 1}', '[1]', '{'])
-def test_a_damaged_record_is_begun_anew(tmp_path, content):
+@pytest.mark.parametrize(
+    ('content', 'problem'),
+    [
+        ('', 'Expecting value: line 1'),
+        ('{"a": 1}', 'expected a list of entries'),
+        ('[1]', 'expected a list of entries'),
+        ('{', 'Expecting property name'),
+    ],
+)
+def test_a_damaged_record_is_begun_anew(tmp_path, content, problem):
     (tmp_path / 'run.json').write_text(content)
     build(tmp_path).train()
     assert len(read(tmp_path)) == 1
-    assert 'is damaged' in log_of(tmp_path)
+    assert re.search(rf"run\.json' is damaged \({problem}.*\): it is begun", log_of(tmp_path))
 
 
 def test_draws_inside_of_other_data_sets():
@@ -200,10 +237,19 @@ def test_draws_inside_of_other_data_sets():
 
 
 def test_differences_are_listed_by_their_keys():
-    before = dict(seed=1, config=dict(a=dict(b=1, c=[1, 2]), work_dir='x'))
-    now = dict(seed=2, config=dict(a=dict(b=1, c=[1]), d=5, work_dir='y'))
+    before = dict(
+        versions=dict(torch='1'), seed=1, config=dict(a=dict(b=1, c=[1, 2]), work_dir='x')
+    )
+    now = dict(
+        versions=dict(torch='2'),
+        seed=2,
+        processes=4,
+        config=dict(a=dict(b=1, c=[1]), d=5, work_dir='y'),
+    )
     assert list(_compare(before, now)) == [
+        "versions.torch: '1' before, '2' now",
         'seed: 1 before, 2 now',
+        'processes: None before, 4 now',
         'config.a.c: [1, 2] before, [1] now',
         'config.d: None before, 5 now',
     ]
@@ -211,3 +257,35 @@ def test_differences_are_listed_by_their_keys():
 
 def test_a_config_becomes_plain():
     assert _plain(dict(a=(1, None), b={2: NoisyLine})) == dict(a=[1, None], b={'2': str(NoisyLine)})
+
+
+def test_types_are_found_wherever_they_are():
+    """Of several optimisers, and of schedules in a list; scopes and modules do not count."""
+    several = dict(
+        type='OptimWrapperDict',
+        a=dict(optimizer=dict(type='mmengine.AdamW')),
+        b=dict(wrappers=[dict(optimizer=dict(type="<class 'torch.optim.sgd.SGD'>"))]),
+    )
+    assert _find_types(several, 'optimizer.') == ['AdamW', 'SGD']
+    assert _find_types([dict(type='LinearLR'), dict(type='PolyLR')], '.') == ['LinearLR', 'PolyLR']
+    assert _find_types(dict(type='LinearLR'), '.') == ['LinearLR']
+
+
+def test_the_record_counts_before_the_text_of_the_config():
+    """Which may have been replaced in the work_dir by a training that was refused."""
+    record = dict(config=dict(optim_wrapper=SGD, param_scheduler=None, model=dict()))
+    checkpoint = dict(
+        meta=dict(cfg="optim_wrapper = dict(optimizer=dict(type='AdamW'))"),
+        message_hub=dict(runtime_info=dict(run_record=record)),
+    )
+    assert _read_settings(checkpoint) == dict(optim_wrapper=SGD, param_scheduler=None)
+    del checkpoint['message_hub']
+    assert _read_settings(checkpoint) == dict(optim_wrapper=dict(optimizer=dict(type='AdamW')))
+    checkpoint['meta']['cfg'] = 'optim_wrapper = make()'  # is not run
+    assert _read_settings(checkpoint) == {}
+    assert _read_settings(dict(meta={})) == {}
+
+
+def test_a_draw_is_the_same_in_another_order():
+    assert _sha256(dict(a=1, b=['x'])) == _sha256(dict(b=['x'], a=1)) != _sha256(dict(a=1, b=['y']))
+    assert _sha256(dict(file=Path('a'))) == _sha256(dict(file='a'))

@@ -185,7 +185,10 @@ def test_at_most_five_keys_are_listed():
         load_strictly(module, found, 'a.pth')
     text = str(info.value)
     assert '8 missing: 0.weight, 0.bias, 1.weight, 1.bias, 2.weight and 3 more' in text
-    assert '3 unexpected: layer0, layer1, layer2' in text
+    assert text.endswith('\n  3 unexpected: layer0, layer1, layer2')
+    with pytest.raises(CheckpointError, match='8 missing') as info:
+        load_strictly(module, {f'layer{i}': torch.ones(1) for i in range(5)}, 'a.pth')
+    assert str(info.value).endswith('\n  5 unexpected: layer0, layer1, layer2, layer3, layer4')
 
 
 def test_integers_do_not_pass_for_weights():
@@ -257,6 +260,33 @@ def test_lists_that_hold_themselves_are_refused(tmp_path):
         torch.save(content, tmp_path / 'a.pth')
         with pytest.raises(CheckpointError, match=r'more than 1,000,000 values, or more than 50'):
             read_torch_file(tmp_path / 'a.pth', verify=True)
+
+
+def nested(depth: int) -> list:
+    """So many lists in each other."""
+    content: list = []
+    for _ in range(depth - 1):
+        content = [content]
+    return content
+
+
+def test_what_is_too_deep_is_refused(tmp_path):
+    torch.save(dict(a=nested(50)), tmp_path / 'a.pth')
+    assert read_torch_file(tmp_path / 'a.pth', verify=True) == dict(a=nested(50))
+    for content in (dict(a=nested(51)), dict(a=tuple(nested(51)))):
+        torch.save(content, tmp_path / 'a.pth')
+        expected = r"'.*/a\.pth' \(\d+ bytes\).*more than 1,000,000 values, or more than 50 dicts"
+        with pytest.raises(CheckpointError, match=expected):
+            read_torch_file(tmp_path / 'a.pth', verify=True)
+
+
+def test_what_is_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, '_MAX_VALUES', 5)
+    torch.save([0] * 5, tmp_path / 'a.pth')
+    assert len(read_torch_file(tmp_path / 'a.pth', verify=True)) == 5
+    torch.save([0] * 6, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'more than 5 values'):
+        read_torch_file(tmp_path / 'a.pth', verify=True)
 
 
 def test_errors_of_pythons_own_are_told_in_words(tmp_path):

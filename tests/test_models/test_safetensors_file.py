@@ -67,6 +67,7 @@ def test_other_readers_find_the_tensors(file):
     with safe_open(str(file), 'pt') as opened:
         texts = opened.metadata()
     assert set(texts) == {'format', 'mmseg_ssprompt', 'sha256'}
+    assert texts['format'] == 'pt'  # without which transformers and others refuse a file
     assert json.loads(texts['mmseg_ssprompt'])['meta']['iter'] == 3
 
 
@@ -158,6 +159,17 @@ def test_headers_that_nobody_wrote(tmp_path, header, length, reason):
         assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_the_shortest_file(tmp_path):
+    """Of ten bytes: the length of a header, and the header."""
+    path = with_header(tmp_path / 'short.safetensors', b'{}', data=b'')
+    assert path.stat().st_size == 10
+    tensors, meta = read_safetensors_file(path)
+    assert (dict(tensors), meta) == ({}, {})
+    with_header(path, b'{}', data=b'', length=3)
+    with pytest.raises(CheckpointError, match='expected a header of 2 to 2 bytes, found 3'):
+        read_safetensors_file(path)
 
 
 def test_a_long_header_is_not_read(tmp_path):

@@ -20,7 +20,11 @@ from mmseg_ssprompt.fingerprint import fingerprint_tensors
 from mmseg_ssprompt.models import frozen as frozen_module
 from mmseg_ssprompt.models.checkpoint import read_checkpoint
 from mmseg_ssprompt.models.segmentors import PromptStateError
-from mmseg_ssprompt.models.segmentors.prompt_metadata import METADATA_KEY, describe_prompts
+from mmseg_ssprompt.models.segmentors.prompt_metadata import (
+    METADATA_KEY,
+    describe_prompts,
+    shorten_fingerprint,
+)
 from tiny_model import build_tiny, random_images, tiny_config
 
 SAM = 'mmseg_ssprompt://sam-tiny_shapes.pth'
@@ -347,6 +351,35 @@ def test_transferred_points_are_those_of_another_data_set(model):
     model.load_state_dict(state_dict)
     assert metadata_of(model.state_dict())['spatial_prompts']['taken_from'] == 'a.pth'
     build_tiny().load_state_dict(prompts_of(copy.deepcopy(model)))  # after training, too
+
+
+def test_other_handcrafted_prompts_of_the_same_names(model):
+    """As where a tensor was replaced by hand."""
+    key = 'decode_head.semantic_prompts.fusion.default'
+    state_dict = prompts_of(model)
+    state_dict[key] = state_dict[key].clone()
+    state_dict[key][3, 5] += 0.25
+    (line,) = refusal(model, state_dict)
+    assert line == (
+        f'{key}: expected the handcrafted prompts of the configured class names, found those of '
+        'others (largest difference: 0.25)'
+    )
+    state_dict[key] = model.state_dict()[key] + 5e-6  # as another processor rounds
+    model.load_state_dict(state_dict)
+
+
+def test_another_classifier(model):
+    assert metadata_of(prompts_of(model))['classifier'] == 'TokenClassifier'
+    (line,) = refusal(model, with_metadata(model, classifier='CLIPRegionClassifier (dense)'))
+    assert line == 'classifier: expected TokenClassifier, found CLIPRegionClassifier (dense)'
+    state_dict = prompts_of(model)
+    del metadata_of(state_dict)['classifier']  # as before there were others
+    model.load_state_dict(state_dict)
+
+
+def test_fingerprints_are_short_for_people():
+    assert shorten_fingerprint('0123456789abcdef') == 'SHA-256 0123456789ab...'
+    assert shorten_fingerprint(None) == 'random weights'
 
 
 def test_all_differences_are_told_at_once(model):

@@ -14,7 +14,7 @@ from mmengine.config import Config, DictAction
 
 from mmseg_ssprompt.tool_inputs import read_config
 
-__all__ = ['add_arguments', 'end_process', 'load_config']
+__all__ = ['add_arguments', 'end_process', 'is_first_process', 'load_config']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +47,22 @@ def load_config(args: argparse.Namespace, needs: Sequence[str] = ('model',)) -> 
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     if cfg.launcher == 'slurm':
         os.environ.setdefault('MASTER_PORT', str(slurm_port()))
+    if cfg.launcher != 'none':
+        cfg.setdefault(
+            'model_wrapper_cfg',
+            dict(
+                type='PromptDistributedDataParallel',
+                find_unused_parameters=cfg.get('find_unused_parameters', False),
+            ),
+        )
     if cfg.launcher in ('pytorch', 'slurm') and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     return cfg
+
+
+def is_first_process() -> bool:
+    """Whether this process has rank 0, which its launcher has said before any group is made."""
+    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0
 
 
 def slurm_port() -> int:
@@ -72,15 +85,7 @@ def _distribute_on_cpu(cfg: Config) -> None:
         _export_slurm_ranks()
     seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)  # torch's own default
     torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=seconds))
-    cfg.setdefault(
-        'model_wrapper_cfg',
-        dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        ),
-    )
+    cfg.model_wrapper_cfg.device_ids = None
 
 
 def _export_slurm_ranks() -> None:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Test on one or several nodes with torchrun:
 #     tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
+# '' as CHECKPOINT tests handcrafted prompts, as zero-shot configs have them.
 # Several nodes: set NNODES, NODE_RANK and MASTER_ADDR, and the same PORT (29500) on each.
 # One node: the port is one that is free, unless PORT is set.
 set -euo pipefail
@@ -25,4 +26,4 @@ exec "${PYTHON:-python}" -m torch.distributed.run \
     --node_rank="${NODE_RANK:-0}" \
     --nproc_per_node="$GPUS" \
     "${MEET[@]}" \
-    "$TOOLS/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "${@:4}"
+    "$TOOLS/test.py" "$CONFIG" ${CHECKPOINT:+"$CHECKPOINT"} --launcher pytorch "${@:4}"

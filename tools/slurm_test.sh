@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Test under slurm:
 #     tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]
+# '' as CHECKPOINT tests handcrafted prompts, as zero-shot configs have them.
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS (split at spaces) are read from the environment.
 # The port follows from the job's number, unless MASTER_PORT is set.
 set -euo pipefail
@@ -26,4 +27,4 @@ exec srun --partition="$PARTITION" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 \
     ${SRUN_ARGS[@]+"${SRUN_ARGS[@]}"} \
-    "${PYTHON:-python}" -u "$TOOLS/test.py" "$CONFIG" "$CHECKPOINT" --launcher slurm "${@:5}"
+    "${PYTHON:-python}" -u "$TOOLS/test.py" "$CONFIG" ${CHECKPOINT:+"$CHECKPOINT"} --launcher slurm "${@:5}"

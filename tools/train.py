@@ -8,13 +8,13 @@ import logging
 import signal
 from pathlib import Path
 
-from command_line import add_arguments, end_process, load_config
+from command_line import add_arguments, end_process, is_first_process, load_config
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmseg_ssprompt.engine import list_checkpoints
+from mmseg_ssprompt.engine import check_unlocked, list_checkpoints
 from mmseg_ssprompt.files import check_writable
 
 
@@ -57,6 +57,8 @@ def main() -> None:
     cfg = load_config(args, needs)
     cfg.resume = args.resume
     check_writable(Path(cfg.work_dir))
+    if is_first_process():  # which is the one that takes the lock
+        check_unlocked(Path(cfg.work_dir))
     if args.resume and any(list_checkpoints(Path(cfg.work_dir))):
         cfg.load_from = None  # mmengine would go on from it, and a requeued job begin anew
     if args.amp:

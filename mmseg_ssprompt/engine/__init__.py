@@ -6,6 +6,7 @@ from .checkpoint_loader import load_from_local
 from .dataset_check_hook import DatasetCheckHook
 from .finite_guard_hook import FiniteGuardHook, NonFiniteError
 from .main_process_logger_hook import MainProcessLoggerHook
+from .model_wrapper import PromptDistributedDataParallel
 from .newest_checkpoint import find_newest_checkpoint, list_checkpoints
 from .optim_wrapper_constructor import PromptOptimWrapperConstructor
 from .preemption_hook import PreemptionHook
@@ -13,7 +14,7 @@ from .prompt_checkpoint_hook import PromptCheckpointHook
 from .prompt_source import PromptSource, read_prompt_source
 from .prompt_transfer import PromptTransferError, TransferReport, transfer_prompts
 from .remote_checkpoints import refuse_url
-from .run_lock_hook import RunLockHook, WorkDirInUseError
+from .run_lock_hook import RunLockHook, WorkDirInUseError, check_unlocked
 from .run_record_hook import RunRecordError, RunRecordHook
 from .train_loop import ResumableTrainLoop
 from .trainable_report_hook import TrainableReportHook
@@ -27,6 +28,7 @@ __all__ = [
     'PreemptionHook',
     'PromptAmpOptimWrapper',
     'PromptCheckpointHook',
+    'PromptDistributedDataParallel',
     'PromptOptimWrapperConstructor',
     'PromptSource',
     'PromptTransferError',
@@ -37,6 +39,7 @@ __all__ = [
     'TrainableReportHook',
     'TransferReport',
     'WorkDirInUseError',
+    'check_unlocked',
     'find_newest_checkpoint',
     'list_checkpoints',
     'load_from_local',

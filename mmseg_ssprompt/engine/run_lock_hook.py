@@ -20,7 +20,9 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-__all__ = ['RunLockHook', 'WorkDirInUseError']
+__all__ = ['RunLockHook', 'WorkDirInUseError', 'check_unlocked']
+
+_NAME = 'run.lock'
 
 
 class WorkDirInUseError(RuntimeError):
@@ -50,7 +52,7 @@ class RunLockHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop):  # a runner that only tests
             return
         if fcntl is not None:
-            on_main_process(lambda: self._take(Path(runner.work_dir) / 'run.lock', runner))
+            on_main_process(lambda: self._take(Path(runner.work_dir) / _NAME, runner))
 
     def after_run(self, runner: Runner) -> None:
         """Give the lock back."""
@@ -61,21 +63,12 @@ class RunLockHook(Hook):
     def _take(self, path: Path, runner: Runner) -> None:
         """Lock the file, and say in it who has."""
         check_no_folder(path)
-        file = open(path, 'a+')  # noqa: SIM115  (closing it gives the lock back)
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or 'a process that has not said who it is yet'
-            file.close()
-            if error.errno in (errno.EACCES, errno.EAGAIN):  # POSIX allows both
-                raise WorkDirInUseError(
-                    f'work_dir {str(path.parent)!r}: expected no other training there, found '
-                    f'{owner}. Give another --work-dir, or end that training'
-                ) from error
+            file = _lock(path)
+        except _NoLocksError as error:
             runner.logger.warning(
-                f'{str(path)!r} cannot be locked ({error.strerror}): nothing prevents two '
-                'trainings in this work_dir'
+                f'{str(path)!r} cannot be locked ({error}): nothing prevents two trainings in this '
+                'work_dir'
             )
             return
         with contextlib.suppress(OSError):  # a full disk
@@ -84,3 +77,43 @@ class RunLockHook(Hook):
             file.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}\n')
             file.flush()
         self._file = file
+
+
+def check_unlocked(work_dir: Path) -> None:
+    """Refuse a work_dir where another process trains, before anything is written into it.
+
+    mmengine writes the config and a log there before any hook can refuse.
+
+    Args:
+        work_dir: Need not exist.
+
+    Raises:
+        WorkDirInUseError: With host and process of the other training.
+        OSError: If the file of the lock cannot be opened.
+    """
+    path = work_dir / _NAME
+    if fcntl is not None and path.is_file():
+        with contextlib.suppress(_NoLocksError):
+            _lock(path).close()
+
+
+class _NoLocksError(Exception):
+    """The file system has none."""
+
+
+def _lock(path: Path) -> IO[str]:
+    """The file, locked until it is closed."""
+    file = open(path, 'a+')  # noqa: SIM115
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip() or 'a process that has not said who it is yet'
+        file.close()
+        if error.errno in (errno.EACCES, errno.EAGAIN):  # POSIX allows both
+            raise WorkDirInUseError(
+                f'work_dir {str(path.parent)!r}: expected no other training there, found '
+                f'{owner}. Give another --work-dir, or end that training'
+            ) from error
+        raise _NoLocksError(error.strerror) from error
+    return file

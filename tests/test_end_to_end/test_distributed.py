@@ -102,6 +102,18 @@ def test_evaluation_is_that_of_one_process(runs):
     assert found == expected
 
 
+def test_a_model_in_which_nothing_trains(tmp_path):
+    """torch refuses to wrap it."""
+    config = CONFIGS / 'ssprompt_sam-tiny_shapes_zero-shot.py'
+    options = ('--cfg-options', 'env_cfg.dist_cfg.backend=gloo', 'test_dataloader.batch_size=2')
+    options = (*options, 'test_dataloader.dataset.num_images=5')
+    expected, found = (
+        metrics_in_log(tool('test', processes, files, *options, cwd=tmp_path))
+        for processes, files in ((1, [config]), (2, [config, '']))
+    )
+    assert 'mIoU' in expected and found == expected
+
+
 def metrics_in_log(output: str) -> Dict[str, str]:
     """From the log: with two processes mmengine writes the JSON file twice at once."""
     line = re.search(r'Iter\(test\) \[\d+/\d+\] .* mIoU: .*', output)[0]

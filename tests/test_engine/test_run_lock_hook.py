@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmseg_ssprompt import main_process
-from mmseg_ssprompt.engine import RunLockHook, WorkDirInUseError
+from mmseg_ssprompt.engine import RunLockHook, WorkDirInUseError, check_unlocked
 from mmseg_ssprompt.engine import run_lock_hook as module
 from toy_training import build_toy, log_of
 
@@ -58,6 +58,29 @@ def test_a_second_training_is_refused(tmp_path, owner, told_to_others):
     (told,) = told_to_others
     assert told is caught.value
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_it_is_refused_before_anything_is_written(tmp_path, owner):
+    before = {path: path.read_bytes() for path in tmp_path.rglob('*')}
+    with pytest.raises(WorkDirInUseError, match=r'found process 7 on elsewhere.*--work-dir'):
+        check_unlocked(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob('*')} == before
+
+
+def test_nothing_is_left_by_looking(tmp_path, monkeypatch):
+    check_unlocked(tmp_path / 'nowhere')
+    check_unlocked(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'run.lock').write_text('process 7\n')
+    check_unlocked(tmp_path)
+    assert can_be_locked(tmp_path / 'run.lock')
+    assert (tmp_path / 'run.lock').read_text() == 'process 7\n'
+
+    def fail(*args):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'lockf', fail)
+    check_unlocked(tmp_path)
 
 
 def test_the_lock_of_a_killed_process_is_none(tmp_path, owner):

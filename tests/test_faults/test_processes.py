@@ -149,9 +149,13 @@ def test_two_trainings_in_one_folder(tmp_path):
     first = start(work_dir, '--cfg-options', *OPTIONS, log=logs[0])
     try:
         wait_for('Iter(train) [   1/', logs[0], first)
-        second = start(work_dir, '--cfg-options', *OPTIONS, log=logs[1])
+        folders = set(work_dir.iterdir())
+        config = (work_dir / 'ssprompt_sam-tiny_shapes.py').read_text()
+        second = start(work_dir, '--cfg-options', *OPTIONS, 'randomness.seed=7', log=logs[1])
         assert second.wait(120) != 0
         assert f'found process {first.pid} on ' in logs[1].read_text()
+        assert {path for path in work_dir.iterdir() if path.is_dir()} <= folders
+        assert (work_dir / 'ssprompt_sam-tiny_shapes.py').read_text() == config
         assert first.poll() is None
     finally:
         first.kill()

@@ -14,7 +14,11 @@ def kind() -> Kind:
 
 @pytest.mark.parametrize(
     'value',
-    [{}, dict(name='a', sizes=(1, 2), note=None, other=3), dict(parts=dict(a=['b'], b=object()))],
+    [
+        {},
+        dict(name='a', sizes=(1, 2), note=None, other=3),
+        dict(note='b', parts=dict(a=['b'], b=object())),
+    ],
 )
 def test_what_fits(kind, value):
     assert find_misfit(value, kind) is None

@@ -240,6 +240,15 @@ def test_prompts_alone_are_not_resumed(half_done):
         build_toy(folder, resume=True, load_from=str(folder / 'prompts.pth'), **settings).train()
 
 
+def test_a_named_checkpoint_without_schedules_is_not_resumed(half_done):
+    folder, settings = half_done
+    checkpoint = torch.load(folder / 'iter_2.pth', weights_only=True)
+    del checkpoint['param_schedulers']
+    torch.save(checkpoint, folder / 'named.pth')
+    with pytest.raises(CheckpointError, match=r"named\.pth': expected .*'param_schedulers'\] are"):
+        build_toy(folder, resume=True, load_from=str(folder / 'named.pth'), **settings).train()
+
+
 def test_a_training_begins_with_prompts_alone(half_done):
     folder, settings = half_done
     weight = torch.full((1,), 3.0, dtype=torch.float64)

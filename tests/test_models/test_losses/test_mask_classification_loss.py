@@ -338,3 +338,10 @@ def test_label_that_is_no_class(label: int):
     labels[0, :4] = label
     with pytest.raises(ValueError, match=rf'label.*{label}.*4 classes \(0 to 3\) and 255 \(ign'):
         compute(class_logits, mask_logits, labels)
+
+
+@pytest.mark.parametrize('num_points', [0, -1, True, 2.5, '8', None])
+def test_numbers_of_points_that_are_none(num_points):
+    with pytest.raises(ValueError, match=f'num_points must be a positive .* got {num_points!r}'):
+        MaskClassificationLoss(4, num_points=num_points)
+    assert MaskClassificationLoss(4, num_points=1).num_points == 1

@@ -4,7 +4,6 @@
 """
 
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -14,7 +13,6 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper, build_optim_wrapper
 from mmseg.registry import MODELS
-from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 import tiny_model
@@ -23,7 +21,7 @@ from mmseg_ssprompt.models.losses import mask_classification_loss
 from mmseg_ssprompt.models.losses.point_sampling import draw_labelled_points
 from mmseg_ssprompt.models.sam.image_encoder import SAMImageEncoder
 from mmseg_ssprompt.models.sam.mask_decoder import SAMMaskDecoder
-from mmseg_ssprompt.models.sam.variants import build_sam
+from official_sam import randomised_sam
 from test_end_to_end.tools import CONFIGS, ROOT, free_port, read_metrics, run, run_tool
 
 pytestmark = [
@@ -69,15 +67,6 @@ def same_points(monkeypatch):
     monkeypatch.setattr(mask_classification_loss, 'draw_labelled_points', draw)
 
 
-def random_sam(variant: str) -> Sam:
-    """The official model; also what it initialises with zeros (positions) is random."""
-    torch.manual_seed(0)
-    sam = build_sam(variant).eval().requires_grad_(False)
-    for parameter in sam.parameters():
-        parameter.add_(0.05 * torch.randn_like(parameter))
-    return sam
-
-
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """Of the difference's norm."""
     found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
@@ -108,7 +97,7 @@ def losses_and_gradients(model: nn.Module, device: str) -> Tuple[Dict[str, Tenso
 )
 @pytest.mark.parametrize('variant', ['tiny', pytest.param('vit_b', marks=pytest.mark.slow)])
 def test_image_encoder_is_the_official_one(variant, dtype, tolerance, full_precision):
-    sam = random_sam(variant).cuda()
+    sam = randomised_sam(variant).eval().requires_grad_(False).cuda()
     encoder = SAMImageEncoder(variant, dtype=dtype).cuda()
     encoder.model.load_state_dict(sam.image_encoder.state_dict())
     images = torch.randn(2, 3, sam.image_encoder.img_size, sam.image_encoder.img_size).cuda()
@@ -127,7 +116,7 @@ def test_compiled_image_encoder(full_precision):
 @pytest.mark.parametrize('variant', ['tiny', pytest.param('vit_b', marks=pytest.mark.slow)])
 def test_decoding_is_the_official_one(variant, full_precision):
     """Independent decoding of many prompts, and joint decoding of one with all mask tokens."""
-    sam = random_sam(variant).cuda()
+    sam = randomised_sam(variant).eval().requires_grad_(False).cuda()
     prompt_encoder = sam.prompt_encoder
     side, (rows, columns) = sam.image_encoder.img_size, prompt_encoder.image_embedding_size
     image = torch.randn(1, prompt_encoder.embed_dim, rows, columns).cuda()
@@ -200,8 +189,8 @@ def train(folder: Path, *arguments: str) -> Path:
 
 def miou(checkpoint: Path, folder: Path, **environment: str) -> float:
     """Of the test tool."""
-    command = (ROOT / 'tools' / 'test.py', CONFIG, checkpoint, '--work-dir', folder, *SMALL)
-    run(sys.executable, *command, cwd=checkpoint.parent, **environment)
+    arguments = (CONFIG, checkpoint, '--work-dir', folder, *SMALL)
+    run_tool('test.py', *arguments, cwd=checkpoint.parent, **environment)
     return read_metrics(folder)['mIoU']
 
 
@@ -237,10 +226,9 @@ def test_an_embedding_cache_made_on_the_gpu_serves_both(tmp_path):
     small = [option.replace('dataset.num', 'dataset.dataset.num') for option in SMALL]
     run_tool('cache_embeddings.py', config, *small, cwd=tmp_path)
     for devices in ({}, dict(CUDA_VISIBLE_DEVICES='')):
-        name = f'run_{len(devices)}'
-        command = (ROOT / 'tools' / 'train.py', config, '--work-dir', tmp_path / name, *small)
-        run(sys.executable, *command, cwd=tmp_path, **devices)
-        assert (tmp_path / name / 'iter_20.pth').is_file()
+        folder = tmp_path / f'run_{len(devices)}'
+        run_tool('train.py', config, '--work-dir', folder, *small, cwd=tmp_path, **devices)
+        assert (folder / 'iter_20.pth').is_file()
 
 
 def test_peaks_and_seconds():

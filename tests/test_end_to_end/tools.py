@@ -33,9 +33,9 @@ def free_port() -> str:
         return str(listener.getsockname()[1])
 
 
-def run_tool(name: str, *args: Any, cwd: Path) -> str:
+def run_tool(name: str, *args: Any, cwd: Path, **environment: str) -> str:
     """Run ``tools/NAME.py`` with this Python."""
-    return run(sys.executable, ROOT / 'tools' / name, *args, cwd=cwd)
+    return run(sys.executable, ROOT / 'tools' / name, *args, cwd=cwd, **environment)
 
 
 def mmseg_tool(name: str) -> Path:

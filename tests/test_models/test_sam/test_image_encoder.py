@@ -8,8 +8,7 @@ from mmseg.registry import MODELS
 
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.sam.image_encoder import SAMImageEncoder
-
-from .conftest import randomised_sam
+from official_sam import randomised_sam
 
 
 @pytest.fixture(scope='module')

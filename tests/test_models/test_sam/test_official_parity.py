@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mmseg_ssprompt.models.sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder
 from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
+from official_sam import randomised_sam
 
-from .conftest import randomised_sam
 from .test_preprocessing import our_inputs, random_image, to_rgb
 
 KINDS = ('point', 'points', 'box')

@@ -1,6 +1,6 @@
 """Loading one part of SAM from an official file, or an error that says what does not fit."""
 
-from functools import lru_cache
+from functools import cache
 from os import PathLike
 from typing import Dict, Mapping, Optional, Tuple, Union
 
@@ -85,7 +85,7 @@ def guess_variant(state_dict: Mapping[str, Tensor]) -> Optional[str]:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _expected_tensors(variant: str) -> Dict[str, Tensor]:
     """Every tensor of an official file, without values."""
     with torch.device('meta'):

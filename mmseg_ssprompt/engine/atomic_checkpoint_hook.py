@@ -150,7 +150,11 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: Dict[str, Any]) -> None:
         # Without training there is no folder either.
-        if self.save_best is None or not self._has_begun or not self._find_best_keys(runner, metrics):
+        if (
+            self.save_best is None
+            or not self._has_begun
+            or not self._find_best_keys(runner, metrics)
+        ):
             return
         known = self._best_checkpoints()
         with self._removing_afterwards():

@@ -41,5 +41,5 @@ def check_best_keys(keys: Sequence[str], results: Mapping[str, Any]) -> None:
     if missing:
         raise ValueError(
             f'default_hooks.checkpoint.save_best: the validation returns no {missing}: expected '
-            f'some of {list(results)}. Set save_best to one of these, to \'auto\' or to None'
+            f"some of {list(results)}. Set save_best to one of these, to 'auto' or to None"
         )

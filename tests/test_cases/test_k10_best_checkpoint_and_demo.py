@@ -1,7 +1,7 @@
 """The best checkpoint is kept by the result that decides, whatever else is returned and kept."""
 
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ AACC = [50.0, 60.0, 70.0, 80.0]  # which mmengine's 'auto' would take
 class Scores(BaseMetric):
     """Numbers that were written down: a row for the validation after each other iteration."""
 
-    def __init__(self, rows: List[Dict[str, float]], prefix: str = None) -> None:
+    def __init__(self, rows: List[Dict[str, float]], prefix: Optional[str] = None) -> None:
         super().__init__(prefix=prefix)
         self.rows = list(rows)
 
@@ -39,9 +39,7 @@ def rows(miou=MIOU, name='mIoU') -> List[Dict[str, float]]:
 
 def checkpoint(**options: Any) -> dict:
     return dict(
-        default_hooks=dict(
-            checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, **options)
-        )
+        default_hooks=dict(checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, **options))
     )
 
 

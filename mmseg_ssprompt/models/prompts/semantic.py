@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...datasets.class_names import readable_class_names
 from ..text import check_class_names
-from .fusion import PromptFusion
+from .fusion import build_fusion
 
 __all__ = ['SemanticPromptLearner', 'resolve_class_names']
 
@@ -80,7 +80,7 @@ class SemanticPromptLearner(BaseModule):
         self.templates = tuple(encoder.templates)
         self.text_encoder_fingerprint: Optional[str] = encoder.fingerprint
         default = encoder.encode(self.class_names)  # (C, E)
-        self.fusion = PromptFusion(default, **(fusion or {}))
+        self.fusion = build_fusion(default, fusion)
 
     @property
     def embed_dims(self) -> int:

@@ -82,7 +82,7 @@ def _relabel(cfg: Config, names: Sequence[str]) -> None:
     """Let the test data have the new classes."""
     if cfg.get('test_dataloader') is None:
         return
-    dataset = cfg.test_dataloader.dataset
+    dataset = _with_metainfo(cfg.test_dataloader.dataset)
     own, palette = _read_classes(dataset)
     matches = match_classes(_readable(dataset.type, own), names)
     others = [name for new, name in enumerate(names) if new not in matches]
@@ -114,6 +114,15 @@ def _as_list(value: Any) -> List[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _with_metainfo(dataset: ConfigDict) -> ConfigDict:
+    """The config of a data set with the classes in ``metainfo`` that it names beside it."""
+    own = {key: dataset[key] for key in ('classes', 'palette', 'label_map') if key in dataset}
+    if not own:
+        return dataset
+    others = {key: value for key, value in dataset.items() if key not in own}
+    return ConfigDict(others, metainfo=own)
 
 
 def _read_classes(dataset: ConfigDict) -> Tuple[Sequence[str], Dict[str, Sequence[int]]]:

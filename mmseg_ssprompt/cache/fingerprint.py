@@ -74,12 +74,12 @@ def fingerprint_weights(checkpoint: Any, clip_variant: Optional[str] = None) -> 
 
 @lru_cache(maxsize=8)  # training, validation and test ask for the same
 def _fingerprint_file(file: Path, clip_variant: Optional[str], _state: Any) -> str:
-    from ..models.checkpoint import read_checkpoint
     from ..models.clip.checkpoint import read_image_tower
+    from ..models.sam.checkpoint import read_sam
 
     if clip_variant is not None:
         return fingerprint_tensors(read_image_tower(file, clip_variant))
-    tensors = read_checkpoint(file)
+    tensors = read_sam(file).tensors
     encoder = {k[len(_PART) :]: v for k, v in tensors.items() if k.startswith(_PART)}
     if not encoder:
         raise CacheError(

@@ -25,6 +25,7 @@ __all__ = [
     'FILE_KEY',
     'CheckpointError',
     'check_strictly',
+    'is_asset',
     'is_torchscript_archive',
     'load_strictly',
     'name_file',
@@ -99,6 +100,11 @@ def resolve_checkpoint_path(path: Union[str, 'PathLike[str]']) -> Path:
             f'file and give its path (or {ASSETS_SCHEME}NAME for a file of the package)'
         )
     return Path(text).expanduser()
+
+
+def is_asset(file: Path) -> bool:
+    """Whether a file comes with the package."""
+    return _ASSETS_DIR in file.resolve().parents
 
 
 def read_checkpoint(

@@ -14,7 +14,7 @@ from typing import (
     Tuple,
 )
 
-__all__ = ['KnownModel', 'identify_model', 'find_prefixes', 'remove_wrappers', 'split_prefix']
+__all__ = ['KnownModel', 'find_prefixes', 'identify_model', 'remove_wrappers', 'split_prefix']
 
 #: Modules of torch that wrap another without changing it, wherever they stand.
 _WRAPPERS = ('module', '_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')

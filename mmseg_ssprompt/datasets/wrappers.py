@@ -1,0 +1,46 @@
+"""Data sets inside other data sets: those that concatenate, repeat, mix, seed or draw."""
+
+from typing import Any, Iterator, Mapping, MutableMapping
+
+from torch.utils.data import Dataset
+
+__all__ = ['each_dataset', 'each_dataset_config']
+
+
+def each_dataset(dataset: Any) -> Iterator[Dataset]:
+    """The data sets that read files, inside of what wraps them.
+
+    Args:
+        dataset: A data set, or a wrapper such as mmengine's ``ConcatDataset`` and
+            ``RepeatDataset``, mmseg's ``MultiImageMixDataset``, or ours.
+    """
+    if hasattr(dataset, 'datasets'):
+        for inner in dataset.datasets:
+            yield from each_dataset(inner)
+    elif hasattr(dataset, 'dataset'):  # mmseg's MultiImageMixDataset also has a pipeline
+        yield from each_dataset(dataset.dataset)
+    else:
+        yield dataset
+
+
+def each_dataset_config(config: Any) -> Iterator[MutableMapping[str, Any]]:
+    """The configs of the data sets that read files, inside of the configs that wrap them.
+
+    Each is the part of ``config`` itself, so that what is changed in it is changed there.
+
+    Args:
+        config: Config of a data set or of a wrapper, or a list of them.
+    """
+    if isinstance(config, (list, tuple)):
+        for inner in config:
+            yield from each_dataset_config(inner)
+    elif isinstance(config, Mapping):
+        inner = [config[key] for key in ('datasets', 'dataset') if _is_nested(config.get(key))]
+        if inner:
+            yield from each_dataset_config(inner)
+        else:
+            yield config
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (Mapping, list, tuple)) and bool(value)

@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from mmseg_ssprompt.engine import load_from_local
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.segmentors import PromptStateError
+from mmseg_ssprompt.outputs import OutputError
 from test_end_to_end.tools import ROOT, run
 from tiny_model import CONFIG, build_tiny, tiny_config
 
@@ -172,7 +173,6 @@ def test_merge_checks_what_loading_does(tool):
     [
         ('convert', 'iter_300.pth', 'iter_300.pth'),
         ('convert', 'iter_300.pth', 'new/../iter_300.pth'),
-        ('merge', 'config.pth', 'iter_300.pth', 'config.pth'),
     ],
 )
 def test_what_is_read_is_not_overwritten(tool, saved, arguments):

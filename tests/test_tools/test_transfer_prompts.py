@@ -11,6 +11,7 @@ import torch
 
 from mmseg_ssprompt.engine import PromptTransferError
 from mmseg_ssprompt.models.checkpoint import CheckpointError
+from mmseg_ssprompt.outputs import OutputError
 from tiny_model import CONFIG, build_tiny, tiny_config
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'

@@ -32,6 +32,7 @@ def check_label_settings(dataset: Dataset, label_ids: LabelIds, name: str) -> No
             set.
     """
     where = f'the {name} data set {type(dataset).__name__}'
+    _check_rest(dataset, label_ids, where)
     _check_subset(dataset, label_ids, where)
     loader = None
     for transform in _transforms(dataset):
@@ -63,8 +64,18 @@ def _flatten(transform: Any) -> Iterator[Any]:
                 yield from _flatten(inner)
 
 
+def _check_rest(dataset: Dataset, ids: LabelIds, where: str) -> None:
+    """Few-shot draws read the number of the rest from the data set, without a model."""
+    found = getattr(dataset, 'metainfo', {}).get('rest_id')
+    if found is not None and found != ids.rest_id:
+        raise DatasetError(
+            f'{where}: metainfo.rest_id is {found!r}, but decode_head.rest_id is {ids.rest_id!r}. '
+            'Give both the number that label maps hold for the rest'
+        )
+
+
 def _check_subset(dataset: Dataset, ids: LabelIds, where: str) -> None:
-    """mmseg numbers some of a registered data set's classes from 0 on, and the others 255."""
+    """Refuse what mmseg makes of a subset: its classes count from 0, all others are 255."""
     label_map = getattr(dataset, 'label_map', None)
     if not label_map or 'labelled_classes' in getattr(dataset, 'metainfo', {}):
         return

@@ -5,6 +5,7 @@ from .checks import DatasetError, UnreadableFileError, explain_dataset_errors
 from .embedded import EmbeddedDataset
 from .few_shot import FewShotDataset, draw_few_shot
 from .image_folder import ImageFolderDataset
+from .label_maps import LoadLabelMap, ResizeWithLabels
 from .relabelled import relabel_dataset
 from .seeded import PlacedSampler, SeededDataset
 from .shapes_backend import ShapesBackend
@@ -16,7 +17,9 @@ __all__ = [
     'EmbeddedDataset',
     'FewShotDataset',
     'ImageFolderDataset',
+    'LoadLabelMap',
     'PlacedSampler',
+    'ResizeWithLabels',
     'SeededDataset',
     'ShapesBackend',
     'ShapesCoastDataset',

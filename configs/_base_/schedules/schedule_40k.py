@@ -29,5 +29,5 @@ default_hooks = dict(
     # Beside these the best by mIoU of all validations; save_best=None keeps none.
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
+    visualization=dict(type='PromptVisualizationHook'),
 )

@@ -237,7 +237,8 @@ class ImageFolderDataset(BaseSegDataset):
         """A label map with all ids of classes as keys; None if files hold class ids."""
         if label_map is None:
             return None
-        count = len(self._metainfo['classes'])
+        # Of one class the rest has a number too (rest_id), which may be 0; the class is 1 then.
+        count = max(2, len(self._metainfo['classes']))
         if self.reduce_zero_label:
             raise ValueError(
                 'label_map and reduce_zero_label=True: expected one of them, because both change '

@@ -22,6 +22,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
 from mmseg_ssprompt.datasets.wrappers import each_dataset_config
 from mmseg_ssprompt.main_process import on_main_process
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
@@ -106,6 +107,7 @@ def enable_writing(cfg: Config, folder: Path) -> None:
     """Let an evaluator write the predictions, as PNG label maps.
 
     That is the first one that can; where there is none, one is added which measures nothing.
+    Images without label maps are predicted too.
     """
     evaluators = as_list(cfg.get('test_evaluator'))
     writer = next((e for e in evaluators if e.get('type') in _WRITERS), None)
@@ -114,6 +116,8 @@ def enable_writing(cfg: Config, folder: Path) -> None:
         evaluators.append(writer)
     writer.update(type='GroupedIoUMetric', output_dir=str(folder))
     cfg.test_evaluator = evaluators
+    for dataset in each_dataset_config(cfg.test_dataloader.dataset):
+        allow_unlabelled(dataset)
 
 
 def as_list(value: Any) -> List[Any]:

@@ -110,11 +110,13 @@ def enable_writing(cfg: Config, folder: Path) -> None:
     Images without label maps are predicted too.
     """
     evaluators = as_list(cfg.get('test_evaluator'))
-    writer = next((e for e in evaluators if e.get('type') in _WRITERS), None)
-    if writer is None:
-        writer = ConfigDict(format_only=True)
-        evaluators.append(writer)
-    writer.update(type='GroupedIoUMetric', output_dir=str(folder))
+    writers = [each for each in evaluators if each.get('type') in _WRITERS]
+    if not writers:
+        writers = [ConfigDict(format_only=True)]
+        evaluators += writers
+    for writer in writers:
+        writer.type = 'GroupedIoUMetric'  # mmseg's own takes no image without a label map
+    writers[0].output_dir = str(folder)
     cfg.test_evaluator = evaluators
     for dataset in each_dataset_config(cfg.test_dataloader.dataset):
         allow_unlabelled(dataset)

@@ -117,6 +117,7 @@ def _relabel_dataset(
     target: LabelIds,
 ) -> None:
     """Let one data set have the new classes; see :func:`_relabel`."""
+    _move_to_metainfo(dataset)
     own, palette = _read_classes(dataset)
     matches = match_classes(_readable(dataset['type'], own), names)
     others = [name for new, name in enumerate(names) if new not in matches]
@@ -159,6 +160,13 @@ def _as_list(value: Any) -> List[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _move_to_metainfo(dataset: MutableMapping[str, Any]) -> None:
+    """Move the classes that a data set's config names beside its ``metainfo`` into it."""
+    own = {key: dataset.pop(key) for key in ('classes', 'palette', 'label_map') if key in dataset}
+    if own:
+        dataset['metainfo'] = own
 
 
 def _read_classes(dataset: ConfigDict) -> Tuple[Sequence[str], Dict[str, Sequence[int]]]:

@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List, Union
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ class EmbeddedDataset(Dataset):
 
     Args:
         cache_dir: Folder of the cache.
-        dataset: Config of the data set whose samples are embedded, with its pipeline.
+        dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
+            around some, or a list of configs, which are concatenated.
         encoder: Config of the frozen image encoder, or of a pair, with its ``checkpoint``.
         data_preprocessor: Config of what normalises and pads the images.
         views: ``V``, how often each image goes through the pipeline. Defaults to 1.
@@ -56,7 +57,7 @@ class EmbeddedDataset(Dataset):
     def __init__(
         self,
         cache_dir: str,
-        dataset: Dict[str, Any],
+        dataset: Union[Dict[str, Any], List[Dict[str, Any]]],
         encoder: Dict[str, Any],
         data_preprocessor: Dict[str, Any],
         views: int = 1,

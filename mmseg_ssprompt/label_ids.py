@@ -4,7 +4,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
-__all__ = ['IGNORED_16_BITS', 'IGNORED_8_BITS', 'LabelIds', 'resolve_label_ids']
+__all__ = ['IGNORED_8_BITS', 'IGNORED_16_BITS', 'LabelIds', 'resolve_label_ids']
 
 #: The usual number of ignored pixels in label maps of 8 bits, and ours in those of 16.
 IGNORED_8_BITS = 255

@@ -24,6 +24,7 @@ from mmseg_ssprompt.cache.files import free_bytes
 from mmseg_ssprompt.cache.writer import missing_samples
 from mmseg_ssprompt.files import check_writable
 from mmseg_ssprompt.models import PrecomputedFeatures
+from mmseg_ssprompt.models.weights import hand_down_weights
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt)
 
@@ -52,10 +53,15 @@ def has_image_encoder(backbone: ConfigDict) -> bool:
 
 
 def embedded_dataset(cfg: Config, split: str) -> Dict[str, Any]:
-    """The config of a split's EmbeddedDataset, which is made up where the split has another."""
+    """The config of a split's EmbeddedDataset, which is made up where the split has another.
+
+    An encoder without a checkpoint has the weights of the model.
+    """
+    weights = cfg.model.get('weights')
     dataset = cfg[f'{split}_dataloader'].dataset.to_dict()
     if dataset.pop('type') == 'EmbeddedDataset':
-        return dataset
+        encoder = hand_down_weights(dict(encoder=dataset['encoder'], weights=weights))
+        return dict(dataset, **encoder)
     if not has_image_encoder(cfg.model.backbone):
         raise CacheError(
             f'{split}_dataloader.dataset: expected an EmbeddedDataset, because the model has no '
@@ -64,7 +70,7 @@ def embedded_dataset(cfg: Config, split: str) -> Dict[str, Any]:
     return dict(
         cache_dir=str(Path('data') / 'embeddings' / Path(cfg.filename).stem / split),
         dataset=cfg[f'{split}_dataloader'].dataset.to_dict(),
-        encoder=cfg.model.backbone.to_dict(),
+        encoder=hand_down_weights(cfg.model.to_dict())['backbone'],
         data_preprocessor=cfg.model.data_preprocessor.to_dict(),
         test_mode=split != 'train',
     )

@@ -12,9 +12,11 @@ from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor, nn
 
 from ..checkpoint import FILE_KEY
+from ..embedded import check_encoder
 from ..frozen import FrozenModule
 from ..heads import SSPromptHead
 from ..tensor_checks import count_non_finite, find_difference
+from ..weights import check_weights_are_there, hand_down_weights
 from .label_map import find_best_classes
 from .prompt_metadata import (
     METADATA_KEY,
@@ -52,8 +54,16 @@ class PromptSegmentor(EncoderDecoder):
     class at each pixel, as mmseg does always.
 
     Args:
-        *args: See ``EncoderDecoder``.
+        backbone: See ``EncoderDecoder``.
+        decode_head: See ``EncoderDecoder``.
+        weights: Files of weights, ``dict(sam=..., clip=...)``, that each part takes unless it has
+            a ``checkpoint`` of its own; and ``clip_activation``, where neither CLIP's file nor a
+            config beside it says it (:mod:`~mmseg_ssprompt.models.weights`). Defaults to None.
         **kwargs: See ``EncoderDecoder``.
+
+    Raises:
+        FileNotFoundError: If files of weights are not there, with all that are not.
+        ValueError: If ``weights`` has an unknown entry.
 
     Attributes:
         spatial_prompts_from: The file that the spatial prompts were transferred from, with the
@@ -62,11 +72,37 @@ class PromptSegmentor(EncoderDecoder):
 
     spatial_prompts_from: Optional[str] = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        *args: Any,
+        weights: Optional[Dict[str, Any]] = None,
+        **kwargs: Any,
+    ) -> None:
+        parts = dict(backbone=backbone, decode_head=decode_head, **kwargs, weights=weights)
+        check_weights_are_there(parts)
+        parts = hand_down_weights(parts)
+        super().__init__(parts.pop('backbone'), parts.pop('decode_head'), *args, **parts)
         self._register_state_dict_hook(_add_metadata)
         self._register_load_state_dict_pre_hook(_check_prompts, with_module=True)
         self.register_load_state_dict_post_hook(_forgive_frozen_keys)
+
+    def forward(
+        self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'
+    ) -> Any:
+        """As ``EncoderDecoder``, after a look at what embedded samples were made by.
+
+        Args:
+            inputs: (B, 3, H, W), or embeddings.
+            data_samples: Of the images. Defaults to None.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``. Defaults to 'tensor'.
+
+        Raises:
+            CacheError: If samples were embedded with other weights than the model's.
+        """
+        check_encoder(self.backbone, data_samples)
+        return super().forward(inputs, data_samples, mode)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Predict label maps.

@@ -13,6 +13,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from ..files import write_atomically
+from ..label_ids import LabelIds
 from .checks import DatasetError, check_sample, read_with
 from .few_shot_draw import check_positive, draw_few_shot
 
@@ -52,7 +53,7 @@ def count_presence(dataset: BaseDataset, min_pixels: int = 1) -> np.ndarray:
     presence = np.zeros((len(dataset), num_classes), bool)
     for index in range(len(dataset)):
         sample = read_with(loader, dataset.get_data_info(index))
-        check_sample(sample, num_classes, ignore_index)
+        check_sample(sample, LabelIds(num_classes, ignore_index))
         pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=num_classes)
         presence[index] = pixels[:num_classes] >= min_pixels
         if (index + 1) % PROGRESS_INTERVAL == 0:

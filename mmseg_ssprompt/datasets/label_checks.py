@@ -40,7 +40,7 @@ def check_labels(loader: Any, sample: Dict[str, Any]) -> CheckedLabels:
             decodes or a side of one pixel, or holds values that the loader would change.
     """
     if type(loader) is not LoadAnnotations:
-        return CheckedLabels(read_with(loader, sample), [])
+        return CheckedLabels(read_with(loader, sample, 'label map'), [])
     path = sample.get('seg_map_path')
     header = read_picture(loader, path, 'label map')
     if header is not None:

@@ -133,16 +133,24 @@ def _is_foreign(transform: Any) -> bool:
     return type(transform).__module__.split('.')[0] not in ('mmcv', 'mmseg', 'mmengine')
 
 
-def check_classes(dataset: Dataset, class_names: Sequence[str], name: str) -> None:
+def check_classes(
+    dataset: Dataset, class_names: Sequence[str], name: str, key: Optional[str] = None
+) -> None:
     """Compare the classes of a data set with the semantic prompts.
 
     Prompts may be worded differently from a data set's names, so only their number must agree;
     the same names in another order are a mistake.
 
+    Args:
+        dataset: With ``metainfo['classes']``.
+        class_names: Of the semantic prompts.
+        name: Of the split, for the error.
+        key: Where the config has the data set. Defaults to None: it is not said.
+
     Raises:
         DatasetError: If they do not agree, with both lists.
     """
-    classes = list(dataset.metainfo['classes'])
+    classes = list(dataset.metainfo.get('classes') or ())
     prompts = list(class_names)
     if len(classes) == len(prompts) and (classes == prompts or set(classes) != set(prompts)):
         return
@@ -151,8 +159,10 @@ def check_classes(dataset: Dataset, class_names: Sequence[str], name: str) -> No
     )
     raise DatasetError(
         f'the {name} data set {type(dataset).__name__} has {len(classes)} classes, {problem} '
-        f'semantic prompts.\n  data set: {classes}\n  prompts:  {prompts}\n'
-        'Set decode_head.num_classes and decode_head.semantic_prompts to the classes of the data.'
+        f'semantic prompts.\n  data set{"" if key is None else f" ({key})"}: {classes}\n'
+        f'  prompts:  {prompts}\n'
+        'Set decode_head.num_classes and decode_head.semantic_prompts to the classes of the data'
+        f'{", or metainfo.classes of the data set to those of the prompts" * (key is not None)}.'
     )
 
 

@@ -84,7 +84,9 @@ def _find_lonely(
     known = {os.path.relpath(path, images)[: -len(image_suffix) or None] for path in taken}
     pictures = [path for path in _each_picture(labels) if path.endswith(suffix)]
     lonely = [
-        path for path in pictures if os.path.relpath(path, labels)[: -len(suffix) or None] not in known
+        path
+        for path in pictures
+        if os.path.relpath(path, labels)[: -len(suffix) or None] not in known
     ]
     if not lonely or len(lonely) == len(pictures):  # the latter is an error of its own
         return []

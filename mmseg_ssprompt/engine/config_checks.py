@@ -3,18 +3,20 @@
 import copy
 import difflib
 import inspect
+import os
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import Dataset
 
 from ..datasets.checks import DatasetError, check_classes
 from ..datasets.steps import each_step
 from ..datasets.wrappers import each_dataset_config
-from ..label_ids import LabelIds, resolve_label_ids
-from ..models.prompts.semantic import resolve_class_names
+from ..label_ids import LabelIds
+from ..models.heads.settings import find_class_names, find_label_ids
 
 __all__ = ['SPLITS', 'ModelFacts', 'check_config', 'read_model_facts']
 
@@ -70,24 +72,15 @@ def read_model_facts(cfg: Config) -> Optional[ModelFacts]:
         DatasetError: If names, number and ids contradict each other.
     """
     head = read_head(cfg)
-    source = head.get('semantic_prompts', head)
-    keys = ('class_names', 'dataset', 'classes')
-    given = {key: source[key] for key in keys if source.get(key) is not None}
-    if not given or 'num_classes' not in head:
-        return None
     try:
-        names = tuple(resolve_class_names(**given))
-        ids = resolve_label_ids(
-            head['num_classes'], head.get('ignore_index'), head.get('rest_id')
-        )
+        names = find_class_names(head.get('semantic_prompts', head))
+        if names is None:
+            return None
+        settings = (head.get(key) for key in ('ignore_index', 'rest_id'))
+        ids = find_label_ids(head.get('num_classes'), names, *settings)
     except ValueError as error:
         raise DatasetError(f'model: {error}') from error
-    if len(names) != ids.num_classes:
-        raise DatasetError(
-            f'model.decode_head.num_classes is {ids.num_classes}, but there are {len(names)} '
-            f'class names: {list(names)}. Set num_classes to the number of class names'
-        )
-    return ModelFacts(names, ids)
+    return ModelFacts(tuple(names), ids)
 
 
 def check_config(
@@ -123,7 +116,7 @@ def check_config(
     _raise(problems)
     if model is not None:
         for part in parts:
-            if part.dataset is not None and _classes(part.dataset):
+            if part.dataset is not None:
                 check_classes(part.dataset, model.class_names, SPLITS[part.split], part.key)
     return _find_unlikely(cfg, splits) if 'train' in splits else []
 
@@ -132,7 +125,9 @@ def _raise(problems: Sequence[str]) -> None:
     if problems:
         problems = list(dict.fromkeys(problems))
         text = '\n  '.join(problems)
-        raise DatasetError(text if len(problems) == 1 else f'the config contradicts itself:\n  {text}')
+        raise DatasetError(
+            text if len(problems) == 1 else f'the config contradicts itself:\n  {text}'
+        )
 
 
 # Data sets
@@ -144,29 +139,32 @@ def _build_parts(cfg: Config, split: str) -> List[Part]:
         return []
     plain = loader.to_dict() if hasattr(loader, 'to_dict') else dict(loader)
     return [
-        _build_part(key, split, config)
-        for key, config in _each_key(plain['dataset'], f'{split}_dataloader.dataset')
+        _build_part(key, split, config, is_embedded)
+        for key, config, is_embedded in _each_key(plain['dataset'], f'{split}_dataloader.dataset')
     ]
 
 
-def _each_key(config: Any, key: str) -> Iterator[Tuple[str, Mapping[str, Any]]]:
-    """The data sets that read files, with their keys; wrappers' own pipelines are built on the way."""
-    leaves = {id(leaf) for leaf in each_dataset_config(config)}
-    pending = [(key, config)]
-    while pending:
-        key, node = pending.pop(0)
-        if isinstance(node, (list, tuple)):
-            pending += [(f'{key}[{index}]', inner) for index, inner in enumerate(node)]
-        elif id(node) in leaves:
-            yield key, node
-        elif isinstance(node, Mapping):
-            _build_pipeline(node.get('pipeline', []), f'{key}.pipeline')
-            pending += [
-                (f'{key}.{name}', node[name]) for name in ('datasets', 'dataset') if name in node
-            ]
+def _each_key(
+    config: Any, key: str, is_embedded: bool = False
+) -> Iterator[Tuple[str, Mapping[str, Any], bool]]:
+    """The data sets that read files, with their keys, and whether their samples are embedded.
+
+    Pipelines of wrappers are built on the way.
+    """
+    if isinstance(config, (list, tuple)):
+        for index, inner in enumerate(config):
+            yield from _each_key(inner, f'{key}[{index}]', is_embedded)
+    elif any(leaf is config for leaf in each_dataset_config(config)):
+        yield key, config, is_embedded
+    elif isinstance(config, Mapping):
+        _build_pipeline(config.get('pipeline', []), f'{key}.pipeline')
+        is_embedded = is_embedded or config.get('type') == 'EmbeddedDataset'
+        for name in ('datasets', 'dataset'):
+            if name in config:
+                yield from _each_key(config[name], f'{key}.{name}', is_embedded)
 
 
-def _build_part(key: str, split: str, config: Mapping[str, Any]) -> Part:
+def _build_part(key: str, split: str, config: Mapping[str, Any], is_embedded: bool) -> Part:
     kind = _find_type(DATASETS, config, key, 'data set')
     _build_pipeline(config.get('pipeline', []), f'{key}.pipeline')
     if not (inspect.isclass(kind) and issubclass(kind, BaseDataset)):
@@ -177,11 +175,24 @@ def _build_part(key: str, split: str, config: Mapping[str, Any]) -> Part:
     except DatasetError:
         raise
     except Exception as error:  # of settings of any type
+        missing = _find_missing(config)
+        if missing and is_embedded:
+            return Part(key, split, config, None)
+        if missing:
+            raise DatasetError(f'{key}: there is no {" and no ".join(missing)}') from error
         raise DatasetError(
             f'{key}: the data set {config["type"]} does not take these settings '
             f'({_innermost(error)}){_guess_argument(kind, config)}'
         ) from error
     return Part(key, split, config, dataset)
+
+
+def _find_missing(config: Mapping[str, Any]) -> List[str]:
+    """The files and folders of a data set that are not there, which some only assert."""
+    root, names = config.get('data_root') or '', [config.get('ann_file')]
+    names += (config.get('data_prefix') or {}).values()
+    paths = [os.path.join(root, name) for name in names if isinstance(name, str) and name]
+    return [repr(path) for path in paths if not os.path.exists(path)]
 
 
 def _innermost(error: BaseException) -> str:
@@ -202,8 +213,10 @@ def _find_type(registry: Any, config: Any, key: str, what: str) -> Any:
     if found is None:
         known = sorted({*registry.module_dict, *(registry.parent or registry).module_dict})
         close = difflib.get_close_matches(name, known, 3, 0.7)
-        advice = f'is it {" or ".join(map(repr, close))}?' if close else (
-            'Register it, and let custom_imports import the file that does'
+        advice = (
+            f'is it {" or ".join(map(repr, close))}?'
+            if close
+            else ('Register it, and let custom_imports import the file that does')
         )
         raise DatasetError(f'{key}.type: there is no {what} {name!r}: {advice}')
     return found
@@ -461,6 +474,9 @@ def _each_void(parts: Sequence[Part]) -> Iterator[Tuple[str, Any]]:
     for part in parts:
         if part.config.get('ignore_index') is not None:
             yield f'{part.key}.ignore_index', part.config['ignore_index']
+        steps = each_step(part.dataset.pipeline) if part.dataset is not None else ()
+        if not any(type(step.transform) is LoadAnnotations for step in steps):
+            continue
         if getattr(part.dataset, 'reduce_zero_label', False):
             yield f'{part.key}.reduce_zero_label=True turns 0 into what', _OF_MMSEG
         elif _OF_MMSEG in (getattr(part.dataset, 'label_map', None) or {}).values():

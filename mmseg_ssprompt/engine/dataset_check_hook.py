@@ -1,7 +1,7 @@
 """Data and config are looked at before a training step is spent on them."""
 
 import logging
-from typing import Any, List, Optional, Sequence
+from typing import Any, Iterator, List, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -18,7 +18,7 @@ from ..datasets.survey import Survey, survey_samples
 from ..datasets.wrappers import each_dataset
 from ..label_ids import LabelIds, resolve_label_ids
 from ..main_process import on_main_process
-from .config_checks import ModelFacts, SPLITS, check_config
+from .config_checks import SPLITS, ModelFacts, check_config
 from .rehearsal import check_numbers, rehearse
 
 __all__ = ['DatasetCheckHook', 'read_frame']
@@ -94,6 +94,12 @@ class DatasetCheckHook(Hook):
             facts = LabelFacts(bool(sample.metainfo.get('reduce_zero_label')))
             check_label_ids(labels, ids, file, facts)
 
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Check label maps with which predictions are compared."""
+        _check_truth(data_batch, read_label_ids(_decode_head(runner)))
+
+    before_test_iter = before_val_iter
+
     def _check(self, runner: Runner, dataloader: Any, split: str) -> None:
         dataset, name = dataloader.dataset, SPLITS[split]
         leaves = list(each_dataset(dataset))
@@ -122,8 +128,6 @@ class DatasetCheckHook(Hook):
         """Let some samples pass the pipeline, and a made-up one the evaluators."""
         ids, cfg = read_label_ids(_decode_head(runner)), _read_config(runner)
         training = split == 'train'
-        if not dataset_is_read_by_mmseg(dataloader.dataset):
-            return
         packed = check_packed(
             dataloader.dataset, ids, SPLITS[split], training, read_frame(cfg, training)
         )
@@ -135,6 +139,31 @@ class DatasetCheckHook(Hook):
         metainfo = next(each_dataset(dataloader.dataset)).metainfo
         tried = rehearse(cfg, split, metainfo, ids, labelled)
         _log('the config', [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')])
+
+
+def _check_truth(data_batch: Any, ids: LabelIds) -> None:
+    """Refuse label maps of another size than predictions, or with ids of no class."""
+    for sample in _flatten(data_batch['data_samples']):
+        if 'gt_sem_seg' not in sample:
+            continue
+        labels, metainfo = sample.gt_sem_seg.data.cpu().numpy(), sample.metainfo
+        file, size = metainfo.get('seg_map_path'), metainfo.get('ori_shape')
+        if size is not None and labels.shape[1:] != tuple(size[:2]):
+            raise DatasetError(
+                f'label map {str(file)!r} is {labels.shape[1]} x {labels.shape[2]} (height x '
+                f'width), but its image, whose size predictions have, is {size[0]} x {size[1]}. '
+                'Put LoadAnnotations after what changes sizes, or mend the file'
+            )
+        check_label_ids(labels, ids, file, LabelFacts(bool(metainfo.get('reduce_zero_label'))))
+
+
+def _flatten(samples: Any) -> Iterator[Any]:
+    """Samples, of which test-time augmentation makes a list for each view."""
+    for each in samples:
+        if isinstance(each, (list, tuple)):
+            yield from _flatten(each)
+        else:
+            yield each
 
 
 def read_label_ids(head: Any) -> LabelIds:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..datasets.checks import DatasetError
 from ..draws import draws_of_their_own
-from ..label_ids import LabelIds
+from ..label_ids import LABEL_IDS_KEY, LabelIds
 from .config_checks import metric_keys_wanted
 
 __all__ = ['Rehearsal', 'rehearse']
@@ -66,7 +66,9 @@ def rehearse(
         stage = _Stage(Path(folder), dict(metainfo), ids, labelled, _predicts_scores(cfg))
         for key, config in _each_evaluator(cfg, f'{split}_evaluator'):
             returned = _try_evaluator(stage, key, config, warnings)
-            results = None if returned is None or results is None else _merge(results, returned, key)
+            results = (
+                None if returned is None or results is None else _merge(results, returned, key)
+            )
         if cfg.get('visualizer') and labelled:
             _try_visualizer(stage, cfg.visualizer)
     if split == 'val' and results is not None:
@@ -77,7 +79,7 @@ def rehearse(
 def _predicts_scores(cfg: Config) -> bool:
     model = cfg.get('model') or {}
     test_cfg = model.get('module', model).get('test_cfg') or {}
-    return bool(test_cfg.get('logits', True) or test_cfg.get('mode', 'whole') != 'whole')
+    return bool(test_cfg.get('logits', True))
 
 
 def _each_evaluator(cfg: Config, key: str) -> Iterator[Tuple[str, Mapping[str, Any]]]:
@@ -114,8 +116,7 @@ class _Stage(NamedTuple):
         found = torch.from_numpy(np.resize(np.array(self.ids.counted, np.int64), size))[None]
         sample.pred_sem_seg = PixelData(data=found)
         if self.with_scores:
-            num_classes = max(len(self.ids.counted), 1)
-            sample.seg_logits = PixelData(data=torch.rand(num_classes, *size))
+            sample.seg_logits = PixelData(data=torch.rand(len(self.ids.channels), *size))
         return image, sample
 
     def _write_files(self, image: np.ndarray, labels: np.ndarray) -> Dict[str, Any]:
@@ -134,6 +135,7 @@ class _Stage(NamedTuple):
             flip=False,
             flip_direction=None,
             reduce_zero_label=bool(self.metainfo.get('reduce_zero_label')),
+            **{LABEL_IDS_KEY: self.ids},
         )
 
 
@@ -201,7 +203,9 @@ def _advise(error: Exception, stage: _Stage) -> str:
         )
     if missing:
         given = [key for key in stage.make_sample()[1].to_dict() if not key.startswith('_')]
-        return f'. A prediction has no {missing!r}, only {given}; metainfo has {list(stage.metainfo)}'
+        return (
+            f'. A prediction has no {missing!r}, only {given}; metainfo has {list(stage.metainfo)}'
+        )
     return '. Look at its settings, or leave it out'
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    'IGNORED_16_BITS',
     'IGNORED_8_BITS',
+    'IGNORED_16_BITS',
     'LABEL_IDS_KEY',
     'LabelIds',
     'name_rest',

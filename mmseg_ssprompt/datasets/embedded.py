@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..cache import EmbeddedSample, EmbeddingCache, Recipe
@@ -120,7 +121,7 @@ class EmbeddedDataset(Dataset):
         keys = ('img_path', 'seg_map_path', 'reduce_zero_label')
         info = {key: sample.metainfo.get(key) for key in keys}
         if sample.labels is not None:
-            info['gt_seg_map'] = sample.labels[0].numpy()
+            info['gt_seg_map'] = _unpad(sample)[0].numpy()
         return info
 
     def _read(self, idx: int, view: int) -> EmbeddedSample:
@@ -137,8 +138,19 @@ def _pack(sample: EmbeddedSample) -> Dict[str, Any]:
     """What mmseg's ``PackSegInputs`` returns, with an embedding in place of the image."""
     data_sample = SegDataSample(metainfo=sample.metainfo)
     if sample.labels is not None:
-        data_sample.gt_sem_seg = PixelData(data=sample.labels.to(torch.int64))
+        data_sample.gt_sem_seg = PixelData(data=_unpad(sample).to(torch.int64))
     inputs = sample.embedding
     if sample.clip_tokens is not None:
         inputs = (sample.embedding, sample.clip_tokens)
     return dict(inputs=inputs, data_samples=data_sample)
+
+
+def _unpad(sample: EmbeddedSample) -> Tensor:
+    """A label map (1, H, W) as the pipeline returned it.
+
+    It was padded with the image, with a number that the model need not ignore; the model's data
+    preprocessor pads it anew.
+    """
+    left, right, top, bottom = sample.metainfo.get('padding_size') or (0, 0, 0, 0)
+    height, width = sample.labels.shape[-2:]
+    return sample.labels[:, top : height - bottom, left : width - right]

@@ -13,8 +13,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from ..files import write_atomically
-from ..label_ids import LabelIds
-from .checks import DatasetError, check_sample, read_with
+from ..label_ids import IGNORED_8_BITS, LabelIds, resolve_label_ids
+from .checks import DatasetError, check_label_shape, check_label_size, read_with
 from .few_shot_draw import check_positive, draw_few_shot
 
 __all__ = [
@@ -48,17 +48,44 @@ def count_presence(dataset: BaseDataset, min_pixels: int = 1) -> np.ndarray:
         DatasetError: If a label map cannot be read or has ids of no class, or the pipeline does
             not load any.
     """
-    loader, num_classes = _annotation_loader(dataset), len(dataset.metainfo['classes'])
-    ignore_index = getattr(dataset, 'ignore_index', 255)
-    presence = np.zeros((len(dataset), num_classes), bool)
+    loader, label_ids = _annotation_loader(dataset), _find_label_ids(dataset)
+    presence = np.zeros((len(dataset), label_ids.num_classes), bool)
     for index in range(len(dataset)):
         sample = read_with(loader, dataset.get_data_info(index))
-        check_sample(sample, LabelIds(num_classes, ignore_index))
-        pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=num_classes)
-        presence[index] = pixels[:num_classes] >= min_pixels
+        _check_sample(sample, label_ids)
+        pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=label_ids.classes.stop)
+        presence[index] = pixels[label_ids.classes] >= min_pixels
         if (index + 1) % PROGRESS_INTERVAL == 0:
             print_log(f'Counted classes in {index + 1} of {len(dataset)} label maps', 'current')
     return presence
+
+
+def _find_label_ids(dataset: BaseDataset) -> LabelIds:
+    """The numbers in a data set's label maps; of one class the metainfo says that of the rest."""
+    count = len(dataset.metainfo['classes'])
+    rest_id = dataset.metainfo.get('rest_id')
+    if count == 1 and rest_id is None:
+        raise DatasetError(
+            f'cannot count the one class of the data set {type(dataset).__name__}: expected '
+            "metainfo=dict(classes=..., rest_id=...), with the model's decode_head.rest_id, found "
+            'no rest_id. It is 0 where label maps hold 1 for the class, and 255 where they hold 0'
+        )
+    given = getattr(dataset, 'ignore_index', IGNORED_8_BITS)
+    ignored = None if given == IGNORED_8_BITS else given  # mmseg's default says nothing
+    return resolve_label_ids(count, ignored, rest_id)
+
+
+def _check_sample(sample: Dict[str, Any], label_ids: LabelIds) -> None:
+    """As :func:`check_sample`, of all numbers that may be there."""
+    check_label_shape(sample)
+    check_label_size(sample)
+    unknown = label_ids.find_unknown(sample['gt_seg_map'])
+    if unknown.any():
+        found = np.unique(sample['gt_seg_map'][unknown])[:10].tolist()
+        raise DatasetError(
+            f'label map {str(sample["seg_map_path"])!r}: expected {label_ids.describe()}, found '
+            f'{found} in {int(unknown.sum())} pixels'
+        )
 
 
 def _annotation_loader(dataset: BaseDataset) -> LoadAnnotations:

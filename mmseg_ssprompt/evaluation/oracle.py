@@ -146,8 +146,14 @@ def predict_oracle_maps(model: BaseSegmentor, batch: dict) -> List[OracleMaps]:
         batch: What the loader gives, with ground truth.
 
     Raises:
-        DatasetError: If an image has no label map, or one of another size or with unknown ids.
+        DatasetError: If an image has no label map, or one of another size or with unknown ids; or
+            the model has one class.
     """
+    if model.decode_head.num_classes == 1:
+        raise DatasetError(
+            'oracles compare masks with the labels of several classes, but decode_head.num_classes '
+            'is 1: there is one label for all masks, and the rest has none. Look at IoU instead'
+        )
     data = model.data_preprocessor(batch, False)
     head, samples = model.decode_head, data['data_samples']
     output = head(model.extract_feat(data['inputs']))

@@ -1,4 +1,4 @@
-"""Settings that decode heads share: class names, numbers in label maps, and none that do nothing."""
+"""Settings that decode heads share: class names and the numbers in label maps."""
 
 from typing import Any, Mapping, Optional, Sequence
 
@@ -56,7 +56,7 @@ def find_label_ids(
         if class_names is None:
             raise ValueError(
                 'decode_head.num_classes: expected the number of classes, found neither it nor '
-                f'class names, which are in decode_head.semantic_prompts as {" or ".join(_NAMING[:2])}'
+                'class names, which are in decode_head.semantic_prompts as class_names or dataset'
             )
         num_classes = len(class_names)
     if class_names is not None:

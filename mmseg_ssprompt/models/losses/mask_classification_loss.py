@@ -159,7 +159,7 @@ class MaskClassificationLoss(nn.Module):
         )
 
     def _weights_of(self, classes: Tensor) -> Union[Tensor, float]:
-        """What prompts that are matched to classes (M,) count: (M,) float, or one number for all."""
+        """What prompts that are matched to classes (M,) count: (M,) float, or one for all."""
         if self.class_weight is None:
             return 1.0
         return torch.tensor(self.class_weight, device=classes.device)[classes]

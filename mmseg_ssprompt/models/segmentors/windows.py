@@ -2,7 +2,6 @@
 
 from typing import Any, Callable, Iterator, Mapping, Optional, Tuple
 
-import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from torch import Tensor

@@ -167,7 +167,7 @@ def check_classes(
 
 
 def check_label_ids(
-    labels: np.ndarray, ids: LabelIds, file: Optional[str], facts: LabelFacts = LabelFacts()
+    labels: np.ndarray, ids: LabelIds, file: Optional[str], facts: Optional[LabelFacts] = None
 ) -> None:
     """Refuse ids that are neither of a class, nor of the rest, nor the ignored one.
 
@@ -175,7 +175,7 @@ def check_label_ids(
         labels: Integers of any shape.
         ids: Which ids there may be.
         file: Where they come from, for the error.
-        facts: What the data set has done to them. Defaults to nothing.
+        facts: What the data set has done to them. Defaults to None: nothing.
 
     Raises:
         DatasetError: With the file, the ids, the number of their pixels and what to do, as far as
@@ -192,13 +192,14 @@ def check_label_ids(
 
 
 def _advise_on_ids(
-    labels: np.ndarray, found: Sequence[int], ids: LabelIds, facts: LabelFacts
+    labels: np.ndarray, found: Sequence[int], ids: LabelIds, facts: Optional[LabelFacts]
 ) -> str:
     """What to do about ids of no class."""
+    facts = facts or LabelFacts()
     advice = []
     if facts.label_map:
         keys = sorted(facts.label_map)
-        advice.append(f"the data set's label_map says nothing of it, only of {keys[:10]}: add it")
+        advice.append(f'label_map says nothing of it, only of {keys[:10]}: add it there')
     elif facts.reduces_zero:
         advice.append(
             'it is 1 more in the file, because reduce_zero_label=True takes 1 from each id: leave '
@@ -209,14 +210,14 @@ def _advise_on_ids(
             advice.append('if 0 is void and classes begin at 1, set reduce_zero_label=True')
         proposal = propose_label_map(np.unique(labels).tolist(), ids)
         if proposal is not None:
-            advice.append(f'if these numbers stand for the classes, give the data set {proposal}')
+            advice.append(f'if these numbers stand for the classes, {proposal}')
     advice.append(f'if that is a void id, change it to {ids.ignore_index} in the files')
     text = '; '.join(advice)
     return text[0].upper() + text[1:]
 
 
 def propose_label_map(values: Sequence[int], ids: LabelIds) -> Optional[str]:
-    """The setting that makes classes of the numbers in label maps: ``'label_map={0: 0, 255: 1}'``.
+    """Say how to make classes of the numbers in label maps: ``label_map={0: 0, 255: 1}``.
 
     Args:
         values: All numbers that were found.
@@ -231,7 +232,11 @@ def propose_label_map(values: Sequence[int], ids: LabelIds) -> Optional[str]:
         values = [value for value in values if value != ids.ignore_index]
     if len(values) != len(targets) or values == targets:
         return None
-    return f'label_map={dict(zip(values, targets))}'
+    label_map = dict(zip(values, targets))
+    return (
+        f"put dict(type='LoadLabelMap', label_map={label_map}) into the pipeline in place of "
+        'LoadAnnotations'
+    )
 
 
 def find_loaders(dataset: Dataset) -> List[Any]:

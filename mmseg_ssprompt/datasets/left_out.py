@@ -77,17 +77,17 @@ def _split(folder: str, suffix: str, other: Any) -> List[List[str]]:
     return [taken, others]
 
 
+def _name(path: str, folder: str, suffix: str) -> str:
+    return os.path.relpath(path, folder)[: -len(suffix) or None]
+
+
 def _find_lonely(
     labels: str, suffix: str, images: str, image_suffix: str, taken: List[str]
 ) -> List[str]:
     """Label maps without an image."""
-    known = {os.path.relpath(path, images)[: -len(image_suffix) or None] for path in taken}
+    known = {_name(path, images, image_suffix) for path in taken}
     pictures = [path for path in _each_picture(labels) if path.endswith(suffix)]
-    lonely = [
-        path
-        for path in pictures
-        if os.path.relpath(path, labels)[: -len(suffix) or None] not in known
-    ]
+    lonely = [path for path in pictures if _name(path, labels, suffix) not in known]
     if not lonely or len(lonely) == len(pictures):  # the latter is an error of its own
         return []
     return [

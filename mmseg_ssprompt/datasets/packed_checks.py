@@ -11,7 +11,7 @@ from ..label_ids import LabelIds
 from .checks import DatasetError, LabelFacts, UnreadableFileError, check_label_ids
 from .embedded import EmbeddedDataset
 from .seeded import SeededDataset
-from .steps import Sizes, Trace, find_failed_step, follow
+from .steps import SIZES_KEY, Sizes, Trace, find_failed_step, follow
 from .wrappers import each_dataset
 
 __all__ = ['SAMPLES', 'Frame', 'check_batch_sizes', 'check_packed']
@@ -51,7 +51,7 @@ class Packed(NamedTuple):
 
 
 def check_packed(
-    dataset: Dataset, ids: LabelIds, name: str, training: bool, frame: Frame = Frame()
+    dataset: Dataset, ids: LabelIds, name: str, training: bool, frame: Optional[Frame] = None
 ) -> List[Packed]:
     """Let the first samples of each data set pass the whole pipeline, and look at what leaves it.
 
@@ -63,7 +63,7 @@ def check_packed(
         name: Of the split, for errors: 'training', 'validation' or 'test'.
         training: Whether label maps must lie on the images that leave the pipeline; otherwise on
             the original ones, whose size predictions have.
-        frame: What the data preprocessor makes of images. Defaults to anything.
+        frame: What the data preprocessor makes of images. Defaults to None: not known.
 
     Returns:
         The samples. Those whose files cannot be read are left out.
@@ -82,8 +82,7 @@ def check_packed(
                 seed_draws(index)
                 found += _pack(followed, index, trace, name)
     for packed in found:
-        check = _Check(packed, ids, name, training, frame)
-        check.run()
+        _Check(packed, ids, name, training, frame or Frame()).run()
     return found
 
 
@@ -134,7 +133,7 @@ def _explain(
 def _unpack(result: Any, where: str, trace: Trace) -> Iterator[Tuple[Any, Any, Sizes]]:
     """The views of a sample, one without test-time augmentation."""
     if not isinstance(result, Mapping) or not {'inputs', 'data_samples'} <= set(result):
-        found = list(result) if isinstance(result, Mapping) else type(result).__name__
+        found = _describe(result)
         raise DatasetError(
             f"{where}: expected 'inputs' and 'data_samples' from the pipeline, found {found}. End "
             "it with dict(type='PackSegInputs')"
@@ -143,6 +142,12 @@ def _unpack(result: Any, where: str, trace: Trace) -> Iterator[Tuple[Any, Any, S
     if not isinstance(samples, (list, tuple)):
         images, samples = [images], [samples]
     yield from zip(images, samples, [*trace.packed, *[Sizes()] * len(samples)])
+
+
+def _describe(result: Any) -> Any:
+    if not isinstance(result, Mapping):
+        return f'a {type(result).__name__}'
+    return [key for key in result if key != SIZES_KEY]
 
 
 class _Check(NamedTuple):

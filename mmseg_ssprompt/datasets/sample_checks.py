@@ -1,5 +1,6 @@
 """All that can be wrong with one sample."""
 
+import contextlib
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import cv2
@@ -74,6 +75,8 @@ class SampleChecks(Dataset):
         self.dataset = dataset
         self.ids = ids
         self._loaders = _find_loading(dataset)
+        maps = [getattr(loader, 'label_map', None) for loader, _ in self._loaders]
+        self._map = next(filter(None, maps), None)
         self._resizes = [
             step.transform
             for step in each_step(dataset.pipeline)
@@ -142,7 +145,7 @@ class SampleChecks(Dataset):
         except DatasetError as error:
             errors.append(('sizes', _explain_rotation(error, orientation)))
         try:
-            facts = LabelFacts.of(sample)
+            facts = LabelFacts.of({**sample, 'label_map': sample.get('label_map') or self._map})
             check_label_ids(labels, self.ids, sample.get('seg_map_path'), facts)
         except DatasetError as error:
             return _Labels([*errors, ('label ids', error)])
@@ -178,10 +181,9 @@ def _see_loading(dataset: Dataset) -> Dict[str, Optional[str]]:
     """What the steps load of the first sample, by place."""
     trace = Trace(training=True)
     with draws_of_their_own():
-        try:
+        # Whatever goes wrong will be said when samples are packed.
+        with contextlib.suppress(Exception):
             follow(dataset, trace)[0]
-        except Exception:  # whatever it is, the sample will say it when it is packed
-            pass
     steps = each_step(dataset.pipeline)
     kinds = {step.place: loaded_kind(step.transform) for step in steps}
     return {**{place: kind for place, kind in kinds.items() if kind}, **trace.loads}

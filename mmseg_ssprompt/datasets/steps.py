@@ -9,11 +9,11 @@ from torch.utils.data import Dataset
 
 from ..draws import seed_draws
 
-__all__ = ['Sizes', 'Step', 'Trace', 'each_step', 'find_failed_step', 'follow']
+__all__ = ['SIZES_KEY', 'Sizes', 'Step', 'Trace', 'each_step', 'find_failed_step', 'follow']
 
 Size = Tuple[int, int]
-# Where a sample keeps what was seen of it; each branch of a pipeline copies its samples.
-_STATE = 'mmseg_ssprompt_sizes'
+#: Where a sample keeps what was seen of it; each branch of a pipeline copies its samples.
+SIZES_KEY = 'mmseg_ssprompt_sizes'
 # How often a transform is tried, because it may draw whether it does anything.
 _TRIES = 8
 
@@ -146,7 +146,7 @@ class Trace:
         """Let a step do its work, and note what it has done."""
         if not isinstance(sample, dict):
             return step.transform(sample)
-        seen, image = sample.get(_STATE, Sizes()), sample.get('img')
+        seen, image = sample.get(SIZES_KEY, Sizes()), sample.get('img')
         probe = copy.deepcopy(sample) if self._can_misplace(seen) else None
         result = step.transform(sample)
         if result is None:
@@ -156,7 +156,7 @@ class Trace:
         elif isinstance(result, dict):
             self._note_loads(step, seen, image, result)
             moves = probe is not None and _moves_pixels(step.transform, probe)
-            result[_STATE] = self._look(step, seen, result, moves)
+            result[SIZES_KEY] = self._look(step, seen, result, moves)
         return result
 
     def _can_misplace(self, seen: Sizes) -> bool:
@@ -214,7 +214,7 @@ def _moves_pixels(transform: Any, sample: Dict[str, Any]) -> bool:
     grid = ((7 * y + 13 * x + (y // 16) * (x // 16)) % 251).astype(np.uint8)
     for number in range(_TRIES):
         seed_draws(number)
-        tried = copy.deepcopy({key: value for key, value in sample.items() if key != _STATE})
+        tried = copy.deepcopy({key: value for key, value in sample.items() if key != SIZES_KEY})
         tried.update(gt_seg_map=grid.copy(), seg_fields=['gt_seg_map'])
         try:
             result = transform(tried)
@@ -262,7 +262,7 @@ def follow(dataset: Dataset, trace: Trace) -> Dataset:
 
 
 def _copy(pipeline: Any) -> Any:
-    """A deep copy, because transforms keep what they have seen; or itself, if that is not possible."""
+    """A deep copy, because transforms keep what they have seen; where that fails a flat one."""
     try:
         return copy.deepcopy(pipeline)
     except Exception:  # locks, open files and the like

@@ -59,7 +59,7 @@ class Survey:
     Args:
         classes: The C classes of the data set, by its own names.
         ids: Which ids label maps may have. Defaults to None: those of C classes, and 255.
-        facts: What the data sets do to the ids in files. Defaults to nothing.
+        facts: What the data sets do to the ids in files. Defaults to None: nothing.
 
     Attributes:
         read: Samples so far.
@@ -74,11 +74,11 @@ class Survey:
         self,
         classes: Sequence[str],
         ids: Optional[LabelIds] = None,
-        facts: LabelFacts = LabelFacts(),
+        facts: Optional[LabelFacts] = None,
     ) -> None:
         self.classes = list(classes)
         self.ids = ids or LabelIds(len(self.classes))
-        self.facts = facts
+        self.facts = facts or LabelFacts()
         self.read = self.pixels = self.ignored = 0
         self.errors: Dict[str, Listing] = {}
         self.remarks: Dict[str, Listing] = {}
@@ -153,13 +153,13 @@ class Survey:
         if self.facts.label_map:
             ignored = [k for k, new in self.facts.label_map.items() if new == self.ids.ignore_index]
             return (
-                f"The data set's label_map turns {ignored[:10]} into {self.ids.ignore_index}: "
+                f'label_map turns {ignored[:10]} into {self.ids.ignore_index}: '
                 'let it turn the ids in the files into those of the classes'
             )
         proposal = propose_label_map([*self._values(), self.ids.ignore_index], self.ids)
         if proposal is None:
             return f'Give pixels that count other ids than {self.ids.ignore_index} in the files'
-        return f'If {self.ids.ignore_index} stands for a class, give the data set {proposal}'
+        return f'If {self.ids.ignore_index} stands for a class, {proposal}'
 
     def _values(self) -> List[int]:
         """The ids of classes that were seen; the first of all if none was."""

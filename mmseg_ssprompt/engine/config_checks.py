@@ -8,11 +8,11 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import Dataset
 
 from ..datasets.checks import DatasetError, check_classes
+from ..datasets.label_settings import check_label_settings
 from ..datasets.steps import each_step
 from ..datasets.wrappers import each_dataset_config
 from ..label_ids import LabelIds
@@ -23,8 +23,6 @@ __all__ = ['SPLITS', 'ModelFacts', 'check_config', 'read_model_facts']
 #: Names of the data sets in errors, by those in configs.
 SPLITS = dict(train='training', val='validation', test='test')
 _GROUPS = ('thing_classes', 'stuff_classes', 'labelled_classes')
-#: What mmseg makes of pixels that it ignores, whatever anything else says.
-_OF_MMSEG = 255
 
 
 class ModelFacts(NamedTuple):
@@ -113,6 +111,7 @@ def check_config(
     if model is not None:
         problems += _find_wrong_loss(cfg, model)
         problems += _find_other_ignored(cfg, parts, model.ids)
+        problems += [line for part in parts for line in _find_other_numbers(part, model.ids)]
     _raise(problems)
     if model is not None:
         for part in parts:
@@ -421,66 +420,43 @@ def _listed(value: Any, key: str) -> List[Tuple[str, Any]]:
 
 
 def _find_other_ignored(cfg: Config, parts: Sequence[Part], ids: LabelIds) -> List[str]:
-    """Of the number of ignored pixels, which padding, metrics and data sets have too."""
-    expected = ids.ignore_index
-    places = [
-        place
-        for place in (*_each_padding(cfg, parts), *_each_metric(cfg, parts), *_each_void(parts))
-        if place[1] != expected
-    ]
+    """Of the number of ignored pixels, which padding, metrics and data sets are told too."""
+    expected, head = ids.ignore_index, read_head(cfg)
+    places = [place for place in _each_ignored(cfg, parts) if place[1] != expected]
     if not places:
         return []
-    head = read_head(cfg)
     own = '' if head.get('ignore_index') is not None else ', its default'
     listed = '\n    '.join(f'{key} = {value}' for key, value in dict(places).items())
     return [
         f'pixels that are ignored have more than one number:\n    '
-        f'model.decode_head.ignore_index = {expected}{own}\n    {listed}\n  Set the same number '
-        'at each place'
+        f'model.decode_head.ignore_index = {expected}{own}\n    {listed}\n  Say it at one place, '
+        'model.decode_head.ignore_index, and leave it out of the others'
     ]
 
 
-def _each_padding(cfg: Config, parts: Sequence[Part]) -> Iterator[Tuple[str, Any]]:
-    """What label maps are filled up with."""
+def _each_ignored(cfg: Config, parts: Sequence[Part]) -> Iterator[Tuple[str, Any]]:
+    """The places besides the head that say which number is ignored, with what they say."""
     model = cfg.get('model') or {}
     preprocessor = model.get('module', model).get('data_preprocessor') or {}
     if preprocessor.get('seg_pad_val') is not None:
         yield 'model.data_preprocessor.seg_pad_val', preprocessor['seg_pad_val']
-    for part in parts:
-        steps = each_step(part.dataset.pipeline) if part.dataset is not None else ()
-        for step in steps:
-            for name, value in _padding_of(step.transform):
-                if isinstance(value, int):
-                    yield f'{part.key}.{step.place}.{name} ({step.name})', value
-
-
-def _padding_of(transform: Any) -> Iterator[Tuple[str, Any]]:
-    for name in ('seg_pad_val', 'ignore_index'):
-        if hasattr(transform, name):
-            yield name, getattr(transform, name)
-    if isinstance(getattr(transform, 'pad_val', None), Mapping):  # mmcv's Pad
-        yield 'pad_val.seg', transform.pad_val.get('seg', _OF_MMSEG)
-
-
-def _each_metric(cfg: Config, parts: Sequence[Part]) -> Iterator[Tuple[str, Any]]:
     for split in {part.split: None for part in parts}:
         for key, metric in _listed(cfg.get(f'{split}_evaluator'), f'{split}_evaluator'):
             if isinstance(metric, Mapping) and metric.get('ignore_index') is not None:
                 yield f'{key}.ignore_index', metric['ignore_index']
-
-
-def _each_void(parts: Sequence[Part]) -> Iterator[Tuple[str, Any]]:
-    """What mmseg's data sets turn into 255, whatever the head says."""
     for part in parts:
         if part.config.get('ignore_index') is not None:
             yield f'{part.key}.ignore_index', part.config['ignore_index']
-        steps = each_step(part.dataset.pipeline) if part.dataset is not None else ()
-        if not any(type(step.transform) is LoadAnnotations for step in steps):
-            continue
-        if getattr(part.dataset, 'reduce_zero_label', False):
-            yield f'{part.key}.reduce_zero_label=True turns 0 into what', _OF_MMSEG
-        elif _OF_MMSEG in (getattr(part.dataset, 'label_map', None) or {}).values():
-            yield f'{part.key}.metainfo.classes turns other classes into what', _OF_MMSEG
+
+
+def _find_other_numbers(part: Part, ids: LabelIds) -> List[str]:
+    """Of settings of a data set's transforms that change or mistake the numbers in label maps."""
+    try:
+        if part.dataset is not None:
+            check_label_settings(part.dataset, ids, SPLITS[part.split])
+    except DatasetError as error:
+        return [f'{part.key}: {error}']
+    return []
 
 
 # Loaders, schedule and hooks

@@ -1,7 +1,7 @@
 """Data and config are looked at before a training step is spent on them."""
 
 import logging
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Any, Iterator, List, Mapping, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -11,7 +11,13 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from ..datasets.checks import DatasetError, LabelFacts, check_classes, check_label_ids
+from ..datasets.checks import (
+    DatasetError,
+    LabelFacts,
+    check_classes,
+    check_label_ids,
+    find_loaders,
+)
 from ..datasets.left_out import find_left_out
 from ..datasets.packed_checks import Frame, check_batch_sizes, check_packed
 from ..datasets.survey import Survey, survey_samples
@@ -175,12 +181,16 @@ def read_label_ids(head: Any) -> LabelIds:
 def read_facts(leaves: Sequence[Dataset]) -> LabelFacts:
     """What data sets do to the ids in files, if all do the same."""
     facts = [
-        LabelFacts(
-            bool(getattr(leaf, 'reduce_zero_label', False)), getattr(leaf, 'label_map', None)
-        )
+        LabelFacts(bool(getattr(leaf, 'reduce_zero_label', False)), _find_label_map(leaf))
         for leaf in leaves
     ]
     return facts[0] if all(each == facts[0] for each in facts) else LabelFacts()
+
+
+def _find_label_map(dataset: Dataset) -> Optional[Mapping[int, int]]:
+    """That of a data set, or of the transform that loads its label maps."""
+    holders = [dataset, *find_loaders(dataset)]
+    return next(filter(None, (getattr(each, 'label_map', None) for each in holders)), None)
 
 
 def read_frame(cfg: Config, training: bool) -> Frame:

@@ -1,5 +1,6 @@
 """Evaluators and visualisers are tried on a made-up prediction, before hours depend on them."""
 
+import contextlib
 import copy
 import os
 import tempfile
@@ -18,6 +19,7 @@ from PIL import Image
 
 from ..datasets.checks import DatasetError
 from ..draws import draws_of_their_own
+from ..evaluation.grouped_iou_metric import check_metric
 from ..label_ids import LABEL_IDS_KEY, LabelIds
 from .config_checks import metric_keys_wanted
 
@@ -103,7 +105,7 @@ class _Stage(NamedTuple):
     with_scores: bool
 
     def make_sample(self) -> Tuple[np.ndarray, SegDataSample]:
-        """An image (H, W, 3) uint8, and its sample: each class is somewhere, and found elsewhere."""
+        """An image (H, W, 3) uint8, and its sample, which shows each class and ignored pixels."""
         size = _SIZE
         while size[0] * size[1] < 2 * len(self.ids.counted):
             size = (2 * size[0], 2 * size[1])
@@ -148,7 +150,7 @@ def _try_evaluator(
     image, sample = stage.make_sample()
     if isinstance(metric, BaseMetric):
         metric.dataset_meta = copy.deepcopy(stage.metainfo)
-    _check_ignored(metric, key, stage.ids)
+    _check_numbers(metric, key, stage.ids)
     batch = dict(
         inputs=[torch.from_numpy(image).permute(2, 0, 1)], data_samples=[copy.deepcopy(sample)]
     )
@@ -198,8 +200,9 @@ def _advise(error: Exception, stage: _Stage) -> str:
         return '. It needs scores of each class: set model.test_cfg.logits=True'
     if missing == 'gt_sem_seg' and not stage.labelled:
         return (
-            ". It needs label maps: give seg_map_path in data_prefix and dict(type='LoadAnnotations') "
-            'in the pipeline, or set format_only=True and output_dir to write predictions only'
+            '. It needs label maps: give seg_map_path in data_prefix and '
+            "dict(type='LoadAnnotations') in the pipeline, or set format_only=True and output_dir "
+            'to write predictions only'
         )
     if missing:
         given = [key for key in stage.make_sample()[1].to_dict() if not key.startswith('_')]
@@ -221,13 +224,11 @@ def _redirect(config: Mapping[str, Any], stage: _Stage) -> Dict[str, Any]:
     return changed
 
 
-def _check_ignored(metric: Any, key: str, ids: LabelIds) -> None:
-    if type(metric) is IoUMetric and metric.ignore_index != ids.ignore_index:
-        raise DatasetError(
-            f'{key}.ignore_index is {metric.ignore_index}, but model.decode_head.ignore_index is '
-            f'{ids.ignore_index}: pixels that are ignored would count. Set '
-            f'{key}.ignore_index={ids.ignore_index}'
-        )
+def _check_numbers(metric: Any, key: str, ids: LabelIds) -> None:
+    try:
+        check_metric(metric, ids)
+    except ValueError as error:
+        raise DatasetError(f'{key}: {error}') from error
 
 
 def _check_written(metric: Any, key: str, sample: SegDataSample, stage: _Stage) -> None:
@@ -306,10 +307,8 @@ def _try_visualizer(stage: _Stage, config: Mapping[str, Any]) -> None:
         visualizer.dataset_meta = stage.metainfo
         visualizer.add_datasample('made_up', image, data_sample=sample, step=0)
 
-    try:
+    with contextlib.suppress(_CannotTry):
         _attempt(stage, 'visualizer', dict(type=kind), 'draw a prediction', draw)
-    except _CannotTry:
-        pass
 
 
 def check_numbers(rehearsal: Rehearsal, key: str) -> List[str]:

@@ -13,6 +13,7 @@ from mmseg_ssprompt.cache import CacheError
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.datasets.sample_checks import SampleChecks, SampleFindings
 from mmseg_ssprompt.datasets.survey import LISTED, Survey, survey_samples
+from mmseg_ssprompt.engine.dataset_check_hook import read_facts
 from mmseg_ssprompt.label_ids import LabelIds
 from picture_files import (
     CLASSES,
@@ -36,7 +37,8 @@ def checks_of(root: Path, *pairs: Any, **options: Any) -> SampleChecks:
 
 def survey_of(root: Path, *pairs: Any, **options: Any) -> Survey:
     """Of all samples, with their errors."""
-    checks, survey = checks_of(root, *pairs, **options), Survey(CLASSES)
+    checks = checks_of(root, *pairs, **options)
+    survey = Survey(CLASSES, facts=read_facts([checks.dataset]))
     for index in range(len(checks)):
         survey.add(checks[index])
     return survey

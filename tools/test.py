@@ -26,6 +26,7 @@ from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
 from mmseg_ssprompt.datasets.wrappers import each_dataset_config
 from mmseg_ssprompt.main_process import on_main_process
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
+from mmseg_ssprompt.outputs import check_outputs, find_inputs
 from mmseg_ssprompt.tool_inputs import ConfigError, output_folder, require
 
 #: Evaluators that can write predictions.
@@ -141,6 +142,9 @@ def rename_classes(cfg: Config, args: argparse.Namespace) -> Config:
         sys.exit(f'test.py: error: argument --classes: {error}')
     if args.checkpoint is not None:
         cfg.load_from = str(Path(cfg.work_dir) / 'renamed_prompts.pth')
+        # An earlier test has written one, which may be what is given now.
+        renamed = {'--work-dir: the renamed prompts': cfg.load_from}
+        check_outputs(renamed, find_inputs(files=[args.checkpoint]))
         on_main_process(lambda: rename_prompts(args.checkpoint, cfg, Path(cfg.load_from)))
     return cfg
 

@@ -96,7 +96,7 @@ class LoadLabelMap(LoadAnnotations):
             labels = np.where(void, self.ignore_index, labels - 1)
         own = results.get('label_map') or {}
         labels = _rename(labels, own)
-        last = max(self.ignore_index, *own.values(), *self.label_map.values())
+        last = max([self.ignore_index, *own.values(), *self.label_map.values()])
         if last > IGNORED_8_BITS:
             return labels.astype(np.uint16)
         if labels.max() > IGNORED_8_BITS:

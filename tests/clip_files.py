@@ -1,6 +1,7 @@
 """CLIP models of open_clip with random weights, and the three kinds of file made of them."""
 
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +32,7 @@ def vision_of(variant: str) -> Dict[str, int]:
     )
 
 
-def make_clip(variant: str, vision: Dict[str, int] = VISION) -> nn.Module:
+def make_clip(variant: str, vision: Dict[str, int] = VISION, quick_gelu: bool = True) -> nn.Module:
     """An open_clip model with the text tower of ``variant``; no weight is at a special value."""
     sizes = CLIP_TEXT_VARIANTS[variant]
     text = dict(width=sizes.width, heads=sizes.heads, layers=sizes.layers)
@@ -41,7 +42,7 @@ def make_clip(variant: str, vision: Dict[str, int] = VISION) -> nn.Module:
             sizes.embed_dims,
             open_clip_model.CLIPVisionCfg(**vision),
             open_clip_model.CLIPTextCfg(**text),
-            quick_gelu=True,
+            quick_gelu=quick_gelu,
         )
         with torch.no_grad():
             for parameter in model.parameters():
@@ -53,6 +54,13 @@ def openai_state_dict(model: nn.Module) -> Dict[str, Tensor]:
     """The entries of an OpenAI file, with the three that are no weights."""
     sizes = dict(input_resolution=32, context_length=77, vocab_size=49408)
     return {**model.state_dict(), **{key: torch.tensor(value) for key, value in sizes.items()}}
+
+
+class QuickGELU(nn.Module):
+    """Of OpenAI's archives, which have its program."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
 
 
 def save_torchscript(state_dict: Dict[str, Tensor], path: Path) -> None:
@@ -72,14 +80,16 @@ def save_torchscript(state_dict: Dict[str, Tensor], path: Path) -> None:
     if hasattr(root, 'transformer'):
         # The mask of a block of OpenAI's is a plain attribute.
         getattr(root.transformer.resblocks, '0').attn_mask = torch.zeros(77, 77)
+    root.gelu = QuickGELU()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)
         torch.jit.save(torch.jit.script(root), str(path))
 
 
 def save_plain(state_dict: Dict[str, Tensor], path: Path) -> None:
-    """What ``torch.save`` makes of OpenAI's state dict."""
+    """What ``torch.save`` makes of OpenAI's state dict, and the config that says its activation."""
     torch.save(state_dict, path)
+    say_activation(path.parent)
 
 
 def save_converted(state_dict: Dict[str, Tensor], path: Path) -> None:
@@ -87,6 +97,13 @@ def save_converted(state_dict: Dict[str, Tensor], path: Path) -> None:
     converter = mmseg_converter()
     weights = converter.convert_key_name(dict(state_dict), visual_split=1)
     torch.save(converter.convert_tensor(weights), path)
+    say_activation(path.parent)
+
+
+def say_activation(folder: Path, quick_gelu: bool = True) -> None:
+    """Write what open_clip publishes beside a file of weights."""
+    config = dict(model_cfg=dict(quick_gelu=quick_gelu))
+    (folder / 'open_clip_config.json').write_text(json.dumps(config))
 
 
 def mmseg_converter() -> ModuleType:

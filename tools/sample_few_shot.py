@@ -14,7 +14,8 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmseg_ssprompt.datasets.few_shot_manifest import make_manifest, write_manifest
-from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import output_file, prepare_outputs, read_config
 
 from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
@@ -24,7 +25,9 @@ DEFAULTS = dict(shots=16, seed=1, min_pixels=1)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw K training images for each class')
     parser.add_argument('config', help='its train_dataloader.dataset is drawn from')
-    parser.add_argument('--out', type=output_file, required=True, help='the manifest, a JSON file')
+    parser.add_argument(
+        '--out', type=output_file('.json'), required=True, help='the manifest, a JSON file'
+    )
     group = parser.add_argument_group(
         'the draw', "where not given: as in the config's FewShotDataset, else 16 shots, seed 1"
     )
@@ -36,9 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='as for tools/train.py: key=value'
     )
-    args = parser.parse_args()
-    refuse_overwriting(parser, '--out', args.out, [args.config])
-    return args
+    return parser.parse_args()
 
 
 def unwrap(dataset: Dict[str, Any]) -> Tuple[Dict[str, Any], Dict[str, int]]:
@@ -68,6 +69,7 @@ def print_summary(manifest: Dict[str, Any], out: Path) -> None:
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options, needs=['train_dataloader.dataset'])
+    prepare_outputs({'--out': args.out}, find_inputs(cfg, files=[args.config]))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     dataset, draw = unwrap(cfg.train_dataloader.dataset)
     draw.update({key: value for key in DEFAULTS if (value := getattr(args, key)) is not None})

@@ -41,10 +41,12 @@ def fingerprint_encoder(config: Mapping[str, Any]) -> Any:
     if all(name in config for name in _PAIR):
         return {name: fingerprint_encoder(config[name]) for name in _PAIR}
     clip_variant = config['variant'] if config.get('type') == 'CLIPImageEncoder' else None
-    return fingerprint_weights(config.get('checkpoint'), clip_variant)
+    return fingerprint_weights(config.get('checkpoint'), clip_variant, config.get('activation'))
 
 
-def fingerprint_weights(checkpoint: Any, clip_variant: Optional[str] = None) -> str:
+def fingerprint_weights(
+    checkpoint: Any, clip_variant: Optional[str] = None, activation: Optional[str] = None
+) -> str:
     """SHA-256 of the image encoder in an official file of SAM, or of CLIP.
 
     It is read from the file and not from the encoder, so that training on a cache need not build
@@ -53,6 +55,7 @@ def fingerprint_weights(checkpoint: Any, clip_variant: Optional[str] = None) -> 
     Args:
         checkpoint: As for :class:`SAMImageEncoder` or :class:`CLIPImageEncoder`.
         clip_variant: Of the latter, as there. Defaults to None: the file is one of SAM.
+        activation: Of the latter, as there. Defaults to None.
 
     Raises:
         CacheError: If it is None, or holds no image encoder.
@@ -69,17 +72,20 @@ def fingerprint_weights(checkpoint: Any, clip_variant: Optional[str] = None) -> 
         )
     file = resolve_checkpoint_path(checkpoint)
     state = file.stat() if file.is_file() else None
-    return _fingerprint_file(file, clip_variant, state and (state.st_size, state.st_mtime_ns))
+    state = state and (state.st_size, state.st_mtime_ns)
+    return _fingerprint_file(file, clip_variant, activation, state)
 
 
 @lru_cache(maxsize=8)  # training, validation and test ask for the same
-def _fingerprint_file(file: Path, clip_variant: Optional[str], _state: Any) -> str:
-    from ..models.checkpoint import read_checkpoint
-    from ..models.clip.checkpoint import read_image_tower
+def _fingerprint_file(
+    file: Path, clip_variant: Optional[str], activation: Optional[str], _state: Any
+) -> str:
+    from ..models.clip.checkpoint import fingerprint_image_tower
+    from ..models.sam.checkpoint import read_sam
 
     if clip_variant is not None:
-        return fingerprint_tensors(read_image_tower(file, clip_variant))
-    tensors = read_checkpoint(file)
+        return fingerprint_image_tower(file, clip_variant, activation)
+    tensors = read_sam(file).tensors
     encoder = {k[len(_PART) :]: v for k, v in tensors.items() if k.startswith(_PART)}
     if not encoder:
         raise CacheError(

@@ -19,8 +19,9 @@ __all__ = ['DTYPES', 'FORMAT', 'Recipe', 'check_key']
 #: Of the files, and of what the code makes of the same key.
 FORMAT = 2
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
-#: Settings that say where something lies and not what it is.
-_LOCATIONS = ('backend_args', 'checkpoint', 'data_root', 'manifest')
+#: Settings that say where something lies and not what it is, or (``activation``) what the
+#: fingerprint of the weights says.
+_LOCATIONS = ('activation', 'backend_args', 'checkpoint', 'data_root', 'manifest')
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import zipfile
 from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
@@ -25,6 +25,7 @@ __all__ = [
     'FILE_KEY',
     'CheckpointError',
     'check_strictly',
+    'is_asset',
     'is_torchscript_archive',
     'load_strictly',
     'name_file',
@@ -42,6 +43,30 @@ FILE_KEY = 'file'
 _ASSETS_DIR = Path(__file__).resolve().parent.parent / 'assets'
 _MAX_KEYS_SHOWN = 5
 _EXPECTED = 'expected a state dict of tensors, as torch.save or safetensors write it'
+#: How deep in other dicts a state dict is looked for.
+_MAX_WRAPPERS = 3
+#: Beginnings of the names of what trainers keep beside a model's tensors.
+_NO_WEIGHTS = ('optim', 'sched', 'lr_', 'scaler', 'amp', 'callback', 'loop', 'message_hub', 'meta')
+#: Kinds of file that hold no state dict, by their suffix.
+_OTHER_KINDS = {
+    '.onnx': 'an ONNX model',
+    '.engine': 'a TensorRT engine',
+    '.trt': 'a TensorRT engine',
+    '.tflite': 'a TensorFlow Lite model',
+    '.h5': 'a Keras model',
+    '.msgpack': 'a Flax model',
+    '.mlmodel': 'a Core ML model',
+    '.json': 'a JSON file, perhaps the index of weights in several files',
+    '.zip': 'a zip archive of its own',
+}
+#: What a download sometimes writes in the place of the file, by its first bytes.
+_OTHER_CONTENTS = (
+    (
+        rb'(?i)\s*<(!doctype|html|\?xml)',
+        'a web page: the download got a page, such as one to log in, and not the file',
+    ),
+    (rb'version https://git-lfs', 'a pointer of Git LFS: run `git lfs pull` in its repository'),
+)
 # Checkpoints have a few thousand values, ten deep. Lists that hold each other have any number.
 _MAX_VALUES, _MAX_DEPTH = 10**6, 50
 
@@ -77,15 +102,28 @@ def resolve_checkpoint_path(path: Union[str, 'PathLike[str]']) -> Path:
     return Path(text).expanduser()
 
 
-def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> Dict[str, Tensor]:
+def is_asset(file: Path) -> bool:
+    """Whether a file comes with the package."""
+    return _ASSETS_DIR in file.resolve().parents
+
+
+def read_checkpoint(
+    path: Union[str, 'PathLike[str]'],
+    *,
+    remedy: str = '',
+    is_wanted: Optional[Callable[[Iterable[str]], bool]] = None,
+) -> Dict[str, Tensor]:
     """Read a state dict safely: tensors only, memory-mapped, on the CPU.
 
-    A dict that wraps the state dict under ``state_dict``, as mmengine saves it, is unwrapped.
+    A state dict inside other dicts, as trainers save it (``{'model': ..., 'epoch': 3}``), is taken
+    out, where there is only one that could be meant.
 
     Args:
-        path: A ``.safetensors`` file, or one that ``torch.save`` wrote; see
+        path: A safetensors file, or one that ``torch.save`` wrote; see
             :func:`resolve_checkpoint_path` for the forms of the path.
         remedy: What to do if the file is not there, added to the error. Defaults to ''.
+        is_wanted: Whether keys are those of what is looked for, where a file has several state
+            dicts. Defaults to None: then a file may have only one.
 
     Returns:
         Tensors by name, with what torch keeps beside them in ``_metadata``.
@@ -97,11 +135,65 @@ def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> D
     file = resolve_checkpoint_path(path)
     if not file.is_file():
         state = 'is a directory' if file.is_dir() else 'does not exist'
-        raise FileNotFoundError(f'checkpoint {str(file)!r} {state}. {remedy}'.rstrip())
-    content = read_safetensors_file(file)[0] if file.suffix == SUFFIX else read_torch_file(file)
-    if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
-        content = content['state_dict']
+        found = _list_weights(file) if file.is_dir() else ''
+        raise FileNotFoundError(f'checkpoint {str(file)!r} {state}{found}. {remedy}'.rstrip())
+    content = read_safetensors_file(file)[0] if _is_safetensors(file) else read_torch_file(file)
+    content = _unwrap(content, file, is_wanted)
     return name_file(_check_state_dict(content, file), file)
+
+
+def _list_weights(folder: Path) -> str:
+    """Name the files of weights in a folder."""
+    suffixes = (SUFFIX, '.bin', '.pt', '.pth')
+    names = sorted(file.name for file in folder.iterdir() if file.suffix in suffixes)
+    return f': give the file in it, {" or ".join(names[:_MAX_KEYS_SHOWN])}' if names else ''
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Whether a file is to be read as safetensors: by its suffix, unless its content differs."""
+    with file.open('rb') as stream:
+        head = stream.read(10)
+    is_header = 2 <= int.from_bytes(head[:8], 'little') < file.stat().st_size
+    return file.suffix == SUFFIX or (head[8:] == b'{"' and is_header)
+
+
+def _unwrap(content: Any, file: Path, is_wanted: Optional[Callable[[Iterable[str]], bool]]) -> Any:
+    """The state dict in what was read; all of it if there is none.
+
+    Raises:
+        CheckpointError: If there are several that could be meant.
+    """
+    found = _find_state_dicts(content)
+    if len(found) > 1 and is_wanted is not None:
+        found = [entry for entry in found if is_wanted(map(str, entry[1]))] or found
+    if len(found) > 1:
+        listed = ', '.join(f'{name or "itself"!r} ({len(each)} entries)' for name, each in found)
+        entry = ''.join(f'[{key!r}]' for key in found[-1][0].split('.'))
+        raise CheckpointError(
+            f'{_describe(file)} it holds {len(found)} of them: {listed}. Save the one that is '
+            f'meant alone, such as the last by: python -c "import torch; c = torch.load('
+            f"{str(file)!r}, weights_only=True); torch.save(c{entry}, 'weights.pth')\""
+        )
+    return found[0][1] if found else content
+
+
+def _find_state_dicts(value: Any, name: str = '', depth: int = 0) -> List[Tuple[str, Mapping]]:
+    """Every dict of tensors in what was read, with its dotted name.
+
+    What an optimiser keeps of each parameter is none. Tensors of a single number, such as an
+    epoch, do not make a state dict of the dict that wraps one.
+    """
+    if not isinstance(value, Mapping) or depth > _MAX_WRAPPERS:
+        return []
+    inner = [
+        entry
+        for key, each in value.items()
+        if isinstance(key, str) and not key.lower().startswith(_NO_WEIGHTS)
+        for entry in _find_state_dicts(each, f'{name}.{key}'.lstrip('.'), depth + 1)
+    ]
+    own = [each for each in value.values() if isinstance(each, Tensor)]
+    is_one = any(each.ndim > 0 for each in own) or (own and not inner)
+    return [(name, value), *inner] if is_one else inner
 
 
 def name_file(state_dict: Mapping[str, Any], file: Path) -> Dict[str, Any]:
@@ -343,9 +435,13 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
         return (
             f'{head} it holds Python objects, such as {foreign.group(1)}, which were not loaded '
             f'because that can run code; save the state dict alone'
+            f'{_remark_objects(foreign.group(1))}'
         )
     if file.stat().st_size == 0:
         return f'{head} it is empty; copy or download it again'
+    other = _find_other_kind(file)
+    if other is not None:
+        return f'{head} it is {other}'
     reason = next((line for line in str(error).splitlines() if line), '')
     if isinstance(error, (LookupError, TypeError, AttributeError)):  # 'KeyError: 101'
         reason = 'what it says contradicts itself'
@@ -355,6 +451,26 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
         f'{head} it is of another kind, damaged or truncated '
         f'({type(error).__name__}: {reason[:200]}); copy or download it again'
     )
+
+
+def _remark_objects(name: str) -> str:
+    """What is known of files that hold objects of a class."""
+    if name.startswith(('ultralytics.', 'models.yolo')):
+        return '. This is a file of YOLO (FastSAM is one): it has none of the parts of SAM'
+    return ''
+
+
+def _find_other_kind(file: Path) -> Optional[str]:
+    """Say what a file is that is no state dict, by its first bytes and its suffix."""
+    with file.open('rb') as stream:
+        head = stream.read(64)
+    for pattern, kind in _OTHER_CONTENTS:
+        if re.match(pattern, head):
+            return kind
+    if head.startswith(b'PK\x03\x04') and file.suffix == SUFFIX:
+        return "what torch.save writes, under another suffix; rename it to end in '.pth'"
+    kind = _OTHER_KINDS.get(file.suffix.lower())
+    return None if kind is None else f'{kind}, by its name; give the file that PyTorch saved'
 
 
 def _check_state_dict(content: Any, file: Path) -> Mapping[str, Tensor]:

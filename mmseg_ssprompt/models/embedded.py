@@ -12,6 +12,7 @@ from torch import Tensor
 from ..cache.fingerprint import fingerprint_weights
 from .checkpoint import resolve_checkpoint_path
 from .clip.variants import get_image_variant
+from .clip_activation import check_activation
 from .frozen import FrozenModule
 from .sam.variants import get_variant
 
@@ -76,6 +77,7 @@ class PrecomputedFeatures(FrozenModule):
         shape: Of each image's features.
         checkpoint: The file of the encoder.
         clip_variant: Of CLIP; None for SAM.
+        activation: Of CLIP, as for :class:`CLIPImageEncoder`.
     """
 
     def __init__(
@@ -84,10 +86,11 @@ class PrecomputedFeatures(FrozenModule):
         shape: Tuple[int, ...],
         checkpoint: Optional[str],
         clip_variant: Optional[str] = None,
+        activation: Optional[str] = None,
     ) -> None:
         super().__init__()
         self.what, self.shape = what, shape
-        self.checkpoint, self.clip_variant = checkpoint, clip_variant
+        self.checkpoint, self.clip_variant, self.activation = checkpoint, clip_variant, activation
         self.output_shapes = (shape,)
         self.freeze()
 
@@ -96,7 +99,7 @@ class PrecomputedFeatures(FrozenModule):
         """That of the image encoder; None if its file is not given, or not there."""
         if self.checkpoint is None or not resolve_checkpoint_path(self.checkpoint).is_file():
             return None
-        return fingerprint_weights(self.checkpoint, self.clip_variant)
+        return fingerprint_weights(self.checkpoint, self.clip_variant, self.activation)
 
     def forward(self, x: Tensor) -> Tuple[Tensor]:
         """Pass ``x`` on.
@@ -145,6 +148,7 @@ class PrecomputedCLIPTokens(PrecomputedFeatures):
         variant: A key of ``CLIP_IMAGE_VARIANTS``: of the image encoder.
         checkpoint: The file of CLIP, of which only the fingerprint is taken. Defaults to None.
         image_size: As for :class:`CLIPImageEncoder`. Defaults to None.
+        activation: As for :class:`CLIPImageEncoder`. Defaults to None.
 
     Shape:
         - Input: (B, 1 + h w, width).
@@ -156,7 +160,9 @@ class PrecomputedCLIPTokens(PrecomputedFeatures):
         variant: str = 'ViT-B/16',
         checkpoint: Optional[str] = None,
         image_size: Optional[int] = None,
+        activation: Optional[str] = None,
     ) -> None:
+        check_activation(activation)
         shape = get_image_variant(variant).tokens_shape(image_size)
-        super().__init__(f'tokens of CLIP {variant}', shape, checkpoint, clip_variant=variant)
+        super().__init__(f'tokens of CLIP {variant}', shape, checkpoint, variant, activation)
         self.variant = variant

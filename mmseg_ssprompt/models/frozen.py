@@ -37,13 +37,18 @@ class FrozenModule(BaseModule):
         if not (self.frozen and self.pretrained):
             return None
         if self._fingerprint is None:
-            self._fingerprint = fingerprint_tensors(self._pretrained_part().state_dict())
+            weights = fingerprint_tensors(self._pretrained_part().state_dict())
+            self._fingerprint = self._describe_weights(weights)
         return self._fingerprint
 
     def replace_weights(self) -> None:
         """Take note that other weights are loaded into this module."""
         self.pretrained = True
         self._fingerprint = None
+
+    def _describe_weights(self, weights: str) -> str:
+        """The fingerprint, of that of the weights and whatever else changes what is computed."""
+        return weights
 
     def _pretrained_part(self) -> nn.Module:
         """The module whose weights, by its own names, have the fingerprint."""

@@ -7,16 +7,17 @@ beside the program: ``data.pkl`` describes the module as plain objects that refe
 """
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterator, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Tuple
 
 import torch
 from torch import Tensor
 
 from .checkpoint import CheckpointError
 
-__all__ = ['read_torchscript_tensors']
+__all__ = ['find_activations', 'read_torchscript_tensors']
 
 _STORAGE_DTYPES = {
     'HalfStorage': torch.float16,
@@ -47,7 +48,7 @@ def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:
         with zipfile.ZipFile(file) as archive:
             root = next(n for n in archive.namelist() if n.partition('/')[2] == 'data.pkl')
             with archive.open(root) as stream:
-                module = _TensorUnpickler(stream, archive, root[: -len('data.pkl')]).load()
+                module = _TensorUnpickler(stream, archive, root[: -len('.pkl')] + '/').load()
         return dict(_walk(module))
     except (OSError, MemoryError):
         raise
@@ -57,6 +58,59 @@ def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:
             f'expected tensors and plain values, but {type(error).__name__}: {error}; copy or '
             'download it again, or save the state_dict() of a module that you trust instead'
         ) from error
+
+
+#: Factor in CLIP's QuickGELU, ``x * sigmoid(1.702 x)``, rounded to half precision at worst.
+_QUICK_FACTOR, _TOLERANCE = 1.702, 1e-3
+#: Longest program that is looked through, in bytes: OpenAI's have 1 MB.
+_MAX_PROGRAM = 64 * 2**20
+
+
+def find_activations(file: Path) -> List[str]:
+    """The activations that the program in a TorchScript archive computes, which is not run.
+
+    Args:
+        file: An archive.
+
+    Returns:
+        ``'gelu'``, ``'quick_gelu'`` and ``'gelu_tanh'``, as far as the text of the program has
+        them; none if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            text = _read_program(archive)
+            gelus = re.findall(r'torch\.gelu\(([^)]*)', text)
+            found = {'gelu_tanh' if 'tanh' in options else 'gelu' for options in gelus}
+            if 'torch.sigmoid' in text and _has_quick_factor(text, archive):
+                found.add('quick_gelu')
+    except Exception:  # damage, which reading the tensors tells
+        return []
+    return sorted(found)
+
+
+def _read_program(archive: zipfile.ZipFile) -> str:
+    """The text of all of a program."""
+    records = [r for r in archive.infolist() if re.match(r'[^/]+/code/.*\.py$', r.filename)]
+    if sum(record.file_size for record in records) > _MAX_PROGRAM:
+        return ''
+    return '\n'.join(archive.read(record).decode('utf-8', 'replace') for record in records)
+
+
+def _has_quick_factor(text: str, archive: zipfile.ZipFile) -> bool:
+    """Whether a program knows QuickGELU's factor: as a number, or traced, as a constant."""
+    numbers = map(float, re.findall(r'(?<![\w.])\d+\.\d+(?![\w.])', text))
+    if any(abs(number - _QUICK_FACTOR) < _TOLERANCE for number in numbers):
+        return True
+    root = next(n for n in archive.namelist() if n.partition('/')[2] == 'constants.pkl')
+    folder = f'{root[: -len(".pkl")]}/'
+    with archive.open(root) as stream:
+        constants = _TensorUnpickler(stream, archive, folder).load()
+    return any(
+        isinstance(each, Tensor)
+        and each.numel() == 1
+        and abs(each.item() - _QUICK_FACTOR) < _TOLERANCE
+        for each in constants
+    )
 
 
 class _Module:
@@ -74,13 +128,13 @@ class _TensorUnpickler(pickle.Unpickler):
     Args:
         stream: The content of ``data.pkl``.
         archive: Where the arrays are.
-        prefix: The folder of the archive that everything is in, with its slash.
+        folder: The folder of the archive that the arrays are in, with its slash.
     """
 
-    def __init__(self, stream: BinaryIO, archive: zipfile.ZipFile, prefix: str) -> None:
+    def __init__(self, stream: BinaryIO, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(stream)
         self._archive = archive
-        self._prefix = prefix
+        self._folder = folder
 
     def find_class(self, module: str, name: str) -> Any:
         if module == '__torch__' or module.startswith('__torch__.'):
@@ -101,7 +155,7 @@ class _TensorUnpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Tensor:
         """Read one raw array; the device that it was saved from does not matter."""
         _, dtype, key, _, numel = pid
-        record = self._archive.getinfo(f'{self._prefix}data/{key}')
+        record = self._archive.getinfo(f'{self._folder}{key}')
         if record.file_size != numel * dtype.itemsize:
             raise ValueError(
                 f'{record.filename} has {record.file_size} bytes, but {numel} numbers of type '

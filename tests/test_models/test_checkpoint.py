@@ -143,7 +143,8 @@ def test_torchscript_archives_are_named_as_such(tmp_path):
     [
         ([torch.ones(1)], 'it holds a list'),
         ({}, 'it holds an empty dict'),
-        ({'model': {'a': torch.ones(1)}}, "'model' is a dict"),
+        ({'model': [torch.ones(1)]}, "'model' is a list"),
+        ({'a': torch.ones(1), 'epoch': 3}, "'epoch' is a int"),
         ({3: torch.ones(1)}, '3 is a Tensor'),
     ],
 )

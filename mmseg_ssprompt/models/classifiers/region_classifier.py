@@ -38,6 +38,7 @@ class CLIPRegionClassifier(BaseModule):
         checkpoint: The file of CLIP, as of the backbone's image encoder. Defaults to None.
         read_out: How CLIP looks at a mask, see :class:`CLIPRegionReadOut`. Defaults to
             'class_token'.
+        activation: As for :class:`CLIPImageEncoder`. Defaults to None.
 
     Shape:
         Input: the decoder's output, semantic prompts (C, E) of unit length, and what the backbone
@@ -50,6 +51,8 @@ class CLIPRegionClassifier(BaseModule):
 
     #: Nothing in it does.
     trainable = False
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'clip'
 
     def __init__(
         self,
@@ -58,10 +61,11 @@ class CLIPRegionClassifier(BaseModule):
         variant: str = 'ViT-B/16',
         checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
         read_out: str = 'class_token',
+        activation: Optional[str] = None,
     ) -> None:
         super().__init__()
         self.width = get_image_variant(variant).width
-        self.region_read_out = CLIPRegionReadOut(variant, checkpoint, read_out)
+        self.region_read_out = CLIPRegionReadOut(variant, checkpoint, read_out, activation)
         if self.region_read_out.embed_dims != embed_dims:
             raise ValueError(
                 f'the text space of CLIP {variant} has width {self.region_read_out.embed_dims}, '

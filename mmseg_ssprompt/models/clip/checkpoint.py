@@ -1,16 +1,18 @@
 """Reading CLIP's image tower from a file into :class:`CLIPImageTower`."""
 
 from os import PathLike
-from typing import Dict, Mapping, Union
+from typing import Dict, Mapping, Optional, Union
 
 from torch import Tensor, nn
 
-from ..checkpoint import CheckpointError, load_strictly, resolve_checkpoint_path
-from ..clip_file import read_clip_file, rename_in_block
+from ...fingerprint import fingerprint_tensors
+from ..checkpoint import CheckpointError, load_strictly
+from ..clip_activation import fingerprint_with_activation
+from ..clip_file import CLIPFile, read_clip_file, refuse_known, rename_in_block, where_to_get
 from .tower import CLIPImageTower
 from .variants import CLIP_IMAGE_VARIANTS, CLIPImageVariant, get_image_variant
 
-__all__ = ['load_image_tower', 'load_read_out', 'read_image_tower']
+__all__ = ['fingerprint_image_tower', 'load_image_tower', 'load_read_out', 'read_image_file']
 
 _PREFIX = 'visual.'
 #: OpenAI's names outside of blocks, and those of :class:`CLIPImageTower`.
@@ -34,41 +36,35 @@ _BLOCK_NAMES = (
 )
 
 
-def load_image_tower(
-    tower: CLIPImageTower, variant: str, checkpoint: Union[str, 'PathLike[str]']
-) -> None:
+def load_image_tower(tower: CLIPImageTower, variant: str, file: CLIPFile) -> None:
     """Fill ``tower`` from a file of CLIP.
 
     Args:
         tower: Of the geometry of ``variant``; it may be on the meta device.
         variant: A key of :data:`CLIP_IMAGE_VARIANTS`.
-        checkpoint: Path of OpenAI's own file or of its state dict, or ``mmseg_ssprompt://NAME``.
+        file: What :func:`read_image_file` returns.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file cannot be read, holds no image tower, or one of another
-            variant; then ``tower`` is as it was.
+        CheckpointError: If the file holds an image tower of another variant; then ``tower`` is as
+            it was.
     """
-    state_dict = read_image_tower(checkpoint, variant)
-    source = f'the image tower in {str(resolve_checkpoint_path(checkpoint))!r}'
+    state_dict = _select_tower(file.tensors)
+    source = f'the image tower in {str(file.path)!r}'
     load_strictly(tower, state_dict, source, remedy=_suggest_variant(state_dict, variant))
 
 
-def load_read_out(
-    read_out: nn.Module, variant: str, checkpoint: Union[str, 'PathLike[str]']
-) -> None:
+def load_read_out(read_out: nn.Module, variant: str, file: CLIPFile) -> None:
     """Fill a module that has the parts of :class:`ReadOut`, and ``logit_scale``, from a file.
 
     Args:
         read_out: Its parts are of the geometry of ``variant``.
         variant: A key of :data:`CLIP_IMAGE_VARIANTS`.
-        checkpoint: As for :func:`load_image_tower`.
+        file: As for :func:`load_image_tower`.
 
     Raises:
-        FileNotFoundError: As :func:`load_image_tower`.
         CheckpointError: As :func:`load_image_tower`.
     """
-    content = _read(checkpoint, variant)
+    content = file.tensors
     state_dict = _select_tower(content)
     last = f'transformer.layers.{get_image_variant(variant).layers - 1}.'
     own = {'logit_scale': content['logit_scale']} if 'logit_scale' in content else {}
@@ -79,38 +75,51 @@ def load_read_out(
             for key, tensor in state_dict.items()
             if key.startswith(theirs)
         )
-    source = f'the last block of the image tower in {str(resolve_checkpoint_path(checkpoint))!r}'
+    source = f'the last block of the image tower in {str(file.path)!r}'
     load_strictly(read_out, own, source, remedy=_suggest_variant(state_dict, variant))
 
 
-def read_image_tower(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> Dict[str, Tensor]:
-    """Read an image tower under the names of :class:`CLIPImageTower`.
+def fingerprint_image_tower(
+    checkpoint: Union[str, 'PathLike[str]'], variant: str, activation: Optional[str] = None
+) -> str:
+    """The fingerprint of an image tower, from its file: that of :class:`CLIPImageEncoder`.
+
+    Args:
+        checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
+        variant: What is asked for; only names the file to get if there is none.
+        activation: The setting. Defaults to None: what the file says.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file cannot be read, holds no image tower, or its activation is
+            not known.
+    """
+    file = read_image_file(checkpoint, variant)
+    weights = fingerprint_tensors(_select_tower(file.tensors))
+    return fingerprint_with_activation(weights, file.activation('image', activation))
+
+
+def read_image_file(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> CLIPFile:
+    """Read a file that has an image tower.
 
     Args:
         checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
         variant: What is asked for; only names the file to get if there is none.
 
-    Returns:
-        The state dict.
-
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file cannot be read or holds no image tower.
     """
-    return _select_tower(_read(checkpoint, variant))
-
-
-def _read(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> Dict[str, Tensor]:
-    """All tensors of a file that has an image tower."""
-    content = read_clip_file(checkpoint, get_image_variant(variant).official_file)
-    if f'{_PREFIX}class_embedding' not in content:
+    official_file = get_image_variant(variant).official_file
+    file = read_clip_file(checkpoint, official_file)
+    if f'{_PREFIX}class_embedding' not in file.tensors:
+        refuse_known(file, where_to_get(official_file))
         raise CheckpointError(
-            f'checkpoint {str(resolve_checkpoint_path(checkpoint))!r} holds no CLIP image tower '
+            f'{file.source} holds no CLIP image tower '
             f"that is a vision transformer: expected keys such as '{_PREFIX}class_embedding' "
-            f"(OpenAI's), found {sorted(content)[:5]}. A file that mmseg's clip2mmseg.py has made "
-            "splits the tower in two: give OpenAI's file that it was made of"
+            f"(OpenAI's), found {sorted(file.tensors)[:5]}"
         )
-    return content
+    return file
 
 
 def _select_tower(content: Mapping[str, Tensor]) -> Dict[str, Tensor]:

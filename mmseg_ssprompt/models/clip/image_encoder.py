@@ -9,9 +9,10 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..checkpoint import warn_random_weights
+from ..clip_activation import QUICK_GELU, check_activation, fingerprint_with_activation
 from ..frozen import FrozenModule
 from ..sam import variants as sam
-from .checkpoint import load_image_tower
+from .checkpoint import load_image_tower, read_image_file
 from .tower import CLIPImageTower, encode_patches, init_as_clip
 from .variants import PIXEL_MEAN, PIXEL_STD, get_image_variant
 
@@ -28,12 +29,15 @@ class CLIPImageEncoder(FrozenModule):
 
     Args:
         variant: A key of ``CLIP_IMAGE_VARIANTS``. Defaults to 'ViT-B/16'.
-        checkpoint: OpenAI's own file (``ViT-B-16.pt``) or its state dict, or
+        checkpoint: A file of CLIP (OpenAI's, open_clip's or Hugging Face's), or
             ``mmseg_ssprompt://NAME``. With ``None`` the weights are random, and the log says so.
             Defaults to None.
         image_size: Side in pixels to which the frame is resized, a multiple of the patch size.
             Positional embeddings are interpolated. Defaults to None: 32 patches, which is 512
             pixels for ViT-B/16 and 448 for ViT-L/14.
+        activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs, where neither the file nor a
+            config beside it says it. Defaults to None: what they say, and QuickGELU for random
+            weights.
 
     Shape:
         - Input: (B, 3, S, S), RGB, normalised with SAM's mean and standard deviation.
@@ -42,8 +46,8 @@ class CLIPImageEncoder(FrozenModule):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file does not fit the variant.
-        ValueError: If the variant is unknown or the size no multiple of its patches.
+        CheckpointError: If the file does not fit the variant, or its activation is not known.
+        ValueError: If the variant or activation is unknown, or the size no multiple of its patches.
     """
 
     def __init__(
@@ -51,23 +55,27 @@ class CLIPImageEncoder(FrozenModule):
         variant: str = 'ViT-B/16',
         checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
         image_size: Optional[int] = None,
+        activation: Optional[str] = None,
     ) -> None:
         super().__init__()
+        check_activation(activation)
         geometry = get_image_variant(variant)
         self.variant = variant
         self.image_size = geometry.count_patches(image_size) * geometry.patch_size
         #: Of the features of an image, one after the other.
         self.output_shapes = (geometry.tokens_shape(image_size),)
+        file = None if checkpoint is None else read_image_file(checkpoint, variant)
+        self.activation = file.activation('image', activation) if file else activation or QUICK_GELU
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
-            self.tower = CLIPImageTower(geometry)
-            if checkpoint is None:
+            self.tower = CLIPImageTower(geometry, self.activation)
+            if file is None:
                 init_as_clip(self.tower)
-        if checkpoint is None:
+        if file is None:
             remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
             warn_random_weights(f'the CLIP image encoder {variant}', remedy)
         else:
-            load_image_tower(self.tower, variant, checkpoint)
-        self.pretrained = checkpoint is not None
+            load_image_tower(self.tower, variant, file)
+        self.pretrained = file is not None
         shape = (1, 3, 1, 1)
         std = torch.tensor(PIXEL_STD).view(shape)
         scale = torch.tensor(sam.PIXEL_STD).view(shape) / std
@@ -75,6 +83,9 @@ class CLIPImageEncoder(FrozenModule):
         self.register_buffer('_scale', scale, persistent=False)
         self.register_buffer('_shift', shift, persistent=False)
         self.freeze()
+
+    def _describe_weights(self, weights: str) -> str:
+        return fingerprint_with_activation(weights, self.activation)
 
     def _pretrained_part(self) -> nn.Module:
         # As a cache of embeddings names the encoder that made them.

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoint import warn_random_weights
+from ..clip_activation import QUICK_GELU, check_activation, fingerprint_with_activation
 from ..frozen import FrozenModule
-from .checkpoint import load_read_out
+from .checkpoint import load_read_out, read_image_file
 from .read_out import ReadOut, read_class_token, read_dense_features
 from .tower import CLIPImageTower, init_as_clip
 from .variants import get_image_variant
@@ -36,6 +37,7 @@ class CLIPRegionReadOut(FrozenModule):
         kind: ``'class_token'``, a class token of each mask that sees what the mask shows
             (:func:`read_class_token`), or ``'dense'``, the mean of the features of single places
             under each mask (:func:`read_dense_features`, :func:`pool_regions`).
+        activation: As for :class:`CLIPImageEncoder`. Defaults to None.
 
     Shape:
         - Input: tokens (B, 1 + h w, width) of :class:`CLIPImageEncoder`, of a square frame, and
@@ -52,26 +54,36 @@ class CLIPRegionReadOut(FrozenModule):
     """
 
     def __init__(
-        self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']], kind: str
+        self,
+        variant: str,
+        checkpoint: Optional[Union[str, 'PathLike[str]']],
+        kind: str,
+        activation: Optional[str] = None,
     ) -> None:
         super().__init__()
         if kind not in READ_OUTS:
             raise ValueError(f'read_out must be one of {READ_OUTS}, got {kind!r}')
+        check_activation(activation)
         geometry = get_image_variant(variant)
         self.kind, self.embed_dims = kind, geometry.embed_dims
+        file = None if checkpoint is None else read_image_file(checkpoint, variant)
+        self.activation = file.activation('image', activation) if file else activation or QUICK_GELU
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
-            last = CLIPImageTower(replace(geometry, layers=1))
-            if checkpoint is None:
+            last = CLIPImageTower(replace(geometry, layers=1), self.activation)
+            if file is None:
                 init_as_clip(last)
         self.block, self.norm, self.projection = last.read_out
         self.logit_scale = nn.Parameter(torch.tensor(math.log(LOGIT_SCALE)))
-        if checkpoint is None:
+        if file is None:
             remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
             warn_random_weights(f'the last block of the CLIP image encoder {variant}', remedy)
         else:
-            load_read_out(self, variant, checkpoint)
-        self.pretrained = checkpoint is not None
+            load_read_out(self, variant, file)
+        self.pretrained = file is not None
         self.freeze()
+
+    def _describe_weights(self, weights: str) -> str:
+        return fingerprint_with_activation(weights, self.activation)
 
     @property
     def parts(self) -> ReadOut:

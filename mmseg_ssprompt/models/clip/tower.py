@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope
 from mmseg.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
+from ..clip_activation import ACTIVATIONS, QUICK_GELU
 from .read_out import ReadOut, finish_block, join_heads, project_to_attend
 from .variants import CLIPImageVariant
 
@@ -19,13 +20,14 @@ class CLIPImageTower(nn.Module):
 
     Args:
         variant: Its geometry.
+        activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs. Defaults to 'quick_gelu'.
 
     Attributes:
         transformer: mmseg's ``VisionTransformer``, whose final norm is CLIP's ``ln_post``.
         projection: (width, E), to the space that is shared with texts.
     """
 
-    def __init__(self, variant: CLIPImageVariant) -> None:
+    def __init__(self, variant: CLIPImageVariant, activation: str = QUICK_GELU) -> None:
         super().__init__()
         # mmseg's encoder looks its activation up in mmseg's scope, which may not be the default.
         with DefaultScope.overwrite_default_scope('mmseg'):
@@ -37,7 +39,7 @@ class CLIPImageTower(nn.Module):
                 num_layers=variant.layers,
                 num_heads=variant.heads,
                 norm_cfg=dict(type='LN', eps=1e-5),
-                act_cfg=dict(type='QuickGELU'),
+                act_cfg=ACTIVATIONS[activation],
                 patch_bias=False,
                 pre_norm=True,
                 final_norm=True,

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import tokenize
 from torch import Tensor, nn
 
+from ..clip_activation import fingerprint_with_activation
 from ..frozen import FrozenModule
 from ..text import check_templates
 from ..text.class_names import tokenize_class_names
@@ -28,7 +29,7 @@ class TextTransformer(FrozenModule):
     computation on the same modules, without the table of tokens.
 
     Args:
-        text_encoder: mmseg's encoder, whose modules are taken over.
+        text_encoder: What :func:`build_text_encoder` returns, whose modules are taken over.
 
     Shape:
         Input: embedded tokens (C, L, W) of width W, and the index of each text's end (C,).
@@ -42,7 +43,11 @@ class TextTransformer(FrozenModule):
         self.positional_embedding = text_encoder.positional_embedding  # (77, W)
         self.projection = text_encoder.text_projection  # (W, E)
         self.register_buffer('attn_mask', text_encoder.attn_mask, persistent=False)
+        self.activation: str = text_encoder.activation
         self.freeze()
+
+    def _describe_weights(self, weights: str) -> str:
+        return fingerprint_with_activation(weights, self.activation)
 
     def forward(self, embedded: Tensor, ends: Tensor) -> Tensor:
         """Encode C texts: (C, E)."""

@@ -1,24 +1,20 @@
 """Reading CLIP's text tower from a file into mmseg's ``CLIPTextEncoder``.
 
-Three kinds of file are understood, in float16 or float32:
-
-- OpenAI's own (``ViT-B-16.pt``, ...), a TorchScript archive, of which only the tensors are read;
-- its state dict as ``torch.save`` or safetensors write it, under OpenAI's names;
-- the file that mmseg's ``tools/model_converters/clip2mmseg.py`` makes of either.
+All that :mod:`..clip_file` reads is understood, and the file that mmseg's
+``tools/model_converters/clip2mmseg.py`` makes of OpenAI's.
 """
 
 from os import PathLike
-from pathlib import Path
-from typing import Dict, Mapping, Optional, Tuple, Union
+from typing import Dict, Mapping, Optional, Union
 
 from mmseg.models.text_encoder import CLIPTextEncoder
 from torch import Tensor
 
-from ..checkpoint import CheckpointError, load_strictly, resolve_checkpoint_path
-from ..clip_file import read_clip_file, rename_in_block
+from ..checkpoint import CheckpointError, load_strictly
+from ..clip_file import CLIPFile, read_clip_file, refuse_known, rename_in_block, where_to_get
 from .variants import CLIP_TEXT_VARIANTS, CLIPTextVariant, get_text_variant
 
-__all__ = ['load_text_checkpoint', 'read_text_checkpoint']
+__all__ = ['load_text_checkpoint', 'read_text_file']
 
 _MMSEG_PREFIX = 'text_encoder.'
 _OPENAI_MARK = 'transformer.resblocks.'
@@ -38,24 +34,23 @@ _BLOCK_NAMES = (
 )
 
 
-def load_text_checkpoint(
-    encoder: CLIPTextEncoder, variant: str, checkpoint: Union[str, 'PathLike[str]']
-) -> None:
-    """Fill ``encoder`` from a file of one of the three kinds.
+def load_text_checkpoint(encoder: CLIPTextEncoder, variant: str, file: CLIPFile) -> None:
+    """Fill ``encoder`` from a file of CLIP.
 
     Args:
         encoder: The encoder of the geometry of ``variant``.
         variant: A key of :data:`CLIP_TEXT_VARIANTS`.
-        checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
+        file: What :func:`read_text_file` returns.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file cannot be read, holds no text tower, or one of another
-            variant; then ``encoder`` is as it was.
+        CheckpointError: If the file holds a text tower of another variant; then ``encoder`` is as
+            it was.
     """
     geometry = get_text_variant(variant)
-    state_dict, patch_size = read_text_checkpoint(checkpoint, geometry)
-    source = f'the text tower in {str(resolve_checkpoint_path(checkpoint))!r}'
+    state_dict, patch_size = _to_mmseg_names(file), _find_patch_size(file.tensors)
+    if file.is_hugging_face:  # a text tower alone has no scale, which class names have no use for
+        state_dict.setdefault('logit_scale', encoder.logit_scale.detach())
+    source = f'the text tower in {str(file.path)!r}'
     fitting = [n for n, v in CLIP_TEXT_VARIANTS.items() if _fits(v, state_dict, patch_size)]
     remedy = (
         f'The variant asked for is {variant!r}; by its shapes the file is '
@@ -69,53 +64,49 @@ def load_text_checkpoint(
     load_strictly(encoder, state_dict, source, remedy=remedy)
 
 
-def read_text_checkpoint(
-    checkpoint: Union[str, 'PathLike[str]'], variant: CLIPTextVariant
-) -> Tuple[Dict[str, Tensor], Optional[int]]:
-    """Read a text tower under the names of mmseg's ``CLIPTextEncoder``.
+def read_text_file(checkpoint: Union[str, 'PathLike[str]'], variant: CLIPTextVariant) -> CLIPFile:
+    """Read a file that has a text tower.
 
     Args:
         checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
         variant: What is asked for; only names the file to get if there is none.
 
-    Returns:
-        The state dict, and the patch size of the image tower if the file holds one.
-
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file cannot be read or holds no text tower.
     """
-    file = resolve_checkpoint_path(checkpoint)
-    content = read_clip_file(checkpoint, variant.official_file)
+    file = read_clip_file(checkpoint, variant.official_file)
+    if not any(key.startswith((_MMSEG_PREFIX, _OPENAI_MARK)) for key in file.tensors):
+        refuse_known(file, where_to_get(variant.official_file))
+        raise CheckpointError(
+            f'{file.source} holds no CLIP text tower: expected keys such as '
+            f"{_OPENAI_MARK + '0.ln_1.weight'!r} (OpenAI's) or "
+            f"{_MMSEG_PREFIX + 'ln_final.weight'!r} (mmseg's), found {sorted(file.tensors)[:5]}"
+        )
+    return file
+
+
+def _find_patch_size(content: Mapping[str, Tensor]) -> Optional[int]:
+    """The patch size of the image tower, if the file holds one."""
     patches = [content[key] for key in _PATCH_KEYS if key in content]
-    patch_size = patches[0].shape[-1] if patches and patches[0].ndim else None
-    return _to_mmseg_names(content, file), patch_size
+    return patches[0].shape[-1] if patches and patches[0].ndim else None
 
 
-def _to_mmseg_names(content: Mapping[str, Tensor], file: Path) -> Dict[str, Tensor]:
-    """Keep the text tower and rename it.
-
-    Raises:
-        CheckpointError: If the names are neither OpenAI's nor mmseg's.
-    """
+def _to_mmseg_names(file: CLIPFile) -> Dict[str, Tensor]:
+    """Keep the text tower and rename it."""
+    content = file.tensors
     if any(key.startswith(_MMSEG_PREFIX) for key in content):
         named = {
             key[len(_MMSEG_PREFIX) :]: tensor
             for key, tensor in content.items()
             if key.startswith(_MMSEG_PREFIX)
         }
-    elif any(key.startswith(_OPENAI_MARK) for key in content):
+    else:
         named = {
             _rename(key): tensor
             for key, tensor in content.items()
             if not key.startswith(_OPENAI_IGNORED)
         }
-    else:
-        raise CheckpointError(
-            f'checkpoint {str(file)!r} holds no CLIP text tower: expected keys such as '
-            f"{_OPENAI_MARK + '0.ln_1.weight'!r} (OpenAI's) or "
-            f"{_MMSEG_PREFIX + 'ln_final.weight'!r} (mmseg's), found {sorted(content)[:5]}"
-        )
     return {key: value for key, value in named.items() if key.split('.')[-1] not in _UNUSED}
 
 

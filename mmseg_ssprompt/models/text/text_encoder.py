@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from ...fingerprint import fingerprint_tensors
 from ..checkpoint import warn_random_weights
-from .checkpoint import load_text_checkpoint
+from ..clip_activation import (
+    ACTIVATIONS,
+    QUICK_GELU,
+    check_activation,
+    fingerprint_with_activation,
+)
+from .checkpoint import load_text_checkpoint, read_text_file
 from .class_names import check_class_names, check_templates, tokenize_class_names
 from .variants import CLIPTextVariant, get_text_variant
 
@@ -39,27 +45,35 @@ class CLIPClassNameEncoder:
 
     Args:
         variant: A key of ``CLIP_TEXT_VARIANTS``. Defaults to 'ViT-B/16'.
-        checkpoint: Path of OpenAI's own file (``ViT-B-16.pt``), of its state dict, or of mmseg's
-            conversion, or ``mmseg_ssprompt://NAME``. Defaults to None: random weights.
+        checkpoint: A file of CLIP (OpenAI's, open_clip's or Hugging Face's), mmseg's conversion of
+            one, or ``mmseg_ssprompt://NAME``. Defaults to None: random weights.
         templates: Texts with ``{}`` where the class name goes, whose embeddings are averaged, or
             the name of a predefined set of mmseg's, such as 'vild' or 'imagenet'. Defaults to the
             one template 'a photo of a {}.'.
+        activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs, where neither the file nor a
+            config beside it says it. Defaults to None: what they say, and QuickGELU for random
+            weights.
 
     Raises:
-        ValueError: If there is no such variant or set of templates, or a template has no ``{}``.
+        ValueError: If there is no such variant, activation or set of templates, or a template has
+            no ``{}``.
         FileNotFoundError: If there is no such checkpoint.
-        CheckpointError: If the checkpoint does not fit the variant.
+        CheckpointError: If the checkpoint does not fit the variant, or its activation is not known.
     """
+
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'clip'
 
     def __init__(
         self,
         variant: str = 'ViT-B/16',
         checkpoint: Union[str, 'PathLike[str]', None] = None,
         templates: Union[str, Sequence[str]] = DEFAULT_TEMPLATES,
+        activation: Optional[str] = None,
     ) -> None:
         self.variant = variant
         self.templates = check_templates(templates)
-        self.text_encoder = build_text_encoder(variant, checkpoint)
+        self.text_encoder = build_text_encoder(variant, checkpoint, activation)
         self.pretrained = checkpoint is not None
 
     @property
@@ -69,8 +83,16 @@ class CLIPClassNameEncoder:
 
     @property
     def fingerprint(self) -> Optional[str]:
-        """SHA-256 of the weights; None if they are random."""
-        return fingerprint_tensors(self.text_encoder.state_dict()) if self.pretrained else None
+        """SHA-256 of the weights and the activation; None if the weights are random."""
+        if not self.pretrained:
+            return None
+        weights = fingerprint_tensors(self.text_encoder.state_dict())
+        return fingerprint_with_activation(weights, self.activation)
+
+    @property
+    def activation(self) -> str:
+        """That of the MLPs: ``'quick_gelu'`` or ``'gelu'``."""
+        return self.text_encoder.activation
 
     def encode(self, class_names: Sequence[str]) -> Tensor:
         """The unit-length embeddings (C, E) of C class names; see :func:`encode_class_names`."""
@@ -80,7 +102,9 @@ class CLIPClassNameEncoder:
 
 
 def build_text_encoder(
-    variant: str = 'ViT-B/16', checkpoint: Union[str, 'PathLike[str]', None] = None
+    variant: str = 'ViT-B/16',
+    checkpoint: Union[str, 'PathLike[str]', None] = None,
+    activation: Optional[str] = None,
 ) -> CLIPTextEncoder:
     """Build mmseg's ``CLIPTextEncoder``, frozen and in eval mode.
 
@@ -91,13 +115,20 @@ def build_text_encoder(
         variant: A key of ``CLIP_TEXT_VARIANTS``. Defaults to 'ViT-B/16'.
         checkpoint: See :class:`CLIPClassNameEncoder`. Defaults to None: weights that are random
             as CLIP's are before training, and the same for the same seed.
+        activation: See :class:`CLIPClassNameEncoder`. Defaults to None.
+
+    Returns:
+        The encoder, with ``activation`` as an attribute.
 
     Raises:
-        ValueError: If there is no such variant.
+        ValueError: If there is no such variant or activation.
         FileNotFoundError: If there is no such checkpoint.
-        CheckpointError: If the checkpoint does not fit the variant.
+        CheckpointError: If the checkpoint does not fit the variant, or its activation is not known.
     """
+    check_activation(activation)
     geometry = get_text_variant(variant)
+    file = None if checkpoint is None else read_text_file(checkpoint, geometry)
+    activation = file.activation('text', activation) if file else activation or QUICK_GELU
     # mmseg's encoder looks its activation up in mmseg's scope, which may not be the default.
     scope = DefaultScope.overwrite_default_scope('mmseg')
     with torch.random.fork_rng(devices=[]), scope:
@@ -113,12 +144,13 @@ def build_text_encoder(
             cache_feature=False,
             cat_bg=False,
         )
-        if checkpoint is None:
+        _set_activation(encoder, activation)
+        if file is None:
             _init_as_clip(encoder, geometry)
             remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
             warn_random_weights(f'the CLIP text encoder {variant}', remedy)
-    if checkpoint is not None:
-        load_text_checkpoint(encoder, variant, checkpoint)
+    if file is not None:
+        load_text_checkpoint(encoder, variant, file)
     return encoder.requires_grad_(False).eval()
 
 
@@ -184,6 +216,13 @@ def _short_context(encoder: CLIPTextEncoder, length: int) -> Iterator[None]:
     finally:
         encoder.positional_embedding = positional_embedding
         encoder.attn_mask = attn_mask
+
+
+def _set_activation(encoder: CLIPTextEncoder, activation: str) -> None:
+    """Put another activation into the place of mmseg's, which has no setting for it."""
+    encoder.activation = activation
+    for block in encoder.transformer:
+        block.ffns[0].layers[0][1] = MODELS.build(ACTIVATIONS[activation])
 
 
 def _init_as_clip(encoder: CLIPTextEncoder, geometry: CLIPTextVariant) -> None:

@@ -90,22 +90,13 @@ def test_file_of_no_known_variant_says_so(tiny_sam, tmp_path):
 )
 def test_missing_and_extra_keys_are_named(tiny_sam, tmp_path, key):
     state_dict = dict(tiny_sam.state_dict())
-    state_dict['mask_decoder.hf_token.weight'] = torch.zeros(1)
+    state_dict['mask_decoder.adapter.weight'] = torch.zeros(1)
     state_dict.pop(key)
     with pytest.raises(CheckpointError) as info:
         load_part(build_mask_decoder('tiny'), save(state_dict, tmp_path), 'tiny', 'mask_decoder')
     assert f'1 missing: {key}' in str(info.value)
-    assert '1 unexpected: mask_decoder.hf_token.weight' in str(info.value)
+    assert '1 unexpected: mask_decoder.adapter.weight' in str(info.value)
     assert "The file is an altered or damaged 'tiny'" in str(info.value)
-
-
-def test_hugging_face_naming_is_recognised(tiny_sam, tmp_path):
-    renamed = {
-        key.replace('image_encoder', 'vision_encoder'): v
-        for key, v in tiny_sam.state_dict().items()
-    }
-    with pytest.raises(CheckpointError, match='Hugging Face transformers'):
-        load_part(build_prompt_encoder('tiny'), save(renamed, tmp_path), 'tiny', 'prompt_encoder')
 
 
 def test_absent_file_says_where_to_get_it(tmp_path):

@@ -11,7 +11,7 @@ from torch import Tensor
 import mmseg_ssprompt  # noqa: F401
 from clip_files import make_clip, openai_state_dict, save_converted, save_plain
 from mmseg_ssprompt.models.checkpoint import CheckpointError
-from mmseg_ssprompt.models.text import build_text_encoder
+from mmseg_ssprompt.models.text import CLIP_TEXT_VARIANTS, build_text_encoder
 
 StateDict = Dict[str, Tensor]
 LAST_BIAS = 'transformer.resblocks.1.mlp.c_proj.bias'
@@ -29,7 +29,7 @@ def test_every_weight_arrives(save_clip: Callable, tiny_state: StateDict, tmp_pa
 
 def test_safetensors(tiny_state: StateDict, tmp_path: Path):
     save_file({k: v.contiguous() for k, v in tiny_state.items()}, tmp_path / 'clip.safetensors')
-    encoder = build_text_encoder('tiny', str(tmp_path / 'clip.safetensors'))
+    encoder = build_text_encoder('tiny', str(tmp_path / 'clip.safetensors'), 'quick_gelu')
     assert torch.equal(encoder.text_projection, tiny_state['text_projection'])
 
 
@@ -137,7 +137,7 @@ def test_variant_that_is_not_known(tiny_state: StateDict, tmp_path: Path):
         build_text_encoder('tiny', tmp_path / 'clip.pt')
 
 
-@pytest.mark.parametrize('key', ['text_model.encoder.layers.0.layer_norm1.weight', 'image.pos'])
+@pytest.mark.parametrize('key', ['visual.class_embedding', 'image.pos'])
 def test_no_text_tower(key: str, tmp_path: Path):
     save_plain({key: torch.zeros(32)}, tmp_path / 'clip.pt')
     with pytest.raises(CheckpointError, match=f'holds no CLIP text tower.*{key}'):
@@ -145,12 +145,14 @@ def test_no_text_tower(key: str, tmp_path: Path):
 
 
 def test_encoder_is_left_as_it_was(tiny_state: StateDict, tmp_path: Path):
-    from mmseg_ssprompt.models.text.checkpoint import load_text_checkpoint
+    from mmseg_ssprompt.models.text.checkpoint import load_text_checkpoint, read_text_file
 
     encoder = build_text_encoder('tiny')
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     del tiny_state[LAST_BIAS]
     save_plain(tiny_state, tmp_path / 'clip.pt')
     with pytest.raises(CheckpointError):
-        load_text_checkpoint(encoder, 'tiny', tmp_path / 'clip.pt')
+        load_text_checkpoint(
+            encoder, 'tiny', read_text_file(tmp_path / 'clip.pt', CLIP_TEXT_VARIANTS['tiny'])
+        )
     assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())

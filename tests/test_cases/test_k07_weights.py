@@ -1,0 +1,364 @@
+"""Files of weights that people have load, or the error says exactly what they are."""
+
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
+from mmseg_ssprompt.models.checkpoint import CheckpointError, read_checkpoint
+from mmseg_ssprompt.models.sam.checkpoint import (
+    SAM_PARTS,
+    SamFile,
+    check_whole,
+    load_part,
+    read_sam,
+)
+from mmseg_ssprompt.models.sam.hugging_face import to_official_names
+from mmseg_ssprompt.models.sam.variants import (
+    SAM_VARIANTS,
+    build_image_encoder,
+    build_mask_decoder,
+    build_prompt_encoder,
+    build_sam,
+)
+from official_sam import randomised_sam
+
+BUILDERS = dict(
+    image_encoder=build_image_encoder,
+    prompt_encoder=build_prompt_encoder,
+    mask_decoder=build_mask_decoder,
+)
+
+
+@pytest.fixture(scope='module')
+def state() -> Dict[str, Tensor]:
+    return dict(randomised_sam('tiny').state_dict())
+
+
+def prefixed(state: Dict[str, Tensor], prefix: str) -> Dict[str, Tensor]:
+    return {prefix + key: value for key, value in state.items()}
+
+
+def save(content: Any, folder: Path, name: str = 'sam.pth') -> Path:
+    torch.save(content, folder / name)
+    return folder / name
+
+
+def assert_loads(path: Path, state: Dict[str, Tensor]) -> None:
+    """Every part arrives, to the bit."""
+    for part in SAM_PARTS:
+        module = BUILDERS[part]('tiny')
+        load_part(module, path, 'tiny', part)
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, state[f'{part}.{key}'].float()), key
+
+
+ADAM = {'state': {0: {'step': torch.tensor(3.0), 'exp_avg': torch.ones(2)}}, 'param_groups': []}
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda s: {'model': s},
+        lambda s: {'state_dict': s, 'epoch': 3},
+        lambda s: {'model_state_dict': s, 'optimizer_state_dict': ADAM},
+        lambda s: {'net': s, 'optimizer': ADAM, 'epoch': torch.tensor(3)},
+        lambda s: {'checkpoint': {'model': {'params': s}}, 'lr_scheduler': {'last': torch.ones(2)}},
+        lambda s: prefixed(s, 'module.'),
+        lambda s: prefixed(s, 'model.'),
+        lambda s: prefixed(s, 'sam.'),
+        lambda s: prefixed(s, 'sam_model.'),
+        lambda s: {'model': prefixed(s, 'module.sam_model.')},
+        lambda s: prefixed(s, '_orig_mod.'),
+        lambda s: {k.replace('image_encoder.', 'image_encoder.module.'): v for k, v in s.items()},
+        lambda s: {**prefixed(s, 'net.sam.'), 'net.loss.weight': torch.ones(3)},
+        lambda s: {**s, 'pixel_mean': torch.ones(3, 1, 1), 'pixel_std': torch.ones(3, 1, 1)},
+        lambda s: {'sam': s, 'head': {'weight': torch.ones(3)}},
+    ],
+)
+def test_what_is_wrapped_around_sam_is_taken_off(state, wrap, tmp_path):
+    assert_loads(save(wrap(state), tmp_path), state)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_half_precision_is_cast(state, dtype, suffix, tmp_path):
+    half = {key: value.to(dtype) for key, value in state.items()}
+    path = tmp_path / f'sam{suffix}'
+    (save_file if suffix == '.safetensors' else torch.save)(half, path)
+    assert_loads(path, half)
+
+
+def test_the_suffix_need_not_say_what_is_inside(state, tmp_path):
+    save_file(state, tmp_path / 'pytorch_model.bin')
+    assert_loads(tmp_path / 'pytorch_model.bin', state)
+    with pytest.raises(CheckpointError, match="what torch.save writes.*rename it to end in '.pth'"):
+        read_checkpoint(save(state, tmp_path, 'a.safetensors'))
+
+
+def test_two_models_in_a_file_are_not_chosen_from(state, tmp_path):
+    path = save({'model': state, 'ema': state, 'epoch': 3}, tmp_path)
+    with pytest.raises(CheckpointError) as error:
+        load_part(build_mask_decoder('tiny'), path, 'tiny', 'mask_decoder')
+    text = str(error.value)
+    size = len(state)
+    assert f"it holds 2 of them: 'model' ({size} entries), 'ema' ({size} entries)" in text
+    assert f"c = torch.load({str(path)!r}, weights_only=True); torch.save(c['ema']" in text
+
+
+def test_two_prefixes_are_not_chosen_from(state, tmp_path):
+    path = save({**prefixed(state, 'student.'), **prefixed(state, 'teacher.')}, tmp_path)
+    with pytest.raises(CheckpointError, match=r"several prefixes: 'student\.', 'teacher\.'\. Save"):
+        load_part(build_mask_decoder('tiny'), path, 'tiny', 'mask_decoder')
+
+
+HQ = {
+    f'mask_decoder.{name}.weight': torch.ones(2)
+    for name in ('hf_token', 'hf_mlp.layers.0', 'compress_vit_feat.0', 'embedding_encoder.0')
+}
+
+
+def test_sam_hq_is_read_without_what_it_adds(state, tmp_path, log):
+    assert_loads(save({**state, **HQ}, tmp_path), state)
+    (line,) = [r.getMessage() for r in log.records if 'SAM-HQ' in r.getMessage()]
+    assert 'the 4 tensors that it adds to the mask decoder (mask_decoder.hf_token.weight' in line
+    assert line.endswith("are left out, so this is SAM's own decoder")
+
+
+def test_additions_are_left_out_of_sam_hq_alone(state, tmp_path):
+    added = {'mask_decoder.embedding_encoder.0.weight': torch.ones(2)}
+    with pytest.raises(CheckpointError) as error:
+        assert_loads(save({**state, **added}, tmp_path), state)
+    assert '1 unexpected: mask_decoder.embedding_encoder.0.weight' in str(error.value)
+    assert "an altered or damaged 'tiny': 1 tensors are none of SAM, such as adapters" in str(
+        error.value
+    )
+
+
+def test_what_is_outside_of_sam_is_said(state, tmp_path, log):
+    path = save({**prefixed(state, 'sam.'), 'loss.weight': torch.ones(3)}, tmp_path)
+    load_part(build_mask_decoder('tiny'), path, 'tiny', 'mask_decoder')
+    (record,) = [r for r in log.records if r.levelno >= logging.WARNING]
+    assert '1 tensors outside of SAM (loss.weight and others) are left out' in record.getMessage()
+
+
+TINY_VIT = {'image_encoder.patch_embed.seq.0.c.weight', 'image_encoder.layers.0.blocks.0.conv1.c.w'}
+PARTS = {'prompt_encoder.no_mask_embed.weight', 'mask_decoder.iou_token.weight'}
+
+
+@pytest.mark.parametrize(
+    ('keys', 'name'),
+    [
+        (TINY_VIT | PARTS, 'MobileSAM, or TinySAM'),
+        (TINY_VIT | PARTS | {'mask_decoder.hf_token.weight'}, 'HQ-SAM Light'),
+        ({'image_encoder.features.0.0.c.weight'} | PARTS, 'RepViT-SAM'),
+        ({'image_encoder.features.0.0.c.w', 'image_encoder.fuse_stage2.weight'} | PARTS, 'EdgeSAM'),
+        ({'image_encoder.backbone.input_stem.op_list.0.conv.weight'} | PARTS, 'EfficientViT-SAM'),
+        (
+            {
+                'image_encoder.blocks.0.attn.qkv.weight',
+                'prompt_encoder.bbox_top_left_embeddings.weight',
+                'mask_decoder.iou_token.weight',
+            },
+            'EfficientSAM',
+        ),
+        (
+            {'image_encoder.trunk.blocks.0.norm1.weight', 'sam_mask_decoder.iou_token.weight'},
+            'SAM 2',
+        ),
+        ({'vision_encoder.backbone.blocks.0.attn.qkv.weight'} | PARTS, 'SAM 2'),
+        ({'detector.backbone.vision_backbone.trunk.blocks.0.norm1.weight'}, 'SAM 3'),
+        ({'visual.class_embedding', 'token_embedding.weight'}, 'CLIP'),
+        ({'text_model.embeddings.token_embedding.weight'}, 'CLIP'),
+        ({'blocks.0.attn.qkv.weight', 'cls_token', 'blocks.0.ls1.gamma'}, 'DINOv2'),
+        ({'blocks.0.attn.qkv.weight', 'cls_token', 'mask_token', 'decoder_blocks.0.a'}, 'MAE'),
+        ({'blocks.0.attn.qkv.weight', 'cls_token'}, 'a ViT'),
+        ({'blocks.0.attn.rel_pos_h'}, "SAM's image encoder alone"),
+        ({'backbone.layers.0.attn.rel_pos_h', 'backbone.patch_embed.projection.w'}, 'mmpretrain'),
+        ({'model.22.proto.cv1.conv.weight'}, 'FastSAM'),
+        ({'sem_seg_head.predictor.lang_encoder.w'}, 'SEEM'),
+        ({'decode_head.spatial_prompts.fusion.learned', 'decode_head.classifier.w'}, 'of prompts'),
+    ],
+)
+@pytest.mark.parametrize('wrapper', ['', 'module.'])
+def test_other_models_are_named(keys, name, wrapper, tmp_path):
+    content = {'model': {wrapper + key: torch.ones(2) for key in sorted(keys)}}
+    with pytest.raises(CheckpointError) as error:
+        load_part(build_mask_decoder('tiny'), save(content, tmp_path), 'vit_b', 'mask_decoder')
+    text = str(error.value)
+    assert re.search(rf'sam\.pth.: expected SAM, but this is {re.escape(name)}|{name}', text)
+    assert 'this is' in text and 'needs sam_vit_b_01ec64.pth' in text
+
+
+def test_tiny_vit_is_said_not_to_be_supported(tmp_path):
+    content = {key: torch.ones(2) for key in TINY_VIT | PARTS}
+    expected = 'this is MobileSAM.*; its image encoder is a TinyViT, which is not supported'
+    with pytest.raises(CheckpointError, match=expected):
+        load_part(build_mask_decoder('tiny'), save(content, tmp_path), 'vit_b', 'mask_decoder')
+
+
+def test_sam_of_another_geometry_is_described(state, tmp_path):
+    state = dict(state, **{'image_encoder.pos_embed': torch.zeros(1, 9, 9, 128)})
+    expected = '4 blocks of width 128, patches of 8 pixels and 9 positions along a side'
+    with pytest.raises(CheckpointError, match=expected):
+        load_part(build_mask_decoder('tiny'), save(state, tmp_path), 'tiny', 'mask_decoder')
+
+
+def test_the_remedy_is_not_what_was_done(state, tmp_path):
+    """The variant is right and the file is not whole."""
+    part = {key: value for key, value in state.items() if not key.startswith('mask_decoder')}
+    with pytest.raises(CheckpointError) as error:
+        load_part(build_prompt_encoder('tiny'), save(part, tmp_path), 'tiny', 'prompt_encoder')
+    assert "set variant='tiny'" not in str(error.value)
+    lacking = len(state) - len(part)
+    assert f'{lacking} tensors of SAM are not in it, so it was saved in part' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('sam.onnx', b'\x08\x07\x12\x07pytorch', 'an ONNX model'),
+        ('sam.engine', b'ftrt\0\0', 'a TensorRT engine'),
+        ('sam.pth', b'<!DOCTYPE html><html>', 'a web page: the download got a page'),
+        ('sam.pth', b'version https://git-lfs.github.com/spec/v1\n', 'run `git lfs pull`'),
+        ('model.safetensors.index.json', b'{"metadata": {}}', 'the index of weights'),
+    ],
+)
+def test_other_kinds_of_file_are_named(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as error:
+        read_checkpoint(tmp_path / name)
+    assert 'download it again' not in str(error.value)
+
+
+def test_of_a_folder_the_files_in_it_are_named(state, tmp_path):
+    save(state, tmp_path, 'pytorch_model.bin')
+    with pytest.raises(FileNotFoundError, match='is a directory: give the file in it, pytorch_mod'):
+        read_checkpoint(tmp_path)
+
+
+transformers = pytest.importorskip('transformers')
+
+
+def hugging_face_config(variant: str) -> 'transformers.SamConfig':
+    """The geometry of a variant as transformers has it."""
+    sizes = SAM_VARIANTS[variant]
+    return transformers.SamConfig(
+        vision_config=dict(
+            hidden_size=sizes.encoder_embed_dim,
+            output_channels=sizes.prompt_embed_dim,
+            num_hidden_layers=sizes.encoder_depth,
+            num_attention_heads=sizes.encoder_num_heads,
+            image_size=sizes.image_size,
+            patch_size=sizes.patch_size,
+            window_size=sizes.window_size,
+            global_attn_indexes=list(sizes.encoder_global_attn_indexes),
+            num_pos_feats=sizes.prompt_embed_dim // 2,
+            mlp_dim=4 * sizes.encoder_embed_dim,
+        ),
+        prompt_encoder_config=dict(
+            hidden_size=sizes.prompt_embed_dim,
+            image_size=sizes.image_size,
+            patch_size=sizes.patch_size,
+            mask_input_channels=16,
+        ),
+        mask_decoder_config=dict(
+            hidden_size=sizes.prompt_embed_dim,
+            mlp_dim=sizes.decoder_mlp_dim,
+            num_attention_heads=sizes.decoder_num_heads,
+            iou_head_hidden_dim=sizes.iou_head_hidden_dim,
+        ),
+    )
+
+
+#: The miniature, with the rate that transformers has no setting for.
+HALVED = replace(SAM_VARIANTS['tiny'], attention_downsample_rate=2)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def halved_variant():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SAM_VARIANTS, 'halved', HALVED)
+        yield
+
+
+@pytest.fixture(scope='module')
+def hugging_face(halved_variant) -> 'transformers.SamModel':
+    """A small SamModel with random weights that matter everywhere."""
+    torch.manual_seed(0)
+    model = transformers.SamModel(hugging_face_config('halved')).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(scope='module', params=['model.safetensors', 'pytorch_model.bin'])
+def hugging_face_file(hugging_face, request, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('hugging_face')
+    if request.param.endswith('.bin'):
+        torch.save(hugging_face.state_dict(), folder / request.param)
+    else:
+        hugging_face.save_pretrained(folder)
+    return folder / request.param
+
+
+def test_sam_of_hugging_face_computes_what_transformers_computes(hugging_face, hugging_face_file):
+    sam = build_sam('halved')
+    for part in SAM_PARTS:
+        load_part(getattr(sam, part), hugging_face_file, 'halved', part)
+    images = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    points = torch.tensor([[[[20.0, 30.0], [70.0, 50.0]]]])
+    labels = torch.tensor([[[1, 0]]])
+    with torch.no_grad():
+        theirs = hugging_face(images, input_points=points, input_labels=labels)
+        embedding = sam.image_encoder(images)
+        sparse, dense = sam.prompt_encoder((points[0], labels[0]), None, None)
+        masks, iou = sam.mask_decoder(
+            embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, multimask_output=True
+        )
+        expected = hugging_face.get_image_embeddings(images)
+    torch.testing.assert_close(embedding, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(masks, theirs.pred_masks[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(iou, theirs.iou_scores[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_weights_have_one_fingerprint(hugging_face_file, tmp_path):
+    official = save(read_sam(hugging_face_file).tensors, tmp_path)
+    assert fingerprint_weights(official) == fingerprint_weights(hugging_face_file)
+
+
+@pytest.mark.parametrize('variant', ['vit_b', 'vit_l', 'vit_h'])
+def test_every_name_of_hugging_face_is_known(variant):
+    with torch.device('meta'):
+        shapes = transformers.SamModel(hugging_face_config(variant)).state_dict()
+    theirs = {key: torch.zeros(1).expand(value.shape) for key, value in shapes.items()}
+    check_whole(SamFile(to_official_names(theirs, 'a file'), (), ()), 'a file', variant)
+
+
+def test_sam_hq_of_hugging_face_is_read_without_what_it_adds(hugging_face, tmp_path):
+    if not hasattr(transformers, 'SamHQModel'):
+        pytest.skip('this version of transformers has no SamHQModel')
+    config = hugging_face_config('halved').to_dict()
+    parts = ('vision_config', 'prompt_encoder_config', 'mask_decoder_config')
+    given = {part: {k: v for k, v in config[part].items() if k != 'model_type'} for part in parts}
+    given['mask_decoder_config']['vit_dim'] = 128
+    model = transformers.SamHQModel(transformers.SamHQConfig(**given))
+    model.save_pretrained(tmp_path)
+    file = read_sam(tmp_path / 'model.safetensors')
+    check_whole(file, 'a file', 'halved')
+    assert {key.split('.')[1] for key in file.of_hq} >= {'hq_token', 'hq_mask_mlp', 'mask_conv1'}
+
+
+def test_two_positional_encodings_that_differ_are_refused(hugging_face, tmp_path):
+    state = {key: value.clone() for key, value in hugging_face.state_dict().items()}
+    state['shared_image_embedding.positional_embedding'] += 1
+    with pytest.raises(CheckpointError, match='expected one positional encoding.*found two'):
+        read_sam(save(state, tmp_path))

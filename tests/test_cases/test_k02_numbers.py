@@ -24,7 +24,6 @@ from mmseg_ssprompt.datasets.label_settings import check_label_settings
 from mmseg_ssprompt.evaluation import GroupedIoUMetric, check_metric
 from mmseg_ssprompt.label_ids import IGNORED_16_BITS, LabelIds, resolve_label_ids
 from mmseg_ssprompt.models.embedded import EmbeddingPreProcessor
-
 from own_photographs import draw_photograph, make_photographs, own_config, save
 from tiny_model import build_tiny, random_images, samples_of, tiny_config
 
@@ -347,9 +346,6 @@ def many(tmp_path_factory) -> Config:
     """Photographs of classes 255 and 846 of 847, and a config for them."""
     root = make_photographs(tmp_path_factory.mktemp('many'), ids=(255, 846))
     cfg = own_config(root, [f'thing {i}' for i in range(847)], img_suffix='.png')
-    for split in ('train', 'val', 'test'):
-        metainfo = cfg[f'{split}_dataloader'].dataset.metainfo
-        cfg[f'{split}_dataloader'].dataset.metainfo = dict(classes=metainfo.classes)
     for split in ('train', 'val', 'test'):
         for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
             if transform.type == 'LoadAnnotations':

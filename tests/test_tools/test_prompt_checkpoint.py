@@ -186,7 +186,10 @@ def test_what_is_read_is_not_overwritten(tool, saved, arguments):
 def test_other_suffixes_are_refused(tool, capsys):
     with pytest.raises(SystemExit, match='2'):
         tool('convert', 'iter_300.pth', 'a.onnx')
-    assert "OUT: 'a.onnx': expected a name that ends with .pth or .safetensors" in capsys.readouterr().err
+    assert (
+        "OUT: 'a.onnx': expected a name that ends with .pth or .safetensors"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize('command', ['inspect', 'convert'])

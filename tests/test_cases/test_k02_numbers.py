@@ -1,7 +1,7 @@
 """K2: numbers in label maps are not bytes, and no class has the number that is ignored."""
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_numbers_that_contradict_each_other(settings, text):
 # Reading
 
 
-def load(labels: np.ndarray, folder: Path, record: Dict[str, Any] = {}, **settings: Any) -> Any:
+def load(labels: np.ndarray, folder: Path, record: Any = (), **settings: Any) -> Any:
     sample = dict(seg_map_path=str(save(labels, folder / 'map.png')), seg_fields=[])
     sample.update(dict(dict(label_map=None, reduce_zero_label=False), **record))
     return LoadLabelMap(**settings)(sample)['gt_seg_map']

@@ -208,7 +208,8 @@ def replace_loaders(transforms: Any, **settings: Any) -> Any:
         A copy.
     """
     if isinstance(transforms, (list, tuple)):
-        return [replace_loaders(each, **settings) for each in transforms]
+        replaced = [replace_loaders(each, **settings) for each in transforms]
+        return replaced if isinstance(transforms, list) else tuple(replaced)
     if not isinstance(transforms, Mapping):
         return transforms
     config = {key: replace_loaders(value, **settings) for key, value in transforms.items()}

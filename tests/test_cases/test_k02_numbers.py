@@ -69,7 +69,7 @@ def test_numbers_that_contradict_each_other(settings, text):
 
 def load(labels: np.ndarray, folder: Path, record: Any = (), **settings: Any) -> Any:
     sample = dict(seg_map_path=str(save(labels, folder / 'map.png')), seg_fields=[])
-    sample.update(dict(dict(label_map=None, reduce_zero_label=False), **record))
+    sample.update(dict(dict(label_map=None, reduce_zero_label=False), **dict(record)))
     return LoadLabelMap(**settings)(sample)['gt_seg_map']
 
 

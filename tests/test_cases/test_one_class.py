@@ -93,9 +93,8 @@ def test_what_mmseg_advises_is_refused_in_words(option):
     with pytest.raises(ValueError, match=f'no setting {option!r}.*num_classes=1 with rest_id'):
         build_tiny(**{option: 1})
     config = tiny_config().model
-    config.decode_head = dict(
-        {'type': 'LinearEmbeddingHead', 'in_channels': 96, 'class_names': ('a', 'b'), option: 1}
-    )
+    settings = dict(in_channels=96, class_names=('a', 'b'), **{option: 1})
+    config.decode_head = dict(type='LinearEmbeddingHead', **settings)
     with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(
         ValueError, match=f'LinearEmbeddingHead. has no setting {option!r}'
     ):

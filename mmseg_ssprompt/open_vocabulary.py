@@ -65,6 +65,14 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
             'other class names need semantic prompts made of names: expected model.decode_head '
             f'of the type SSPromptHead with a text_encoder, found {head.get("type")}'
         )
+    if len(names) == 1:
+        print_log(
+            f'There is only one class name, {names[0]!r}: it is told from the rest by "no object" '
+            'alone, which handcrafted prompts know little of. Names of what else there is, such '
+            'as "background", tell it apart better',
+            'current',
+            logging.WARNING,
+        )
     source_ids = _read_label_ids(head)
     head.num_classes = len(names)
     head.rest_id = 0 if len(names) == 1 else None

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import torch
 from mmengine.logging import print_log
@@ -160,22 +160,22 @@ class PromptSegmentor(EncoderDecoder):
             The samples, with ``pred_sem_seg`` (1, H', W') int64 and, where asked for,
             ``seg_logits`` (K, H', W') float, a channel for each of ``label_ids.channels``.
         """
-        if data_samples is None or not self._predicts_labels_only():
+        if data_samples is None or self.test_cfg.get('logits', True) or self.out_channels == 1:
             return super().predict(inputs, data_samples)
-        if self.test_cfg.mode == 'slide':
-            metas = [sample.metainfo for sample in data_samples]
-            scores, enlarge = self.slide_inference(inputs, metas), _keep
-        else:
-            head = self.decode_head
-            scores = head.label_scores(head(self.extract_feat(inputs)))  # (B, K, 4h, 4w)
-            enlarge = head.enlarge
+        scores, enlarge = self._predict_scores(inputs, data_samples)
         for image, sample in zip(scores, data_samples):
             channels = find_best_classes(image, enlarge, sample, super().postprocess_result)
             self._set_labels(sample, channels)
         return data_samples
 
-    def _predicts_labels_only(self) -> bool:
-        return not self.test_cfg.get('logits', True) and isinstance(self.decode_head, SSPromptHead)
+    def _predict_scores(
+        self, inputs: Tensor, data_samples: SampleList
+    ) -> Tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Scores of a batch (B, K, h, w), as small as they come, and what enlarges them."""
+        head = self.decode_head
+        if self.test_cfg.mode == 'whole' and isinstance(head, SSPromptHead):
+            return head.label_scores(head(self.extract_feat(inputs))), head.enlarge
+        return self.inference(inputs, [sample.metainfo for sample in data_samples]), _keep
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: List[dict]) -> Tensor:
         """Scores of images of any size, in windows: (B, 3, H, W) -> (B, K, H, W)."""

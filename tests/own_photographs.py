@@ -1,5 +1,6 @@
 """Photographs and label maps as people have them, drawn small, and the config for them."""
 
+import copy
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -65,8 +66,8 @@ def own_config(root: Path, names: Sequence[str] = NAMES, **options: Any) -> Conf
     head = dict(num_classes=len(names), semantic_prompts=dict(class_names=tuple(names)))
     cfg.merge_from_dict(
         dict(
-            train_dataloader=dict(loader, batch_size=2),
-            val_dataloader=loader,
+            train_dataloader=dict(copy.deepcopy(loader), batch_size=2),
+            val_dataloader=copy.deepcopy(loader),  # mmengine takes _delete_ out of what it merges
             test_dataloader=loader,
             model=dict(decode_head=head),
             train_cfg=dict(max_iters=2, val_interval=2),

@@ -326,11 +326,16 @@ def _find_unreadable(loader: Any, path: str, error: Exception) -> Optional[str]:
         return None
     except Exception:  # storage backends raise almost any type
         return 'a file that cannot be opened'
-    is_ours = loaded_kind(loader) is not None and hasattr(loader, 'imdecode_backend')
-    is_damaged = not content or _is_of_file(error, path)
-    if is_damaged or (is_ours and not _can_decode(content, loader.imdecode_backend)):
+    if not content or _is_damaged(content, loader, path, error):
         return f'{len(content)} bytes that begin with {bytes(content[:12])!r}'
     return None
+
+
+def _is_damaged(content: bytes, loader: Any, path: str, error: Exception) -> bool:
+    """Whether a file is the reason why a loader has failed; of others' loaders the error says it."""
+    if loaded_kind(loader) is not None and hasattr(loader, 'imdecode_backend'):
+        return not _can_decode(content, loader.imdecode_backend)
+    return _is_of_file(error, path) and not _can_decode(content, 'cv2')
 
 
 def _is_of_file(error: Exception, path: str) -> bool:

@@ -67,7 +67,7 @@ def _is_same(first: str, second: str) -> bool:
 
 def _split(folder: str, suffix: str, other: Any) -> List[List[str]]:
     """Pictures that end with a suffix, and those that would if they were of another format."""
-    stem = suffix[: len(suffix) - len(Path(suffix).suffix)].lower()
+    stem = suffix.rpartition('.')[0].lower()
     taken, others = [], []
     for path in _each_picture(folder):
         if path.endswith(suffix):

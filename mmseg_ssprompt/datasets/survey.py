@@ -162,9 +162,9 @@ class Survey:
         return f'If {self.ids.ignore_index} stands for a class, {proposal}'
 
     def _values(self) -> List[int]:
-        """The ids of classes that were seen; the first of all if none was."""
-        seen = np.flatnonzero(self.images_of_class).tolist() or [0]
-        return [self.ids.classes[index] for index in seen]
+        """The ids that were seen; the first, or that of the rest, if no class was."""
+        seen = [self.ids.classes[index] for index in np.flatnonzero(self.images_of_class).tolist()]
+        return seen or [self.ids.channels[0]]
 
     def warnings(self) -> List[str]:
         """A line for each kind of remark, and one for classes that are never seen."""

@@ -174,7 +174,8 @@ def _build_part(key: str, split: str, config: Mapping[str, Any], is_embedded: bo
     except DatasetError:
         raise
     except Exception as error:  # of settings of any type
-        missing = _find_missing(config)
+        is_of_files = isinstance(error, (AssertionError, OSError))
+        missing = _find_missing(config) if is_of_files else []
         if missing and is_embedded:
             return Part(key, split, config, None)
         if missing:

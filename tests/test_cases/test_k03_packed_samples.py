@@ -182,7 +182,9 @@ def test_transforms_of_wrappers(root):
 
 def test_each_part_of_several(root):
     good, bad = config(root, IMAGE, LABELS, PACK), config(root, IMAGE, RESIZE, LABELS, PACK)
-    both = dict(type='ConcatDataset', datasets=[good, dict(type='RepeatDataset', times=2, dataset=bad)])
+    both = dict(
+        type='ConcatDataset', datasets=[good, dict(type='RepeatDataset', times=2, dataset=bad)]
+    )
     assert 'after Resize (pipeline[1])' in fails(both)
     both['datasets'][1]['dataset'] = good
     assert len(check(both)) == 6
@@ -233,7 +235,9 @@ def test_ids_with_test_time_augmentation(tmp_path):
 def test_labels_that_are_no_integers(root):
     message = fails(config(root, dict(type='OwnLabelLoader', dtype='float32'), IMAGE))
     assert "expected 'inputs' and 'data_samples' from the pipeline" in message
-    dataset = DATASETS.build(config(root, IMAGE, dict(type='OwnLabelLoader', dtype='float32'), PACK))
+    dataset = DATASETS.build(
+        config(root, IMAGE, dict(type='OwnLabelLoader', dtype='float32'), PACK)
+    )
     with pytest.raises(DatasetError, match='expected ids as whole numbers, found float32'):
         survey_samples(Survey(NAMES), dataset, IDS, 10)
 
@@ -249,7 +253,10 @@ def test_labels_that_are_no_integers(root):
 def test_values_that_are_scaled_twice(root, step, found):
     pipeline = [IMAGE, LABELS, step, PACK]
     message = fails(config(root, *pipeline), normalises=True)
-    assert f'expected values from 0 to 255, as model.data_preprocessor.mean and std say, found {found}' in message
+    assert (
+        f'expected values from 0 to 255, as model.data_preprocessor.mean and std say, found {found}'
+        in message
+    )
     assert len(check(config(root, *pipeline))) == 3  # without a mean it may be meant
 
 
@@ -290,7 +297,9 @@ def test_a_training_without_label_maps(root):
 def test_a_transform_that_returns_nothing(root, test_mode):
     dataset = config(root, IMAGE, LABELS, dict(type='Nothing'), PACK, test_mode=test_mode)
     message = fails(dataset, training=not test_mode)
-    assert 'expected a sample from each transform, but Nothing (pipeline[2]) returned None' in message
+    assert (
+        'expected a sample from each transform, but Nothing (pipeline[2]) returned None' in message
+    )
 
 
 # Brightness

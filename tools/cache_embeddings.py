@@ -25,6 +25,7 @@ from mmseg_ssprompt.cache.writer import missing_samples
 from mmseg_ssprompt.datasets.wrappers import each_dataset_config, find_configs
 from mmseg_ssprompt.files import check_writable
 from mmseg_ssprompt.models import PrecomputedFeatures
+from mmseg_ssprompt.models.weights import hand_down_weights
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt)
 
@@ -58,11 +59,21 @@ def to_plain(config: Any) -> Any:
 
 
 def embedded_datasets(cfg: Config, split: str) -> List[Dict[str, Any]]:
-    """The configs of a split's EmbeddedDatasets; of one that is made up where there are none."""
+    """The configs of a split's EmbeddedDatasets; of one that is made up where there are none.
+
+    An encoder without a checkpoint has the weights of the model.
+    """
+    weights = cfg.model.get('weights')
     dataset = to_plain(cfg[f'{split}_dataloader'].dataset)
     found = list(find_configs(dataset, 'EmbeddedDataset'))
     if found:
-        return [{key: value for key, value in each.items() if key != 'type'} for each in found]
+        return [
+            {
+                **{key: value for key, value in each.items() if key != 'type'},
+                **hand_down_weights(dict(encoder=each['encoder'], weights=weights)),
+            }
+            for each in found
+        ]
     if not has_image_encoder(cfg.model.backbone):
         types = [each.get('type') for each in each_dataset_config(dataset)]
         raise CacheError(
@@ -72,7 +83,7 @@ def embedded_datasets(cfg: Config, split: str) -> List[Dict[str, Any]]:
     made = dict(
         cache_dir=str(Path('data') / 'embeddings' / Path(cfg.filename).stem / split),
         dataset=dataset,
-        encoder=cfg.model.backbone.to_dict(),
+        encoder=hand_down_weights(cfg.model.to_dict())['backbone'],
         data_preprocessor=cfg.model.data_preprocessor.to_dict(),
         test_mode=split != 'train',
     )

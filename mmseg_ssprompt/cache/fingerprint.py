@@ -19,6 +19,7 @@ __all__ = [
     'fingerprint_files',
     'fingerprint_weights',
     'identify_files',
+    'names_weights',
 ]
 
 _PART = 'image_encoder.'
@@ -43,6 +44,16 @@ def fingerprint_encoder(config: Mapping[str, Any]) -> Any:
         return {name: fingerprint_encoder(config[name]) for name in _PAIR}
     clip_variant = config['variant'] if config.get('type') == 'CLIPImageEncoder' else None
     return fingerprint_weights(config.get('checkpoint'), clip_variant, config.get('activation'))
+
+
+def names_weights(config: Mapping[str, Any]) -> bool:
+    """Whether the config of an image encoder names its files, which a model may do in its place.
+
+    Args:
+        config: As for :func:`fingerprint_encoder`.
+    """
+    parts = [config[name] for name in _PAIR] if all(name in config for name in _PAIR) else [config]
+    return all(part.get('checkpoint') is not None for part in parts)
 
 
 def fingerprint_weights(

@@ -1,7 +1,7 @@
 """K2: numbers in label maps are not bytes, and no class has the number that is ignored."""
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,9 +67,9 @@ def test_numbers_that_contradict_each_other(settings, text):
 # Reading
 
 
-def load(labels: np.ndarray, folder: Path, record: Dict[str, Any] = {}, **settings: Any) -> Any:
+def load(labels: np.ndarray, folder: Path, record: Any = (), **settings: Any) -> Any:
     sample = dict(seg_map_path=str(save(labels, folder / 'map.png')), seg_fields=[])
-    sample.update(label_map=None, reduce_zero_label=False, **record)
+    sample.update(dict(dict(label_map=None, reduce_zero_label=False), **dict(record)))
     return LoadLabelMap(**settings)(sample)['gt_seg_map']
 
 
@@ -356,7 +356,6 @@ def many(tmp_path_factory) -> Config:
             elif transform.type == 'Resize':
                 transform.type = 'ResizeWithLabels'
     cfg.test_evaluator.output_dir = str(root / 'predictions')
-    cfg.default_hooks.dataset_check = None
     return cfg
 
 

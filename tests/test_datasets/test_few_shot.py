@@ -316,7 +316,8 @@ def test_other_wrappers_inside(tree):
 
 
 def test_the_hook_looks_at_drawn_images(tree):
-    dataset = build(tree, shots=1)
+    pipeline = [*LOAD, dict(type='PackSegInputs')]
+    dataset = build(tree, dataset_config(tree, pipeline=pipeline), shots=1)
     logged: List[str] = []
     head = SimpleNamespace(num_classes=3, ignore_index=255, class_names=CLASSES)
     runner = SimpleNamespace(

@@ -175,6 +175,9 @@ class SAMMaskDecoder(FrozenModule):
         CheckpointError: If the file does not fit the variant.
     """
 
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'sam'
+
     def __init__(
         self,
         variant: str,

@@ -140,7 +140,8 @@ def test_number_of_classes_is_that_of_the_data(file):
     metainfo = dataset.get('metainfo') or DATASETS.get(dataset.type).METAINFO
     head, classes = cfg.model.decode_head, dataset.get('classes') or metainfo['classes']
     # Without num_classes it is the number of the names.
-    assert head.get('num_classes', len(head.semantic_prompts.class_names or ())) == len(classes)
+    number = head.get('num_classes') or len(head.semantic_prompts.class_names)
+    assert number == len(classes)
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)

@@ -21,6 +21,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..datasets.checks import DatasetError, check_label_ids
+from ..label_ids import LabelIds
 from .grouped_iou_metric import GroupedIoUMetric
 
 __all__ = [
@@ -270,5 +271,5 @@ def _read_label(sample: SegDataSample, num_classes: int, ignore_index: int) -> T
             f'label map {str(file)!r}: expected the size {expected} of its image, found '
             f'{tuple(label.shape)}; put LoadAnnotations behind Resize in the pipeline'
         )
-    check_label_ids(label.cpu().numpy(), num_classes, ignore_index, file)
+    check_label_ids(label.cpu().numpy(), LabelIds(num_classes, ignore_index), file)
     return label

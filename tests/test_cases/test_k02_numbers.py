@@ -283,8 +283,11 @@ def test_label_maps_leave_an_embedding_cache_without_padding():
 def test_padding_that_would_count_is_refused():
     config = many_classes_config()
     config.model.data_preprocessor.seg_pad_val = 255
-    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(
-        ValueError, match='seg_pad_val is 255, but .* is 65535.*Leave seg_pad_val out'
+    with (
+        DefaultScope.overwrite_default_scope('mmseg'),
+        pytest.raises(
+            ValueError, match='seg_pad_val is 255, but .* is 65535.*Leave seg_pad_val out'
+        ),
     ):
         MODELS.build(config.model)
 

@@ -114,8 +114,9 @@ def test_settings_of_other_losses(key):
 def test_several_losses_are_refused_in_words():
     config = tiny_config().model
     config.decode_head.loss_decode = [dict(type='CrossEntropyLoss')]
-    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(
-        ValueError, match='loss_decode: expected one loss'
+    with (
+        DefaultScope.overwrite_default_scope('mmseg'),
+        pytest.raises(ValueError, match='loss_decode: expected one loss'),
     ):
         MODELS.build(config)
 

@@ -129,8 +129,9 @@ def test_windows_that_cannot_be_predicted(test_cfg, text):
 def test_embedded_samples_have_no_windows():
     config = Config.fromfile(CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py').model
     config.test_cfg = SLIDE
-    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(
-        ValueError, match="mode is 'slide', but this model has no image encoder"
+    with (
+        DefaultScope.overwrite_default_scope('mmseg'),
+        pytest.raises(ValueError, match="mode is 'slide', but this model has no image encoder"),
     ):
         MODELS.build(config)
 

@@ -95,8 +95,9 @@ def test_what_mmseg_advises_is_refused_in_words(option):
     config = tiny_config().model
     settings = dict(in_channels=96, class_names=('a', 'b'), **{option: 1})
     config.decode_head = dict(type='LinearEmbeddingHead', **settings)
-    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(
-        ValueError, match=f'LinearEmbeddingHead. has no setting {option!r}'
+    with (
+        DefaultScope.overwrite_default_scope('mmseg'),
+        pytest.raises(ValueError, match=f'LinearEmbeddingHead. has no setting {option!r}'),
     ):
         MODELS.build(config)
 

@@ -45,6 +45,9 @@ class SAMImageEncoder(FrozenModule):
         ValueError: If the variant or the dtype is unknown.
     """
 
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'sam'
+
     def __init__(
         self,
         variant: str,

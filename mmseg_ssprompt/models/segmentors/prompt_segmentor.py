@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from ...label_ids import LABEL_IDS_KEY, LabelIds, with_rest
 from ..checkpoint import FILE_KEY
+from ..embedded import check_encoder
 from ..frozen import FrozenModule
 from ..heads import SSPromptHead
 from ..tensor_checks import count_non_finite, find_difference
+from ..weights import check_weights_are_there, hand_down_weights
 from .label_map import find_best_classes
 from .prompt_metadata import (
     METADATA_KEY,
@@ -61,7 +63,11 @@ class PromptSegmentor(EncoderDecoder):
     has ``label_ids``.
 
     Args:
-        *args: See ``EncoderDecoder``.
+        backbone: See ``EncoderDecoder``.
+        decode_head: See ``EncoderDecoder``.
+        weights: Files of weights, ``dict(sam=..., clip=...)``, that each part takes unless it has
+            a ``checkpoint`` of its own; and ``clip_activation``, where neither CLIP's file nor a
+            config beside it says it (:mod:`~mmseg_ssprompt.models.weights`). Defaults to None.
         **kwargs: See ``EncoderDecoder``.
 
     Attributes:
@@ -70,14 +76,26 @@ class PromptSegmentor(EncoderDecoder):
             handcrafted points of its data set; None if they are those of the config.
 
     Raises:
-        ValueError: If ``test_cfg`` is not valid (:func:`check_test_cfg`), or
-            ``data_preprocessor.seg_pad_val`` is not the number that is ignored.
+        FileNotFoundError: If files of weights are not there, with all that are not.
+        ValueError: If ``weights`` has an unknown entry, ``test_cfg`` is not valid
+            (:func:`check_test_cfg`), or ``data_preprocessor.seg_pad_val`` is not the number that
+            is ignored.
     """
 
     spatial_prompts_from: Optional[str] = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        *args: Any,
+        weights: Optional[Dict[str, Any]] = None,
+        **kwargs: Any,
+    ) -> None:
+        parts = dict(backbone=backbone, decode_head=decode_head, **kwargs, weights=weights)
+        check_weights_are_there(parts)
+        parts = hand_down_weights(parts)
+        super().__init__(parts.pop('backbone'), parts.pop('decode_head'), *args, **parts)
         self.label_ids: Optional[LabelIds] = getattr(self.decode_head, 'label_ids', None)
         self._ignore_padding(kwargs.get('data_preprocessor'))
         self.test_cfg = check_test_cfg(self.test_cfg, self._frame())
@@ -114,6 +132,22 @@ class PromptSegmentor(EncoderDecoder):
     def dataset_meta(self, value: Optional[Mapping[str, Any]]) -> None:
         known = value is not None and self.label_ids is not None
         self._dataset_meta = with_rest(value, self.label_ids) if known else value
+
+    def forward(
+        self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'
+    ) -> Any:
+        """As ``EncoderDecoder``, after a look at what embedded samples were made by.
+
+        Args:
+            inputs: (B, 3, H, W), or embeddings.
+            data_samples: Of the images. Defaults to None.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``. Defaults to 'tensor'.
+
+        Raises:
+            CacheError: If samples were embedded with other weights than the model's.
+        """
+        check_encoder(self.backbone, data_samples)
+        return super().forward(inputs, data_samples, mode)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Predict label maps.

@@ -366,10 +366,14 @@ def test_300_names_keep_their_numbers(tmp_path):
 # From files to files
 
 
-@pytest.mark.parametrize(('rest_id', 'number', 'ignored'), NUMBERS)
-def test_from_files_to_files(tmp_path, rest_id, number, ignored):
-    make_photographs(tmp_path, ids=(rest_id, number))
-    cfg = own_config(tmp_path, NAMES, img_suffix='.png')
+@pytest.mark.parametrize(
+    ('rest_id', 'files', 'reduced'),
+    [(0, (0, 1), False), (255, (255, 0), False), (255, (0, 1), True)],
+)
+def test_from_files_to_files(tmp_path, rest_id, files, reduced):
+    """The numbers of the rest and of the class in files; with reduce_zero_label they are others."""
+    make_photographs(tmp_path, ids=files)
+    cfg = own_config(tmp_path, NAMES, img_suffix='.png', reduce_zero_label=reduced)
     cfg.model.decode_head.rest_id = rest_id
     for split in ('train', 'val', 'test'):
         cfg[f'{split}_dataloader'].dataset.metainfo.palette = [[9, 8, 7]]
@@ -379,11 +383,13 @@ def test_from_files_to_files(tmp_path, rest_id, number, ignored):
     metrics = runner.test()
     assert {'mIoU', 'IoU.disc', 'IoU.rest'} <= metrics.keys()
     written = np.asarray(Image.open(tmp_path / 'out' / '0.png'))
-    assert set(np.unique(written).tolist()) <= {rest_id, number}
+    assert set(np.unique(written).tolist()) <= set(files)
 
     checkpoint = next((tmp_path / 'work').glob('iter_*.pth'))
     model = init_model(cfg, str(checkpoint), device='cpu')
     assert model.dataset_meta['classes'][rest_id] == 'rest'
+    (number,) = model.label_ids.classes
     assert model.dataset_meta['palette'][number] == [9, 8, 7]
     sample = inference_model(model, str(tmp_path / 'img' / '0.png'))
-    np.testing.assert_array_equal(sample.pred_sem_seg.data[0].numpy(), written)
+    found = sample.pred_sem_seg.data[0].numpy() == number
+    np.testing.assert_array_equal(found, written == files[1])

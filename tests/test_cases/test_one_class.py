@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.apis import inference_model, init_model
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
@@ -20,12 +20,13 @@ from torch import Tensor
 from mmseg_ssprompt.analysis.failures import analyse_image
 from mmseg_ssprompt.analysis.segmentation import segment_image
 from mmseg_ssprompt.datasets import DatasetError, relabel_dataset
+from mmseg_ssprompt.datasets.few_shot_manifest import count_presence
 from mmseg_ssprompt.evaluation import GroupedIoUMetric
 from mmseg_ssprompt.evaluation.oracle import predict_oracle_maps
 from mmseg_ssprompt.label_ids import LabelIds, resolve_label_ids, with_rest
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
 from mmseg_ssprompt.open_vocabulary import with_class_names
-from own_photographs import draw_photograph, make_photographs, own_config
+from own_photographs import draw_photograph, make_photographs, own_config, save
 from tiny_model import build_tiny, random_images, samples_of, tiny_config, training_loss
 
 NAMES = ('disc',)
@@ -233,6 +234,21 @@ def test_test_time_augmentation_takes_the_mean_of_the_scores(rest_id, number, ig
     assert merged.pred_sem_seg.data.tolist() == [[[number, rest_id, number]]]
 
 
+def test_test_time_augmentation_of_the_linear_baseline():
+    """Its two scores are logits: mmseg's softmax holds for them."""
+    config = Config.fromfile(Path(__file__).parents[2] / 'configs/ssprompt_sam-tiny_shapes.py')
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(dict(config.tta_model, module=build_linear(255)))
+    views = []
+    for logits in ([[0.0], [9.0]], [[0.5], [0.0]], [[1.0], [0.0]]):
+        view = SegDataSample(metainfo=dict(img_path='a.png'))
+        view.seg_logits = PixelData(data=torch.tensor(logits)[..., None])
+        views.append(view)
+    probabilities = [1.0, 1 / (1 + np.exp(0.5)), 1 / (1 + np.e)]  # of the class
+    expected = 0 if np.mean(probabilities) > 0.5 else 255
+    assert model.merge_preds([views])[0].pred_sem_seg.data.tolist() == [[[expected]]]
+
+
 # Measuring, writing, drawing
 
 
@@ -361,6 +377,22 @@ def test_300_names_keep_their_numbers(tmp_path):
     values[0] = 255  # void in the files, and no class there
     Image.fromarray(values).save(labels)
     assert ids_of(dataset, labels) == [255, 287, 65535]
+
+
+# Few-shot draws
+
+
+@pytest.mark.parametrize(('rest_id', 'number', 'ignored'), NUMBERS)
+def test_images_of_the_class_are_counted(tmp_path, rest_id, number, ignored):
+    make_photographs(tmp_path, count=3, ids=(rest_id, number))
+    save(np.full((48, 64), rest_id, np.uint8), tmp_path / 'ann' / '1.png')
+    config = own_config(tmp_path, NAMES, img_suffix='.png').test_dataloader.dataset
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        with pytest.raises(DatasetError, match='expected metainfo=dict.classes=..., rest_id=...'):
+            count_presence(DATASETS.build(config))
+        config.metainfo.rest_id = rest_id
+        presence = count_presence(DATASETS.build(config))
+    assert presence.tolist() == [[True], [False], [True]]
 
 
 # From files to files

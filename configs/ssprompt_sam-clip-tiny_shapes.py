@@ -3,6 +3,7 @@
 _base_ = ['./ssprompt_sam-tiny_shapes.py', './_base_/models/clip-tiny.py']
 
 model = dict(
+    weights=dict(clip={{_base_.clip_weights}}),
     backbone=dict(
         _delete_=True,
         type='SAMCLIPImageEncoder',

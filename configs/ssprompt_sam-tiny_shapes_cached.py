@@ -35,10 +35,5 @@ test_dataloader = dict(
 )
 model = dict(
     data_preprocessor=dict(_delete_=True, type='EmbeddingPreProcessor'),
-    backbone=dict(
-        _delete_=True,
-        type='PrecomputedEmbedding',
-        variant={{_base_.sam.variant}},
-        checkpoint={{_base_.sam.checkpoint}},
-    ),
+    backbone=dict(_delete_=True, type='PrecomputedEmbedding', variant={{_base_.sam.variant}}),
 )

@@ -1,5 +1,9 @@
 # python tools/train.py configs/ssprompt_sam_ade20k_vit-h.py
 _base_ = ['./ssprompt_sam_ade20k.py']
 
-sam = dict(variant='vit_h', checkpoint='weights/sam_vit_h_4b8939.pth')
-model = dict(backbone=sam, decode_head=dict(prompt_encoder=sam, mask_decoder=sam))
+sam = dict(variant='vit_h')
+model = dict(
+    weights=dict(sam='weights/sam_vit_h_4b8939.pth'),
+    backbone=sam,
+    decode_head=dict(prompt_encoder=sam, mask_decoder=sam),
+)

@@ -1,5 +1,9 @@
 # python tools/train.py configs/ssprompt_sam_ade20k_vit-l.py
 _base_ = ['./ssprompt_sam_ade20k.py']
 
-sam = dict(variant='vit_l', checkpoint='weights/sam_vit_l_0b3195.pth')
-model = dict(backbone=sam, decode_head=dict(prompt_encoder=sam, mask_decoder=sam))
+sam = dict(variant='vit_l')
+model = dict(
+    weights=dict(sam='weights/sam_vit_l_0b3195.pth'),
+    backbone=sam,
+    decode_head=dict(prompt_encoder=sam, mask_decoder=sam),
+)

@@ -30,10 +30,5 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 model = dict(
     data_preprocessor=dict(_delete_=True, type='EmbeddingPreProcessor'),
-    backbone=dict(
-        _delete_=True,
-        type='PrecomputedEmbedding',
-        variant={{_base_.sam.variant}},
-        checkpoint={{_base_.sam.checkpoint}},
-    ),
+    backbone=dict(_delete_=True, type='PrecomputedEmbedding', variant={{_base_.sam.variant}}),
 )

@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, MutableMapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 
 from .datasets.class_names import readable_class_names
+from .datasets.wrappers import each_dataset_config
 from .engine.prompt_checkpoint_hook import to_plain
 from .engine.prompt_file import write_prompts
 from .engine.prompt_source import read_prompt_source
@@ -64,6 +65,14 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
             'other class names need semantic prompts made of names: expected model.decode_head '
             f'of the type SSPromptHead with a text_encoder, found {head.get("type")}'
         )
+    if len(names) == 1:
+        print_log(
+            f'There is only one class name, {names[0]!r}: it is told from the rest by "no object" '
+            'alone, which handcrafted prompts know little of. Names of what else there is, such '
+            'as "background", tell it apart better',
+            'current',
+            logging.WARNING,
+        )
     source_ids = _read_label_ids(head)
     head.num_classes = len(names)
     head.rest_id = 0 if len(names) == 1 else None
@@ -101,33 +110,43 @@ def _relabel(
     """
     if cfg.get('test_dataloader') is None:
         return
-    dataset = cfg.test_dataloader.dataset
+    for dataset in each_dataset_config(cfg.test_dataloader.dataset):
+        _relabel_dataset(dataset, names, source, target)
+    for evaluator in _as_list(cfg.get('test_evaluator')):
+        if evaluator.type == 'IoUMetric':
+            evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
+        evaluator.pop('ignore_index', None)  # of the model's own classes
+
+
+def _relabel_dataset(
+    dataset: MutableMapping[str, Any],
+    names: Sequence[str],
+    source: Optional[LabelIds],
+    target: LabelIds,
+) -> None:
+    """Let one data set have the new classes; see :func:`_relabel`."""
+    _move_to_metainfo(dataset)
     own, palette = _read_classes(dataset)
-    matches = match_classes(_readable(dataset.type, own), names)
+    matches = match_classes(_readable(dataset['type'], own), names)
     others = [name for new, name in enumerate(names) if new not in matches]
     if others:
         print_log(
             f'{len(others)} of {len(names)} class names are none of the test data set '
-            f'{dataset.type}, whose labels cannot tell whether they are right: {others}',
+            f'{dataset["type"]}, whose labels cannot tell whether they are right: {others}',
             'current',
             logging.WARNING,
         )
     colours = np.random.RandomState(42).randint(256, size=(len(names), 3)).tolist()
     for new, old in matches.items():
         colours[new] = list(palette.get(own[old], colours[new]))
-    cfg.test_dataloader.dataset = dict(
-        dataset,
+    dataset.update(
         type='RelabelledDataset',
-        source=dataset.type,
+        source=dataset['type'],
         classes=names,
         label_map=_number_labels(len(own), matches, source, target),
         rest_id=target.rest_id,
         palette=colours,
     )
-    for evaluator in _as_list(cfg.get('test_evaluator')):
-        if evaluator.type == 'IoUMetric':
-            evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
-        evaluator.pop('ignore_index', None)  # of the model's own classes
 
 
 def _number_labels(
@@ -149,6 +168,13 @@ def _as_list(value: Any) -> List[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _move_to_metainfo(dataset: MutableMapping[str, Any]) -> None:
+    """Move the classes that a data set's config names beside its ``metainfo`` into it."""
+    own = {key: dataset.pop(key) for key in ('classes', 'palette', 'label_map') if key in dataset}
+    if own:
+        dataset['metainfo'] = own
 
 
 def _read_classes(dataset: ConfigDict) -> Tuple[Sequence[str], Dict[str, Sequence[int]]]:

@@ -66,9 +66,10 @@ def own_config(root: Path, names: Sequence[str] = NAMES, **options: Any) -> Conf
     head = dict(num_classes=len(names), semantic_prompts=dict(class_names=tuple(names)))
     cfg.merge_from_dict(
         dict(
+            # Copies, because merging takes `_delete_` out.
             train_dataloader=dict(copy.deepcopy(loader), batch_size=2),
-            val_dataloader=copy.deepcopy(loader),  # mmengine takes _delete_ out of what it merges
-            test_dataloader=loader,
+            val_dataloader=copy.deepcopy(loader),
+            test_dataloader=copy.deepcopy(loader),
             model=dict(decode_head=head),
             train_cfg=dict(max_iters=2, val_interval=2),
             work_dir=str(root / 'work'),

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS, MODELS
 
 from mmseg_ssprompt.models.clip.variants import get_image_variant
 from mmseg_ssprompt.models.sam.variants import get_variant
 from mmseg_ssprompt.models.text.variants import get_text_variant
+from mmseg_ssprompt.models.weights import hand_down_weights
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 FILES = sorted(CONFIGS.glob('*.py'))
@@ -18,6 +19,27 @@ ids = [file.stem for file in FILES]
 
 def test_there_are_configs():
     assert {'ssprompt_sam_ade20k', 'ssprompt_sam_camvid', 'ssprompt_sam-tiny_shapes'} <= set(ids)
+
+
+def read(file):
+    """A config, with the files of weights where they are taken."""
+    cfg = Config.fromfile(file)
+    weights = cfg.model.weights
+    cfg.model = ConfigDict(hand_down_weights(cfg.model))
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        if dataset.type == 'EmbeddedDataset':  # as tools/cache_embeddings.py does
+            parts = dict(encoder=dataset.encoder, weights=weights)
+            dataset.encoder = ConfigDict(hand_down_weights(parts)['encoder'])
+    return cfg
+
+
+def test_every_path_of_weights_stands_once():
+    for file in sorted(CONFIGS.rglob('*.py')):
+        text = file.read_text()
+        for line in text.splitlines():
+            if 'weights/' in line or '://sam' in line or '://clip' in line:
+                assert 'weights' in line.split('=')[0] or line.strip().startswith('sam='), line
 
 
 def image_parts(cfg):
@@ -36,7 +58,7 @@ def sam_of(backbone):
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
 def test_sam_s_parts_are_of_one_variant_and_its_official_file(file):
-    cfg = Config.fromfile(file)
+    cfg = read(file)
     head = cfg.model.decode_head
     for encoder, preprocessor in image_parts(cfg):
         encoder = sam_of(encoder)
@@ -64,7 +86,7 @@ WITH_CLIP = [file for file in FILES if '_sam-clip' in file.name]
 
 @pytest.mark.parametrize('file', WITH_CLIP, ids=[file.stem for file in WITH_CLIP])
 def test_clip_s_two_towers_are_of_one_file(file):
-    cfg = Config.fromfile(file)
+    cfg = read(file)
     text = cfg.model.decode_head.semantic_prompts.text_encoder
     encoders = [cfg.model.backbone.clip, *(encoder.clip for encoder, _ in image_parts(cfg))]
     for clip in encoders:
@@ -88,7 +110,7 @@ def test_every_config_with_clip_has_a_twin_without_training(file):
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
 def test_text_file_is_the_official_one(file):
-    encoder = Config.fromfile(file).model.decode_head.semantic_prompts.text_encoder
+    encoder = read(file).model.decode_head.semantic_prompts.text_encoder
     official = get_text_variant(encoder.variant).official_file
     if official:
         assert encoder.checkpoint == f'weights/{official}'

@@ -22,9 +22,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
 from mmseg_ssprompt.datasets.wrappers import each_dataset_config
 from mmseg_ssprompt.main_process import on_main_process
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
+from mmseg_ssprompt.outputs import check_outputs, find_inputs
 from mmseg_ssprompt.tool_inputs import ConfigError, output_folder, require
 
 #: Evaluators that can write predictions.
@@ -106,14 +108,19 @@ def enable_writing(cfg: Config, folder: Path) -> None:
     """Let an evaluator write the predictions, as PNG label maps.
 
     That is the first one that can; where there is none, one is added which measures nothing.
+    Images without label maps are predicted too.
     """
     evaluators = as_list(cfg.get('test_evaluator'))
-    writer = next((e for e in evaluators if e.get('type') in _WRITERS), None)
-    if writer is None:
-        writer = ConfigDict(format_only=True)
-        evaluators.append(writer)
-    writer.update(type='GroupedIoUMetric', output_dir=str(folder))
+    writers = [each for each in evaluators if each.get('type') in _WRITERS]
+    if not writers:
+        writers = [ConfigDict(format_only=True)]
+        evaluators += writers
+    for writer in writers:
+        writer.type = 'GroupedIoUMetric'  # mmseg's own takes no image without a label map
+    writers[0].output_dir = str(folder)
     cfg.test_evaluator = evaluators
+    for dataset in each_dataset_config(cfg.test_dataloader.dataset):
+        allow_unlabelled(dataset)
 
 
 def as_list(value: Any) -> List[Any]:
@@ -135,6 +142,9 @@ def rename_classes(cfg: Config, args: argparse.Namespace) -> Config:
         sys.exit(f'test.py: error: argument --classes: {error}')
     if args.checkpoint is not None:
         cfg.load_from = str(Path(cfg.work_dir) / 'renamed_prompts.pth')
+        # An earlier test has written one, which may be what is given now.
+        renamed = {'--work-dir: the renamed prompts': cfg.load_from}
+        check_outputs(renamed, find_inputs(files=[args.checkpoint]))
         on_main_process(lambda: rename_prompts(args.checkpoint, cfg, Path(cfg.load_from)))
     return cfg
 

@@ -29,6 +29,7 @@ class EmbeddingCache:
 
     Attributes:
         metainfo: Of the data set that was embedded.
+        weights: SHA-256 of the image encoder's weights; of a pair, both by their names.
 
     Raises:
         CacheError: If there is none, it is damaged or was made in another way.
@@ -43,6 +44,8 @@ class EmbeddingCache:
             raise CacheError(
                 f'{str(folder / INDEX)!r}, metainfo: {error}. Delete it and run `{_COMMAND}`'
             ) from error
+        encoder = index['key'].get('encoder')
+        self.weights = encoder.get('weights') if isinstance(encoder, Mapping) else None
         self._samples, self._shards = index['samples'], index['shards']
         self._check_sizes()
 

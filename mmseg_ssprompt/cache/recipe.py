@@ -5,19 +5,21 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import torch
-from mmengine.dataset import BaseDataset
-from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
 
 from .files import CacheError
 from .fingerprint import fingerprint_encoder, fingerprint_files
 
-__all__ = ['DTYPES', 'FORMAT', 'Recipe', 'check_key']
+__all__ = ['DTYPES', 'ENCODER_KEY', 'FORMAT', 'Recipe', 'check_key']
 
 #: Of the files, and of what the code makes of the same key.
 FORMAT = 2
+#: Where an embedded sample says, in its metainfo, what weights it was made with: a SHA-256, or one
+#: of each encoder of a pair.
+ENCODER_KEY = 'encoder_weights'
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 #: Settings that say where something lies and not what it is, or (``activation``) what the
 #: fingerprint of the weights says.
@@ -29,8 +31,10 @@ class Recipe:
     """All that embedded samples depend on.
 
     Attributes:
-        dataset: Config of the data set whose samples are embedded, with its pipeline.
-        encoder: Config of the frozen image encoder, with its ``checkpoint``.
+        dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
+            around some, or a list of configs, which are concatenated.
+        encoder: Config of the frozen image encoder, with its ``checkpoint``; where samples are only
+            read, it need not have one.
         data_preprocessor: Config of what normalises and pads the images.
         views: ``V``, how often each image goes through the pipeline. Defaults to 1.
         seed: Of the pipeline's random draws. Defaults to 0.
@@ -44,7 +48,7 @@ class Recipe:
             data preprocessor draws something at random.
     """
 
-    dataset: Dict[str, Any]
+    dataset: Union[Dict[str, Any], List[Dict[str, Any]]]
     encoder: Dict[str, Any]
     data_preprocessor: Dict[str, Any]
     views: int = 1
@@ -65,28 +69,33 @@ class Recipe:
                 "the data set's pipeline, which makes as many views as are asked for"
             )
 
-    def build_dataset(self) -> BaseDataset:
+    def build_dataset(self) -> Dataset:
         """The data set whose samples are embedded."""
-        return DATASETS.build(copy.deepcopy(self.dataset))
+        from ..datasets.wrappers import build_dataset  # the data sets read caches
+
+        return build_dataset(copy.deepcopy(self.dataset))
 
     def files_are_here(self) -> bool:
         """Whether every folder that the data set's config names is on this machine."""
         return all(folder.exists() for folder in _folders(self.dataset))
 
-    def key(self, dataset: Optional[BaseDataset] = None) -> Dict[str, Any]:
+    def key(self, dataset: Optional[Dataset] = None, weights: bool = True) -> Dict[str, Any]:
         """The key of a cache, as JSON has it.
 
         Args:
             dataset: What :meth:`build_dataset` returns. Without it the key lacks the entry
                 ``source``: the classes, the number of samples and the list of files.
+            weights: Whether the key says what weights the encoder has. Defaults to True.
 
         Raises:
-            CacheError: If the encoder has no checkpoint.
+            CacheError: If the encoder has no checkpoint, and the key is to say its weights.
         """
-        weights = fingerprint_encoder(self.encoder)
+        encoder = _without_locations(self.encoder)
+        if weights:
+            encoder['weights'] = fingerprint_encoder(self.encoder)
         key = dict(
             format=FORMAT,
-            encoder=dict(_without_locations(self.encoder), weights=weights),
+            encoder=encoder,
             data_preprocessor=_without_locations(self.data_preprocessor),
             dataset=_without_locations(self.dataset),
             views=self.views,
@@ -115,8 +124,11 @@ def check_key(file: Path, expected: Mapping[str, Any], found: Any, remedy: str) 
     Raises:
         CacheError: With the first entry that differs.
     """
-    if isinstance(found, Mapping) and 'source' not in expected:
-        found = {entry: value for entry, value in found.items() if entry != 'source'}
+    if isinstance(found, Mapping):
+        if 'source' not in expected:
+            found = _without(found, 'source')
+        if 'weights' not in expected.get('encoder', {}):
+            found = dict(found, encoder=_without(found.get('encoder'), 'weights'))
     difference = _find_difference(dict(expected), found)
     if difference is not None:
         entry, *values = difference
@@ -125,6 +137,13 @@ def check_key(file: Path, expected: Mapping[str, Any], found: Any, remedy: str) 
             f'embedding cache {str(file)!r}, {entry}: expected {texts[0]}, found {texts[1]}. '
             f'{remedy}'
         )
+
+
+def _without(config: Any, name: str) -> Any:
+    """A copy of a dict without an entry."""
+    if not isinstance(config, Mapping):
+        return config
+    return {entry: value for entry, value in config.items() if entry != name}
 
 
 def _find_difference(expected: Any, found: Any, entry: str = 'key') -> Optional[Tuple]:

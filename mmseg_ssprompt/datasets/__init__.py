@@ -4,6 +4,7 @@ from .acdc import ACDCDataset
 from .checks import DatasetError, UnreadableFileError, explain_dataset_errors
 from .embedded import EmbeddedDataset
 from .few_shot import FewShotDataset, draw_few_shot
+from .image_folder import ImageFolderDataset
 from .label_maps import LoadLabelMap, ResizeWithLabels
 from .relabelled import relabel_dataset
 from .seeded import PlacedSampler, SeededDataset
@@ -15,6 +16,7 @@ __all__ = [
     'DatasetError',
     'EmbeddedDataset',
     'FewShotDataset',
+    'ImageFolderDataset',
     'LoadLabelMap',
     'PlacedSampler',
     'ResizeWithLabels',

@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List, Union
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..cache import EmbeddedSample, EmbeddingCache, Recipe
-from ..cache.fingerprint import check_file_sizes
+from ..cache.fingerprint import check_file_sizes, names_weights
+from ..cache.recipe import ENCODER_KEY
 
 __all__ = ['EmbeddedDataset']
 
@@ -35,8 +36,11 @@ class EmbeddedDataset(Dataset):
 
     Args:
         cache_dir: Folder of the cache.
-        dataset: Config of the data set whose samples are embedded, with its pipeline.
-        encoder: Config of the frozen image encoder, or of a pair, with its ``checkpoint``.
+        dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
+            around some, or a list of configs, which are concatenated.
+        encoder: Config of the frozen image encoder, or of a pair. Without a ``checkpoint`` it has
+            the weights that ``model.weights`` names: the tool makes the cache with them, and the
+            model compares each sample's with its own.
         data_preprocessor: Config of what normalises and pads the images.
         views: ``V``, how often each image goes through the pipeline. Defaults to 1.
         seed: Of the pipeline's random draws. Defaults to 0.
@@ -56,7 +60,7 @@ class EmbeddedDataset(Dataset):
     def __init__(
         self,
         cache_dir: str,
-        dataset: Dict[str, Any],
+        dataset: Union[Dict[str, Any], List[Dict[str, Any]]],
         encoder: Dict[str, Any],
         data_preprocessor: Dict[str, Any],
         views: int = 1,
@@ -85,7 +89,8 @@ class EmbeddedDataset(Dataset):
                 logging.WARNING,
             )
         self._source = self.recipe.build_dataset() if here else None
-        self._cache = EmbeddingCache(self.cache_dir, self.recipe.key(self._source))
+        key = self.recipe.key(self._source, weights=names_weights(self.recipe.encoder))
+        self._cache = EmbeddingCache(self.cache_dir, key)
         self._fully_initialized = True
 
     @property
@@ -112,7 +117,7 @@ class EmbeddedDataset(Dataset):
         view = 0
         if not self.test_mode and self.recipe.views > 1:
             view = int(np.random.randint(self.recipe.views))
-        return _pack(self._read(idx, view))
+        return _pack(self._read(idx, view), self._cache.weights)
 
     @force_full_init
     def get_data_info(self, idx: int) -> Dict[str, Any]:
@@ -134,9 +139,9 @@ class EmbeddedDataset(Dataset):
         return sample
 
 
-def _pack(sample: EmbeddedSample) -> Dict[str, Any]:
+def _pack(sample: EmbeddedSample, weights: Any) -> Dict[str, Any]:
     """What mmseg's ``PackSegInputs`` returns, with an embedding in place of the image."""
-    data_sample = SegDataSample(metainfo=sample.metainfo)
+    data_sample = SegDataSample(metainfo={**sample.metainfo, ENCODER_KEY: weights})
     if sample.labels is not None:
         data_sample.gt_sem_seg = PixelData(data=_unpad(sample).to(torch.int64))
     inputs = sample.embedding

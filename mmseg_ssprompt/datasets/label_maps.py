@@ -96,7 +96,7 @@ class LoadLabelMap(LoadAnnotations):
             labels = np.where(void, self.ignore_index, labels - 1)
         own = results.get('label_map') or {}
         labels = _rename(labels, own)
-        last = max(self.ignore_index, *own.values(), *self.label_map.values())
+        last = max([self.ignore_index, *own.values(), *self.label_map.values()])
         if last > IGNORED_8_BITS:
             return labels.astype(np.uint16)
         if labels.max() > IGNORED_8_BITS:
@@ -208,7 +208,8 @@ def replace_loaders(transforms: Any, **settings: Any) -> Any:
         A copy.
     """
     if isinstance(transforms, (list, tuple)):
-        return [replace_loaders(each, **settings) for each in transforms]
+        replaced = [replace_loaders(each, **settings) for each in transforms]
+        return replaced if isinstance(transforms, list) else tuple(replaced)
     if not isinstance(transforms, Mapping):
         return transforms
     config = {key: replace_loaders(value, **settings) for key, value in transforms.items()}

@@ -11,6 +11,7 @@ from mmseg.registry import METRICS
 from PIL import Image
 from torch import Tensor
 
+from ..files import replacing
 from ..label_ids import (
     IGNORED_8_BITS,
     IGNORED_16_BITS,
@@ -18,6 +19,7 @@ from ..label_ids import (
     LabelIds,
     name_rest,
 )
+from ..outputs import OutputError, ResultNames, result_file
 
 __all__ = ['GroupedIoUMetric', 'check_metric']
 
@@ -79,11 +81,17 @@ class GroupedIoUMetric(IoUMetric):
     Args:
         ignore_index: The number of pixels that do not count. Defaults to None: as the model.
         **kwargs: See ``IoUMetric``.
+
+    Attributes:
+        result_names: Names of the files in ``output_dir``, by image; ``OutputCheckHook`` sets them.
+            Without them a file has the name of its image alone.
     """
 
     def __init__(self, ignore_index: Optional[int] = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
+        self.result_names: Optional[ResultNames] = None
+        self._named: Dict[str, str] = {}
 
     def check_label_ids(self, label_ids: LabelIds) -> None:
         """Refuse another ``ignore_index`` than the model's.
@@ -143,8 +151,27 @@ class GroupedIoUMetric(IoUMetric):
         Where the data set leaves out the id 0 (``reduce_zero_label``), its files have numbers that
         are higher by 1. Of other class names numbers are written as they are.
         """
-        file = Path(self.output_dir) / f'{Path(sample["img_path"]).stem}.png'
-        Image.fromarray(self._number(labels, sample)).save(file)
+        file = result_file(Path(self.output_dir), self._name_result(sample['img_path']), '.png')
+        with replacing(file) as temporary:
+            Image.fromarray(self._number(labels, sample)).save(temporary)
+
+    def _name_result(self, image: str) -> str:
+        """The name of an image's file, without its suffix.
+
+        Raises:
+            OutputError: If another image has it, of images that were not named before.
+        """
+        if self.result_names is not None:
+            return self.result_names(image)
+        name = Path(image).stem
+        other = self._named.setdefault(name, image)
+        if other != image:
+            raise OutputError(
+                f'output_dir={str(self.output_dir)!r}: expected a file name of its own for each '
+                f"image, found {other!r} and {image!r}. Add dict(type='OutputCheckHook') to "
+                'custom_hooks, which lets results keep their folders'
+            )
+        return name
 
     def _number(self, labels: np.ndarray, sample: dict) -> np.ndarray:
         """The numbers that the data set's own files have, (H, W) uint8 or uint16."""

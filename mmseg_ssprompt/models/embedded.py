@@ -1,15 +1,17 @@
 """What takes the place of the image encoder when samples are embedded already."""
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..cache.files import CacheError
 from ..cache.fingerprint import fingerprint_weights
+from ..cache.recipe import ENCODER_KEY
 from .checkpoint import resolve_checkpoint_path
 from .clip.variants import get_image_variant
 from .clip_activation import check_activation
@@ -21,6 +23,7 @@ __all__ = [
     'PrecomputedCLIPTokens',
     'PrecomputedEmbedding',
     'PrecomputedFeatures',
+    'check_encoder',
 ]
 
 
@@ -80,6 +83,9 @@ class PrecomputedFeatures(FrozenModule):
         activation: Of CLIP, as for :class:`CLIPImageEncoder`.
     """
 
+    #: Whether a model can do without its file, which is only compared with that of the samples.
+    weights_are_optional = True
+
     def __init__(
         self,
         what: str,
@@ -116,6 +122,39 @@ class PrecomputedFeatures(FrozenModule):
         return (x,)
 
 
+def check_encoder(backbone: nn.Module, data_samples: Optional[Sequence[Any]]) -> None:
+    """Refuse embedded samples that another image encoder has made than the model stands for.
+
+    Samples say it themselves (:data:`~mmseg_ssprompt.cache.recipe.ENCODER_KEY`), so this holds
+    wherever they come from. Where either is not known, nothing is said.
+
+    Args:
+        backbone: Of the model: one of :class:`PrecomputedFeatures`, or a pair; with any other
+            nothing is done.
+        data_samples: Of a batch.
+
+    Raises:
+        CacheError: With the first sample, and both encoders.
+    """
+    for sample in data_samples or ():
+        found = getattr(sample, 'metainfo', {}).get(ENCODER_KEY)
+        if found is None or found == getattr(backbone, '_known_encoder', None):
+            continue
+        for name, part in (('sam', backbone), *backbone.named_children()):
+            own = part.fingerprint if isinstance(part, PrecomputedFeatures) else None
+            made_by = found.get(name) if isinstance(found, dict) else found
+            if None not in (own, made_by) and own != made_by:
+                raise CacheError(
+                    f'image {str(sample.metainfo.get("img_path"))!r}: expected a sample embedded '
+                    f'with the weights SHA-256 {own[:12]}... of {str(part.checkpoint)!r}, which '
+                    f'model.weights names, found one of SHA-256 {made_by[:12]}.... Delete the '
+                    'folder of the cache, or name another cache_dir, then run `python '
+                    'tools/cache_embeddings.py CONFIG`; or set model.weights to the file that '
+                    'the cache was made with'
+                )
+        backbone._known_encoder = found
+
+
 @MODELS.register_module()
 class PrecomputedEmbedding(PrecomputedFeatures):
     """A backbone without weights that passes image embeddings on.
@@ -132,6 +171,9 @@ class PrecomputedEmbedding(PrecomputedFeatures):
         - Input: (B, D, h, w).
         - Output: a tuple of the same tensor.
     """
+
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'sam'
 
     def __init__(self, variant: str, checkpoint: Optional[str] = None) -> None:
         geometry = get_variant(variant)
@@ -154,6 +196,9 @@ class PrecomputedCLIPTokens(PrecomputedFeatures):
         - Input: (B, 1 + h w, width).
         - Output: a tuple of the same tensor.
     """
+
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'clip'
 
     def __init__(
         self,

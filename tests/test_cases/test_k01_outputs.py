@@ -184,6 +184,36 @@ class TestOtherLetterCase:
             check_outputs({'--out': Path(place)}, inputs)
 
 
+def test_a_config_in_its_own_work_dir_stays_as_it_is(folder, run):
+    """And so do its bases, though mmengine writes what is in force under the config's name."""
+    Path('w').mkdir()
+    Path('config.py').rename('w/config.py')
+    Path('w/child.py').write_text("_base_ = ['./config.py']\n")
+    before = digests(folder)
+    run('train.py', 'w/child.py', '--work-dir', 'w')
+    run('train.py', 'w/config.py', '--work-dir', 'w', '--resume')
+    after = digests(folder)
+    assert {name: after[name] for name in before} == before
+    assert 'w/iter_2.pth' in after
+
+
+def test_training_does_not_write_over_the_prompts_that_it_begins_with(folder, run):
+    run('train.py', 'config.py', '--work-dir', 'w')
+    before = Path('w/iter_2.pth').read_bytes()
+    option = 'load_from=./w/../w/iter_2.pth'
+    with pytest.raises(OutputError, match=r'expected a file outside of the work_dir'):
+        run('train.py', 'config.py', '--work-dir', 'w', '--cfg-options', option)
+    assert Path('w/iter_2.pth').read_bytes() == before
+
+
+def test_base_names_of_mmsegs_own_evaluator(folder, run):
+    """It writes by base names: two images of one name would share a file."""
+    make_photographs(Path('d'), 2, 'img/deep', 'ann/deep')
+    options = ('test_evaluator.type=IoUMetric', 'test_evaluator.output_dir=out')
+    with pytest.raises(OutputError, match=r"deep/0\.png', which .*type='GroupedIoUMetric'"):
+        run('test.py', 'config.py', '--cfg-options', *options, 'test_dataloader.dataset.ann_file=')
+
+
 def test_other_folders_are_allowed(folder):
     inputs = find_inputs(Config.fromfile('config.py'), files=['config.py'])
     for place in ('out', 'd/predictions', 'd/img2', 'd/ann_new/x', '../elsewhere'):

@@ -1,7 +1,7 @@
 """K2: numbers in label maps are not bytes, and no class has the number that is ignored."""
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +24,6 @@ from mmseg_ssprompt.datasets.label_settings import check_label_settings
 from mmseg_ssprompt.evaluation import GroupedIoUMetric, check_metric
 from mmseg_ssprompt.label_ids import IGNORED_16_BITS, LabelIds, resolve_label_ids
 from mmseg_ssprompt.models.embedded import EmbeddingPreProcessor
-
 from own_photographs import draw_photograph, make_photographs, own_config, save
 from tiny_model import build_tiny, random_images, samples_of, tiny_config
 
@@ -68,9 +67,9 @@ def test_numbers_that_contradict_each_other(settings, text):
 # Reading
 
 
-def load(labels: np.ndarray, folder: Path, record: Dict[str, Any] = {}, **settings: Any) -> Any:
+def load(labels: np.ndarray, folder: Path, record: Any = (), **settings: Any) -> Any:
     sample = dict(seg_map_path=str(save(labels, folder / 'map.png')), seg_fields=[])
-    sample.update(label_map=None, reduce_zero_label=False, **record)
+    sample.update(dict(dict(label_map=None, reduce_zero_label=False), **dict(record)))
     return LoadLabelMap(**settings)(sample)['gt_seg_map']
 
 
@@ -274,8 +273,11 @@ def test_padding_of_an_embedding_cache_has_it_too():
 def test_padding_that_would_count_is_refused():
     config = many_classes_config()
     config.model.data_preprocessor.seg_pad_val = 255
-    with DefaultScope.overwrite_default_scope('mmseg'), pytest.raises(
-        ValueError, match='seg_pad_val is 255, but .* is 65535.*Leave seg_pad_val out'
+    with (
+        DefaultScope.overwrite_default_scope('mmseg'),
+        pytest.raises(
+            ValueError, match='seg_pad_val is 255, but .* is 65535.*Leave seg_pad_val out'
+        ),
     ):
         MODELS.build(config.model)
 
@@ -354,7 +356,6 @@ def many(tmp_path_factory) -> Config:
             elif transform.type == 'Resize':
                 transform.type = 'ResizeWithLabels'
     cfg.test_evaluator.output_dir = str(root / 'predictions')
-    cfg.default_hooks.dataset_check = None
     return cfg
 
 

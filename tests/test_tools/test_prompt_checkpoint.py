@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from mmseg_ssprompt import __version__
 from mmseg_ssprompt.engine import load_from_local
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.segmentors import PromptStateError
@@ -74,7 +75,7 @@ def test_inspect(tool, saved):
         'seed: 0',
         'experiment: shapes',
         'config: in the file',
-        'format: 1, of version 0.1.0 of the package',
+        f'format: 1, of version {__version__} of the package',
         'classes: 10: ball, heart balloon, kite, tent, house, first aid post, sky, forest, lake, '
         'tiled pavement',
         'spatial_prompts: type SpatialPromptLearner, fusion learned_weight, num_prompts 64',
@@ -186,7 +187,10 @@ def test_what_is_read_is_not_overwritten(tool, saved, arguments):
 def test_other_suffixes_are_refused(tool, capsys):
     with pytest.raises(SystemExit, match='2'):
         tool('convert', 'iter_300.pth', 'a.onnx')
-    assert "OUT: 'a.onnx': expected a name that ends with .pth or .safetensors" in capsys.readouterr().err
+    assert (
+        "OUT: 'a.onnx': expected a name that ends with .pth or .safetensors"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize('command', ['inspect', 'convert'])

@@ -39,6 +39,7 @@ from mmseg_ssprompt.analysis.class_groups import group_of_each
 from mmseg_ssprompt.analysis.figures import draw_semantic_prompts, draw_spatial_prompts
 from mmseg_ssprompt.analysis.spatial import explain_coordinates
 from mmseg_ssprompt.files import write_json
+from mmseg_ssprompt.models.weights import hand_down_weights
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
@@ -66,7 +67,9 @@ def explain_semantic(run: Run, words: List[str], seed: int) -> Dict[str, Any]:
         ValueError: If the text encoder is not the one that the prompts were learned with.
     """
     learner, names = run.head.semantic_prompts, run.head.class_names
-    encoder = MODELS.build(run.cfg.model.decode_head.semantic_prompts.text_encoder)
+    encoder = MODELS.build(
+        hand_down_weights(run.cfg.model)['decode_head']['semantic_prompts']['text_encoder']
+    )
     fusion = getattr(learner, 'fusion', None)
     encoded = encoder.encode(names)
     defaults = encoded if fusion is None else F.normalize(fusion.default, dim=-1).cpu()

@@ -31,9 +31,7 @@ def build_model(args: argparse.Namespace, clip: bool = False) -> nn.Module:
     cfg = _read_config(args, clip)
     sam = cfg.backbone.get('sam', cfg.backbone)
     for part in (sam, cfg.decode_head.prompt_encoder, cfg.decode_head.mask_decoder):
-        part.update(checkpoint=None, variant=args.variant)
-    for part in (cfg.backbone.clip, cfg.decode_head.classifier) if clip else ():
-        part.update(checkpoint=None)
+        part.update(variant=args.variant)
     cfg.decode_head.spatial_prompts.num_prompts = args.prompts
     cfg.decode_head.num_classes = args.classes
     semantic = cfg.decode_head.semantic_prompts
@@ -53,7 +51,7 @@ def _read_config(args: argparse.Namespace, clip: bool = False) -> ConfigDict:
     base = 'ssprompt_sam-clip' if clip else 'ssprompt_sam'
     config = f'{base}-tiny_shapes.py' if args.small else f'{base}_ade20k.py'
     cfg = Config.fromfile(CONFIGS / config).model
-    cfg.decode_head.semantic_prompts.text_encoder.checkpoint = None
+    cfg.weights = None
     return cfg
 
 

@@ -1,6 +1,6 @@
 # SSPrompt on SAM ViT-B with the text tower of CLIP ViT-B/16. A data set's config adds the
-# number of classes and their names.
-sam = dict(variant='vit_b', checkpoint='weights/sam_vit_b_01ec64.pth')
+# number of classes and their names. Every part takes the files that `weights` names.
+sam = dict(variant='vit_b')
 input_size = (1024, 1024)
 
 data_preprocessor = dict(
@@ -14,6 +14,7 @@ data_preprocessor = dict(
 )
 model = dict(
     type='PromptSegmentor',
+    weights=dict(sam='weights/sam_vit_b_01ec64.pth', clip='weights/ViT-B-16.pt'),
     data_preprocessor=data_preprocessor,
     backbone=dict(type='SAMImageEncoder', **sam),
     decode_head=dict(
@@ -25,11 +26,7 @@ model = dict(
         ),
         semantic_prompts=dict(
             type='SemanticPromptLearner',
-            text_encoder=dict(
-                type='CLIPClassNameEncoder',
-                variant='ViT-B/16',
-                checkpoint='weights/ViT-B-16.pt',
-            ),
+            text_encoder=dict(type='CLIPClassNameEncoder', variant='ViT-B/16'),
             fusion=dict(mode='learned_weight'),
         ),
         classifier=dict(type='TokenClassifier'),

@@ -50,6 +50,9 @@ class CLIPImageEncoder(FrozenModule):
         ValueError: If the variant or activation is unknown, or the size no multiple of its patches.
     """
 
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'clip'
+
     def __init__(
         self,
         variant: str = 'ViT-B/16',

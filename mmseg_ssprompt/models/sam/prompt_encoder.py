@@ -35,6 +35,9 @@ class SAMPromptEncoder(FrozenModule):
         ValueError: If the variant is unknown.
     """
 
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'sam'
+
     def __init__(
         self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None
     ) -> None:

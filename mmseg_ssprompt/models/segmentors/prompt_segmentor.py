@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import torch
 from mmengine.logging import print_log
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from ...label_ids import LABEL_IDS_KEY, LabelIds, with_rest
 from ..checkpoint import FILE_KEY
+from ..embedded import check_encoder
 from ..frozen import FrozenModule
 from ..heads import SSPromptHead
 from ..tensor_checks import count_non_finite, find_difference
+from ..weights import check_weights_are_there, hand_down_weights
 from .label_map import find_best_classes
 from .prompt_metadata import (
     METADATA_KEY,
@@ -61,7 +63,11 @@ class PromptSegmentor(EncoderDecoder):
     has ``label_ids``.
 
     Args:
-        *args: See ``EncoderDecoder``.
+        backbone: See ``EncoderDecoder``.
+        decode_head: See ``EncoderDecoder``.
+        weights: Files of weights, ``dict(sam=..., clip=...)``, that each part takes unless it has
+            a ``checkpoint`` of its own; and ``clip_activation``, where neither CLIP's file nor a
+            config beside it says it (:mod:`~mmseg_ssprompt.models.weights`). Defaults to None.
         **kwargs: See ``EncoderDecoder``.
 
     Attributes:
@@ -70,14 +76,26 @@ class PromptSegmentor(EncoderDecoder):
             handcrafted points of its data set; None if they are those of the config.
 
     Raises:
-        ValueError: If ``test_cfg`` is not valid (:func:`check_test_cfg`), or
-            ``data_preprocessor.seg_pad_val`` is not the number that is ignored.
+        FileNotFoundError: If files of weights are not there, with all that are not.
+        ValueError: If ``weights`` has an unknown entry, ``test_cfg`` is not valid
+            (:func:`check_test_cfg`), or ``data_preprocessor.seg_pad_val`` is not the number that
+            is ignored.
     """
 
     spatial_prompts_from: Optional[str] = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        *args: Any,
+        weights: Optional[Dict[str, Any]] = None,
+        **kwargs: Any,
+    ) -> None:
+        parts = dict(backbone=backbone, decode_head=decode_head, **kwargs, weights=weights)
+        check_weights_are_there(parts)
+        parts = hand_down_weights(parts)
+        super().__init__(parts.pop('backbone'), parts.pop('decode_head'), *args, **parts)
         self.label_ids: Optional[LabelIds] = getattr(self.decode_head, 'label_ids', None)
         self._ignore_padding(kwargs.get('data_preprocessor'))
         self.test_cfg = check_test_cfg(self.test_cfg, self._frame())
@@ -115,6 +133,22 @@ class PromptSegmentor(EncoderDecoder):
         known = value is not None and self.label_ids is not None
         self._dataset_meta = with_rest(value, self.label_ids) if known else value
 
+    def forward(
+        self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'
+    ) -> Any:
+        """As ``EncoderDecoder``, after a look at what embedded samples were made by.
+
+        Args:
+            inputs: (B, 3, H, W), or embeddings.
+            data_samples: Of the images. Defaults to None.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``. Defaults to 'tensor'.
+
+        Raises:
+            CacheError: If samples were embedded with other weights than the model's.
+        """
+        check_encoder(self.backbone, data_samples)
+        return super().forward(inputs, data_samples, mode)
+
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Predict label maps.
 
@@ -126,22 +160,22 @@ class PromptSegmentor(EncoderDecoder):
             The samples, with ``pred_sem_seg`` (1, H', W') int64 and, where asked for,
             ``seg_logits`` (K, H', W') float, a channel for each of ``label_ids.channels``.
         """
-        if data_samples is None or not self._predicts_labels_only():
+        if data_samples is None or self.test_cfg.get('logits', True) or self.out_channels == 1:
             return super().predict(inputs, data_samples)
-        if self.test_cfg.mode == 'slide':
-            metas = [sample.metainfo for sample in data_samples]
-            scores, enlarge = self.slide_inference(inputs, metas), _keep
-        else:
-            head = self.decode_head
-            scores = head.label_scores(head(self.extract_feat(inputs)))  # (B, K, 4h, 4w)
-            enlarge = head.enlarge
+        scores, enlarge = self._predict_scores(inputs, data_samples)
         for image, sample in zip(scores, data_samples):
             channels = find_best_classes(image, enlarge, sample, super().postprocess_result)
             self._set_labels(sample, channels)
         return data_samples
 
-    def _predicts_labels_only(self) -> bool:
-        return not self.test_cfg.get('logits', True) and isinstance(self.decode_head, SSPromptHead)
+    def _predict_scores(
+        self, inputs: Tensor, data_samples: SampleList
+    ) -> Tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Scores of a batch (B, K, h, w), as small as they come, and what enlarges them."""
+        head = self.decode_head
+        if self.test_cfg.mode == 'whole' and isinstance(head, SSPromptHead):
+            return head.label_scores(head(self.extract_feat(inputs))), head.enlarge
+        return self.inference(inputs, [sample.metainfo for sample in data_samples]), _keep
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: List[dict]) -> Tensor:
         """Scores of images of any size, in windows: (B, 3, H, W) -> (B, K, H, W)."""

@@ -127,7 +127,7 @@ def test_file_without_an_image_tower(openai_state, tmp_path):
 
 def test_file_that_mmseg_has_converted(openai_state, tmp_path):
     WRITERS['converted'](openai_state, tmp_path / 'converted.pth')
-    with pytest.raises(CheckpointError, match=r"give the file that it was made of"):
+    with pytest.raises(CheckpointError, match=r'give the file that it was made of'):
         CLIPImageEncoder(VARIANT, tmp_path / 'converted.pth', SIZE)
 
 

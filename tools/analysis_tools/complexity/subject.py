@@ -73,7 +73,7 @@ def _hint(error: Exception, random_weights: bool) -> str:
 
 
 def use_random_weights(cfg: ConfigDict) -> List[str]:
-    """Set every ``checkpoint`` in a model's config whose file is not there to None.
+    """Set every file of weights in a model's config that is not there to None.
 
     Args:
         cfg: Config of the model, which is changed.
@@ -82,6 +82,11 @@ def use_random_weights(cfg: ConfigDict) -> List[str]:
         The files that are not there, each once, sorted.
     """
     missing = set()
+    for entry in ('sam', 'clip'):
+        checkpoint = (cfg.get('weights') or {}).get(entry)
+        if checkpoint is not None and not resolve_checkpoint_path(checkpoint).is_file():
+            missing.add(str(checkpoint))
+            cfg.weights[entry] = None
     for part in _parts(cfg):
         checkpoint = part.get('checkpoint')
         if checkpoint is not None and not resolve_checkpoint_path(checkpoint).is_file():

@@ -113,8 +113,14 @@ def _narrow(dataset: Any, chosen: Iterator[List[int]]) -> Any:
         return narrowed
     if isinstance(dataset, BaseDataset):
         indices = next(chosen)
+        if not indices:
+            return None
         # A subset in its own right: a transform that gives None is tried again on another image.
-        return dataset.get_subset(indices) if indices else None
+        # (mmengine's get_subset remembers data sets that are gone by their ids, and takes one of
+        # them for a part of the next.)
+        subset = copy.copy(dataset)
+        subset.get_subset_(indices)
+        return subset
     raise DatasetError(
         f'FewShotDataset cannot draw inside of a {type(dataset).__name__}: put FewShotDataset '
         'inside of it, around the data set that lists files'

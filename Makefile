@@ -6,6 +6,8 @@
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
 SEED ?= 0
+# processes that run the tests; each takes up to 2 GB of memory
+JOBS ?= auto
 # stack: openmmlab (upstream, the default) or onedl (the maintained fork)
 STACK ?= openmmlab
 VENV := $(ROOT)/.venv$(if $(filter onedl,$(STACK)),-onedl)
@@ -35,7 +37,7 @@ demo: setup
 	@cd $(ROOT) && $(BIN)/python tools/demo.py --seed $(SEED)
 
 test: setup
-	@cd $(ROOT) && $(BIN)/python -m pytest
+	@cd $(ROOT) && $(BIN)/python -m pytest -n $(JOBS)
 
 test-cuda: setup
 	@cd $(ROOT) && MMSEG_SSPROMPT_CUDA=1 $(BIN)/python -m pytest tests/test_cuda.py

@@ -27,13 +27,15 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.8',
+    python_requires='>=3.10',
     packages=find_packages(include=['mmseg_ssprompt', 'mmseg_ssprompt.*']),
     package_data={'mmseg_ssprompt': ['assets/*']},
-    # Without mmengine, mmcv and mmsegmentation: pip would lay mmcv-lite over a compiled mmcv, or
-    # upstream over a fork, which write the same packages. They are extras.
+    # Nothing that another package may need in a version of its own, and no bounds, so that pip
+    # replaces nothing that is there. torch, mmengine, mmcv and mmsegmentation are extras, and what
+    # is missing or too old is said when the package is imported (compat.py).
     install_requires=read_requirements('runtime'),
     extras_require={
+        'torch': ['torch>=2.1', 'torchvision>=0.16'],
         'openmmlab': [
             'mmcv-lite>=2.0.0,<2.2.0',
             'mmengine>=0.10.4,<1.0.0',

@@ -6,10 +6,10 @@ registers nothing and is imported by who needs it: matplotlib takes longer than 
 """
 
 # ruff: noqa: E402
-from .compat import allow_mmcv_without_ops, require_openmmlab
+from .compat import allow_mmcv_without_ops, require_packages
 from .version import __version__
 
-require_openmmlab()
+require_packages()
 allow_mmcv_without_ops()  # before anything imports mmseg.models
 
 from . import cache, datasets, engine, evaluation, models

@@ -1,33 +1,127 @@
-"""Fixes for the stack underneath; each does nothing where it is not needed."""
+"""What the stack underneath has to be, and fixes for it that do nothing where not needed."""
 
+import importlib.metadata
 import importlib.util
+import re
 import sys
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
-__all__ = ['allow_mmcv_without_ops', 'require_openmmlab']
+__all__ = ['allow_mmcv_without_ops', 'require_packages']
 
 _COMPILED_OPS = 'mmcv._ext'
-_IMPORT_NAMES = ('mmengine', 'mmcv', 'mmseg')
 
 
-def require_openmmlab() -> None:
-    """Say how to install OpenMMLab if it is not there.
+class _Need(NamedTuple):
+    """A package that has to be there.
 
-    It is not among the package's hard requirements: pip would lay ``mmcv-lite`` over a compiled
-    ``mmcv``, or upstream over a fork, since all of them write the same packages.
+    Attributes:
+        module: The name that it is imported by.
+        distributions: The names that it is installed by; the first is the usual one.
+        oldest: The oldest version that serves, or None if each does.
+    """
+
+    module: str
+    distributions: Tuple[str, ...]
+    oldest: Optional[str] = None
+
+
+_OPENMMLAB = (
+    _Need('mmengine', ('mmengine', 'onedl-mmengine'), '0.10.4'),
+    _Need('mmcv', ('mmcv', 'mmcv-lite', 'onedl-mmcv'), '2.0.0'),
+    _Need('mmseg', ('mmsegmentation', 'onedl-mmsegmentation'), '1.2.2'),
+)
+_OTHERS = (
+    _Need('torch', ('torch',), '2.1'),
+    _Need('torchvision', ('torchvision',), '0.16'),
+    _Need('safetensors', ('safetensors',), '0.4'),
+    _Need('segment_anything', ('segment-anything',)),
+    _Need('ftfy', ('ftfy',)),
+    _Need('regex', ('regex',)),
+    _Need('numpy', ('numpy',)),
+    _Need('scipy', ('scipy',)),
+    _Need('matplotlib', ('matplotlib',)),
+    _Need('PIL', ('pillow',)),
+)
+_UPSTREAM = '"mmengine>=0.10.4,<1.0.0" "mmsegmentation>=1.2.2,<1.3.0"'
+#: Ways to install OpenMMLab where there is nothing of it, and what they install.
+_WAYS = {
+    'upstream, without compiled operators': f'pip install "mmcv-lite>=2.0.0,<2.2.0" {_UPSTREAM}',
+    'upstream, compiled': f'mim install "mmcv>=2.0.0,<2.2.0" {_UPSTREAM}',
+    'the maintained fork': 'pip install "onedl-mmcv>=2.3.6" "onedl-mmengine>=0.10.12" '
+    '"onedl-mmsegmentation>=1.4.2"',
+}
+
+
+def require_packages() -> None:
+    """Say which packages are missing or too old, and how to install them.
+
+    They are not among the package's requirements, so that installing it replaces nothing: pip
+    would lay ``mmcv-lite`` over a compiled ``mmcv``, upstream over a fork (all of them write the
+    same packages), and another torch over the one that mmcv was compiled for.
 
     Raises:
-        ImportError: If mmengine, mmcv or mmseg cannot be found.
+        ImportError: If one cannot be found or is too old, with all such packages.
     """
-    missing = [name for name in _IMPORT_NAMES if importlib.util.find_spec(name) is None]
-    if missing:
+    missing = [need for need in (*_OPENMMLAB, *_OTHERS) if not _is_there(need.module)]
+    outdated = [
+        (need, *found)
+        for need in (*_OPENMMLAB, *_OTHERS)
+        if need not in missing and (found := _find_outdated(need)) is not None
+    ]
+    if missing or outdated:
+        problems = [f'{need.module}: none found' for need in missing] + [
+            f'{need.module}: {need.oldest} or newer is needed, {name} {version} was found'
+            for need, name, version in outdated
+        ]
         raise ImportError(
-            f'mmseg_ssprompt needs mmengine, mmcv and mmseg, but cannot find {missing}. Install '
-            'them with `pip install "mmseg-ssprompt[openmmlab]"` (upstream, mmcv-lite), with '
-            '`pip install "mmseg-ssprompt[onedl]"` (the maintained fork), or with '
-            '`mim install -r requirements/mminstall.txt` (upstream, compiled mmcv).'
+            f'mmseg_ssprompt needs packages that are not there ({"; ".join(problems)}). '
+            'Installing mmseg_ssprompt changes none of them. '
+            + ' '.join(_remedies(missing, [(need, name) for need, name, _ in outdated]))
         )
+
+
+def _is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _find_outdated(need: _Need) -> Optional[Tuple[str, str]]:
+    """The distribution that is there and its version, if it is older than needed."""
+    if need.oldest is None:
+        return None
+    for name in need.distributions:
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        is_old = _release(version) < _release(need.oldest)
+        return (name, version) if is_old else None
+    return None  # not installed by pip: whoever laid it there knows its version
+
+
+def _release(version: str) -> Tuple[int, ...]:
+    """The numbers that a version begins with; (2, 1, 2) for 2.1.2+cu121."""
+    found = re.match(r'\d+(\.\d+)*', version)
+    numbers = tuple(map(int, found.group().split('.'))) if found else ()
+    return numbers + (0,) * (3 - len(numbers))
+
+
+def _remedies(missing: List[_Need], outdated: List[Tuple[_Need, str]]) -> List[str]:
+    """What to run for what is missing, and for what is too old."""
+    lines = []
+    if any(need in _OPENMMLAB for need in missing):
+        ways = ', or '.join(f'`{command}` ({what})' for what, command in _WAYS.items())
+        lines.append(f'For mmengine, mmcv and mmseg run {ways}.')
+    others = [need.distributions[0] for need in missing if need in _OTHERS]
+    if others:
+        lines.append(f'For the others that are missing run `pip install {" ".join(others)}`.')
+    if outdated:
+        wanted = ' '.join(f'"{name}>={need.oldest}"' for need, name in outdated)
+        lines.append(
+            f'For what is too old run `pip install {wanted}`, which replaces it; in another '
+            'environment if programs here need it as it is, as a compiled mmcv needs its torch.'
+        )
+    return lines
 
 
 def allow_mmcv_without_ops() -> None:

@@ -10,12 +10,13 @@ import socket
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Iterator, Union
 
 __all__ = [
     'check_no_folder',
     'check_writable',
     'remove_leftovers',
+    'replacing',
     'write_atomically',
     'write_json',
 ]
@@ -85,6 +86,27 @@ def write_atomically(file: Path, content: Union[bytes, memoryview]) -> None:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     _sync_folder(file.parent)
+
+
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Let others write a file: it takes its name when it is complete, whatever had it before.
+
+    A link that has the name is replaced, and what it points at stays as it is.
+
+    Args:
+        file: Its path, in a folder that exists.
+
+    Yields:
+        The path of a file with the same suffix, which is to be written.
+    """
+    temporary = _temporary(file).with_suffix(f'.tmp{file.suffix}')
+    try:
+        yield temporary
+        os.replace(temporary, file)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
 
 
 def _temporary(file: Path) -> Path:

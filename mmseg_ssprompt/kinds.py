@@ -1,5 +1,7 @@
 """What kinds of values are expected in a file, and the first that is of another."""
 
+import math
+import numbers
 import reprlib
 from typing import Any, Callable, Mapping, NamedTuple, Optional
 
@@ -7,7 +9,7 @@ from torch import Tensor
 
 __all__ = [
     *('BOOLEAN', 'COUNT', 'DICT', 'LIST', 'TEXT', 'Kind'),
-    *('find_misfit', 'is_plain', 'shorten'),
+    *('find_misfit', 'is_number', 'is_plain', 'shorten'),
 ]
 
 
@@ -41,6 +43,12 @@ LIST = Kind('a list', lambda x: isinstance(x, (list, tuple)))
 TEXT = Kind('a text', lambda x: isinstance(x, str))
 BOOLEAN = Kind('True or False', lambda x: isinstance(x, bool))
 COUNT = Kind('a number from 0 on', lambda x: type(x) is int and x >= 0)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a config is a finite number, which True and False are not."""
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
 
 
 def find_misfit(value: Any, kind: Kind, where: str = '') -> Optional[str]:

@@ -1,15 +1,28 @@
 """Which numbers label maps hold: those of classes, of "the rest", and the one that is ignored."""
 
-from typing import NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-__all__ = ['IGNORED_8_BITS', 'IGNORED_16_BITS', 'LabelIds', 'resolve_label_ids']
+__all__ = [
+    'IGNORED_8_BITS',
+    'IGNORED_16_BITS',
+    'LABEL_IDS_KEY',
+    'LabelIds',
+    'name_rest',
+    'resolve_label_ids',
+    'with_rest',
+]
 
 #: The usual number of ignored pixels in label maps of 8 bits, and ours in those of 16.
 IGNORED_8_BITS = 255
 IGNORED_16_BITS = 65535
+#: Where a predicted sample's metainfo says which numbers its label maps hold.
+LABEL_IDS_KEY = 'label_ids'
 _REST_IDS = (0, 255)
+_REST_COLOUR = (96, 96, 96)
 
 
 class LabelIds(NamedTuple):
@@ -34,6 +47,38 @@ class LabelIds(NamedTuple):
     def counted(self) -> Tuple[int, ...]:
         """The numbers that count: those of the classes, and of the rest."""
         return (*self.classes, *(() if self.rest_id is None else (self.rest_id,)))
+
+    @property
+    def channels(self) -> Tuple[int, ...]:
+        """The number that each channel of predicted scores stands for.
+
+        Those of the classes; with one class first the rest and then the class, so that the first
+        of two equal scores, which is the one that ``argmax`` takes, is the rest.
+        """
+        return tuple(self.classes) if self.rest_id is None else (self.rest_id, *self.classes)
+
+    @property
+    def are_channels(self) -> bool:
+        """Whether the numbers of classes are the positions of their channels."""
+        return self.channels == tuple(range(len(self.channels)))
+
+    def from_channels(self, channels: Tensor) -> Tensor:
+        """The numbers in label maps, of the positions of channels of any shape, int64."""
+        if self.are_channels:
+            return channels
+        return torch.tensor(self.channels, device=channels.device)[channels]
+
+    def to_channels(self, labels: Tensor) -> Tensor:
+        """The positions of channels, of the numbers in label maps of any shape, int64.
+
+        What is neither a class nor the rest becomes ``ignore_index``.
+        """
+        if self.are_channels and self.rest_id is None:
+            return labels
+        channels = torch.full_like(labels, self.ignore_index)
+        for channel, label in enumerate(self.channels):
+            channels[labels == label] = channel
+        return channels
 
     @property
     def dtype(self) -> type:
@@ -79,6 +124,9 @@ def resolve_label_ids(
     Raises:
         ValueError: If the numbers contradict each other, with what to set.
     """
+    _check_number('num_classes', num_classes, 1, IGNORED_16_BITS)
+    if ignore_index is not None:
+        _check_number('ignore_index', ignore_index, 0, IGNORED_16_BITS)
     if num_classes == 1 and rest_id is None:
         raise ValueError(
             'decode_head.num_classes is 1, but nothing says what the other pixels are. Set '
@@ -92,7 +140,7 @@ def resolve_label_ids(
             'rest_id with num_classes=1 alone. With several classes, name the rest as one of '
             'them, such as "background"'
         )
-    if rest_id is not None and rest_id not in _REST_IDS:
+    if rest_id is not None and (isinstance(rest_id, bool) or rest_id not in _REST_IDS):
         raise ValueError(
             f'decode_head.rest_id: expected 0 (the class has the number 1) or 255 (the class has '
             f'the number 0), found {rest_id!r}'
@@ -101,7 +149,8 @@ def resolve_label_ids(
         taken = num_classes > IGNORED_8_BITS or rest_id == IGNORED_8_BITS
         ignore_index = IGNORED_16_BITS if taken else IGNORED_8_BITS
     ids = LabelIds(num_classes, ignore_index, rest_id)
-    if ignore_index in ids.counted:
+    # Of the rest and one class, 0 and 1 are also the positions of their scores.
+    if ignore_index in ids.counted or ignore_index in range(len(ids.channels)):
         raise ValueError(
             f'decode_head.ignore_index is {ignore_index}, which label maps also use for '
             f'{"the rest" if ignore_index == rest_id else "a class"}: expected a number that '
@@ -111,3 +160,46 @@ def resolve_label_ids(
             'the files and classes begin at 1, set reduce_zero_label=True'
         )
     return ids
+
+
+def _check_number(key: str, value: Any, first: int, last: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not first <= value <= last:
+        raise ValueError(
+            f'decode_head.{key}: expected a whole number from {first} to {last}, which is what '
+            f'label maps of 16 bits can tell apart, found {value!r}'
+        )
+
+
+def name_rest(classes: Any) -> str:
+    """What all pixels that do not show the one class are called, in tables and pictures."""
+    return 'the rest' if 'rest' in classes else 'rest'
+
+
+def with_rest(dataset_meta: Mapping[str, Any], label_ids: LabelIds) -> Dict[str, Any]:
+    """A data set's metainfo with a name and a colour at the position of each number.
+
+    What draws label maps looks names and colours up by number. With one class the numbers are
+    not the positions of the class names.
+
+    Args:
+        dataset_meta: With ``classes`` and, where there is one, ``palette``, (C, 3) from 0 to 255.
+        label_ids: Of the model.
+
+    Returns:
+        A copy; with one class ``classes`` and ``palette`` have an entry for each number from 0 to
+        the highest that counts, and those of numbers that nothing has are empty and black.
+    """
+    meta = dict(dataset_meta)
+    if label_ids.rest_id is None or len(meta.get('classes') or ()) != 1:
+        return meta
+    last = max(label_ids.counted)
+    classes: List[str] = [''] * (last + 1)
+    classes[label_ids.rest_id] = name_rest(meta['classes'])
+    classes[label_ids.classes.start] = meta['classes'][0]
+    meta['classes'] = tuple(classes)
+    if meta.get('palette') is not None:
+        palette = [[0, 0, 0] for _ in classes]
+        palette[label_ids.rest_id] = list(_REST_COLOUR)
+        palette[label_ids.classes.start] = list(meta['palette'][0])
+        meta['palette'] = palette
+    return meta

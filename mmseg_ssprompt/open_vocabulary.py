@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, MutableMapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -12,10 +12,12 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 
 from .datasets.class_names import readable_class_names
+from .datasets.wrappers import each_dataset_config
 from .engine.prompt_checkpoint_hook import to_plain
 from .engine.prompt_file import write_prompts
 from .engine.prompt_source import read_prompt_source
 from .engine.prompt_transfer import match_classes, transfer_prompts
+from .label_ids import LabelIds, resolve_label_ids
 from .models.text import check_class_names
 
 __all__ = ['rename_prompts', 'split_class_names', 'with_class_names']
@@ -41,6 +43,9 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     All but the semantic prompts and the labels of the test data stays as it is. Test images are
     measured for the names that the data set has, too; all other pixels are ignored there.
 
+    A single name is told from the rest: predictions have 1 for the class and 0 for the rest
+    (``rest_id=0``), and pixels that the data set labels otherwise are the rest.
+
     Args:
         config: A config with an ``SSPromptHead``, or its path.
         class_names: The new names.
@@ -49,28 +54,35 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
         A copy of the config, which is for tests and predictions: nothing in it trains or validates.
 
     Raises:
-        ValueError: If the names are not valid (:func:`check_class_names`), there is only one, or
-            the config has no semantic prompts made of class names.
+        ValueError: If the names are not valid (:func:`check_class_names`), or the config has no
+            semantic prompts made of class names.
     """
     cfg = Config.fromfile(config) if isinstance(config, (str, Path)) else copy.deepcopy(config)
     names = check_class_names(class_names)
-    if len(names) < 2:
-        raise ValueError(
-            f'class names: expected at least two, found {names}: every pixel would have the one. '
-            'Name what else there is'
-        )
     head = cfg.model.get('decode_head') or {}
     if head.get('type') != 'SSPromptHead' or 'text_encoder' not in head.semantic_prompts:
         raise ValueError(
             'other class names need semantic prompts made of names: expected model.decode_head '
             f'of the type SSPromptHead with a text_encoder, found {head.get("type")}'
         )
+    if len(names) == 1:
+        print_log(
+            f'There is only one class name, {names[0]!r}: it is told from the rest by "no object" '
+            'alone, which handcrafted prompts know little of. Names of what else there is, such '
+            'as "background", tell it apart better',
+            'current',
+            logging.WARNING,
+        )
+    source_ids = _read_label_ids(head)
     head.num_classes = len(names)
+    head.rest_id = 0 if len(names) == 1 else None
+    head.pop('ignore_index', None)
+    head.loss_decode.pop('class_weight', None)
     prompts = head.semantic_prompts
     prompts.pop('dataset', None)
     prompts.pop('classes', None)
     prompts.class_names = names
-    _relabel(cfg, names)
+    _relabel(cfg, names, source_ids, resolve_label_ids(len(names), rest_id=head.rest_id))
     # Also because a runner that draws pictures builds its training data to ask for the iteration,
     # and from then on names classes as they do (mmengine's Runner.iter).
     for setting in _OF_TRAINING:
@@ -78,35 +90,77 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     return cfg
 
 
-def _relabel(cfg: Config, names: Sequence[str]) -> None:
-    """Let the test data have the new classes."""
+def _read_label_ids(head: ConfigDict) -> Optional[LabelIds]:
+    """The numbers in the data set's own label maps, as the head's config says them."""
+    if head.get('rest_id') is None:
+        return None
+    return resolve_label_ids(1, head.get('ignore_index'), head.rest_id)
+
+
+def _relabel(
+    cfg: Config, names: Sequence[str], source: Optional[LabelIds], target: LabelIds
+) -> None:
+    """Let the test data have the new classes.
+
+    Args:
+        cfg: The config, changed in place.
+        names: The new class names.
+        source: The numbers of the data set's label maps; None if classes begin at 0.
+        target: The numbers that the model has from now on.
+    """
     if cfg.get('test_dataloader') is None:
         return
-    dataset = cfg.test_dataloader.dataset
+    for dataset in each_dataset_config(cfg.test_dataloader.dataset):
+        _relabel_dataset(dataset, names, source, target)
+    for evaluator in _as_list(cfg.get('test_evaluator')):
+        if evaluator.type == 'IoUMetric':
+            evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
+        evaluator.pop('ignore_index', None)  # of the model's own classes
+
+
+def _relabel_dataset(
+    dataset: MutableMapping[str, Any],
+    names: Sequence[str],
+    source: Optional[LabelIds],
+    target: LabelIds,
+) -> None:
+    """Let one data set have the new classes; see :func:`_relabel`."""
+    _move_to_metainfo(dataset)
     own, palette = _read_classes(dataset)
-    matches = match_classes(_readable(dataset.type, own), names)
+    matches = match_classes(_readable(dataset['type'], own), names)
     others = [name for new, name in enumerate(names) if new not in matches]
     if others:
         print_log(
             f'{len(others)} of {len(names)} class names are none of the test data set '
-            f'{dataset.type}, whose labels cannot tell whether they are right: {others}',
+            f'{dataset["type"]}, whose labels cannot tell whether they are right: {others}',
             'current',
             logging.WARNING,
         )
     colours = np.random.RandomState(42).randint(256, size=(len(names), 3)).tolist()
     for new, old in matches.items():
         colours[new] = list(palette.get(own[old], colours[new]))
-    cfg.test_dataloader.dataset = dict(
-        dataset,
+    dataset.update(
         type='RelabelledDataset',
-        source=dataset.type,
+        source=dataset['type'],
         classes=names,
-        label_map={old: new for new, old in matches.items()},
+        label_map=_number_labels(len(own), matches, source, target),
+        rest_id=target.rest_id,
         palette=colours,
     )
-    for evaluator in _as_list(cfg.get('test_evaluator')):
-        if evaluator.type == 'IoUMetric':
-            evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
+
+
+def _number_labels(
+    count: int, matches: Mapping[int, int], source: Optional[LabelIds], target: LabelIds
+) -> Dict[int, int]:
+    """New numbers by the old: of classes that have a name and, where one does, of the rest."""
+    first = 0 if source is None else source.classes.start
+    label_map: Dict[int, int] = {}
+    if matches and target.rest_id is not None:
+        label_map.update({first + old: target.rest_id for old in range(count)})
+        if source is not None:
+            label_map[source.rest_id] = target.rest_id
+    label_map.update({first + old: target.classes[new] for new, old in matches.items()})
+    return label_map
 
 
 def _as_list(value: Any) -> List[Any]:
@@ -114,6 +168,13 @@ def _as_list(value: Any) -> List[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _move_to_metainfo(dataset: MutableMapping[str, Any]) -> None:
+    """Move the classes that a data set's config names beside its ``metainfo`` into it."""
+    own = {key: dataset.pop(key) for key in ('classes', 'palette', 'label_map') if key in dataset}
+    if own:
+        dataset['metainfo'] = own
 
 
 def _read_classes(dataset: ConfigDict) -> Tuple[Sequence[str], Dict[str, Sequence[int]]]:

@@ -1,20 +1,22 @@
 """What the tools are given: configs that can be read, and places that can be written into."""
 
 import argparse
+import errno
 import os
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
 
 from mmengine.config import Config
 
 from .files import check_no_folder, check_writable
+from .outputs import Inputs, check_outputs
 
 __all__ = [
     'ConfigError',
     'output_file',
     'output_folder',
+    'prepare_outputs',
     'read_config',
-    'refuse_overwriting',
     'require',
 ]
 
@@ -83,52 +85,76 @@ def require(cfg: Config, name: str, path: Any) -> None:
         )
 
 
-def output_file(text: str) -> Path:
-    """The type of an argument that names a file to be written; its folder is made.
+def output_file(*suffixes: str) -> Callable[[str], Path]:
+    """The type of an argument that names a file to be written; nothing is touched yet.
 
     Args:
-        text: The argument.
-
-    Raises:
-        argparse.ArgumentTypeError: If no file can be written there.
+        *suffixes: One of those that its name ends with. Defaults to any.
     """
-    try:
-        check_no_folder(Path(text))
-        check_writable(Path(text).parent)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(error.strerror) from error
-    return Path(text)
+
+    def to_path(text: str) -> Path:
+        path = Path(text)
+        if suffixes and path.suffix not in suffixes:
+            raise argparse.ArgumentTypeError(
+                f'{text!r}: expected a name that ends with {" or ".join(suffixes)}'
+            )
+        try:
+            check_no_folder(path)
+            _check_folder(path.parent)
+        except OSError as error:
+            raise argparse.ArgumentTypeError(error.strerror) from error
+        return path
+
+    return to_path
 
 
 def output_folder(text: str) -> Path:
-    """The type of an argument that names a folder to be written into; it is made.
+    """The type of an argument that names a folder to be written into; nothing is touched yet.
 
     Args:
         text: The argument.
 
     Raises:
-        argparse.ArgumentTypeError: If it cannot be written into.
+        argparse.ArgumentTypeError: If a file has that name.
     """
     try:
-        check_writable(Path(text))
+        _check_folder(Path(text))
     except OSError as error:
         raise argparse.ArgumentTypeError(error.strerror) from error
     return Path(text)
 
 
-def refuse_overwriting(
-    parser: argparse.ArgumentParser, name: str, out: Optional[Path], read: Iterable[Any]
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made because a file is in the way."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR,
+            f'cannot write into {str(folder)!r}: expected a folder, found the file '
+            f'{str(existing)!r}. Give another one',
+        )
+
+
+def prepare_outputs(
+    outputs: Mapping[str, Optional[Path]],
+    inputs: Inputs,
+    new_folders: Iterable[str] = (),
+    overwrite: bool = False,
 ) -> None:
-    """End a tool that would write over what it reads.
+    """Refuse outputs as :func:`check_outputs` does, then make their folders.
 
     Args:
-        parser: Of the tool.
-        name: Of the argument that says where to write.
-        out: What it says, if anything.
-        read: Paths of what is read; those that are None are passed over.
+        outputs: Paths by the names of the arguments; those that are None are passed over.
+        inputs: What is read.
+        new_folders: Names of outputs that are folders, and have to be new or empty.
+        overwrite: Whether these may hold files. Defaults to False.
+
+    Raises:
+        OutputError: As :func:`check_outputs`.
+        OSError: If a folder cannot be made or written into, with its path and the reason.
     """
-    if out is None:
-        return
-    inputs = [Path(path).expanduser().resolve() for path in read if path is not None]
-    if out.expanduser().resolve() in inputs:
-        parser.error(f'{name} {str(out)!r} would overwrite what is read: give another path')
+    new_folders = tuple(new_folders)
+    check_outputs(outputs, inputs, new_folders, overwrite)
+    for name, path in outputs.items():
+        if path is not None:
+            check_writable(path if name in new_folders else path.parent)

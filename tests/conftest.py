@@ -7,6 +7,10 @@ import os
 if os.environ.get('MMSEG_SSPROMPT_CUDA') != '1':
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
+# Each of several workers has a core of its own: more threads would wait for each other.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 import pytest
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope

@@ -1,5 +1,6 @@
 """Photographs and label maps as people have them, drawn small, and the config for them."""
 
+import copy
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -65,9 +66,10 @@ def own_config(root: Path, names: Sequence[str] = NAMES, **options: Any) -> Conf
     head = dict(num_classes=len(names), semantic_prompts=dict(class_names=tuple(names)))
     cfg.merge_from_dict(
         dict(
-            train_dataloader=dict(loader, batch_size=2),
-            val_dataloader=loader,
-            test_dataloader=loader,
+            # Copies, because merging takes `_delete_` out.
+            train_dataloader=dict(copy.deepcopy(loader), batch_size=2),
+            val_dataloader=copy.deepcopy(loader),
+            test_dataloader=copy.deepcopy(loader),
             model=dict(decode_head=head),
             train_cfg=dict(max_iters=2, val_interval=2),
             work_dir=str(root / 'work'),

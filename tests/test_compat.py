@@ -1,5 +1,6 @@
 """The fixes for the stack underneath, each in an interpreter of its own: imports are global."""
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -61,13 +62,22 @@ def write_packages(folder: Path, files: Dict[str, str]) -> Path:
     return folder
 
 
-def without(*names: str) -> SimpleNamespace:
-    """importlib in which the modules ``names`` are not installed."""
+def stack_of(without: Sequence[str] = (), **versions: Optional[str]) -> SimpleNamespace:
+    """importlib with all packages but the modules ``without``, of versions by distribution."""
 
     def find_spec(name: str) -> Optional[object]:
-        return None if name in names else object()
+        return None if name in without else object()
 
-    return SimpleNamespace(util=SimpleNamespace(find_spec=find_spec))
+    def version(name: str) -> str:
+        if versions.get(name, '99') is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions.get(name, '99')
+
+    error = importlib.metadata.PackageNotFoundError
+    return SimpleNamespace(
+        util=SimpleNamespace(find_spec=find_spec),
+        metadata=SimpleNamespace(version=version, PackageNotFoundError=error),
+    )
 
 
 @pytest.fixture(scope='module')
@@ -195,22 +205,46 @@ def test_the_stand_in_has_every_operator_and_nothing_of_a_module():
         stand_in.roi_align_forward(1, pooled_height=2)
 
 
-@pytest.mark.parametrize(
-    'names', [['mmengine'], ['mmcv'], ['mmseg'], ['mmengine', 'mmcv', 'mmseg']]
-)
+@pytest.mark.parametrize('names', [['mmengine'], ['mmcv'], ['mmengine', 'mmcv', 'mmseg']])
 def test_missing_packages_are_named_with_the_ways_to_install_them(monkeypatch, names):
-    monkeypatch.setattr(compat, 'importlib', without(*names))
+    monkeypatch.setattr(compat, 'importlib', stack_of(without=names))
     with pytest.raises(ImportError) as info:
-        compat.require_openmmlab()
+        compat.require_packages()
     text = str(info.value)
-    assert f'cannot find {names}.' in text
-    for way in ('mmseg-ssprompt[openmmlab]', 'mmseg-ssprompt[onedl]', 'mim install -r'):
-        assert way in text
+    assert f'({"; ".join(f"{name}: none found" for name in names)})' in text
+    for way in compat._WAYS.values():
+        assert f'`{way}`' in text
+    assert 'too old' not in text
+    assert 'others' not in text
 
 
-def test_nothing_is_required_that_is_there(monkeypatch):
-    monkeypatch.setattr(compat, 'importlib', without())
-    compat.require_openmmlab()
+def test_what_is_missing_and_what_is_too_old_is_said_at_once(monkeypatch):
+    found = stack_of(without=['ftfy', 'PIL'], torch='2.0.1+cu118', safetensors='0.3.3')
+    monkeypatch.setattr(compat, 'importlib', found)
+    with pytest.raises(ImportError) as info:
+        compat.require_packages()
+    assert str(info.value) == (
+        'mmseg_ssprompt needs packages that are not there (ftfy: none found; PIL: none found; '
+        'torch: 2.1 or newer is needed, torch 2.0.1+cu118 was found; safetensors: 0.4 or newer is '
+        'needed, safetensors 0.3.3 was found). Installing mmseg_ssprompt changes none of them. For '
+        'the others that are missing run `pip install ftfy pillow`. For what is too old run '
+        '`pip install "torch>=2.1" "safetensors>=0.4"`, which replaces it; in another environment '
+        'if programs here need it as it is, as a compiled mmcv needs its torch.'
+    )
+
+
+def test_the_fork_is_updated_by_its_own_name(monkeypatch):
+    found = stack_of(**{'mmsegmentation': None, 'onedl-mmsegmentation': '1.2.0'})
+    monkeypatch.setattr(compat, 'importlib', found)
+    with pytest.raises(ImportError, match=r'`pip install "onedl-mmsegmentation>=1.2.2"`'):
+        compat.require_packages()
+
+
+@pytest.mark.parametrize('torch', ['2.1', '2.1.0a0+git1', '2.10.0', '3', None])
+def test_nothing_is_required_that_is_there(monkeypatch, torch):
+    """With None it was not installed by pip, which knows no version of it."""
+    monkeypatch.setattr(compat, 'importlib', stack_of(torch=torch))
+    compat.require_packages()
 
 
 def test_importing_the_package_alone_says_what_to_install():
@@ -218,4 +252,7 @@ def test_importing_the_package_alone_says_what_to_install():
     done = run('import mmseg_ssprompt', options=['-S'])
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith('ImportError: mmseg_ssprompt needs mmengine, mmcv and mmseg')
+    assert last.startswith(
+        'ImportError: mmseg_ssprompt needs packages that are not there (mmengine: none found; '
+        'mmcv: none found; mmseg: none found; torch: none found;'
+    )

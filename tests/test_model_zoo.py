@@ -5,7 +5,7 @@ its folder; the row for the README is a line like its neighbours.
 """
 
 from collections import Counter
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -50,7 +50,7 @@ def short(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_config(file: Path) -> Config:
     return Config.fromfile(file)
 

@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=count_cores(), help='on the CPU')
     parser.add_argument('--device', default='cpu', help='e.g. cpu, cuda:0')
     parser.add_argument('--small', action='store_true', help='sam-tiny, for a quick look')
-    parser.add_argument('--json', type=output_file, help='where the table goes')
+    parser.add_argument('--json', type=output_file('.json'), help='where the table goes')
     # One case, measured in this process.
     parser.add_argument('--peak', choices=list(PEAKS), help=argparse.SUPPRESS)
     args = parser.parse_args()

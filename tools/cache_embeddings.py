@@ -11,7 +11,7 @@ keeps the shards that are there, of which neither the files nor the images have 
 import argparse
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from command_line import add_arguments, end_process, load_config
 from mmengine.config import Config, ConfigDict
@@ -22,6 +22,7 @@ from mmengine.registry import init_default_scope
 from mmseg_ssprompt.cache import CacheError, Embedder, Recipe, SourceViews, fill_cache, finish_cache
 from mmseg_ssprompt.cache.files import free_bytes
 from mmseg_ssprompt.cache.writer import missing_samples
+from mmseg_ssprompt.datasets.wrappers import each_dataset_config, find_configs
 from mmseg_ssprompt.files import check_writable
 from mmseg_ssprompt.models import PrecomputedFeatures
 from mmseg_ssprompt.models.weights import hand_down_weights
@@ -52,46 +53,69 @@ def has_image_encoder(backbone: ConfigDict) -> bool:
     return not any(issubclass(MODELS.get(part.type), PrecomputedFeatures) for part in parts)
 
 
-def embedded_dataset(cfg: Config, split: str) -> Dict[str, Any]:
-    """The config of a split's EmbeddedDataset, which is made up where the split has another.
+def to_plain(config: Any) -> Any:
+    """A config, or a list of configs, without mmengine's types."""
+    return Config(dict(it=config)).to_dict()['it']
+
+
+def embedded_datasets(cfg: Config, split: str) -> List[Dict[str, Any]]:
+    """The configs of a split's EmbeddedDatasets; of one that is made up where there are none.
 
     An encoder without a checkpoint has the weights of the model.
     """
     weights = cfg.model.get('weights')
-    dataset = cfg[f'{split}_dataloader'].dataset.to_dict()
-    if dataset.pop('type') == 'EmbeddedDataset':
-        encoder = hand_down_weights(dict(encoder=dataset['encoder'], weights=weights))
-        return dict(dataset, **encoder)
+    dataset = to_plain(cfg[f'{split}_dataloader'].dataset)
+    found = list(find_configs(dataset, 'EmbeddedDataset'))
+    if found:
+        return [
+            {
+                **{key: value for key, value in each.items() if key != 'type'},
+                **hand_down_weights(dict(encoder=each['encoder'], weights=weights)),
+            }
+            for each in found
+        ]
     if not has_image_encoder(cfg.model.backbone):
+        types = [each.get('type') for each in each_dataset_config(dataset)]
         raise CacheError(
             f'{split}_dataloader.dataset: expected an EmbeddedDataset, because the model has no '
-            f'image encoder, found {cfg[f"{split}_dataloader"].dataset.type}'
+            f'image encoder, found {", ".join(map(str, types))}'
         )
-    return dict(
+    made = dict(
         cache_dir=str(Path('data') / 'embeddings' / Path(cfg.filename).stem / split),
-        dataset=cfg[f'{split}_dataloader'].dataset.to_dict(),
+        dataset=dataset,
         encoder=hand_down_weights(cfg.model.to_dict())['backbone'],
         data_preprocessor=cfg.model.data_preprocessor.to_dict(),
         test_mode=split != 'train',
     )
+    return [made]
 
 
 def plan(cfg: Config, args: argparse.Namespace) -> Dict[Path, Recipe]:
-    """What is made, by folder; splits that are one data set share one."""
+    """What is made, by folder; splits that are one data set share one.
+
+    Raises:
+        CacheError: If two that are made in other ways would share a folder.
+    """
     plans: Dict[Path, Recipe] = {}
     for split in SPLITS if args.split == 'all' else [args.split]:
         if cfg.get(f'{split}_dataloader') is None:
             continue
-        made = embedded_dataset(cfg, split)
-        made.pop('lazy_init', None)
-        folder = Path(made.pop('cache_dir')).expanduser()
-        if args.cache_dir is not None:
-            folder = Path(args.cache_dir).expanduser() / folder.name
-        if args.views is not None and split == 'train':
-            made['views'] = args.views
-        recipe = Recipe(**made)
-        if recipe not in plans.values():
-            plans[folder] = recipe
+        for made in embedded_datasets(cfg, split):
+            made.pop('lazy_init', None)
+            folder = Path(made.pop('cache_dir')).expanduser()
+            if args.cache_dir is not None:
+                folder = Path(args.cache_dir).expanduser() / folder.name
+            if args.views is not None and split == 'train':
+                made['views'] = args.views
+            recipe = Recipe(**made)
+            if plans.get(folder, recipe) != recipe:
+                raise CacheError(
+                    f'{str(folder)!r}: expected a folder for each data set that is embedded, found '
+                    'two in this one. Give each EmbeddedDataset a cache_dir whose last part is its '
+                    'own'
+                )
+            if recipe not in plans.values():
+                plans[folder] = recipe
     return plans
 
 

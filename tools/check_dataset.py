@@ -25,7 +25,8 @@ from mmseg_ssprompt.datasets.shared_images import find_shared_images
 from mmseg_ssprompt.datasets.survey import Listing, Survey
 from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.models.prompts.semantic import resolve_class_names
-from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting, require
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import output_file, prepare_outputs, read_config, require
 
 from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
@@ -43,13 +44,11 @@ class Model(NamedTuple):
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Check all images and label maps of a config')
     parser.add_argument('config', type=Path, help='path of the config')
-    parser.add_argument('--json', type=output_file, help='file for the report')
+    parser.add_argument('--json', type=output_file('.json'), help='file for the report')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='as for tools/train.py: key=value'
     )
-    args = parser.parse_args()
-    refuse_overwriting(parser, '--json', args.json, [args.config])
-    return args
+    return parser.parse_args()
 
 
 def read_model(cfg: Config) -> Model:
@@ -155,6 +154,7 @@ def compare_with_training(images: Dict[str, List[str]]) -> Dict[str, Listing]:
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options, needs=['model.decode_head'])
+    prepare_outputs({'--json': args.json}, find_inputs(cfg, files=[args.config]))
     loaders = [f'{split}_dataloader' for split in SPLITS if cfg.get(f'{split}_dataloader')]
     if not loaders:
         sys.exit(

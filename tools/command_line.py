@@ -7,12 +7,14 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, Optional, Sequence
 
 import torch
 from mmengine.config import Config, DictAction
 
-from mmseg_ssprompt.tool_inputs import read_config
+from mmseg_ssprompt.files import check_writable
+from mmseg_ssprompt.outputs import Inputs, check_outputs, find_inputs, find_outputs
+from mmseg_ssprompt.tool_inputs import prepare_outputs, read_config
 
 __all__ = ['add_arguments', 'end_process', 'is_first_process', 'load_config']
 
@@ -36,8 +38,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def load_config(args: argparse.Namespace, needs: Sequence[str] = ('model',)) -> Config:
-    """Read the config and apply the arguments that both tools have; see ``read_config``."""
+def load_config(
+    args: argparse.Namespace,
+    needs: Sequence[str] = ('model',),
+    outputs: Optional[Mapping[str, Optional[Path]]] = None,
+) -> Config:
+    """Read the config, apply the arguments that both tools have, and look where they write.
+
+    Args:
+        args: Of the command line.
+        needs: As for ``read_config``.
+        outputs: Folders that are written into besides the ``work_dir`` and those of the config,
+            by the names of the arguments. They have to be new or empty, unless
+            ``args.overwrite`` is set.
+
+    Raises:
+        FileNotFoundError: As ``read_config``.
+        ConfigError: As ``read_config``.
+        OutputError: If something that is read, or of another run, would be overwritten.
+        OSError: If a folder cannot be written into.
+    """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options, needs)
     cfg.launcher = args.launcher
@@ -45,6 +65,13 @@ def load_config(args: argparse.Namespace, needs: Sequence[str] = ('model',)) -> 
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    inputs = find_inputs(cfg, files=[args.config, getattr(args, 'checkpoint', None)])
+    check_outputs(find_outputs(cfg), inputs)
+    # Other processes may see what the first has already written.
+    overwrite = getattr(args, 'overwrite', True) or not is_first_process()
+    prepare_outputs(outputs or {}, inputs, outputs or (), overwrite)
+    check_writable(Path(cfg.work_dir))
+    cfg = _without_own_name(cfg, inputs)
     if cfg.launcher == 'slurm':
         os.environ.setdefault('MASTER_PORT', str(slurm_port()))
     if cfg.launcher != 'none':
@@ -58,6 +85,18 @@ def load_config(args: argparse.Namespace, needs: Sequence[str] = ('model',)) -> 
     if cfg.launcher in ('pytorch', 'slurm') and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     return cfg
+
+
+def _without_own_name(cfg: Config, inputs: Inputs) -> Config:
+    """Let mmengine not write the config over itself or over one of its bases.
+
+    Runner writes what is in force into the ``work_dir``, under the name of the config's file; of
+    a config without a file it makes a name of the time.
+    """
+    written = Path(cfg.work_dir) / Path(cfg.filename).name
+    if inputs.find_problem(written) is None:
+        return cfg
+    return Config(cfg.to_dict())
 
 
 def is_first_process() -> bool:

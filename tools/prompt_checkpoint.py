@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Tuple
 
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
@@ -21,7 +22,8 @@ from mmseg_ssprompt.models import PrecomputedFeatures, PromptSegmentor
 from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.frozen import FrozenModule
 from mmseg_ssprompt.models.segmentors.prompt_metadata import PARTS
-from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import output_file, prepare_outputs, read_config
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt)
 
@@ -43,18 +45,12 @@ def parse_args() -> argparse.Namespace:
     inspect.add_argument('file', type=Path)
     convert = commands.add_parser('convert', help='write the same prompts in the other format')
     convert.add_argument('file', type=Path, metavar='IN')
-    convert.add_argument('out', type=output_file, metavar='OUT')
+    convert.add_argument('out', type=output_file(*SUFFIXES), metavar='OUT')
     merge = commands.add_parser('merge', help='write prompts and frozen weights into one file')
     merge.add_argument('config', type=Path, help='what the prompts were trained with')
     merge.add_argument('file', type=Path)
-    merge.add_argument('out', type=output_file, metavar='OUT')
-    args = parser.parse_args()
-    out = getattr(args, 'out', None)
-    if out is not None:
-        refuse_overwriting(parser, 'OUT', out, [args.file, getattr(args, 'config', None)])
-        if out.suffix not in SUFFIXES:
-            parser.error(f'OUT {str(out)!r}: expected a name that ends with one of {SUFFIXES}')
-    return args
+    merge.add_argument('out', type=output_file(*SUFFIXES), metavar='OUT')
+    return parser.parse_args()
 
 
 def read_prompts(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any], Dict[str, Any]]:
@@ -138,15 +134,13 @@ def _group(state_dict: Mapping[str, Tensor]) -> Dict[str, Dict[str, Tensor]]:
     return groups
 
 
-def build_model(path: Path) -> PromptSegmentor:
+def build_model(cfg: Config, path: Path) -> PromptSegmentor:
     """The model of a config, with all of its frozen weights.
 
     Raises:
-        FileNotFoundError: If there is no such config, or a file of weights is missing.
-        ConfigError: If the config cannot be read, or has no model.
+        FileNotFoundError: If a file of weights is missing.
         MergeError: If it is no model of prompts, or a frozen part has no pre-trained weights.
     """
-    cfg = read_config(path, needs=['model'])
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(cfg.model)
     if not isinstance(model, PromptSegmentor):
@@ -173,15 +167,24 @@ def _check_weights(model: nn.Module, path: Path) -> None:
 
 def convert(file: Path, out: Path) -> None:
     """Write the prompts of a file, and what is said of them, without the state of a training."""
+    prepare_outputs({'OUT': out}, find_inputs(files=[file]))
     state_dict, meta, _ = read_prompts(file)
     get_metadata(state_dict, f'checkpoint {str(file)!r}')  # nothing malformed is passed on
     write_prompts(state_dict, meta, out)
 
 
 def merge(config: Path, file: Path, out: Path) -> None:
-    """Write the prompts of a file with the frozen weights that a config names."""
+    """Write the prompts of a file with the frozen weights that a config names.
+
+    Raises:
+        FileNotFoundError: If there is no such config, or a file of weights is missing.
+        ConfigError: If the config cannot be read, or has no model.
+        OutputError: If something that is read would be overwritten.
+    """
+    cfg = read_config(config, needs=['model'])
+    prepare_outputs({'OUT': out}, find_inputs(cfg, files=[config, file]))
     state_dict, meta, _ = read_prompts(file)
-    model = build_model(config)
+    model = build_model(cfg, config)
     model.load_state_dict(state_dict)
     write_prompts(model.state_dict(), meta, out)
 

@@ -7,6 +7,7 @@ shots=16, seed=1, dataset=...)``.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -14,9 +15,9 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmseg_ssprompt.datasets.few_shot_manifest import make_manifest, write_manifest
-from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting
-
-from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
+from mmseg_ssprompt.datasets.wrappers import build_dataset, find_configs
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import output_file, prepare_outputs, read_config
 
 DEFAULTS = dict(shots=16, seed=1, min_pixels=1)
 
@@ -24,7 +25,9 @@ DEFAULTS = dict(shots=16, seed=1, min_pixels=1)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw K training images for each class')
     parser.add_argument('config', help='its train_dataloader.dataset is drawn from')
-    parser.add_argument('--out', type=output_file, required=True, help='the manifest, a JSON file')
+    parser.add_argument(
+        '--out', type=output_file('.json'), required=True, help='the manifest, a JSON file'
+    )
     group = parser.add_argument_group(
         'the draw', "where not given: as in the config's FewShotDataset, else 16 shots, seed 1"
     )
@@ -36,19 +39,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='as for tools/train.py: key=value'
     )
-    args = parser.parse_args()
-    refuse_overwriting(parser, '--out', args.out, [args.config])
-    return args
+    return parser.parse_args()
 
 
-def unwrap(dataset: Dict[str, Any]) -> Tuple[Dict[str, Any], Dict[str, int]]:
-    """The config of the data set inside of wrappers, and the draw that FewShotDataset asks for."""
-    draw = dict(DEFAULTS)
-    while isinstance(dataset.get('dataset'), dict):
-        if dataset['type'] == 'FewShotDataset':
-            draw.update({key: dataset[key] for key in DEFAULTS if key in dataset})
-        dataset = dataset['dataset']
-    return dataset, draw
+def find_source(dataset: Any) -> Tuple[Any, Dict[str, int]]:
+    """The config of what is drawn from, and the draw that its FewShotDataset asks for."""
+    asking = list(find_configs(dataset, 'FewShotDataset'))
+    if len(asking) > 1:
+        sys.exit(
+            f'train_dataloader.dataset: expected at most one FewShotDataset, found {len(asking)}. '
+            'Draw for each of them, from a config that has only the one'
+        )
+    if not asking:
+        return dataset, dict(DEFAULTS)
+    draw = {key: asking[0].get(key, default) for key, default in DEFAULTS.items()}
+    return asking[0]['dataset'], draw
 
 
 def print_summary(manifest: Dict[str, Any], out: Path) -> None:
@@ -68,10 +73,11 @@ def print_summary(manifest: Dict[str, Any], out: Path) -> None:
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options, needs=['train_dataloader.dataset'])
+    prepare_outputs({'--out': args.out}, find_inputs(cfg, files=[args.config]))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    dataset, draw = unwrap(cfg.train_dataloader.dataset)
+    dataset, draw = find_source(cfg.train_dataloader.dataset)
     draw.update({key: value for key in DEFAULTS if (value := getattr(args, key)) is not None})
-    manifest = make_manifest(DATASETS.build(dataset), **draw)
+    manifest = make_manifest(build_dataset(dataset), **draw)
     write_manifest(manifest, args.out)
     print_summary(manifest, args.out)
 

@@ -15,17 +15,22 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
 from command_line import add_arguments, end_process, load_config
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmseg_ssprompt.files import check_writable
+from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
+from mmseg_ssprompt.datasets.wrappers import each_dataset_config
 from mmseg_ssprompt.main_process import on_main_process
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
-from mmseg_ssprompt.tool_inputs import output_folder
+from mmseg_ssprompt.outputs import check_outputs, find_inputs
+from mmseg_ssprompt.tool_inputs import ConfigError, output_folder, require
+
+#: Evaluators that can write predictions.
+_WRITERS = ('IoUMetric', 'GroupedIoUMetric')
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,9 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', type=output_folder, help='folder for the predictions, as PNG label maps'
     )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='write into folders that hold files'
+    )
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
-        '--show-dir', type=output_folder, help='folder for pictures of the predictions'
+        '--show-dir', type=output_folder, help='folder for a picture of each prediction'
     )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between pictures')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
@@ -63,40 +71,63 @@ def class_names(text: str) -> List[str]:
 
 
 def enable_visualization(cfg: Config, args: argparse.Namespace) -> None:
-    """Let mmseg's hook draw the predictions.
-
-    Raises:
-        ValueError: If the config has no such hook.
-    """
-    hook = cfg.default_hooks.get('visualization')
-    if hook is None:
-        raise ValueError(
-            '--show and --show-dir need the SegVisualizationHook: '
-            "default_hooks=dict(visualization=dict(type='SegVisualizationHook'))"
-        )
-    hook.draw = True
+    """Let a hook draw the prediction of each image."""
+    hook = cfg.default_hooks.setdefault('visualization', dict())
+    hook.update(type='PromptVisualizationHook', draw=True, interval=1)
     if args.show:
-        hook.show = True
-        hook.wait_time = args.wait_time
+        hook.update(show=True, wait_time=args.wait_time)
     if args.show_dir:
-        cfg.visualizer.save_dir = str(args.show_dir)
+        hook.update(out_dir=str(args.show_dir))
 
 
 def enable_tta(cfg: Config) -> None:
     """Predict several views of each image, and average.
 
     Raises:
-        ValueError: If the test data set has no pipeline that could be replaced.
+        ConfigError: If the config has no settings for it.
+        ValueError: If a test data set has no pipeline that could be replaced.
     """
-    dataset = cfg.test_dataloader.dataset
-    if 'pipeline' not in dataset:
-        raise ValueError(
-            f'--tta needs images, but test_dataloader.dataset is a {dataset.type}, which has no '
-            'pipeline: give the config that it was made from, without "_cached"'
+    require(cfg, 'tta_model', cfg.filename)
+    if not cfg.get('tta_pipeline'):
+        raise ConfigError(
+            f'config {cfg.filename!r}: expected tta_pipeline=[...], the pipeline of --tta, found '
+            'none. Add one, as in configs/_base_/datasets'
         )
-    dataset.pipeline = cfg.tta_pipeline
+    for dataset in each_dataset_config(cfg.test_dataloader.dataset):
+        if 'cache_dir' in dataset:
+            raise ValueError(
+                f'--tta needs images, but test_dataloader.dataset is a {dataset.type} of a cache, '
+                'which has no pipeline: give the config that it was made from'
+            )
+        dataset['pipeline'] = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
+
+
+def enable_writing(cfg: Config, folder: Path) -> None:
+    """Let an evaluator write the predictions, as PNG label maps.
+
+    That is the first one that can; where there is none, one is added which measures nothing.
+    Images without label maps are predicted too.
+    """
+    evaluators = as_list(cfg.get('test_evaluator'))
+    writers = [each for each in evaluators if each.get('type') in _WRITERS]
+    if not writers:
+        writers = [ConfigDict(format_only=True)]
+        evaluators += writers
+    for writer in writers:
+        writer.type = 'GroupedIoUMetric'  # mmseg's own takes no image without a label map
+    writers[0].output_dir = str(folder)
+    cfg.test_evaluator = evaluators
+    for dataset in each_dataset_config(cfg.test_dataloader.dataset):
+        allow_unlabelled(dataset)
+
+
+def as_list(value: Any) -> List[Any]:
+    """Evaluators: none, one, or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def rename_classes(cfg: Config, args: argparse.Namespace) -> Config:
@@ -111,14 +142,17 @@ def rename_classes(cfg: Config, args: argparse.Namespace) -> Config:
         sys.exit(f'test.py: error: argument --classes: {error}')
     if args.checkpoint is not None:
         cfg.load_from = str(Path(cfg.work_dir) / 'renamed_prompts.pth')
+        # An earlier test has written one, which may be what is given now.
+        renamed = {'--work-dir: the renamed prompts': cfg.load_from}
+        check_outputs(renamed, find_inputs(files=[args.checkpoint]))
         on_main_process(lambda: rename_prompts(args.checkpoint, cfg, Path(cfg.load_from)))
     return cfg
 
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args, needs=('model', 'test_dataloader.dataset'))
-    check_writable(Path(cfg.work_dir))
+    outputs = {'--out': args.out, '--show-dir': args.show_dir}
+    cfg = load_config(args, ('model', 'test_dataloader.dataset'), outputs)
     cfg.load_from = args.checkpoint
     if args.classes is not None:
         cfg = rename_classes(cfg, args)
@@ -127,8 +161,7 @@ def main() -> None:
     if args.tta:
         enable_tta(cfg)
     if args.out is not None:
-        cfg.test_evaluator.output_dir = str(args.out)
-        cfg.test_evaluator.keep_results = True
+        enable_writing(cfg, args.out)
     runner = Runner.from_cfg(cfg)
     if args.checkpoint is None:
         message = 'NO CHECKPOINT: the initial prompts are tested'

@@ -15,7 +15,6 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.engine import check_unlocked, list_checkpoints
-from mmseg_ssprompt.files import check_writable
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,7 +55,6 @@ def main() -> None:
     needs = ('model', 'train_dataloader.dataset', 'train_cfg', 'optim_wrapper')
     cfg = load_config(args, needs)
     cfg.resume = args.resume
-    check_writable(Path(cfg.work_dir))
     if is_first_process():  # which is the one that takes the lock
         check_unlocked(Path(cfg.work_dir))
     if args.resume and any(list_checkpoints(Path(cfg.work_dir))):

@@ -25,7 +25,8 @@ from mmseg_ssprompt.engine.prompt_checkpoint_hook import to_plain
 from mmseg_ssprompt.engine.prompt_file import SUFFIXES, write_prompts
 from mmseg_ssprompt.engine.prompt_transfer import PARTS
 from mmseg_ssprompt.models import PromptSegmentor, SSPromptHead
-from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import output_file, prepare_outputs, read_config
 
 from mmseg.registry import DATASETS, MODELS  # isort: skip  (after mmseg_ssprompt)
 
@@ -35,7 +36,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', type=Path, help='checkpoint of the trained prompts')
     parser.add_argument('target', type=Path, help='config of the data set they are to be used on')
     parser.add_argument(
-        '--out', type=output_file, required=True, help='the checkpoint that is written'
+        '--out',
+        type=output_file(*SUFFIXES),
+        required=True,
+        help='the checkpoint that is written',
     )
     parser.add_argument(
         '--parts', nargs='+', choices=PARTS, default=PARTS, help='which prompts; both by default'
@@ -45,12 +49,7 @@ def parse_args() -> argparse.Namespace:
         type=Path,
         help='config of the trained prompts; by default what the checkpoint says of them',
     )
-    args = parser.parse_args()
-    inputs = [args.source, args.target, args.source_config]
-    refuse_overwriting(parser, '--out', args.out, inputs)
-    if args.out.suffix not in SUFFIXES:
-        parser.error(f'--out {str(args.out)!r}: expected a name that ends with one of {SUFFIXES}')
-    return args
+    return parser.parse_args()
 
 
 def build_target(cfg: Config, path: Path) -> PromptSegmentor:
@@ -81,6 +80,8 @@ def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.target, needs=['model', 'test_dataloader.dataset'])
+    inputs = find_inputs(cfg, files=[args.source, args.target, args.source_config])
+    prepare_outputs({'--out': args.out}, inputs)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     source = read_prompt_source(args.source, args.source_config)
     target = build_target(cfg, args.target)

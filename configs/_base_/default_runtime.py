@@ -3,6 +3,7 @@
 default_scope = 'mmseg'
 custom_imports = dict(imports=['mmseg_ssprompt'], allow_failed_imports=False)
 custom_hooks = [
+    dict(type='OutputCheckHook'),
     dict(type='RunLockHook'),
     dict(type='DatasetCheckHook'),
     dict(type='RunRecordHook'),

@@ -114,7 +114,8 @@ def analyse_image(
         ignore_index: The id that does not count. Defaults to 255.
 
     Raises:
-        ValueError: If prediction and truth differ in size, or no pixel is labelled.
+        ValueError: If prediction and truth differ in size, no pixel is labelled, or the model has
+            one class.
     """
     truth = truth.to(image.prediction.device)
     if truth.shape != image.prediction.shape:
@@ -126,6 +127,11 @@ def analyse_image(
     if (truth == ignore_index).all():
         raise ValueError(f'no pixel of the ground truth is labelled: all are {ignore_index}')
     num_classes = image.class_scores.shape[-1] - 1
+    if num_classes == 1:
+        raise ValueError(
+            'failures are regions that get the label of another class, but the model has one '
+            'class: look at IoU and at the masks (tools/analysis_tools/map_masks.py) instead'
+        )
     fits = _fits(image, truth, num_classes, ignore_index)  # (N, C)
     labels = image.class_scores.argmax(dim=-1)
     intersections, unions, _, _ = IoUMetric.intersect_and_union(

@@ -5,7 +5,7 @@ import math
 from typing import Any, Dict, NamedTuple, Optional
 
 import torch
-from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -59,7 +59,7 @@ class SourceViews(Dataset):
         seed: Of the random draws.
     """
 
-    def __init__(self, dataset: BaseDataset, views: int, seed: int) -> None:
+    def __init__(self, dataset: Dataset, views: int, seed: int) -> None:
         self.dataset, self.views, self.seed = dataset, views, seed
 
     def __len__(self) -> int:

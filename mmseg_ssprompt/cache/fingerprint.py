@@ -7,9 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from mmengine.dataset import BaseDataset
+from torch.utils.data import Dataset
 
 from ..fingerprint import fingerprint_tensors
+from ..folders import tell_apart
 from .files import CacheError, sha256_of
 
 __all__ = [
@@ -106,21 +107,24 @@ def _fingerprint_file(
     return fingerprint_tensors(encoder)
 
 
-def fingerprint_files(dataset: BaseDataset, config: Mapping[str, Any]) -> str:
+def fingerprint_files(dataset: Dataset, config: Any) -> str:
     """SHA-256 of all that a data set hands to its pipeline: names of files, not their content.
 
     Args:
-        dataset: The data set.
+        dataset: The data set, or a wrapper around some.
         config: What it was built from. Its ``data_root`` does not count, so that data may lie
-            elsewhere on another machine.
+            elsewhere on another machine; of several, what tells them apart does.
     """
-    roots = [os.path.join(root, '').replace(os.sep, '/') for root in _roots(config)]
+    roots = sorted({os.path.join(root, '').replace(os.sep, '/') for root in _roots(config)})
+    names = [f'{label}/' for label in tell_apart(roots)] if len(roots) > 1 else ['']
+    # The longest first: one may lie inside of another.
+    shortened = sorted(zip(roots, names), key=lambda pair: -len(pair[0]))
     digest = hashlib.sha256()
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         record = json.dumps(info, default=str, sort_keys=True).replace(os.sep, '/')
-        for root in roots:
-            record = record.replace(f'"{root}', '"')
+        for root, name in shortened:
+            record = record.replace(f'"{root}', f'"{name}')
         digest.update(f'{record}\n'.encode())
     return digest.hexdigest()
 

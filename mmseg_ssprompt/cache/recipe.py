@@ -5,11 +5,10 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import torch
-from mmengine.dataset import BaseDataset
-from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
 
 from .files import CacheError
 from .fingerprint import fingerprint_encoder, fingerprint_files
@@ -32,7 +31,8 @@ class Recipe:
     """All that embedded samples depend on.
 
     Attributes:
-        dataset: Config of the data set whose samples are embedded, with its pipeline.
+        dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
+            around some, or a list of configs, which are concatenated.
         encoder: Config of the frozen image encoder, with its ``checkpoint``; where samples are only
             read, it need not have one.
         data_preprocessor: Config of what normalises and pads the images.
@@ -48,7 +48,7 @@ class Recipe:
             data preprocessor draws something at random.
     """
 
-    dataset: Dict[str, Any]
+    dataset: Union[Dict[str, Any], List[Dict[str, Any]]]
     encoder: Dict[str, Any]
     data_preprocessor: Dict[str, Any]
     views: int = 1
@@ -69,15 +69,17 @@ class Recipe:
                 "the data set's pipeline, which makes as many views as are asked for"
             )
 
-    def build_dataset(self) -> BaseDataset:
+    def build_dataset(self) -> Dataset:
         """The data set whose samples are embedded."""
-        return DATASETS.build(copy.deepcopy(self.dataset))
+        from ..datasets.wrappers import build_dataset  # the data sets read caches
+
+        return build_dataset(copy.deepcopy(self.dataset))
 
     def files_are_here(self) -> bool:
         """Whether every folder that the data set's config names is on this machine."""
         return all(folder.exists() for folder in _folders(self.dataset))
 
-    def key(self, dataset: Optional[BaseDataset] = None, weights: bool = True) -> Dict[str, Any]:
+    def key(self, dataset: Optional[Dataset] = None, weights: bool = True) -> Dict[str, Any]:
         """The key of a cache, as JSON has it.
 
         Args:

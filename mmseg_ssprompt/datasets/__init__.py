@@ -4,6 +4,8 @@ from .acdc import ACDCDataset
 from .checks import DatasetError, UnreadableFileError, explain_dataset_errors
 from .embedded import EmbeddedDataset
 from .few_shot import FewShotDataset, draw_few_shot
+from .image_folder import ImageFolderDataset
+from .label_maps import LoadLabelMap, ResizeWithLabels
 from .relabelled import relabel_dataset
 from .seeded import PlacedSampler, SeededDataset
 from .shapes_backend import ShapesBackend
@@ -14,7 +16,10 @@ __all__ = [
     'DatasetError',
     'EmbeddedDataset',
     'FewShotDataset',
+    'ImageFolderDataset',
+    'LoadLabelMap',
     'PlacedSampler',
+    'ResizeWithLabels',
     'SeededDataset',
     'ShapesBackend',
     'ShapesCoastDataset',

@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List, Union
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..cache import EmbeddedSample, EmbeddingCache, Recipe
@@ -35,7 +36,8 @@ class EmbeddedDataset(Dataset):
 
     Args:
         cache_dir: Folder of the cache.
-        dataset: Config of the data set whose samples are embedded, with its pipeline.
+        dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
+            around some, or a list of configs, which are concatenated.
         encoder: Config of the frozen image encoder, or of a pair. Without a ``checkpoint`` it has
             the weights that ``model.weights`` names: the tool makes the cache with them, and the
             model compares each sample's with its own.
@@ -58,7 +60,7 @@ class EmbeddedDataset(Dataset):
     def __init__(
         self,
         cache_dir: str,
-        dataset: Dict[str, Any],
+        dataset: Union[Dict[str, Any], List[Dict[str, Any]]],
         encoder: Dict[str, Any],
         data_preprocessor: Dict[str, Any],
         views: int = 1,
@@ -124,7 +126,7 @@ class EmbeddedDataset(Dataset):
         keys = ('img_path', 'seg_map_path', 'reduce_zero_label')
         info = {key: sample.metainfo.get(key) for key in keys}
         if sample.labels is not None:
-            info['gt_seg_map'] = sample.labels[0].numpy()
+            info['gt_seg_map'] = _unpad(sample)[0].numpy()
         return info
 
     def _read(self, idx: int, view: int) -> EmbeddedSample:
@@ -141,8 +143,19 @@ def _pack(sample: EmbeddedSample, weights: Any) -> Dict[str, Any]:
     """What mmseg's ``PackSegInputs`` returns, with an embedding in place of the image."""
     data_sample = SegDataSample(metainfo={**sample.metainfo, ENCODER_KEY: weights})
     if sample.labels is not None:
-        data_sample.gt_sem_seg = PixelData(data=sample.labels.to(torch.int64))
+        data_sample.gt_sem_seg = PixelData(data=_unpad(sample).to(torch.int64))
     inputs = sample.embedding
     if sample.clip_tokens is not None:
         inputs = (sample.embedding, sample.clip_tokens)
     return dict(inputs=inputs, data_samples=data_sample)
+
+
+def _unpad(sample: EmbeddedSample) -> Tensor:
+    """A label map (1, H, W) as the pipeline returned it.
+
+    It was padded with the image, with a number that the model need not ignore; the model's data
+    preprocessor pads it anew.
+    """
+    left, right, top, bottom = sample.metainfo.get('padding_size') or (0, 0, 0, 0)
+    height, width = sample.labels.shape[-2:]
+    return sample.labels[:, top : height - bottom, left : width - right]

@@ -3,15 +3,15 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 
-from mmengine.dataset import BaseDataset, Compose, force_full_init
+from mmengine.dataset import Compose, force_full_init
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
 
 from ..main_process import on_main_process
-from .checks import DatasetError
 from .few_shot_draw import check_positive, draw_few_shot
 from .few_shot_manifest import (
     check_manifest,
@@ -20,6 +20,8 @@ from .few_shot_manifest import (
     read_manifest,
     write_manifest,
 )
+from .few_shot_parts import list_parts, narrow
+from .wrappers import build_dataset, each_dataset
 
 __all__ = ['FewShotDataset', 'draw_few_shot']
 
@@ -38,7 +40,9 @@ class FewShotDataset:
     give up after a while (NCCL: ten minutes).
 
     Args:
-        dataset: The data set, or its config.
+        dataset: The data set, its config, or a list of configs, of which the images are taken
+            together. It may be a ``ConcatDataset``, ``RepeatDataset`` (whose images count once)
+            or mmseg's ``MultiImageMixDataset`` (which then mixes drawn images only).
         shots: Images to be credited to each class. Defaults to 16.
         seed: Which draw. Defaults to 1.
         manifest: JSON file of the draw, see ``make_manifest``. If it exists it is used, and
@@ -54,7 +58,7 @@ class FewShotDataset:
 
     def __init__(
         self,
-        dataset: Union[BaseDataset, Dict[str, Any]],
+        dataset: Union[Dataset, Dict[str, Any], List[Dict[str, Any]]],
         shots: int = 16,
         seed: int = 1,
         manifest: Optional[str] = None,
@@ -62,12 +66,7 @@ class FewShotDataset:
         lazy_init: bool = False,
     ) -> None:
         check_positive(shots=shots, min_pixels=min_pixels)
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        if not isinstance(self.dataset, BaseDataset):
-            raise DatasetError(
-                'FewShotDataset draws from a data set that lists files (a BaseSegDataset), found '
-                f'{type(self.dataset).__name__}: wrap what is inside of it'
-            )
+        self.dataset = build_dataset(dataset)
         self.shots, self.seed, self.min_pixels = shots, seed, min_pixels
         self.manifest = manifest
         self.drawn: Dict[str, Any] = {}
@@ -83,14 +82,15 @@ class FewShotDataset:
 
     @property
     def pipeline(self) -> Compose:
-        """The data set's transforms."""
-        return self.dataset.pipeline
+        """The transforms of the data set, or of the first of several."""
+        return next(each_dataset(self.dataset)).pipeline
 
     def full_init(self) -> None:
         """Draw, or read what was drawn, and keep nothing else of the data set."""
         if self._fully_initialized:
             return
         self.dataset.full_init()
+        list_parts(self.dataset)  # which checks them, in every process
         self.drawn = on_main_process(self._read_or_draw)
         check_manifest(
             self.drawn,
@@ -100,9 +100,7 @@ class FewShotDataset:
             seed=self.seed,
             min_pixels=self.min_pixels,
         )
-        indices = find_images(self.drawn, self.manifest, self.dataset)
-        # A subset in its own right: a transform that gives None is tried again on another image.
-        self.dataset = self.dataset.get_subset(indices)
+        self.dataset = narrow(self.dataset, find_images(self.drawn, self.manifest, self.dataset))
         self._fully_initialized = True
         if is_main_process():
             self._report()

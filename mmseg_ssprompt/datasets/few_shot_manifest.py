@@ -1,11 +1,10 @@
 """Draws of few-shot training sets as files: made from label maps, written, read and compared."""
 
 import json
-import os
 from collections import Counter
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Sequence, Union
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
@@ -13,8 +12,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from ..files import write_atomically
-from .checks import DatasetError, check_sample, read_with
+from ..label_ids import IGNORED_8_BITS, LabelIds, resolve_label_ids
+from .checks import DatasetError, check_label_shape, check_label_size, read_with
 from .few_shot_draw import check_positive, draw_few_shot
+from .few_shot_parts import list_parts, name_images
 
 __all__ = [
     'check_manifest',
@@ -30,14 +31,14 @@ MANIFEST_VERSION = 1
 PROGRESS_INTERVAL = 1000
 
 
-def count_presence(dataset: BaseDataset, min_pixels: int = 1) -> np.ndarray:
+def count_presence(dataset: Any, min_pixels: int = 1) -> np.ndarray:
     """Which image contains which class, read from all label maps.
 
     Label maps go through the ``LoadAnnotations`` of the data set's own pipeline, so that
     ``label_map`` and ``reduce_zero_label`` hold. Progress is logged.
 
     Args:
-        dataset: A data set of mmseg.
+        dataset: A data set of mmseg, or a wrapper around some, of which each image counts once.
         min_pixels: Pixels from which on a class counts as contained. Defaults to 1.
 
     Returns:
@@ -47,17 +48,48 @@ def count_presence(dataset: BaseDataset, min_pixels: int = 1) -> np.ndarray:
         DatasetError: If a label map cannot be read or has ids of no class, or the pipeline does
             not load any.
     """
-    loader, num_classes = _annotation_loader(dataset), len(dataset.metainfo['classes'])
-    ignore_index = getattr(dataset, 'ignore_index', 255)
-    presence = np.zeros((len(dataset), num_classes), bool)
+    return np.concatenate([_count_part(part, min_pixels) for part in list_parts(dataset)])
+
+
+def _count_part(dataset: BaseDataset, min_pixels: int) -> np.ndarray:
+    loader, label_ids = _annotation_loader(dataset), _find_label_ids(dataset)
+    presence = np.zeros((len(dataset), label_ids.num_classes), bool)
     for index in range(len(dataset)):
         sample = read_with(loader, dataset.get_data_info(index))
-        check_sample(sample, num_classes, ignore_index)
-        pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=num_classes)
-        presence[index] = pixels[:num_classes] >= min_pixels
+        _check_sample(sample, label_ids)
+        pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=label_ids.classes.stop)
+        presence[index] = pixels[label_ids.classes] >= min_pixels
         if (index + 1) % PROGRESS_INTERVAL == 0:
             print_log(f'Counted classes in {index + 1} of {len(dataset)} label maps', 'current')
     return presence
+
+
+def _find_label_ids(dataset: BaseDataset) -> LabelIds:
+    """The numbers in a data set's label maps; of one class the metainfo says that of the rest."""
+    count = len(dataset.metainfo['classes'])
+    rest_id = dataset.metainfo.get('rest_id')
+    if count == 1 and rest_id is None:
+        raise DatasetError(
+            f'cannot count the one class of the data set {type(dataset).__name__}: expected '
+            "metainfo=dict(classes=..., rest_id=...), with the model's decode_head.rest_id, found "
+            'no rest_id. It is 0 where label maps hold 1 for the class, and 255 where they hold 0'
+        )
+    given = getattr(dataset, 'ignore_index', IGNORED_8_BITS)
+    ignored = None if given == IGNORED_8_BITS else given  # mmseg's default says nothing
+    return resolve_label_ids(count, ignored, rest_id)
+
+
+def _check_sample(sample: Dict[str, Any], label_ids: LabelIds) -> None:
+    """As :func:`check_sample`, of all numbers that may be there."""
+    check_label_shape(sample)
+    check_label_size(sample)
+    unknown = label_ids.find_unknown(sample['gt_seg_map'])
+    if unknown.any():
+        found = np.unique(sample['gt_seg_map'][unknown])[:10].tolist()
+        raise DatasetError(
+            f'label map {str(sample["seg_map_path"])!r}: expected {label_ids.describe()}, found '
+            f'{found} in {int(unknown.sum())} pixels'
+        )
 
 
 def _annotation_loader(dataset: BaseDataset) -> LoadAnnotations:
@@ -71,23 +103,22 @@ def _annotation_loader(dataset: BaseDataset) -> LoadAnnotations:
     )
 
 
-def make_manifest(
-    dataset: BaseDataset, shots: int, seed: int, min_pixels: int = 1
-) -> Dict[str, Any]:
+def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> Dict[str, Any]:
     """Draw from a data set, and write down what was drawn.
 
     Args:
-        dataset: A data set of mmseg.
+        dataset: A data set of mmseg, or a wrapper around some.
         shots: Images to be credited to each class.
         seed: Which draw.
         min_pixels: Pixels from which on an image contains a class. Defaults to 1.
 
     Returns:
-        Plain values: ``version``, ``dataset`` (its type), ``classes``, ``shots``, ``seed``,
-        ``min_pixels``; ``images``, each with its path below the image folder (``image``) and the
-        class that it is ``credited_to``; ``counts``, the images credited to each class; and
-        ``incomplete``, for each class with fewer than ``shots`` of them, how many images of the
-        whole data set contain it (all of which are drawn).
+        Plain values: ``version``, ``dataset`` (the types of its parts), ``classes``, ``shots``,
+        ``seed``, ``min_pixels``; ``images``, each with its path below the image folder (``image``;
+        of several parts as :func:`name_images` says) and the class that it is ``credited_to``;
+        ``counts``, the images credited to each class; and ``incomplete``, for each class with
+        fewer than ``shots`` of them, how many images of the whole data set contain it (all of
+        which are drawn).
 
     Raises:
         DatasetError: If label maps cannot be read, two images have the same name, or no image has
@@ -95,21 +126,22 @@ def make_manifest(
         ValueError: If ``shots`` or ``min_pixels`` is not positive.
     """
     check_positive(shots=shots, min_pixels=min_pixels)
-    names, presence = _relative_names(dataset), count_presence(dataset, min_pixels)
+    parts = list_parts(dataset)
+    names, presence = name_images(parts), count_presence(dataset, min_pixels)
     try:
         credited = draw_few_shot(presence, shots, seed, names)
     except ValueError as error:
-        raise DatasetError(f'cannot draw from {_describe(dataset)}: {error}') from error
+        raise DatasetError(f'cannot draw from {_describe(parts)}: {error}') from error
     if not credited:
         raise DatasetError(
-            f'cannot draw from {_describe(dataset)}: expected images with at least {min_pixels} '
+            f'cannot draw from {_describe(parts)}: expected images with at least {min_pixels} '
             f'pixels of a class, found none in {len(names)} label maps. Lower min_pixels, or look '
             'at what the label maps hold'
         )
-    classes = list(dataset.metainfo['classes'])
+    classes = list(parts[0].metainfo['classes'])
     return dict(
         version=MANIFEST_VERSION,
-        dataset=type(dataset).__name__,
+        dataset=' + '.join(dict.fromkeys(type(part).__name__ for part in parts)),
         classes=classes,
         shots=shots,
         seed=seed,
@@ -133,18 +165,6 @@ def _summarise(
         counts={name: counts[c] for c, name in enumerate(classes)},
         incomplete={name: contained[c] for c, name in enumerate(classes) if counts[c] < shots},
     )
-
-
-def _relative_names(dataset: BaseDataset) -> List[str]:
-    """The paths of all images below the image folder or the root, the same on every machine."""
-    roots = [dataset.data_prefix.get('img_path'), dataset.data_root]
-    folders = [root.replace(os.sep, '/').rstrip('/') + '/' for root in roots if root]
-    names = []
-    for index in range(len(dataset)):
-        path = dataset.get_data_info(index)['img_path'].replace(os.sep, '/')
-        folder = next((folder for folder in folders if path.startswith(folder)), '')
-        names.append(path[len(folder) :])
-    return names
 
 
 def write_manifest(manifest: Dict[str, Any], file: Union[str, Path]) -> None:
@@ -204,18 +224,19 @@ def check_manifest(manifest: Dict[str, Any], file: Any, **expected: Any) -> None
         _compare(file, f'counts[{name!r}]', credited[name], found)
 
 
-def find_images(manifest: Dict[str, Any], file: Any, dataset: BaseDataset) -> List[int]:
-    """Indices of the drawn images, in the manifest's order.
+def find_images(manifest: Dict[str, Any], file: Any, dataset: Any) -> List[int]:
+    """Indices of the drawn images, counted through all parts, in the manifest's order.
 
     Raises:
         DatasetError: If an image is not in the data set, is there twice or is credited to no class.
     """
-    names, classes = _relative_names(dataset), set(dataset.metainfo['classes'])
+    parts = list_parts(dataset)
+    names, classes = name_images(parts), set(parts[0].metainfo['classes'])
     known, seen = {name: index for index, name in enumerate(names)}, set()
     for row, entry in enumerate(manifest['images']):
         name, credited_to = entry['image'], entry['credited_to']
         if name not in known:
-            where = f'one of the {len(names)} images of {_describe(dataset)}'
+            where = f'one of the {len(names)} images of {_describe(parts)}'
             raise _manifest_error(file, f'images[{row}].image', where, repr(name))
         if name in seen:
             raise _manifest_error(file, f'images[{row}].image', 'each image once', repr(name))
@@ -226,7 +247,11 @@ def find_images(manifest: Dict[str, Any], file: Any, dataset: BaseDataset) -> Li
     return [known[entry['image']] for entry in manifest['images']]
 
 
-def _describe(dataset: BaseDataset) -> str:
+def _describe(parts: Sequence[BaseDataset]) -> str:
+    return ' + '.join(map(_describe_part, parts))
+
+
+def _describe_part(dataset: BaseDataset) -> str:
     folder = dataset.data_prefix.get('img_path') or dataset.data_root
     return f'{type(dataset).__name__}' + (f' in {str(folder)!r}' if folder else '')
 

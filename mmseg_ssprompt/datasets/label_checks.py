@@ -8,6 +8,7 @@ from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
 from .checks import DatasetError, read_with
+from .label_maps import LoadLabelMap
 from .pictures import PictureHeader, read_picture
 
 __all__ = ['CheckedLabels', 'check_labels']
@@ -31,18 +32,23 @@ def check_labels(loader: Any, sample: Dict[str, Any]) -> CheckedLabels:
     mmseg's loader makes bytes of all values, so that 256 becomes 0, and drops sides of one pixel.
 
     Args:
-        loader: mmseg's ``LoadAnnotations``. Others are only run, because they may read something
-            else than ``seg_map_path``.
+        loader: mmseg's ``LoadAnnotations`` or our ``LoadLabelMap``. Others are only
+            run, because they may read something else than ``seg_map_path``.
         sample: What ``dataset.get_data_info`` gives.
 
     Raises:
         DatasetError: If the file cannot be read or is damaged, has more pixels than the loader
             decodes or a side of one pixel, or holds values that the loader would change.
     """
-    if type(loader) is not LoadAnnotations:
-        return CheckedLabels(read_with(loader, sample), [])
     path = sample.get('seg_map_path')
+    if isinstance(loader, LoadLabelMap) and (path is None or loader.allow_missing):
+        return CheckedLabels(read_with(loader, sample, 'label map'), [])
+    if type(loader) not in (LoadAnnotations, LoadLabelMap):
+        return CheckedLabels(read_with(loader, sample, 'label map'), [])
     header = read_picture(loader, path, 'label map')
+    lossy = header is not None and header.format in ('JPEG', 'MPO')
+    if isinstance(loader, LoadLabelMap):  # which keeps all values, or says why it does not
+        return CheckedLabels(read_with(loader, sample), ['lossy labels'] * lossy)
     if header is not None:
         _check_sides(header, path)
     if header is None or loader.imdecode_backend != 'pillow' or header.mode not in ('1', 'L', 'P'):
@@ -53,7 +59,6 @@ def check_labels(loader: Any, sample: Dict[str, Any]) -> CheckedLabels:
             f'({header.raw_mode!r}), which Pillow stretches to 0 ... 255, so that ids change. '
             'Save it with 8 bits, or with a palette'
         )
-    lossy = header is not None and header.format in ('JPEG', 'MPO')
     return CheckedLabels(read_with(loader, sample), ['lossy labels'] * lossy)
 
 
@@ -83,5 +88,6 @@ def _check_values(loader: LoadAnnotations, path: Optional[str]) -> None:
         raise DatasetError(
             f'label map {str(path)!r}: expected whole numbers from 0 to 255, found '
             f'{found[:10].tolist()} ({values.dtype}) in {int(wrong.sum())} pixels, of which mmseg '
-            f'would make {as_bytes[wrong][where[:10]].tolist()}. Save ids of one byte'
+            f'would make {as_bytes[wrong][where[:10]].tolist()}. Save ids of one byte; for more '
+            "than 255 classes, load label maps with dict(type='LoadLabelMap', ignore_index=65535)"
         )

@@ -1,15 +1,15 @@
 """A data set under other class names than its own."""
 
-from typing import Any, List, Mapping, Sequence
+from typing import Any, List, Mapping, Optional, Sequence
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from ..label_ids import resolve_label_ids
 from .checks import DatasetError
+from .label_maps import replace_loaders
 
 __all__ = ['relabel_dataset']
-
-_IGNORED = 255
 
 
 @DATASETS.register_module(name='RelabelledDataset')
@@ -18,6 +18,7 @@ def relabel_dataset(
     classes: Sequence[str],
     label_map: Mapping[int, int],
     palette: List[List[int]],
+    rest_id: Optional[int] = None,
     lazy_init: bool = False,
     **settings: Any,
 ) -> BaseSegDataset:
@@ -26,8 +27,10 @@ def relabel_dataset(
     Args:
         source: Registered type of a data set of mmseg.
         classes: The C new class names.
-        label_map: New ids by the data set's. Those that are not among them become 255.
+        label_map: New numbers by the data set's, of classes and, with one class, of the rest.
+            Those that are not among them are ignored.
         palette: (C, 3), colours from 0 to 255.
+        rest_id: With one class, the number of the rest, as of the model. Defaults to None.
         lazy_init: Whether to read its list of files later. Defaults to False.
         **settings: All else that the data set takes.
 
@@ -35,27 +38,31 @@ def relabel_dataset(
         The data set; ``metainfo['labelled_classes']`` are the names that label maps can show.
 
     Raises:
-        DatasetError: If it loads no label maps, or a new id is none of a class.
+        DatasetError: If it loads no label maps, or a new number is none that counts.
     """
+    label_ids = resolve_label_ids(len(classes), rest_id=rest_id)
+    if 'pipeline' in settings:  # mmseg's loader makes bytes of the new numbers
+        settings['pipeline'] = replace_loaders(settings['pipeline'])
     built = DATASETS.build(dict(settings, type=source, lazy_init=True))
     if not isinstance(built, BaseSegDataset):
         raise DatasetError(
             f'other class names need label maps that are loaded from files: expected a data set '
             f'of mmseg, found {type(built).__name__}. Give the config without "_cached"'
         )
-    wrong = {old: new for old, new in label_map.items() if not 0 <= new < len(classes)}
+    wrong = {old: new for old, new in label_map.items() if new not in label_ids.counted}
     if wrong:
-        raise DatasetError(
-            f'label_map: expected new ids from 0 to {len(classes) - 1}, found {wrong}'
-        )
+        raise DatasetError(f'label_map: expected {label_ids.describe()}, found {wrong}')
     # Of a data set with some of its classes only, ids in the files have others in the data set.
-    own = built.label_map or {index: index for index in range(len(built.metainfo['classes']))}
-    built.label_map = {file: label_map.get(index, _IGNORED) for file, index in own.items()}
-    labelled = [classes[new] for new in sorted(set(label_map.values()))]
+    known = range(len(built.metainfo['classes']))
+    own = built.label_map or {index: index for index in (*known, *label_map)}
+    built.label_map = {file: label_map.get(i, label_ids.ignore_index) for file, i in own.items()}
+    for index in label_ids.counted:  # what was ignored before, or is none of the data set's
+        built.label_map.setdefault(index, label_ids.ignore_index)
+    used = set(label_map.values())
     built._metainfo = dict(
         classes=tuple(classes),
         palette=palette,
-        labelled_classes=labelled,
+        labelled_classes=[name for name, i in zip(classes, label_ids.classes) if i in used],
         label_map=built.label_map,
     )
     if not lazy_init:

@@ -1,25 +1,31 @@
 """All that can be wrong with one sample."""
 
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+import contextlib
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
 from mmcv.image import rescale_size
-from mmcv.transforms import LoadImageFromFile, Resize
+from mmcv.transforms import Resize
 from torch.utils.data import Dataset
 
 from ..cache import CacheError
+from ..draws import draws_of_their_own
+from ..label_ids import LabelIds
 from .checks import (
     DatasetError,
+    LabelFacts,
     check_label_ids,
     check_label_shape,
     check_label_size,
-    find_loaders,
+    loaded_kind,
+    read_with,
 )
 from .image_checks import check_image
 from .label_checks import check_labels
+from .steps import Trace, each_step, follow
 
-__all__ = ['SampleChecks', 'SampleFindings', 'unwrap_datasets']
+__all__ = ['SampleChecks', 'SampleFindings']
 
 
 class SampleFindings(NamedTuple):
@@ -32,32 +38,51 @@ class SampleFindings(NamedTuple):
         remarks: Keys of :data:`.survey.REMARKS`.
         present: Which of the C classes it shows, (C,) bool; None without a label map, or if that
             is not valid.
+        pixels: Of its label map.
+        ignored: How many of them have the ignored id.
     """
 
     image: str
     errors: List[Tuple[str, ValueError]]
     remarks: List[str]
     present: Optional[np.ndarray]
+    pixels: int = 0
+    ignored: int = 0
+
+
+class _Labels(NamedTuple):
+    """What was found in a label map: as in :class:`SampleFindings`."""
+
+    errors: List[Tuple[str, ValueError]]
+    present: Optional[np.ndarray] = None
+    pixels: int = 0
+    ignored: int = 0
 
 
 class SampleChecks(Dataset):
     """The findings for each sample of a data set; nothing but its loaders is run.
 
+    A transform of somebody's own counts as a loader if it makes an image or a label map of the
+    first sample. It may depend on others before it, which are run too if they leave the image as
+    it is.
+
     Args:
         dataset: A data set of mmseg, without wrappers.
-        num_classes: ``C``.
-        ignore_index: The label that does not count.
+        ids: Which ids label maps may have.
     """
 
-    def __init__(self, dataset: Dataset, num_classes: int, ignore_index: int) -> None:
+    def __init__(self, dataset: Dataset, ids: LabelIds) -> None:
         self.dataset = dataset
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        self._loaders = find_loaders(dataset)
+        self.ids = ids
+        self._loaders = _find_loading(dataset)
+        maps = [getattr(loader, 'label_map', None) for loader, _ in self._loaders]
+        self._map = next(filter(None, maps), None)
         self._resizes = [
-            transform
-            for transform in dataset.pipeline.transforms
-            if isinstance(transform, Resize) and transform.keep_ratio and transform.scale
+            step.transform
+            for step in each_step(dataset.pipeline)
+            if isinstance(step.transform, Resize)
+            and step.transform.keep_ratio
+            and step.transform.scale
         ]
 
     def __len__(self) -> int:
@@ -68,34 +93,35 @@ class SampleChecks(Dataset):
             sample = self.dataset.get_data_info(index)
         except CacheError as error:  # of embedded samples
             return SampleFindings(f'sample {index}', [('embeddings', error)], [], None)
-        errors: List[Tuple[str, DatasetError]] = []
+        errors: List[Tuple[str, ValueError]] = []
         remarks: List[str] = []
         orientation = 1
-        for loader in self._loaders:
-            is_image = isinstance(loader, LoadImageFromFile)
+        for loader, kind in self._loaders:
             try:
-                if is_image:
+                if kind == 'image':
                     sample, found, orientation = check_image(loader, sample)
                     self._check_resized(sample)
-                else:
+                elif kind == 'label map':
                     sample, found = check_labels(loader, sample)
+                else:
+                    sample, found = read_with(loader, sample), []
             except DatasetError as error:
-                errors.append(('images' if is_image else 'label maps', error))
+                errors.append(('label maps' if kind == 'label map' else 'images', error))
             else:
                 remarks += found
-        present = None
+        labels = _Labels([])
         if sample.get('gt_seg_map') is not None:
-            wrong, present = self._check_labels(sample, orientation)
-            errors += wrong
+            labels = self._check_labels(sample, orientation)
             remarks += ['orientation'] * (orientation != 1)
-            remarks += ['ignored'] * (present is not None and not present.any())
+            remarks += ['ignored'] * (0 < labels.pixels == labels.ignored)
         elif not errors:
             remarks.append('unlabelled')
-        return SampleFindings(str(sample.get('img_path')), errors, remarks, present)
+        image = str(sample.get('img_path'))
+        return SampleFindings(image, errors + labels.errors, remarks, *labels[1:])
 
     def _check_resized(self, sample: Dict[str, Any]) -> None:
         """Refuse an image of which a side of no pixel would remain."""
-        height, width = sample['ori_shape'][:2]
+        height, width = sample['img'].shape[:2]
         for resize in self._resizes:
             resized = rescale_size((width, height), resize.scale)
             if min(resized) < 1:
@@ -106,35 +132,69 @@ class SampleChecks(Dataset):
                     'pad image and label map'
                 )
 
-    def _check_labels(
-        self, sample: Dict[str, Any], orientation: int
-    ) -> Tuple[List[Tuple[str, DatasetError]], Optional[np.ndarray]]:
-        """Errors of a label map, and which classes it shows."""
+    def _check_labels(self, sample: Dict[str, Any], orientation: int) -> _Labels:
+        """Errors of a label map, and what it shows."""
         labels = sample['gt_seg_map']
         try:
             check_label_shape(sample)
         except DatasetError as error:
-            return [('label maps', error)], None
-        errors: List[Tuple[str, DatasetError]] = []
+            return _Labels([('label maps', error)])
+        errors: List[Tuple[str, ValueError]] = []
         try:
             check_label_size(sample)
         except DatasetError as error:
             errors.append(('sizes', _explain_rotation(error, orientation)))
         try:
-            check_label_ids(labels, self.num_classes, self.ignore_index, sample['seg_map_path'])
+            facts = LabelFacts.of({**sample, 'label_map': sample.get('label_map') or self._map})
+            check_label_ids(labels, self.ids, sample.get('seg_map_path'), facts)
         except DatasetError as error:
-            return [*errors, ('label ids', error)], None
-        present = np.isin(np.arange(self.num_classes), _find_ids(labels))
-        if self.ignore_index in range(self.num_classes):
-            present[self.ignore_index] = False
-        return errors, present
+            return _Labels([*errors, ('label ids', error)])
+        found, pixels = _count_ids(labels)
+        present = np.isin(np.array(self.ids.classes), found)
+        present &= np.array(self.ids.classes) != self.ids.ignore_index
+        ignored = int(pixels[found == self.ids.ignore_index].sum())
+        return _Labels(errors, present, labels.size, ignored)
 
 
-def _find_ids(labels: np.ndarray) -> np.ndarray:
-    """The ids in a label map."""
+def _find_loading(dataset: Dataset) -> List[Tuple[Any, Optional[str]]]:
+    """The transforms that load, with what they load; None of others that they depend on."""
+    steps = list(each_step(dataset.pipeline))
+    own = [step for step in steps if type(step.transform).__module__.split('.')[0] not in _STACK]
+    if not own:
+        kinds = [(step.transform, loaded_kind(step.transform)) for step in steps]
+        return [(transform, kind) for transform, kind in kinds if kind is not None]
+    loads = _see_loading(dataset)
+    last = max((i for i, step in enumerate(steps) if loads.get(step.place)), default=-1)
+    found = []
+    for step in steps[: last + 1]:
+        kind = loaded_kind(step.transform) or loads.get(step.place)
+        if kind is not None or (step in own and step.place in loads):
+            found.append((step.transform, kind))
+    return found
+
+
+#: Whose transforms are known to load only if they are loaders.
+_STACK = ('mmcv', 'mmseg', 'mmengine', 'mmseg_ssprompt')
+
+
+def _see_loading(dataset: Dataset) -> Dict[str, Optional[str]]:
+    """What the steps load of the first sample, by place."""
+    trace = Trace(training=True)
+    with draws_of_their_own():
+        # Whatever goes wrong will be said when samples are packed.
+        with contextlib.suppress(Exception):
+            follow(dataset, trace)[0]
+    steps = each_step(dataset.pipeline)
+    kinds = {step.place: loaded_kind(step.transform) for step in steps}
+    return {**{place: kind for place, kind in kinds.items() if kind}, **trace.loads}
+
+
+def _count_ids(labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """The ids in a label map, and how many pixels each has."""
     if labels.dtype == np.uint8:  # as mmseg loads it: several times faster than np.unique
-        return np.flatnonzero(cv2.calcHist([labels], [0], None, [256], [0, 256]))
-    return np.unique(labels)
+        counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
+        return np.flatnonzero(counts), counts[counts > 0].astype(np.int64)
+    return np.unique(labels, return_counts=True)
 
 
 def _explain_rotation(error: DatasetError, orientation: int) -> DatasetError:
@@ -145,14 +205,3 @@ def _explain_rotation(error: DatasetError, orientation: int) -> DatasetError:
         'image and not to the label map: save the image upright, or draw the label map as the '
         'upright image shows it'
     )
-
-
-def unwrap_datasets(dataset: Any) -> Iterator[Dataset]:
-    """The data sets inside wrappers that repeat, concatenate or mix."""
-    if hasattr(dataset, 'datasets'):
-        for inner in dataset.datasets:
-            yield from unwrap_datasets(inner)
-    elif hasattr(dataset, 'dataset'):  # mmseg's MultiImageMixDataset also has a pipeline
-        yield from unwrap_datasets(dataset.dataset)
-    else:
-        yield dataset

@@ -1,9 +1,7 @@
 """Samples whose random draws depend only on the seed and on their place in training."""
 
-import contextlib
 import itertools
 import logging
-import random
 from typing import Any, Dict, Iterator, NamedTuple, Union
 
 import numpy as np
@@ -14,7 +12,7 @@ from mmengine.registry import DATA_SAMPLERS
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset, Sampler
 
-from ..draws import seed_draws
+from ..draws import draws_of_their_own, seed_draws
 from .checks import DatasetError, UnreadableFileError
 
 __all__ = ['PlacedIndex', 'PlacedSampler', 'SeededDataset']
@@ -37,18 +35,6 @@ class PlacedIndex(NamedTuple):
     seed: int
     place: int
     index: int
-
-
-@contextlib.contextmanager
-def _draws_of_their_own() -> Iterator[None]:
-    """Put the generators back afterwards: without workers they are those of the training."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 class SeededDataset(Dataset):
@@ -109,7 +95,7 @@ class SeededDataset(Dataset):
         raise AssertionError('candidates do not end')
 
     def _read(self, placed: PlacedIndex) -> Any:
-        with _draws_of_their_own():
+        with draws_of_their_own():  # without workers they are those of the training
             seed_draws(_OF_SAMPLES, placed.seed, placed.place)
             return self.dataset[placed.index]
 

@@ -1,11 +1,18 @@
 """What was found in all samples of a data set, counted and listed."""
 
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from .checks import DatasetError, UnreadableFileError, describe_empty
+from ..label_ids import LabelIds
+from .checks import (
+    DatasetError,
+    LabelFacts,
+    UnreadableFileError,
+    describe_empty,
+    propose_label_map,
+)
 from .sample_checks import SampleChecks, SampleFindings
 
 __all__ = ['REMARKS', 'Listing', 'Survey', 'survey_samples']
@@ -16,6 +23,8 @@ REMARKS = {
     'its label map: compare them, and save the images upright',
     'alpha': 'have an alpha channel, which is dropped',
     '16 bits': 'have 16 bits a channel, of which the upper 8 are kept',
+    'dark': 'are nearly black: 99 % of their values are at most 15 of 255',
+    'constant': 'have one colour everywhere',
     'lossy labels': 'have a JPEG as label map, which changes ids: make it from the source as PNG',
     'ignored': 'have only ignored pixels',
     'unreadable': 'cannot be read: training takes others in their place, as max_damaged says',
@@ -24,6 +33,8 @@ REMARKS = {
 
 #: How many findings of one kind are kept.
 LISTED = 100
+#: From which share of ignored pixels on a class that is never seen may be what they show.
+_MUCH = 0.01
 
 
 class Listing(NamedTuple):
@@ -47,17 +58,28 @@ class Survey:
 
     Args:
         classes: The C classes of the data set, by its own names.
+        ids: Which ids label maps may have. Defaults to None: those of C classes, and 255.
+        facts: What the data sets do to the ids in files. Defaults to None: nothing.
 
     Attributes:
         read: Samples so far.
+        pixels: Of valid label maps.
+        ignored: How many of them have the ignored id.
         errors: What was wrong, by kind.
         remarks: Images, by the keys of :data:`REMARKS`.
         images_of_class: (C,) int64, in how many images each class is seen.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        ids: Optional[LabelIds] = None,
+        facts: Optional[LabelFacts] = None,
+    ) -> None:
         self.classes = list(classes)
-        self.read = 0
+        self.ids = ids or LabelIds(len(self.classes))
+        self.facts = facts or LabelFacts()
+        self.read = self.pixels = self.ignored = 0
         self.errors: Dict[str, Listing] = {}
         self.remarks: Dict[str, Listing] = {}
         self.images_of_class = np.zeros(len(self.classes), np.int64)
@@ -72,6 +94,8 @@ class Survey:
             self.remarks[remark] = _listing(self.remarks, remark).with_one_more(findings.image)
         if findings.present is not None:
             self._surveyed_labels += 1
+            self.pixels += findings.pixels
+            self.ignored += findings.ignored
             self.images_of_class[: len(findings.present)] += findings.present
 
     def add_error(self, kind: str, error: Exception) -> None:
@@ -83,20 +107,64 @@ class Survey:
         """Samples that were let pass although their files cannot be read."""
         return _listing(self.remarks, 'unreadable').count
 
-    def check_whole(self) -> None:
+    def check_whole(self, training: bool = False) -> None:
         """Refuse a set in which nothing is labelled.
 
+        Args:
+            training: Whether it is for training, where a second class has to be seen. Defaults to
+                False.
+
         Raises:
-            DatasetError: If all label maps have only ignored pixels.
+            DatasetError: If all label maps have only ignored pixels; or, in training, if beside
+                ignored ones only the first of several classes has pixels.
         """
         ignored = _listing(self.remarks, 'ignored').count
         if ignored and ignored == self._surveyed_labels:
             raise DatasetError(
                 f'all {ignored} label maps have only ignored pixels, the first that of '
                 f'{self._first("ignored")}: expected ids of the {len(self.classes)} classes. '
+                f'{self._explain_ignored()}'
+            )
+        seen = np.flatnonzero(self.images_of_class).tolist()
+        is_mask = seen == [0] if self.ids.rest_id is None else not seen
+        if training and is_mask and self._ignores_much() and self.missing_classes():
+            raise DatasetError(
+                f'{self.describe_ignored()}, and {_name(self.missing_classes())} of '
+                f'{self._surveyed_labels} label maps. {self._explain_ignored()}'
+            )
+
+    def _ignores_much(self) -> bool:
+        return self.ignored >= _MUCH * max(self.pixels, 1)
+
+    def describe_ignored(self) -> str:
+        """Say which part of the pixels does not count; empty if all count."""
+        if not self.ignored:
+            return ''
+        share = 100 * self.ignored / self.pixels
+        return f'{self.ids.ignore_index} is {share:.3g} % of the pixels and therefore ignored'
+
+    def _explain_ignored(self) -> str:
+        """What may make pixels ignored, as far as the data set says it."""
+        if self.facts.reduces_zero:
+            return (
                 'reduce_zero_label=True ignores 0 and takes 1 from the others: set it only where '
                 '0 is void'
             )
+        if self.facts.label_map:
+            ignored = [k for k, new in self.facts.label_map.items() if new == self.ids.ignore_index]
+            return (
+                f'label_map turns {ignored[:10]} into {self.ids.ignore_index}: '
+                'let it turn the ids in the files into those of the classes'
+            )
+        proposal = propose_label_map([*self._values(), self.ids.ignore_index], self.ids)
+        if proposal is None:
+            return f'Give pixels that count other ids than {self.ids.ignore_index} in the files'
+        return f'If {self.ids.ignore_index} stands for a class, {proposal}'
+
+    def _values(self) -> List[int]:
+        """The ids that were seen; the first, or that of the rest, if no class was."""
+        seen = [self.ids.classes[index] for index in np.flatnonzero(self.images_of_class).tolist()]
+        return seen or [self.ids.channels[0]]
 
     def warnings(self) -> List[str]:
         """A line for each kind of remark, and one for classes that are never seen."""
@@ -107,10 +175,13 @@ class Survey:
         ]
         missing = self.missing_classes()
         if missing:
-            lines.append(
+            line = (
                 f'{len(missing)} of {len(self.classes)} classes are in none of '
                 f'{self._surveyed_labels} label maps: {missing}'
             )
+            if self._ignores_much() and not self.remarks.get('ignored'):
+                line += f'; {self.describe_ignored()}. {self._explain_ignored()}'
+            lines.append(line)
         return lines
 
     def missing_classes(self) -> List[str]:
@@ -130,10 +201,19 @@ class Survey:
             remarks={kind: listing._asdict() for kind, listing in self.remarks.items()},
             images_of_class=dict(zip(self.classes, self.images_of_class.tolist())),
             missing_classes=self.missing_classes(),
+            pixels=self.pixels,
+            ignored_pixels=self.ignored,
         )
 
     def _first(self, kind: str) -> str:
         return repr(self.remarks[kind].listed[0])
+
+
+def _name(classes: Sequence[str]) -> str:
+    """``class 'crack' is in none``, or more of them."""
+    if len(classes) == 1:
+        return f'class {classes[0]!r} is in none'
+    return f'the classes {list(classes[:10])}{" and more" * (len(classes) > 10)} are in none'
 
 
 def _listing(listings: Dict[str, Listing], kind: str) -> Listing:
@@ -143,8 +223,7 @@ def _listing(listings: Dict[str, Listing], kind: str) -> Listing:
 def survey_samples(
     survey: Survey,
     dataset: Dataset,
-    num_classes: int,
-    ignore_index: int,
+    ids: LabelIds,
     max_samples: int,
     max_damaged: int = 0,
 ) -> int:
@@ -153,8 +232,7 @@ def survey_samples(
     Args:
         survey: To which findings are added.
         dataset: A data set of mmseg, without wrappers.
-        num_classes: ``C``.
-        ignore_index: The label that does not count.
+        ids: Which ids label maps may have.
         max_samples: How many are read; more are thinned out evenly.
         max_damaged: How many samples of the survey may have files that cannot be read.
 
@@ -166,7 +244,7 @@ def survey_samples(
     """
     if len(dataset) == 0:  # not serialised
         raise DatasetError(describe_empty(dataset))
-    checks = SampleChecks(dataset, num_classes, ignore_index)
+    checks = SampleChecks(dataset, ids)
     count = min(len(dataset), max_samples)
     for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
         findings = checks[index]

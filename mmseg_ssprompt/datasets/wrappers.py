@@ -2,9 +2,10 @@
 
 from typing import Any, Iterator, Mapping, MutableMapping
 
+from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-__all__ = ['each_dataset', 'each_dataset_config']
+__all__ = ['build_dataset', 'each_dataset', 'each_dataset_config', 'find_configs']
 
 
 def each_dataset(dataset: Any) -> Iterator[Dataset]:
@@ -40,6 +41,36 @@ def each_dataset_config(config: Any) -> Iterator[MutableMapping[str, Any]]:
             yield from each_dataset_config(inner)
         else:
             yield config
+
+
+def build_dataset(config: Any) -> Dataset:
+    """Build a data set.
+
+    Args:
+        config: Its config, or a list of configs, which are concatenated; or a data set, which is
+            returned.
+    """
+    if isinstance(config, (list, tuple)):
+        config = dict(type='ConcatDataset', datasets=list(config))
+    return DATASETS.build(config) if isinstance(config, Mapping) else config
+
+
+def find_configs(config: Any, kind: str) -> Iterator[MutableMapping[str, Any]]:
+    """The outermost configs of a type in the config of a data set, and in what it nests.
+
+    Args:
+        config: Config of a data set or of a wrapper, or a list of them.
+        kind: The type, such as ``'FewShotDataset'``.
+    """
+    if isinstance(config, (list, tuple)):
+        for inner in config:
+            yield from find_configs(inner, kind)
+    elif isinstance(config, Mapping):
+        if config.get('type') == kind:
+            yield config
+        else:
+            for key in ('datasets', 'dataset'):
+                yield from find_configs(config.get(key), kind)
 
 
 def _is_nested(value: Any) -> bool:

@@ -9,6 +9,7 @@ from .main_process_logger_hook import MainProcessLoggerHook
 from .model_wrapper import PromptDistributedDataParallel
 from .newest_checkpoint import find_newest_checkpoint, list_checkpoints
 from .optim_wrapper_constructor import PromptOptimWrapperConstructor
+from .output_check_hook import OutputCheckHook
 from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook
 from .prompt_source import PromptSource, read_prompt_source
@@ -18,6 +19,7 @@ from .run_lock_hook import RunLockHook, WorkDirInUseError, check_unlocked
 from .run_record_hook import RunRecordError, RunRecordHook
 from .train_loop import ResumableTrainLoop
 from .trainable_report_hook import TrainableReportHook
+from .visualization_hook import PromptVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -25,6 +27,7 @@ __all__ = [
     'FiniteGuardHook',
     'MainProcessLoggerHook',
     'NonFiniteError',
+    'OutputCheckHook',
     'PreemptionHook',
     'PromptAmpOptimWrapper',
     'PromptCheckpointHook',
@@ -32,6 +35,7 @@ __all__ = [
     'PromptOptimWrapperConstructor',
     'PromptSource',
     'PromptTransferError',
+    'PromptVisualizationHook',
     'ResumableTrainLoop',
     'RunLockHook',
     'RunRecordError',

@@ -5,7 +5,7 @@ import errno
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Optional, Set, Union
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -18,6 +18,7 @@ from ..files import check_no_folder, remove_leftovers, write_atomically
 from ..main_process import on_main_process
 from ..models.checkpoint import CheckpointError
 from .checkpoint_loader import load_from_local
+from .main_metric import MAIN_METRICS, check_best_keys, find_main_metric
 from .newest_checkpoint import find_missing_state, find_newest_checkpoint
 from .resumed_state import find_other_state
 
@@ -68,17 +69,28 @@ class AtomicCheckpointHook(CheckpointHook):
     folder that is complete, and the log says which were not, and why. mmengine believes the file
     ``last_checkpoint`` instead, which may be empty or name a file that is gone.
 
+    The best checkpoint of all validations is kept too, as ``best_mIoU_iter_N.pth``, beside those
+    that ``max_keep_ckpts`` counts. By mmengine's ``save_best='auto'`` it would be the one with the
+    highest pixel accuracy, which is the first number that mmseg's metrics return.
+
     Args:
         *args: See ``CheckpointHook``.
+        save_best: The number among those of the evaluators that decides which checkpoint is the
+            best, several of them, or ``'auto'``: see :func:`find_main_metric`. None: no best one
+            is kept. Defaults to 'auto'.
         **kwargs: See ``CheckpointHook``.
 
     Raises:
         CheckpointError: On resuming, if there are checkpoints but none is complete.
         IsADirectoryError: Before training, if ``last_checkpoint`` is a folder.
+        ValueError: After a validation, if ``save_best`` is none of its numbers.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, *args: Any, save_best: Union[str, List[str], None] = 'auto', **kwargs: Any
+    ) -> None:
+        super().__init__(*args, save_best=save_best, **kwargs)
+        self._has_begun = False
         given = self.backend_args is not None or self.file_client_args is not None
         self._is_local = not given and '://' not in str(self.out_dir)
         if self._is_local:
@@ -114,6 +126,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """See ``CheckpointHook``; what an interrupted writing has left is removed."""
         on_main_process(lambda: check_no_folder(Path(runner.work_dir) / 'last_checkpoint'))
         super().before_train(runner)
+        self._has_begun = True
         if is_main_process() and self._is_local:
             remove_leftovers(Path(self.out_dir))
         if not (self.save_optimizer and self.save_param_scheduler):
@@ -136,10 +149,55 @@ class AtomicCheckpointHook(CheckpointHook):
                 load_from_local(self.last_ckpt)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: Dict[str, Any]) -> None:
-        if self.save_best is None:  # nor is there a folder, without training
+        # Without training there is no folder either.
+        if (
+            self.save_best is None
+            or not self._has_begun
+            or not self._find_best_keys(runner, metrics)
+        ):
             return
+        known = self._best_checkpoints()
         with self._removing_afterwards():
             super()._save_best_checkpoint(runner, metrics)
+            if is_main_process() and self._is_local:
+                for path in self._best_checkpoints() - known:
+                    load_from_local(path)
+
+    def _find_best_keys(self, runner: Runner, metrics: Dict[str, Any]) -> bool:
+        """Let ``key_indicators`` be numbers of the evaluators; False if none can be the main one.
+
+        Raises:
+            ValueError: If ``save_best`` names one that there is not.
+        """
+        if self.key_indicators == ['auto']:
+            key = find_main_metric(metrics)
+            if key is None:
+                self.save_best = None
+                print_log(
+                    f'No best checkpoint is kept: expected one of {list(MAIN_METRICS)} among the '
+                    f'results of the validation, found {list(metrics)}. Set '
+                    'default_hooks.checkpoint.save_best to the one that decides, and rule to '
+                    "'greater' or 'less'",
+                    'current',
+                    logging.WARNING,
+                )
+                return False
+            self._init_rule([self.rules[0] or 'greater'], [key])
+            self._forget_another_best(runner, key)
+        check_best_keys(self.key_indicators, metrics)
+        return True
+
+    def _forget_another_best(self, runner: Runner, key: str) -> None:
+        """Compare with no score of another result, by which the best was chosen before."""
+        path = self.best_ckpt_path
+        if path is not None and not Path(path).name.startswith(f'best_{key}_'.replace('/', '_')):
+            self.best_ckpt_path = None
+            runner.message_hub.pop_info('best_score', None)
+
+    def _best_checkpoints(self) -> Set[str]:
+        if len(self.key_indicators) == 1:
+            return {self.best_ckpt_path} - {None}
+        return set(self.best_ckpt_path_dict.values()) - {None}
 
     @contextlib.contextmanager
     def _removing_afterwards(self) -> Iterator[None]:

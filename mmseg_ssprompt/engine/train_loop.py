@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from ..datasets.seeded import PlacedSampler, SeededDataset
 from ..draws import seed_draws
 from ..models.losses.matching import NonFiniteLogitsError
+from .dataset_check_hook import DatasetCheckHook
 from .finite_guard_hook import NonFiniteError, describe_batch
 
 __all__ = ['VALIDATION_DUE', 'ResumableTrainLoop']
@@ -52,6 +53,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
                 'ResumableTrainLoop: expected the config of a data loader as train_dataloader, '
                 f'found a {type(dataloader).__name__}; give the config, or use IterBasedTrainLoop'
             )
+        for hook in runner.hooks:
+            if isinstance(hook, DatasetCheckHook):  # before data sets are built of it
+                hook.check_config(runner, 'train', 'val')
         super().__init__(runner, _with_places(dataloader, runner.seed, max_damaged), **kwargs)
 
     def run(self) -> Any:

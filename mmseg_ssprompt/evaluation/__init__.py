@@ -1,6 +1,6 @@
 """Evaluation."""
 
-from .grouped_iou_metric import GroupedIoUMetric
+from .grouped_iou_metric import GroupedIoUMetric, check_metric
 from .oracle import measure_oracle
 
-__all__ = ['GroupedIoUMetric', 'measure_oracle']
+__all__ = ['GroupedIoUMetric', 'check_metric', 'measure_oracle']

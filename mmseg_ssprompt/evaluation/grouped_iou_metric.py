@@ -1,15 +1,65 @@
 """mmseg's IoU, reported also for groups of classes and for each class."""
 
-from typing import Dict, List, Sequence
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
+from PIL import Image
+from torch import Tensor
 
-__all__ = ['GroupedIoUMetric']
+from ..files import replacing
+from ..label_ids import (
+    IGNORED_8_BITS,
+    IGNORED_16_BITS,
+    LABEL_IDS_KEY,
+    LabelIds,
+    name_rest,
+)
+from ..outputs import OutputError, ResultNames, result_file
+
+__all__ = ['GroupedIoUMetric', 'check_metric']
 
 #: Of the data set's metainfo.
 _GROUPS = dict(things='thing_classes', stuff='stuff_classes', labelled='labelled_classes')
+
+
+def check_metric(metric: BaseMetric, label_ids: LabelIds) -> None:
+    """Refuse mmseg's ``IoUMetric`` where it would take other numbers than the model.
+
+    It drops class 255, writes bytes, and knows no rest.
+
+    Args:
+        metric: One of an evaluator's.
+        label_ids: Of the model's head.
+
+    Raises:
+        ValueError: With what to use instead.
+    """
+    if isinstance(metric, GroupedIoUMetric):
+        metric.check_label_ids(label_ids)
+        return
+    if not isinstance(metric, IoUMetric):
+        return
+    found = getattr(metric, 'ignore_index', IGNORED_8_BITS)
+    if label_ids.dtype is np.uint8 and label_ids.rest_id is None:
+        if found == label_ids.ignore_index:
+            return
+        problem = (
+            f'ignores pixels of the number {found}, but decode_head.ignore_index is '
+            f'{label_ids.ignore_index}'
+        )
+    elif label_ids.rest_id is not None:
+        problem = f'knows no rest, which has the number {label_ids.rest_id} (decode_head.rest_id)'
+    else:
+        problem = f'writes bytes, which do not hold {label_ids.num_classes} classes'
+    raise ValueError(
+        f"evaluator {type(metric).__name__}: {problem}. Use dict(type='GroupedIoUMetric'), which "
+        'takes the numbers from the model and reports the same figures'
+    )
 
 
 @METRICS.register_module()
@@ -20,39 +70,159 @@ class GroupedIoUMetric(IoUMetric):
     lists of class names; and ``labelled_classes``, where classes were named that label maps do not
     show. Beside mmseg's figures it returns ``mIoU.things``, ``mIoU.stuff``, ``mIoU.labelled`` and
     ``IoU.<class>``, in percent; a class that is neither in a label map nor predicted is NaN and
-    left out of the means, as in mmseg.
+    left out of the means, as in mmseg. With one class the rest is reported too, as ``IoU.rest``,
+    and counts in the means of mmseg's figures.
+
+    Which numbers label maps hold is said by the model, in the metainfo of each predicted sample.
+
+    Images without label maps are predicted and, with ``output_dir``, written; figures are those of
+    the others.
 
     Args:
+        ignore_index: The number of pixels that do not count. Defaults to None: as the model.
         **kwargs: See ``IoUMetric``.
+
+    Attributes:
+        result_names: Names of the files in ``output_dir``, by image; ``OutputCheckHook`` sets them.
+            Without them a file has the name of its image alone.
     """
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """As mmseg, but ids of other class names are written as they are.
+    def __init__(self, ignore_index: Optional[int] = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ignore_index = ignore_index
+        self.result_names: Optional[ResultNames] = None
+        self._named: Dict[str, str] = {}
 
-        mmseg adds 1 to predictions where the data set leaves out the id 0 (``reduce_zero_label``),
-        so that they have the data set's own ids.
+    def check_label_ids(self, label_ids: LabelIds) -> None:
+        """Refuse another ``ignore_index`` than the model's.
+
+        Raises:
+            ValueError: With both.
         """
-        if 'labelled_classes' in self.dataset_meta:
-            data_samples = [dict(sample, reduce_zero_label=False) for sample in data_samples]
-        super().process(data_batch, data_samples)
+        if self.ignore_index not in (None, label_ids.ignore_index):
+            raise ValueError(
+                f'evaluator {type(self).__name__}: ignore_index is {self.ignore_index}, but '
+                f'decode_head.ignore_index is {label_ids.ignore_index}. Leave it out of the '
+                'evaluator, which takes the number from the model'
+            )
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Compare predictions with label maps, where there are any, and write them.
+
+        Args:
+            data_batch: Not looked at.
+            data_samples: Predictions, as plain values.
+
+        Raises:
+            ValueError: If ``ignore_index`` is not the model's.
+        """
+        for sample in data_samples:
+            label_ids = self._find_label_ids(sample)
+            labels = sample['pred_sem_seg']['data']
+            labels = labels.reshape(labels.shape[-2:])
+            areas = None
+            if not self.format_only and 'gt_sem_seg' in sample:
+                truth = sample['gt_sem_seg']['data'].to(labels)
+                areas = self._measure(labels, truth.reshape(truth.shape[-2:]), label_ids)
+            self.results.append(areas)
+            if self.output_dir is not None:
+                self._write(labels.cpu().numpy(), sample)
+
+    def _find_label_ids(self, sample: dict) -> LabelIds:
+        """Those of the model; where it says none, what its number of classes leaves."""
+        label_ids = sample.get(LABEL_IDS_KEY)
+        if label_ids is None:
+            count = len(self.dataset_meta['classes'])
+            usual = IGNORED_8_BITS if count <= IGNORED_8_BITS else IGNORED_16_BITS
+            label_ids = LabelIds(count, usual if self.ignore_index is None else self.ignore_index)
+        self.check_label_ids(label_ids)
+        return label_ids
+
+    def _measure(self, labels: Tensor, truth: Tensor, label_ids: LabelIds) -> Tuple[Tensor, ...]:
+        """Areas of intersection, union, prediction and label map, for each of the channels."""
+        return self.intersect_and_union(
+            *(label_ids.to_channels(labels), label_ids.to_channels(truth)),
+            *(len(label_ids.channels), label_ids.ignore_index),
+        )
+
+    def _write(self, labels: np.ndarray, sample: dict) -> None:
+        """Write a prediction (H, W) as PNG of 8 or 16 bits, with the numbers of the files.
+
+        Where the data set leaves out the id 0 (``reduce_zero_label``), its files have numbers that
+        are higher by 1. Of other class names numbers are written as they are.
+        """
+        file = result_file(Path(self.output_dir), self._name_result(sample['img_path']), '.png')
+        with replacing(file) as temporary:
+            Image.fromarray(self._number(labels, sample)).save(temporary)
+
+    def _name_result(self, image: str) -> str:
+        """The name of an image's file, without its suffix.
+
+        Raises:
+            OutputError: If another image has it, of images that were not named before.
+        """
+        if self.result_names is not None:
+            return self.result_names(image)
+        name = Path(image).stem
+        other = self._named.setdefault(name, image)
+        if other != image:
+            raise OutputError(
+                f'output_dir={str(self.output_dir)!r}: expected a file name of its own for each '
+                f"image, found {other!r} and {image!r}. Add dict(type='OutputCheckHook') to "
+                'custom_hooks, which lets results keep their folders'
+            )
+        return name
+
+    def _number(self, labels: np.ndarray, sample: dict) -> np.ndarray:
+        """The numbers that the data set's own files have, (H, W) uint8 or uint16."""
+        label_ids = self._find_label_ids(sample)
+        reduced = sample.get('reduce_zero_label') and 'labelled_classes' not in self.dataset_meta
+        if reduced:
+            labels = np.where(labels == label_ids.rest_id, 0, labels + 1)
+        return labels.astype(label_ids.dtype)
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Compute mmseg's figures and ours from the areas of all images."""
-        metrics = super().compute_metrics(results)
-        if self.format_only:
-            return metrics
-        intersection, union = (sum(image[i] for image in results).numpy() for i in (0, 1))
+        """Compute mmseg's figures and ours from the areas of all images that have label maps."""
+        measured = [areas for areas in results if areas is not None]
+        self._report_unlabelled(len(results), len(measured))
+        if not measured:
+            return {}
+        classes = self.dataset_meta['classes']
+        meta = self.dataset_meta
+        rest = [name_rest(classes)] * (len(measured[0][0]) - len(classes))
+        names = [*rest, *classes]  # in the order of the channels
+        self.dataset_meta = dict(meta, classes=names)
+        try:
+            metrics = super().compute_metrics(measured)
+        finally:
+            self.dataset_meta = meta
+        intersection, union = (sum(image[i] for image in measured).numpy() for i in (0, 1))
         with np.errstate(invalid='ignore'):
             values = intersection / union
         if self.nan_to_num is not None:
             values = np.nan_to_num(values, nan=self.nan_to_num)
-        iou = dict(zip(self.dataset_meta['classes'], 100 * values))
+        iou = dict(zip(names, 100 * values))
         for group, key in _GROUPS.items():
-            names = self.dataset_meta.get(key, ())
-            if names:
-                metrics[f'mIoU.{group}'] = _mean_of_present([iou[name] for name in names])
+            members = meta.get(key, ())
+            if members:
+                metrics[f'mIoU.{group}'] = _mean_of_present([iou[name] for name in members])
         metrics.update({f'IoU.{name}': float(value) for name, value in iou.items()})
         return metrics
+
+    def _report_unlabelled(self, count: int, labelled: int) -> None:
+        """Say which images are not in the figures."""
+        written = '' if self.output_dir is None else f'; predictions are in {self.output_dir!r}'
+        if self.format_only:
+            print_log(f'format_only: nothing is measured{written}', 'current')
+        elif labelled == 0:
+            problem = f'None of {count} images has a label map: nothing is measured'
+            print_log(f'{problem}{written}', 'current')
+        elif labelled < count:
+            print_log(
+                f'{count - labelled} of {count} images have no label map: the figures are those '
+                f'of the other {labelled}{written}',
+                'current',
+            )
 
 
 def _mean_of_present(values: List[float]) -> float:

@@ -21,6 +21,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..datasets.checks import DatasetError, check_label_ids
+from ..label_ids import LabelIds
 from .grouped_iou_metric import GroupedIoUMetric
 
 __all__ = [
@@ -145,8 +146,14 @@ def predict_oracle_maps(model: BaseSegmentor, batch: dict) -> List[OracleMaps]:
         batch: What the loader gives, with ground truth.
 
     Raises:
-        DatasetError: If an image has no label map, or one of another size or with unknown ids.
+        DatasetError: If an image has no label map, or one of another size or with unknown ids; or
+            the model has one class.
     """
+    if model.decode_head.num_classes == 1:
+        raise DatasetError(
+            'oracles compare masks with the labels of several classes, but decode_head.num_classes '
+            'is 1: there is one label for all masks, and the rest has none. Look at IoU instead'
+        )
     data = model.data_preprocessor(batch, False)
     head, samples = model.decode_head, data['data_samples']
     output = head(model.extract_feat(data['inputs']))
@@ -264,5 +271,5 @@ def _read_label(sample: SegDataSample, num_classes: int, ignore_index: int) -> T
             f'label map {str(file)!r}: expected the size {expected} of its image, found '
             f'{tuple(label.shape)}; put LoadAnnotations behind Resize in the pipeline'
         )
-    check_label_ids(label.cpu().numpy(), num_classes, ignore_index, file)
+    check_label_ids(label.cpu().numpy(), LabelIds(num_classes, ignore_index), file)
     return label

@@ -3,7 +3,9 @@
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -29,9 +31,17 @@ __all__ = [
 class EmbeddingPreProcessor(BaseDataPreprocessor):
     """Stacks the embeddings of a batch, in float32; they were normalised and padded as images.
 
+    Label maps of training data are padded as their images were.
+
     Args:
         non_blocking: As for ``BaseDataPreprocessor``. Defaults to False.
+
+    Attributes:
+        seg_pad_val: The number of padding in label maps. ``PromptSegmentor`` sets it to the one
+            that is ignored.
     """
+
+    seg_pad_val = 255
 
     def forward(self, data: Dict[str, Any], training: bool = False) -> Dict[str, Any]:
         """Make a batch of what the data loader gives.
@@ -49,7 +59,13 @@ class EmbeddingPreProcessor(BaseDataPreprocessor):
         inputs = data['inputs']
         is_pair = not isinstance(inputs[0], Tensor)
         inputs = tuple(map(_stack, inputs)) if is_pair else _stack(inputs)
-        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+        samples = data.get('data_samples')
+        for sample in samples or ():
+            padding = sample.metainfo.get('padding_size')  # of training data only
+            if padding is not None and any(padding) and 'gt_sem_seg' in sample:
+                labels = F.pad(sample.gt_sem_seg.data, tuple(padding), value=self.seg_pad_val)
+                sample.gt_sem_seg = PixelData(data=labels)
+        return dict(inputs=inputs, data_samples=samples)
 
 
 def _stack(features: Any) -> Tensor:

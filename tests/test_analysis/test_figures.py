@@ -1,5 +1,6 @@
 """Figures show what they are given, and their text does not overlap."""
 
+from itertools import pairwise
 from typing import List
 
 import cv2
@@ -44,7 +45,7 @@ def assert_apart(labels) -> None:
     boxes = [label.get_window_extent() for label in labels if label.get_text()]
     assert len(boxes) > 1
     boxes.sort(key=lambda box: box.y0)
-    for lower, upper in zip(boxes, boxes[1:]):
+    for lower, upper in pairwise(boxes):
         assert lower.y1 <= upper.y0 + 1
     assert all(box.x0 >= 0 and box.y0 >= 0 for box in boxes)
 

@@ -18,6 +18,7 @@ from embedding_caches import LOAD, PACK, RANDOM, as_dataset, fill, recipe_of, sh
 from mmseg_ssprompt.cache import CacheError, Recipe
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.engine import DatasetCheckHook
+from mmseg_ssprompt.label_ids import LabelIds
 from tiny_model import build_tiny, tiny_config, use_sam_tiny
 from trees import make_camvid_tree, make_tree
 
@@ -273,7 +274,7 @@ def test_checks_before_training(folder):
 
 def test_checks_find_labels_that_are_no_classes(folder):
     dataset, model = build(folder / 'train', EXACT), build_cached()
-    model.decode_head.num_classes = 8
+    model.decode_head.label_ids = LabelIds(8)
     with pytest.raises(DatasetError, match=r'shapes://.*expected ids from 0 to 7.*found \[.*[89]'):
         DatasetCheckHook().before_train(runner_of(dataset, model))
 

@@ -13,6 +13,8 @@ from mmseg_ssprompt.cache import CacheError
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.datasets.sample_checks import SampleChecks, SampleFindings
 from mmseg_ssprompt.datasets.survey import LISTED, Survey, survey_samples
+from mmseg_ssprompt.engine.dataset_check_hook import read_facts
+from mmseg_ssprompt.label_ids import LabelIds
 from picture_files import (
     CLASSES,
     LABELS,
@@ -30,12 +32,13 @@ IGNORED = encode(np.full_like(LABELS, 255), 'PNG')
 
 
 def checks_of(root: Path, *pairs: Any, **options: Any) -> SampleChecks:
-    return SampleChecks(build_dataset(write_pairs(root, *pairs), **options), len(CLASSES), 255)
+    return SampleChecks(build_dataset(write_pairs(root, *pairs), **options), LabelIds(len(CLASSES)))
 
 
 def survey_of(root: Path, *pairs: Any, **options: Any) -> Survey:
     """Of all samples, with their errors."""
-    checks, survey = checks_of(root, *pairs, **options), Survey(CLASSES)
+    checks = checks_of(root, *pairs, **options)
+    survey = Survey(CLASSES, facts=read_facts([checks.dataset]))
     for index in range(len(checks)):
         survey.add(checks[index])
     return survey
@@ -122,7 +125,7 @@ def test_an_image_that_is_mirrored_fits_by_size_only(tmp_path, tag):
 @pytest.mark.parametrize(('ignore_index', 'present'), [(255, [1, 1, 1]), (1, [1, 0, 1])])
 def test_the_ignored_id_is_no_class(tmp_path, ignore_index, present):
     dataset = build_dataset(write_pairs(tmp_path, (IMAGE, IDS)))
-    assert SampleChecks(dataset, 3, ignore_index)[0].present.tolist() == present
+    assert SampleChecks(dataset, LabelIds(3, ignore_index))[0].present.tolist() == present
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.int32])
@@ -134,7 +137,7 @@ def test_labels_of_embedded_samples(dtype):
             labels = np.array([[0, 2], [255, 2]], dtype)
             return dict(img_path='a.png', seg_map_path='b.png', gt_seg_map=labels)
 
-    findings = SampleChecks(Embedded(), 3, 255)[0]
+    findings = SampleChecks(Embedded(), LabelIds(3))[0]
     assert (findings.errors, findings.remarks) == ([], [])
     assert findings.present.tolist() == [True, False, True]
 
@@ -146,7 +149,7 @@ def test_damaged_embeddings():
         def get_data_info(self, index):
             raise CacheError('shard-3 is damaged')
 
-    ((kind, error),) = SampleChecks(Embedded(), 3, 255)[7].errors
+    ((kind, error),) = SampleChecks(Embedded(), LabelIds(3))[7].errors
     assert (kind, str(error)) == ('embeddings', 'shard-3 is damaged')
 
 
@@ -210,7 +213,7 @@ def test_the_quick_form_ends_with_the_first_error(tmp_path):
     dataset = build_dataset(write_pairs(tmp_path, (IMAGE, IDS), (IMAGE, with_id(9)), (b'', IDS)))
     survey = Survey(CLASSES)
     with pytest.raises(DatasetError, match=r"ann/01\.png'.*found \[9\]"):
-        survey_samples(survey, dataset, 3, 255, 10)
+        survey_samples(survey, dataset, LabelIds(3), 10)
     assert survey.read == 1
 
 
@@ -221,5 +224,5 @@ def test_images_are_decoded_once(tmp_path, monkeypatch):
     decode = cv2.imdecode
     monkeypatch.setattr(cv2, 'imdecode', lambda *args: decoded.append(args) or decode(*args))
     monkeypatch.setattr('PIL.JpegImagePlugin.JpegImageFile.load', None)
-    survey_samples(Survey(CLASSES), dataset, 3, 255, 10)
+    survey_samples(Survey(CLASSES), dataset, LabelIds(3), 10)
     assert len(decoded) == 1

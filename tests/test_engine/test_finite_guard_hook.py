@@ -6,8 +6,9 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import pytest
 import torch
@@ -50,10 +51,6 @@ def build(work_dir, *hooks, guard=None, **settings):
     states = States()
     runner = build_toy(work_dir, *hooks, guard, states, **settings)
     return runner, states
-
-
-def pairwise(values: list) -> Iterator[tuple]:
-    return zip(values, values[1:])
 
 
 def same(a: Any, b: Any) -> bool:

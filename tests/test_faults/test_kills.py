@@ -28,7 +28,7 @@ train_dataloader = dict(batch_size=2, num_workers=2, persistent_workers=True,
 val_dataloader = dict(dataset=dict(num_images=4))
 default_hooks = dict(
     logger=dict(interval=1),
-    checkpoint=dict(interval=1, max_keep_ckpts=2, save_best='mIoU', rule='greater'),
+    checkpoint=dict(interval=1, max_keep_ckpts=2),  # and the best one
 )
 custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook')]
 """
@@ -53,7 +53,7 @@ def finish(process: subprocess.Popen, log: Path) -> None:
 def state_of(work_dir: Path) -> Dict[str, Any]:
     """What the training has ended with."""
     checkpoint = torch.load(work_dir / f'iter_{ITERATIONS}.pth', weights_only=True)
-    (best,) = work_dir.glob('best_*.pth')
+    (best,) = work_dir.glob('best_mIoU_iter_*.pth')
     best_state = torch.load(best, weights_only=True)['state_dict']
     keys = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
     state = {key: checkpoint[key] for key in keys}

@@ -21,8 +21,9 @@ MODULES = ('mmseg_ssprompt.datasets.seeded', 'mmengine.dataset.sampler')
 def read_by(rank, images, processes, shuffle, kind, seed, start=0, count=30):
     """The first samples of a process, from a place on."""
     world = dict(return_value=(rank, processes))
-    with mock.patch(f'{MODULES[0]}.get_dist_info', **world), mock.patch(
-        f'{MODULES[1]}.get_dist_info', **world
+    with (
+        mock.patch(f'{MODULES[0]}.get_dist_info', **world),
+        mock.patch(f'{MODULES[1]}.get_dist_info', **world),
     ):
         sampler = PlacedSampler(range(images), seed, dict(type=kind, shuffle=shuffle))
         sampler.go_to(seed, start)

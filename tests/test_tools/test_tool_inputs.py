@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmseg_ssprompt.tool_inputs import ConfigError, output_file, output_folder, read_config
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import (
+    ConfigError,
+    output_file,
+    output_folder,
+    prepare_outputs,
+    read_config,
+)
 from test_end_to_end.tools import ROOT
 
 TOOLS = ROOT / 'tools'
@@ -37,6 +44,8 @@ FILE_WRITERS = (
     ['analysis_tools/get_complexity.py', 'config.py', '--json'],
     ['analysis_tools/get_complexity.py', 'config.py', '--out'],
 )
+#: What their names end with.
+SUFFIXES = ('.json', '.json', '.pth', '.pth', '.pth', '.json', '.json', '.json', '.md')
 FOLDER_WRITERS = (
     ['test.py', 'config.py', '--out'],
     ['test.py', 'config.py', '--show-dir'],
@@ -97,30 +106,37 @@ def test_configs_that_cannot_be_read(run, tool, name, content, error, found):
     assert f'config {name!r}' in str(caught.value)
 
 
-@pytest.mark.parametrize('command', FILE_WRITERS)
-@pytest.mark.parametrize('place', ['.', 'config.py/out.pth', '/proc/out.pth'])
-def test_files_that_cannot_be_written(run, capsys, command, place):
+@pytest.mark.parametrize(('command', 'suffix'), list(zip(FILE_WRITERS, SUFFIXES)))
+def test_files_that_cannot_be_written(run, capsys, command, suffix):
+    Path(f'folder{suffix}').mkdir()
+    for place in (f'folder{suffix}', f'config.py/out{suffix}'):
+        with pytest.raises(SystemExit, match='2'):
+            run(*command, place)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert 'error: argument' in said
+        assert 'cannot write' in said
+
+
+@pytest.mark.parametrize(('command', 'suffix'), list(zip(FILE_WRITERS, SUFFIXES)))
+def test_names_of_other_kinds_of_files(run, capsys, command, suffix):
     with pytest.raises(SystemExit, match='2'):
-        run(*command, place)
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert 'error: argument' in said
-    assert 'cannot write' in said
+        run(*command, 'picture.png')
+    said = f"'picture.png': expected a name that ends with {suffix}"
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize('command', FOLDER_WRITERS)
-@pytest.mark.parametrize('place', ['config.py', 'config.py/out', '/proc/out'])
+@pytest.mark.parametrize('place', ['config.py', 'config.py/out'])
 def test_folders_that_cannot_be_written_into(run, capsys, command, place):
     with pytest.raises(SystemExit, match='2'):
         run(*command, place)
     assert f"cannot write into '{place}'" in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize('command', [FILE_WRITERS[i] for i in (0, 1, 3, 4, 6, 7, 8)])
-def test_what_is_read_is_not_overwritten(run, capsys, command):
-    with pytest.raises(SystemExit, match='2'):
-        run(*command, './config.py')
-    assert 'would overwrite what is read' in capsys.readouterr().err
-    assert Path('config.py').read_text() == 'x = 1\n'
+@pytest.mark.parametrize('place', ['/proc/out/file.json', '/proc/out.json'])
+def test_places_that_refuse_to_be_written(place):
+    with pytest.raises(OSError, match='cannot write into .*/proc'):
+        prepare_outputs({'--json': Path(place)}, find_inputs())
 
 
 @pytest.mark.parametrize('options', [{'x.0.y': 1}])
@@ -138,6 +154,13 @@ def test_a_check_without_data_is_no_success(run):
 
 
 def test_good_places_are_made(tmp_path):
-    assert output_file(str(tmp_path / 'a b' / 'ü.json')).parent.is_dir()
-    assert output_folder(str(tmp_path / 'c' / 'd')).is_dir()
+    outputs = {
+        '--json': output_file('.json')(str(tmp_path / 'a b' / 'ü.json')),
+        '--out': output_folder(str(tmp_path / 'c' / 'd')),
+        '--words': None,
+    }
+    assert not any(tmp_path.iterdir())
+    prepare_outputs(outputs, find_inputs(), ['--out'])
+    assert (tmp_path / 'a b').is_dir()
+    assert (tmp_path / 'c' / 'd').is_dir()
     assert not list(tmp_path.rglob('*.*'))

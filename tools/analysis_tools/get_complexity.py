@@ -23,7 +23,8 @@ from complexity.subject import build_subject
 
 from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.measuring import describe_machine
-from mmseg_ssprompt.tool_inputs import output_file, refuse_overwriting
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import output_file, prepare_outputs, read_config
 
 _OUT_OF_MEMORY = ('out of memory', "can't allocate memory")
 _KILLED = -9  # by Linux, when there is no memory left
@@ -32,8 +33,8 @@ _KILLED = -9  # by Linux, when there is no memory left
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Parameters, operations, memory and time')
     parser.add_argument('configs', nargs='+', type=Path, metavar='CONFIG')
-    parser.add_argument('--out', type=output_file, help='page of Markdown')
-    parser.add_argument('--json', type=output_file, help='file for the figures')
+    parser.add_argument('--out', type=output_file('.md'), help='page of Markdown')
+    parser.add_argument('--json', type=output_file('.json'), help='file for the figures')
     parser.add_argument('--device', default='cpu', help='e.g. cpu, cuda:0')
     parser.add_argument('--images', type=int, default=3, help='timed images, after one that is not')
     parser.add_argument(
@@ -42,8 +43,6 @@ def parse_args() -> argparse.Namespace:
     # Measure the one config in this process, and write --json.
     parser.add_argument('--phase', choices=list(MEASURES), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    refuse_overwriting(parser, '--out', args.out, args.configs)
-    refuse_overwriting(parser, '--json', args.json, [*args.configs, args.out])
     if args.images < 1:
         parser.error(f'--images must be at least 1, got {args.images}')
     for config in args.configs:
@@ -130,6 +129,8 @@ def main() -> None:
     if args.phase:
         measure_here(args)
         return
+    inputs = find_inputs(*map(read_config, args.configs), files=args.configs)
+    prepare_outputs({'--out': args.out, '--json': args.json}, inputs)
     rows = []
     for config in args.configs:
         rows.append(measure_config(args, config))

@@ -14,7 +14,8 @@ from mmseg_ssprompt.analysis import find_class_groups
 from mmseg_ssprompt.analysis.spatial import DefaultTokens, default_tokens
 from mmseg_ssprompt.datasets.checks import check_classes
 from mmseg_ssprompt.models.heads import SSPromptHead
-from mmseg_ssprompt.tool_inputs import output_folder, read_config
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import output_folder, prepare_outputs, read_config
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 from mmseg.registry import DATASETS  # isort: skip
@@ -63,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser, with_split: bool) -> None:
     parser.add_argument(
         '--out-dir', type=output_folder, required=True, help='folder for what is written'
     )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='write into an --out-dir that holds files'
+    )
     if with_split:
         parser.add_argument('--split', choices=['test', 'val'], default='test')
     parser.add_argument(
@@ -82,12 +86,16 @@ def load_run(args: argparse.Namespace) -> Run:
     Raises:
         FileNotFoundError: If there is no such config or checkpoint.
         ConfigError: If the config cannot be read, or has no model.
+        OutputError: If something that is read, or of another run, would be overwritten.
         CheckpointError: If the checkpoint is damaged.
         PromptStateError: If it is of another model.
         DatasetError: If the data set is empty, or its classes are not those of the prompts.
         ValueError: If the config has no prompts, or no such split.
     """
     cfg = read_config(args.config, args.cfg_options, needs=['model'])
+    files = [args.config, args.checkpoint, getattr(args, 'words', None)]
+    outputs = {'--out-dir': args.out_dir}
+    prepare_outputs(outputs, find_inputs(cfg, files=files), outputs, args.overwrite)
     model = init_model(cfg, args.checkpoint, device=args.device)
     if not isinstance(model.decode_head, SSPromptHead):
         raise ValueError(

@@ -21,7 +21,8 @@ from mmseg_ssprompt.datasets.checks import check_classes
 from mmseg_ssprompt.evaluation import measure_oracle
 from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.models import SSPromptHead
-from mmseg_ssprompt.tool_inputs import output_file, read_config, refuse_overwriting
+from mmseg_ssprompt.outputs import find_inputs
+from mmseg_ssprompt.tool_inputs import output_file, prepare_outputs, read_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,22 +32,22 @@ def parse_args() -> argparse.Namespace:
         'checkpoint', nargs='?', help='trained prompts; without it the initial ones are measured'
     )
     parser.add_argument('--work-dir', help='where the log goes')
-    parser.add_argument('--json', type=output_file, help='file for the figures')
+    parser.add_argument('--json', type=output_file('.json'), help='file for the figures')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         help='settings that override those of the config, as key=value',
     )
-    args = parser.parse_args()
-    refuse_overwriting(parser, '--json', args.json, [args.config, args.checkpoint])
-    return args
+    return parser.parse_args()
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the arguments."""
     needs = ['model', 'test_dataloader.dataset']
     cfg = read_config(args.config, args.cfg_options, needs)
+    inputs = find_inputs(cfg, files=[args.config, args.checkpoint])
+    prepare_outputs({'--json': args.json}, inputs)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs') / args.config.stem))

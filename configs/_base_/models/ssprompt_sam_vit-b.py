@@ -10,7 +10,6 @@ data_preprocessor = dict(
     bgr_to_rgb=True,
     size=input_size,
     pad_val=0,
-    seg_pad_val=255,
     test_cfg=dict(size=input_size),
 )
 model = dict(

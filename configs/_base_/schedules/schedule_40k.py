@@ -26,7 +26,8 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='MainProcessLoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
+    # Beside these the best by mIoU of all validations; save_best=None keeps none.
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
+    visualization=dict(type='PromptVisualizationHook'),
 )

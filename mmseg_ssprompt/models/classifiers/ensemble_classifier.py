@@ -8,6 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from ...kinds import is_number
 from ..sam.mask_decoder import DecoderOutput
 
 __all__ = ['EnsembleClassifier']
@@ -45,10 +46,10 @@ class EnsembleClassifier(BaseModule):
         learned: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= share <= 1 or (learned and share in (0, 1)):
+        if not is_number(share) or not 0 <= share <= 1 or (learned and share in (0, 1)):
             raise ValueError(
                 f'share: expected a number between 0 and 1{", but neither" if learned else ""}, '
-                f'got {share}'
+                f'got {share!r}'
             )
         widths = dict(token_dims=token_dims, embed_dims=embed_dims)
         self.token = MODELS.build(token, default_args=widths)

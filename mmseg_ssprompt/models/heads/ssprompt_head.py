@@ -1,6 +1,6 @@
 """The decode head that runs SSPrompt: it wires the parts and trains nothing itself."""
 
-from typing import List, NamedTuple, Sequence
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,16 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
 
+from ...label_ids import LabelIds
+from ..losses.class_weight import check_class_weight
+from .settings import check_num_classes, find_class_names, find_label_ids, refuse_settings
+
 __all__ = ['HeadOutput', 'SSPromptHead']
+
+_SETTINGS = (
+    *('prompt_encoder', 'mask_decoder', 'spatial_prompts', 'semantic_prompts', 'classifier'),
+    *('loss_decode', 'num_classes', 'ignore_index', 'rest_id'),
+)
 
 
 class HeadOutput(NamedTuple):
@@ -38,12 +47,20 @@ class SSPromptHead(BaseDecodeHead):
         spatial_prompts: Config of a spatial prompt learner.
         semantic_prompts: Config of a semantic prompt learner.
         classifier: Config of a classifier; widths are filled in.
-        loss_decode: Config of the loss; the number of classes is filled in.
-        num_classes: ``C``, which must be the number of semantic prompts.
-        ignore_index: Label of pixels that do not count. Defaults to 255.
+        loss_decode: Config of the loss; what label maps hold is filled in.
+        num_classes: ``C``. Defaults to None: the number of class names.
+        ignore_index: Number of pixels that do not count. Defaults to None: 255, or 65535 where
+            255 counts (:func:`resolve_label_ids`).
+        rest_id: With one class, the number of all pixels that do not show it: 0, and the class has
+            the number 1; or 255, and the class has the number 0. Defaults to None.
+        **others: Settings of other heads, which are refused.
+
+    Attributes:
+        label_ids: Which numbers label maps and predictions hold.
 
     Raises:
-        ValueError: If ``num_classes`` is not the number of semantic prompts.
+        ValueError: If ``num_classes`` is not the number of class names, the numbers of label maps
+            contradict each other, or a setting is unknown.
     """
 
     def __init__(
@@ -54,19 +71,28 @@ class SSPromptHead(BaseDecodeHead):
         semantic_prompts: dict,
         classifier: dict,
         loss_decode: dict,
-        num_classes: int,
-        ignore_index: int = 255,
+        num_classes: Optional[int] = None,
+        ignore_index: Optional[int] = None,
+        rest_id: Optional[int] = None,
+        **others: Any,
     ) -> None:
+        refuse_settings('decode_head (SSPromptHead)', others, _SETTINGS)
+        names = find_class_names(semantic_prompts)
+        label_ids = find_label_ids(num_classes, names, ignore_index, rest_id)
         encoder = MODELS.build(prompt_encoder)
         super().__init__(
             in_channels=encoder.embed_dim,
             channels=encoder.embed_dim,
-            num_classes=num_classes,
+            # Given, because mmseg otherwise advises one output for two classes.
+            num_classes=len(label_ids.channels),
+            out_channels=len(label_ids.channels),
             dropout_ratio=0,
-            ignore_index=ignore_index,
-            loss_decode=dict(loss_decode, num_classes=num_classes, ignore_index=ignore_index),
+            ignore_index=label_ids.ignore_index,
+            loss_decode=_complete_loss(loss_decode, label_ids, names),
             init_cfg=None,
         )
+        self.label_ids = label_ids
+        self.num_classes = label_ids.num_classes
         del self.conv_seg  # the base class's classifier; ours is the similarity to the prompts
         self.prompt_encoder = encoder
         self.mask_decoder = MODELS.build(mask_decoder)
@@ -74,7 +100,7 @@ class SSPromptHead(BaseDecodeHead):
             spatial_prompts, default_args=dict(prompt_encoder=encoder)
         )
         self.semantic_prompts = MODELS.build(semantic_prompts)
-        _check_num_classes(num_classes, self.semantic_prompts.class_names)
+        check_num_classes(self.num_classes, self.semantic_prompts.class_names)
         widths = dict(token_dims=encoder.embed_dim, embed_dims=self.semantic_prompts.embed_dims)
         self.classifier = MODELS.build(classifier, default_args=widths)
 
@@ -114,12 +140,23 @@ class SSPromptHead(BaseDecodeHead):
     def predict(
         self, inputs: Sequence[Tensor], batch_img_metas: List[dict], test_cfg: dict
     ) -> Tensor:
-        """The semantic map of the padded input frame: (B, C, H, W), not negative."""
+        """The semantic map of the padded input frame, see :meth:`label_scores`: (B, K, H, W)."""
         return self.predict_by_feat(self.forward(inputs), batch_img_metas)
 
     def predict_by_feat(self, seg_logits: HeadOutput, batch_img_metas: List[dict]) -> Tensor:
-        """:meth:`semantic_scores`, interpolated to the input frame: (B, C, H, W)."""
-        return self.enlarge(self.semantic_scores(seg_logits))
+        """:meth:`label_scores`, interpolated to the input frame: (B, K, H, W)."""
+        return self.enlarge(self.label_scores(seg_logits))
+
+    def label_scores(self, seg_logits: HeadOutput) -> Tensor:
+        """What labels are told by: the highest score wins.
+
+        Returns:
+            (B, K, 4h, 4w), a channel for each of ``label_ids.channels``: :meth:`semantic_scores`,
+            where K is C; with one class, of score ``s``, the rest has ``1 - s`` and the class
+            ``s``, so that the class is where its score is above one half.
+        """
+        scores = self.semantic_scores(seg_logits)
+        return scores if self.label_ids.rest_id is None else torch.cat([1 - scores, scores], dim=1)
 
     @staticmethod
     def semantic_scores(seg_logits: HeadOutput) -> Tensor:
@@ -138,9 +175,17 @@ class SSPromptHead(BaseDecodeHead):
         return F.interpolate(scores, size=frame, mode='bilinear', align_corners=False)
 
 
-def _check_num_classes(num_classes: int, class_names: Sequence[str]) -> None:
-    if num_classes != len(class_names):
+def _complete_loss(
+    config: Any, label_ids: LabelIds, class_names: Optional[Sequence[str]]
+) -> Mapping[str, Any]:
+    """The config of the loss with what label maps hold."""
+    if not isinstance(config, Mapping):
         raise ValueError(
-            f'decode_head.num_classes is {num_classes}, but there are {len(class_names)} semantic '
-            f'prompts: {list(class_names)}. Set num_classes to the number of class names.'
+            "decode_head.loss_decode: expected one loss, dict(type='MaskClassificationLoss', "
+            f'...), which has a weight for each of its terms, found {config!r}'
         )
+    check_class_weight(config.get('class_weight'), label_ids.num_classes, class_names)
+    rest = {} if label_ids.rest_id is None else dict(rest_id=label_ids.rest_id)
+    return dict(
+        config, num_classes=label_ids.num_classes, ignore_index=label_ids.ignore_index, **rest
+    )

@@ -1,6 +1,8 @@
 """The training loss: match predicted masks to the classes of an image, then score both."""
 
-from typing import Dict
+import math
+from numbers import Real
+from typing import Any, Dict, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,8 @@ from mmengine.dist import all_reduce
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...label_ids import LabelIds
+from .class_weight import check_class_weight
 from .matching import Matches, PromptMatcher
 from .point_sampling import draw_labelled_points, sample_masks
 
@@ -24,41 +28,62 @@ class MaskClassificationLoss(nn.Module):
     which no pixel was drawn is no target in that step. Computed in float32, under autocast too.
     The device is waited for once, for the costs of matching.
 
+    With one class, pixels of the rest are labelled and belong to no mask: where an image shows
+    nothing else, all prompts learn "no object".
+
     Args:
         num_classes: ``C``.
-        class_weight: Weight of the label's cross-entropy. Defaults to 2.0.
-        mask_weight: Weight of the masks' binary cross-entropy. Defaults to 5.0.
-        dice_weight: Weight of the masks' dice loss. Defaults to 5.0.
-        no_object_weight: Weight of unmatched prompts in the cross-entropy. Defaults to 0.1.
+        class_weight: Weights of the classes in the label's cross-entropy, (C,), or (C + 1,) with
+            that of "no object" as the last: a list, or a file as in mmseg. A prompt that is matched
+            to a class counts with the weight of the class, and the sum is divided by the sum of
+            all weights, as in Mask2Former; masks and matching know no weights of classes. Defaults
+            to None: 1 for each class.
+        loss_cls_weight: Weight of the label's cross-entropy, 0 or more. Defaults to 2.0.
+        loss_mask_weight: Weight of the masks' binary cross-entropy, 0 or more. Defaults to 5.0.
+        loss_dice_weight: Weight of the masks' dice loss, 0 or more. Defaults to 5.0.
+        no_object_weight: Weight of unmatched prompts in the cross-entropy, 0 or more. Defaults to
+            None: the last of ``class_weight`` where that has C + 1 numbers, else 0.1.
         num_points: ``P``, points drawn in each image. Defaults to 12544.
-        ignore_index: Label of pixels that do not count. Defaults to 255.
+        ignore_index: Number of pixels that do not count. Defaults to 255.
+        rest_id: With one class, the number of the pixels that do not show it, see
+            :func:`resolve_label_ids`. Defaults to None.
+        **others: Settings of other losses, which are refused.
 
     Raises:
-        ValueError: If ``num_points`` is not a positive integer.
+        ValueError: If ``num_points`` is not a positive integer, a weight is negative or not finite,
+            ``class_weight`` does not fit the classes, or a setting is unknown.
     """
 
     def __init__(
         self,
         num_classes: int,
-        class_weight: float = 2.0,
-        mask_weight: float = 5.0,
-        dice_weight: float = 5.0,
-        no_object_weight: float = 0.1,
+        class_weight: Optional[Union[Sequence[float], str]] = None,
+        loss_cls_weight: float = 2.0,
+        loss_mask_weight: float = 5.0,
+        loss_dice_weight: float = 5.0,
+        no_object_weight: Optional[float] = None,
         num_points: int = 12544,
         ignore_index: int = 255,
+        rest_id: Optional[int] = None,
+        **others: Any,
     ) -> None:
         super().__init__()
+        _refuse_settings(others)
         if isinstance(num_points, bool) or not isinstance(num_points, int) or num_points < 1:
             raise ValueError(f'num_points must be a positive integer, got {num_points!r}')
         self.num_classes = num_classes
-        self.class_weight = class_weight
-        self.mask_weight = mask_weight
-        self.dice_weight = dice_weight
-        self.no_object_weight = no_object_weight
+        weights = check_class_weight(class_weight, num_classes)
+        self.class_weight = None if weights is None else weights[:num_classes]
+        self.loss_cls_weight = _check_weight('loss_cls_weight', loss_cls_weight)
+        self.loss_mask_weight = _check_weight('loss_mask_weight', loss_mask_weight)
+        self.loss_dice_weight = _check_weight('loss_dice_weight', loss_dice_weight)
+        self.no_object_weight = _find_no_object_weight(no_object_weight, weights, num_classes)
         self.num_points = num_points
+        self.label_ids = LabelIds(num_classes, ignore_index, rest_id)
         self.ignore_index = ignore_index
         self.matcher = PromptMatcher(
-            num_classes, class_weight, mask_weight, dice_weight, ignore_index
+            *(num_classes, loss_cls_weight, loss_mask_weight, loss_dice_weight, ignore_index),
+            rest_id,
         )
 
     def forward(
@@ -69,7 +94,7 @@ class MaskClassificationLoss(nn.Module):
         Args:
             class_logits: (B, N, C + 1), the last for "no object".
             mask_logits: (B, N, h, w), over the same frame as the label maps.
-            label_maps: (B, H, W) integer, classes 0 to C - 1 or ``ignore_index``.
+            label_maps: (B, H, W) integer, the numbers of classes, of the rest, or ``ignore_index``.
 
         Returns:
             ``loss_cls``, ``loss_mask`` and ``loss_dice``, weighted scalars.
@@ -85,7 +110,8 @@ class MaskClassificationLoss(nn.Module):
             # Only matched masks get gradients, so only they are sampled with them.
             matched = mask_logits[matches.images, matches.prompts].unsqueeze(1)
             logits = sample_masks(matched, points[matches.images]).squeeze(1)  # (M, P)
-            masks = (labels[matches.images] == matches.classes[:, None]).float()  # (M, P)
+            ids = matches.classes[:, None] + self.label_ids.classes.start
+            masks = (labels[matches.images] == ids).float()  # (M, P)
             # Of an image without labels nothing is known, not even that a prompt finds no object.
             labelled = (labels != self.ignore_index).any(dim=1)  # (B,)
             return self._losses(class_logits, mask_logits, matches, logits, masks, labelled)
@@ -114,7 +140,7 @@ class MaskClassificationLoss(nn.Module):
         )  # (B, N)
         targets[matches.images, matches.prompts] = matches.classes
         weights = torch.full_like(class_logits[..., 0], self.no_object_weight)
-        weights[matches.images, matches.prompts] = 1.0
+        weights[matches.images, matches.prompts] = self._weights_of(matches.classes)
         weights = weights * labelled[:, None]
         # Averaged over ranks, so that several processes train as one with all their images.
         normalisers = torch.stack([weights.sum(), weights.new_tensor(len(masks))])
@@ -127,10 +153,51 @@ class MaskClassificationLoss(nn.Module):
         # Sums of nothing, so that an infinite logit does not become NaN.
         anchor = class_logits[:0].sum() + mask_logits[:0].sum()
         return dict(
-            loss_cls=self.class_weight * (cross_entropy * weights).sum() / weight_sum + anchor,
-            loss_mask=self.mask_weight * binary.sum() / num_masks,
-            loss_dice=self.dice_weight * _dice_loss(logits, masks).sum() / num_masks,
+            loss_cls=self.loss_cls_weight * (cross_entropy * weights).sum() / weight_sum + anchor,
+            loss_mask=self.loss_mask_weight * binary.sum() / num_masks,
+            loss_dice=self.loss_dice_weight * _dice_loss(logits, masks).sum() / num_masks,
         )
+
+    def _weights_of(self, classes: Tensor) -> Union[Tensor, float]:
+        """What prompts that are matched to classes (M,) count: (M,) float, or one for all."""
+        if self.class_weight is None:
+            return 1.0
+        return torch.tensor(self.class_weight, device=classes.device)[classes]
+
+
+def _refuse_settings(settings: Dict[str, Any]) -> None:
+    for key, value in settings.items():
+        terms = ', '.join(f'{term}_weight' for term in ('loss_cls', 'loss_mask', 'loss_dice'))
+        raise ValueError(
+            f'decode_head.loss_decode (MaskClassificationLoss) has no setting {key!r}, found '
+            f'{key}={value!r}. Its terms have a weight each, {terms}; classes have class_weight, '
+            'and "no object" has no_object_weight'
+        )
+
+
+def _check_weight(key: str, value: Any) -> float:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value < 0:
+        raise ValueError(
+            f'decode_head.loss_decode.{key}: expected a number that is finite and not negative, '
+            f'found {value!r}'
+        )
+    return value
+
+
+def _find_no_object_weight(
+    given: Optional[float], class_weight: Optional[Sequence[float]], num_classes: int
+) -> float:
+    last = None if class_weight is None else (*class_weight, None)[num_classes]
+    if given is None:
+        return 0.1 if last is None else last
+    if last is not None and last != given:
+        raise ValueError(
+            f'decode_head.loss_decode: no_object_weight is {given!r}, but class_weight has '
+            f'{num_classes + 1} numbers, of which the last, {last!r}, is also that of "no object". '
+            f'Leave no_object_weight out, or give {num_classes} numbers'
+        )
+    return _check_weight('no_object_weight', given)
 
 
 def _dice_loss(logits: Tensor, masks: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Which prompt answers for which class of an image: Hungarian matching of a whole batch."""
 
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import torch
 from mmengine.structures import InstanceData
 from mmseg.registry import TASK_UTILS
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from ...label_ids import LabelIds
 
 __all__ = ['Matches', 'NonFiniteLogitsError', 'PromptMatcher']
 
@@ -27,7 +29,7 @@ class Matches(NamedTuple):
     Attributes:
         images: (M,) int64, number of the image within the batch.
         prompts: (M,) int64, number of the prompt.
-        classes: (M,) int64, class that the prompt answers for.
+        classes: (M,) int64, position of the class that the prompt answers for, from 0 to C - 1.
     """
 
     images: Tensor
@@ -44,10 +46,11 @@ class PromptMatcher:
 
     Args:
         num_classes: ``C``.
-        class_weight: Weight of the label's cost.
+        cls_weight: Weight of the label's cost.
         mask_weight: Weight of the masks' binary cross-entropy.
         dice_weight: Weight of the masks' dice cost.
-        ignore_index: Label of points that belong to no class.
+        ignore_index: Number of points that do not count.
+        rest_id: With one class, the number of points that do not show it. Defaults to None.
 
     Attributes:
         report_non_finite: Called with a text if logits are not finite. It raises a
@@ -60,15 +63,15 @@ class PromptMatcher:
     def __init__(
         self,
         num_classes: int,
-        class_weight: float,
+        cls_weight: float,
         mask_weight: float,
         dice_weight: float,
         ignore_index: int,
+        rest_id: Optional[int] = None,
     ) -> None:
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
+        self.label_ids = LabelIds(num_classes, ignore_index, rest_id)
         costs = (
-            dict(type='ClassificationCost', weight=class_weight),
+            dict(type='ClassificationCost', weight=cls_weight),
             dict(type='CrossEntropyLossCost', use_sigmoid=True, weight=mask_weight),
             dict(type='DiceCost', weight=dice_weight, pred_act=True, eps=1.0),
         )
@@ -89,7 +92,7 @@ class PromptMatcher:
 
         Raises:
             NonFiniteLogitsError: If logits are not finite.
-            ValueError: If a label is neither a class nor ignored.
+            ValueError: If a label is none that label maps may hold.
         """
         costs = torch.stack(
             [self._cost(*image) for image in zip(class_logits, mask_logits, labels)]
@@ -108,16 +111,19 @@ class PromptMatcher:
 
     def _cost(self, class_logits: Tensor, mask_logits: Tensor, labels: Tensor) -> Tensor:
         """Of each prompt for each class, infinite where the class has no point: (N, C)."""
-        classes = torch.arange(self.num_classes, device=labels.device)
-        masks = labels == classes[:, None]  # (C, P)
+        classes = torch.arange(self.label_ids.num_classes, device=labels.device)
+        masks = labels == classes[:, None] + self.label_ids.classes.start  # (C, P)
         prompts = InstanceData(scores=class_logits, masks=mask_logits)
         targets = InstanceData(labels=classes, masks=masks.float())
         cost = sum(match_cost(prompts, targets) for match_cost in self.match_costs)
         return cost.masked_fill(~masks.any(dim=1), torch.inf)
 
     def _label_range(self, labels: Tensor) -> tuple:
-        """The smallest and largest class id of each image, (B,) float each."""
-        low, high = labels.masked_fill(labels == self.ignore_index, 0).aminmax(dim=1)
+        """The smallest and largest number of a class in each image, (B,) float each."""
+        none = labels == self.label_ids.ignore_index
+        if self.label_ids.rest_id is not None:
+            none |= labels == self.label_ids.rest_id
+        low, high = labels.masked_fill(none, self.label_ids.classes.start).aminmax(dim=1)
         return low.float(), high.float()
 
     def _check(self, checks: Tensor) -> None:
@@ -128,11 +134,11 @@ class PromptMatcher:
                 self.report_non_finite(
                     f'the {kind} logits of images {bad} of the batch hold NaN or infinite values'
                 )
-        if low.min() < 0 or high.max() >= self.num_classes:
+        classes = self.label_ids.classes
+        if low.min() < classes.start or high.max() >= classes.stop:
             raise ValueError(
                 f'the label maps of a batch hold ids from {int(low.min())} to {int(high.max())}: '
-                f'expected those of {self.num_classes} classes (0 to {self.num_classes - 1}) and '
-                f'{self.ignore_index} (ignored)'
+                f'expected {self.label_ids.describe()}'
             )
 
 

@@ -145,10 +145,10 @@ class ContextPromptLearner(BaseModule):
 def _context_words(n_ctx: int, ctx_init: Optional[str]) -> str:
     """The initial context as words, with a placeholder for each token of a random one."""
     if ctx_init is None:
-        if not isinstance(n_ctx, int) or n_ctx < 1:
+        if type(n_ctx) is not int or n_ctx < 1:
             raise ValueError(f'n_ctx must be a positive number of context tokens, got {n_ctx!r}')
         return ' '.join([PLACEHOLDER] * n_ctx)
-    if not ctx_init.strip():
+    if not isinstance(ctx_init, str) or not ctx_init.strip():
         raise ValueError(f'ctx_init must be words such as "a photo of a", got {ctx_init!r}')
     return ctx_init
 

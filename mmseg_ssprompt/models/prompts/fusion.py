@@ -1,11 +1,14 @@
 """The heart of SSPrompt: a learned prompt mixed with the frozen default by a learned weight."""
 
 import math
+from typing import Any, Mapping, Optional
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ['FUSION_MODES', 'PromptFusion', 'describe_fusion']
+from ...kinds import is_number
+
+__all__ = ['FUSION_MODES', 'PromptFusion', 'build_fusion', 'describe_fusion']
 
 FUSION_MODES = ('learned_weight', 'fixed_weight', 'learned_only', 'default_only')
 
@@ -48,10 +51,10 @@ class PromptFusion(nn.Module):
         super().__init__()
         if mode not in FUSION_MODES:
             raise ValueError(f'unknown fusion mode {mode!r}: expected one of {FUSION_MODES}')
-        if not 0 < initial_weight < 1:
-            raise ValueError(f'initial_weight must be in (0, 1), got {initial_weight}')
-        if not 0 <= noise < math.inf:
-            raise ValueError(f'noise must be finite and not negative, got {noise}')
+        if not is_number(initial_weight) or not 0 < initial_weight < 1:
+            raise ValueError(f'initial_weight must be in (0, 1), got {initial_weight!r}')
+        if not is_number(noise) or noise < 0:
+            raise ValueError(f'noise must be finite and not negative, got {noise!r}')
         if not torch.isfinite(default).all():
             raise ValueError('the default prompts hold NaN or infinite values')
         self.mode = mode
@@ -88,6 +91,24 @@ class PromptFusion(nn.Module):
     def extra_repr(self) -> str:
         """Show the mode and the shape in the module's print-out."""
         return f'mode={self.mode!r}, default={tuple(self.default.shape)}'
+
+
+def build_fusion(default: Tensor, settings: Optional[Mapping[str, Any]] = None) -> PromptFusion:
+    """Build the fusion that a config asks for.
+
+    Args:
+        default: (P, ...) float, the default embeddings.
+        settings: ``fusion`` of a prompt learner: arguments of :class:`PromptFusion` by name.
+            Defaults to None: its defaults.
+
+    Raises:
+        ValueError: If there is no such argument, or one is out of range.
+    """
+    settings = {} if settings is None else settings
+    known = ('mode', 'initial_weight', 'noise')
+    if not isinstance(settings, Mapping) or set(settings) - set(known):
+        raise ValueError(f'fusion: expected a dict with some of {known}, found {settings!r}')
+    return PromptFusion(default, **settings)
 
 
 def describe_fusion(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...datasets.class_names import readable_class_names
 from ..text import check_class_names
-from .fusion import PromptFusion
+from .fusion import build_fusion
 
 __all__ = ['SemanticPromptLearner', 'resolve_class_names']
 
@@ -22,22 +22,23 @@ def resolve_class_names(
     """The class names that are given, or those of a registered data set, normalised.
 
     Args:
-        class_names: The names themselves.
+        class_names: The names themselves. Where they are given the data set does not count, so
+            that a config need not know what its base says.
         dataset: Registered type of a data set.
         classes: Some of the data set's classes, by its own names. Defaults to None: all.
 
     Raises:
-        ValueError: If neither or both of ``class_names`` and ``dataset`` are given, ``classes``
-            are given without ``dataset``, or a name is empty, unknown or twice there.
+        ValueError: If neither ``class_names`` nor ``dataset`` are given, or a name is empty,
+            unknown or twice there.
     """
-    if class_names is None and dataset is None:
-        raise ValueError('no class names: give either class_names, or a dataset that names them')
-    if class_names is not None and dataset is not None:
-        raise ValueError(f'got class_names and dataset={dataset!r}: give one of them')
-    if classes is not None and dataset is None:
-        raise ValueError(f'got classes={classes!r} without their dataset')
-    names = readable_class_names(dataset, classes) if class_names is None else class_names
-    return tuple(check_class_names(names))
+    if class_names is not None:
+        return tuple(check_class_names(class_names))
+    if dataset is None:
+        given = '' if classes is None else f' (classes={classes!r} are some of a dataset)'
+        raise ValueError(
+            f'no class names: give either class_names, or a dataset that names them{given}'
+        )
+    return tuple(check_class_names(readable_class_names(dataset, classes)))
 
 
 @MODELS.register_module()
@@ -50,7 +51,8 @@ class SemanticPromptLearner(BaseModule):
 
     Args:
         text_encoder: Config of a class-name encoder, such as ``CLIPClassNameEncoder``.
-        class_names: The C class names. Defaults to None: those of ``dataset``.
+        class_names: The C class names; ``dataset`` and ``classes`` do not count then. Defaults to
+            None: those of ``dataset``.
         dataset: Registered type of the data set whose classes are prompted, e.g.
             ``'ADE20KDataset'``. Names that it spells for machines are written as people do.
         classes: Those of the data set's classes that are prompted, by its own names, as in
@@ -61,9 +63,8 @@ class SemanticPromptLearner(BaseModule):
         Output: (C, E), of unit length.
 
     Raises:
-        ValueError: If neither or both of ``class_names`` and ``dataset`` are given, ``classes``
-            are given without ``dataset`` or are not its own, or a name is empty, twice there or
-            too long for the text encoder.
+        ValueError: If neither ``class_names`` nor ``dataset`` are given, ``classes`` are not its
+            own, or a name is empty, twice there or too long for the text encoder.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class SemanticPromptLearner(BaseModule):
         self.templates = tuple(encoder.templates)
         self.text_encoder_fingerprint: Optional[str] = encoder.fingerprint
         default = encoder.encode(self.class_names)  # (C, E)
-        self.fusion = PromptFusion(default, **(fusion or {}))
+        self.fusion = build_fusion(default, fusion)
 
     @property
     def embed_dims(self) -> int:

@@ -1,16 +1,20 @@
 """Spatial prompts: learned in embedding space (SpaPrompt), or as 2-D coordinates (baseline)."""
 
+import logging
 import math
-from typing import Optional, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from segment_anything.utils.amg import build_point_grid
 from torch import Tensor, nn
 
+from ...kinds import is_number
 from ..sam.prompt_encoder import SAMPromptEncoder
-from .fusion import PromptFusion
+from .fusion import build_fusion
+from .given_prompts import read_boxes, read_points
 
 __all__ = ['CoordinatePromptLearner', 'SpatialPromptLearner', 'point_grid']
 
@@ -32,16 +36,18 @@ def point_grid(num_points: int, extent: Sequence[float] = (1.0, 1.0)) -> Tensor:
         ValueError: If ``num_points`` is not a positive square number or ``extent`` is not two
             numbers in (0, 1].
     """
-    valid = isinstance(num_points, int) and num_points > 0
+    valid = type(num_points) is int and num_points > 0
     if not valid or math.isqrt(num_points) ** 2 != num_points:
         raise ValueError(
             'num_prompts must be a positive square number such as 64 or 100 (the prompts start '
             f'on a square grid), got {num_points!r}'
         )
-    if len(extent) != 2 or not all(0 < side <= 1 for side in extent):
-        raise ValueError(f'extent must be two fractions in (0, 1], got {tuple(extent)}')
+    sides = tuple(extent) if isinstance(extent, (list, tuple)) else extent
+    is_pair = isinstance(sides, tuple) and len(sides) == 2
+    if not is_pair or not all(is_number(side) and 0 < side <= 1 for side in sides):
+        raise ValueError(f'extent must be two fractions in (0, 1], got {sides}')
     grid = torch.from_numpy(build_point_grid(math.isqrt(num_points))).float()
-    return grid * torch.tensor(extent)
+    return grid * torch.tensor([float(side) for side in sides])
 
 
 @MODELS.register_module()
@@ -57,15 +63,18 @@ class SpatialPromptLearner(BaseModule):
         num_prompts: ``N``, the points of the grid. Not with ``points`` or ``boxes``.
             Defaults to 100.
         extent: The part of the input frame that the grid covers, see :func:`point_grid`.
-        points: N foreground points (x, y), in pixels of the square input frame.
-        boxes: N boxes (x1, y1, x2, y2), in pixels of the square input frame.
+        points: N foreground points (x, y), in pixels of the square input frame of side ``S``, from
+            0 to S.
+        boxes: N boxes (left, top, right, bottom), in pixels of the square input frame, from 0 to
+            S.
         fusion: Arguments of :class:`PromptFusion`.
 
     Shape:
         Output: (N, T, D), T = 2 for points (SAM pads with a not-a-point token) and boxes.
 
     Raises:
-        ValueError: If both points and boxes are given, or one of them has the wrong shape.
+        ValueError: If both points and boxes are given, or one of them has the wrong shape, is not
+            finite or lies outside of the frame; with its index.
     """
 
     def __init__(
@@ -80,15 +89,16 @@ class SpatialPromptLearner(BaseModule):
         super().__init__()
         if points is not None and boxes is not None:
             raise ValueError('give the default spatial prompts as points or as boxes, not as both')
+        size = prompt_encoder.image_size
         with torch.no_grad():
             if boxes is not None:
-                default = prompt_encoder.encode_boxes(torch.tensor(boxes, dtype=torch.float))
+                default = prompt_encoder.encode_boxes(read_boxes(boxes, size))
             elif points is not None:
-                default = _encode(prompt_encoder, torch.tensor(points, dtype=torch.float))
+                default = _encode(prompt_encoder, read_points(points, size))
             else:
-                grid = point_grid(num_prompts, extent) * prompt_encoder.image_size
+                grid = point_grid(num_prompts, extent) * size
                 default = _encode(prompt_encoder, grid)
-        self.fusion = PromptFusion(default, **(fusion or {}))
+        self.fusion = build_fusion(default, fusion)
 
     @property
     def num_prompts(self) -> int:
@@ -106,6 +116,9 @@ class CoordinatePromptLearner(BaseModule):
 
     The baseline that the paper argues against: two numbers per prompt are searched instead of an
     embedding. Interchangeable with :class:`SpatialPromptLearner`.
+
+    The points stay in the frame: what a step has moved out of it is set back to its border before
+    it is used or saved, and so are points of a checkpoint, which the log says.
 
     Args:
         prompt_encoder: The frozen encoder, for the size of its input frame.
@@ -133,7 +146,33 @@ class CoordinatePromptLearner(BaseModule):
 
     def forward(self, prompt_encoder: SAMPromptEncoder) -> Tensor:
         """Encode the points where they are now: (N, 2, D)."""
+        self._stay_inside()
         return _encode(prompt_encoder, self.coordinates * self.image_size)
+
+    def _stay_inside(self) -> None:
+        # The parameter itself, so that a point at the border has a gradient back to the inside.
+        with torch.no_grad():
+            self.coordinates.clamp_(0, 1)
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._stay_inside()
+        super()._save_to_state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        outside = ((self.coordinates < 0) | (self.coordinates > 1)).any(dim=1)
+        if outside.any():
+            indices = outside.nonzero().flatten().tolist()
+            print_log(
+                f'{prefix}coordinates: {len(indices)} of {self.num_prompts} points lie outside of '
+                f'the frame, where x and y are from 0 to 1, and are set to its border: indices '
+                f'{indices[:10]}',
+                'current',
+                logging.WARNING,
+            )
+            self._stay_inside()
 
 
 def _encode(prompt_encoder: SAMPromptEncoder, points: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ around them, and files of a ``SamModel`` of Hugging Face's. See docs/weights.md.
 
 import logging
 import re
-from functools import lru_cache
+from functools import cache
 from os import PathLike
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
@@ -234,7 +234,7 @@ def guess_variant(state_dict: Mapping[str, Tensor]) -> Optional[str]:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _expected_tensors(variant: str) -> Dict[str, Tensor]:
     """Every tensor of an official file, without values."""
     with torch.device('meta'):

@@ -97,5 +97,8 @@ class SAMImageEncoder(FrozenModule):
         raise ValueError(
             f'SAM {self.variant} expects images of shape (B, 3, {size}, {size}), got '
             f'{tuple(x.shape)}: resize the longest side to {size} in the pipeline and pad by '
-            f'data_preprocessor=dict(size=({size}, {size}), test_cfg=dict(size=({size}, {size})))'
+            f'data_preprocessor=dict(size=({size}, {size}), test_cfg=dict(size=({size}, {size}))). '
+            f'To keep the size of larger pictures, train with RandomCrop(crop_size=({size}, '
+            f"{size})) and predict windows, model.test_cfg=dict(mode='slide', crop_size=({size}, "
+            f'{size}), stride=({size * 2 // 3}, {size * 2 // 3}))'
         )

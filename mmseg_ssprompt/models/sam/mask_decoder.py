@@ -191,7 +191,7 @@ class SAMMaskDecoder(FrozenModule):
         super().__init__()
         _check_choice('decoding', decoding, ('joint', 'independent'))
         _check_choice('mask_output', mask_output, ('single', 'best', 'all'))
-        if not isinstance(chunk_size, int) or chunk_size < 1:
+        if type(chunk_size) is not int or chunk_size < 1:
             raise ValueError(f'chunk_size must be a positive integer, got {chunk_size!r}')
         self.decoding = decoding
         self.mask_output = mask_output

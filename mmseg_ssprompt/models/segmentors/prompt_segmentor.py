@@ -2,15 +2,18 @@
 
 import logging
 from collections import OrderedDict
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+import torch
 from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor, nn
 
+from ...label_ids import LABEL_IDS_KEY, LabelIds, with_rest
 from ..checkpoint import FILE_KEY
 from ..embedded import check_encoder
 from ..frozen import FrozenModule
@@ -25,6 +28,7 @@ from .prompt_metadata import (
     describe_prompts,
     find_malformed,
 )
+from .windows import check_test_cfg, predict_windows
 
 __all__ = ['PromptSegmentor', 'PromptStateError']
 
@@ -51,7 +55,12 @@ class PromptSegmentor(EncoderDecoder):
 
     With ``test_cfg=dict(mode='whole', logits=False)`` predictions hold label maps only
     (:func:`find_best_classes`); ``logits=True``, the default, adds ``seg_logits``, a score of each
-    class at each pixel, as mmseg does always.
+    class at each pixel, as mmseg does always. With ``test_cfg=dict(mode='slide', crop_size=(H, W),
+    stride=(h, w))`` images may be larger than the frame (:func:`predict_windows`).
+
+    Which numbers label maps hold is said by the head's ``label_ids``: padding gets the number that
+    is ignored, predictions have the numbers of the label maps, and each predicted sample's metainfo
+    has ``label_ids``.
 
     Args:
         backbone: See ``EncoderDecoder``.
@@ -61,13 +70,16 @@ class PromptSegmentor(EncoderDecoder):
             config beside it says it (:mod:`~mmseg_ssprompt.models.weights`). Defaults to None.
         **kwargs: See ``EncoderDecoder``.
 
-    Raises:
-        FileNotFoundError: If files of weights are not there, with all that are not.
-        ValueError: If ``weights`` has an unknown entry.
-
     Attributes:
+        label_ids: Of the head; None if it has none.
         spatial_prompts_from: The file that the spatial prompts were transferred from, with the
             handcrafted points of its data set; None if they are those of the config.
+
+    Raises:
+        FileNotFoundError: If files of weights are not there, with all that are not.
+        ValueError: If ``weights`` has an unknown entry, ``test_cfg`` is not valid
+            (:func:`check_test_cfg`), or ``data_preprocessor.seg_pad_val`` is not the number that
+            is ignored.
     """
 
     spatial_prompts_from: Optional[str] = None
@@ -84,9 +96,42 @@ class PromptSegmentor(EncoderDecoder):
         check_weights_are_there(parts)
         parts = hand_down_weights(parts)
         super().__init__(parts.pop('backbone'), parts.pop('decode_head'), *args, **parts)
+        self.label_ids: Optional[LabelIds] = getattr(self.decode_head, 'label_ids', None)
+        self._ignore_padding(kwargs.get('data_preprocessor'))
+        self.test_cfg = check_test_cfg(self.test_cfg, self._frame())
         self._register_state_dict_hook(_add_metadata)
         self._register_load_state_dict_pre_hook(_check_prompts, with_module=True)
         self.register_load_state_dict_post_hook(_forgive_frozen_keys)
+
+    def _ignore_padding(self, config: Any) -> None:
+        """Let padding have the number that is ignored; it is given at one place, the head."""
+        if self.label_ids is None or not hasattr(self.data_preprocessor, 'seg_pad_val'):
+            return
+        ignored = self.label_ids.ignore_index
+        given = config.get('seg_pad_val') if isinstance(config, Mapping) else None
+        if given is not None and given != ignored:
+            raise ValueError(
+                f'model.data_preprocessor.seg_pad_val is {given!r}, but the number of pixels that '
+                f'do not count, decode_head.ignore_index, is {ignored}, so that padding would '
+                'count. Leave seg_pad_val out: padding gets the number that is ignored'
+            )
+        self.data_preprocessor.seg_pad_val = ignored
+
+    def _frame(self) -> Optional[int]:
+        """The side of the image encoder's square input; None if images need not be square."""
+        return getattr(getattr(self.backbone, 'sam', self.backbone), 'image_size', None)
+
+    @property
+    def dataset_meta(self) -> Dict[str, Any]:
+        """Names and colours by the numbers of predictions, for mmseg's functions that draw."""
+        if not hasattr(self, '_dataset_meta'):
+            raise AttributeError(f'{type(self).__name__} was not given the metainfo of a data set')
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, value: Optional[Mapping[str, Any]]) -> None:
+        known = value is not None and self.label_ids is not None
+        self._dataset_meta = with_rest(value, self.label_ids) if known else value
 
     def forward(
         self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'
@@ -113,20 +158,55 @@ class PromptSegmentor(EncoderDecoder):
 
         Returns:
             The samples, with ``pred_sem_seg`` (1, H', W') int64 and, where asked for,
-            ``seg_logits`` (C, H', W') float.
+            ``seg_logits`` (K, H', W') float, a channel for each of ``label_ids.channels``.
         """
-        if data_samples is None or not self._predicts_labels_only():
+        if data_samples is None or self.test_cfg.get('logits', True) or self.out_channels == 1:
             return super().predict(inputs, data_samples)
-        head = self.decode_head
-        scores = head.semantic_scores(head(self.extract_feat(inputs)))  # (B, C, 4h, 4w)
+        scores, enlarge = self._predict_scores(inputs, data_samples)
         for image, sample in zip(scores, data_samples):
-            labels = find_best_classes(image, head.enlarge, sample, self.postprocess_result)
-            sample.set_data(dict(pred_sem_seg=PixelData(data=labels)))
+            channels = find_best_classes(image, enlarge, sample, super().postprocess_result)
+            self._set_labels(sample, channels)
         return data_samples
 
-    def _predicts_labels_only(self) -> bool:
-        wanted = self.test_cfg.get('logits', True) or self.test_cfg.mode != 'whole'
-        return not wanted and isinstance(self.decode_head, SSPromptHead) and self.num_classes > 1
+    def _predict_scores(
+        self, inputs: Tensor, data_samples: SampleList
+    ) -> Tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Scores of a batch (B, K, h, w), as small as they come, and what enlarges them."""
+        head = self.decode_head
+        if self.test_cfg.mode == 'whole' and isinstance(head, SSPromptHead):
+            return head.label_scores(head(self.extract_feat(inputs))), head.enlarge
+        return self.inference(inputs, [sample.metainfo for sample in data_samples]), _keep
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: List[dict]) -> Tensor:
+        """Scores of images of any size, in windows: (B, 3, H, W) -> (B, K, H, W)."""
+        frame = self._frame()
+        # mmseg's heads enlarge their scores to this size.
+        metas = [dict(meta, img_shape=torch.Size((frame, frame))) for meta in batch_img_metas]
+        return predict_windows(
+            *(inputs, self.test_cfg.crop_size, self.test_cfg.stride, frame),
+            lambda windows: self.encode_decode(windows, metas),
+        )
+
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: OptSampleList = None
+    ) -> SampleList:
+        """As mmseg, with the numbers of label maps in place of those of channels.
+
+        Args:
+            seg_logits: (B, K, H, W), a channel for each of ``label_ids.channels``.
+            data_samples: Of the images. Defaults to None.
+        """
+        samples = super().postprocess_result(seg_logits, data_samples)
+        for sample in samples:
+            self._set_labels(sample, sample.pred_sem_seg.data)
+        return samples
+
+    def _set_labels(self, sample: SegDataSample, channels: Tensor) -> None:
+        """Give a sample its label map, of the numbers of channels (1, H, W)."""
+        if self.label_ids is not None:
+            sample.set_metainfo({LABEL_IDS_KEY: self.label_ids})
+            channels = self.label_ids.from_channels(channels)
+        sample.set_data(dict(pred_sem_seg=PixelData(data=channels)))
 
     def without_frozen(
         self, state_dict: Mapping[str, Tensor], prefix: str = ''
@@ -149,6 +229,10 @@ class PromptSegmentor(EncoderDecoder):
             (name, entry) for name, entry in metadata.items() if not f'{name}.'.startswith(frozen)
         )
         return kept
+
+
+def _keep(scores: Tensor) -> Tensor:
+    return scores
 
 
 def _add_metadata(

@@ -1,9 +1,12 @@
 """Test-time augmentation of a segmentor that otherwise predicts labels only."""
 
-from typing import Any
+from typing import Any, List
 
+import torch
+from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import MODELS
+from mmseg.utils import SampleList
 
 __all__ = ['PromptTTAModel']
 
@@ -20,3 +23,26 @@ class PromptTTAModel(SegTTAModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.module.test_cfg['logits'] = True
+
+    def merge_preds(self, data_samples_list: List[SampleList]) -> SampleList:
+        """As mmseg, with the numbers of label maps.
+
+        Args:
+            data_samples_list: For each image the predictions of all its views.
+
+        Returns:
+            A sample of each image, with the label map of the mean over the views.
+        """
+        label_ids = self.module.label_ids
+        if label_ids is None or label_ids.rest_id is None:
+            return super().merge_preds(data_samples_list)
+        return [self._merge(views) for views in data_samples_list]
+
+    def _merge(self, views: SampleList) -> Any:
+        # The two scores of one class add up to one as they are: mmseg's softmax, which it takes
+        # of each view, would weigh views that are sure less.
+        scores = torch.stack([view.seg_logits.data for view in views]).mean(dim=0)
+        channels = scores.argmax(dim=0, keepdim=True)
+        labels = self.module.label_ids.from_channels(channels)
+        views[0].set_data(dict(pred_sem_seg=PixelData(data=labels)))
+        return views[0]

@@ -376,10 +376,10 @@ def test_losses_have_the_names_that_are_logged():
 
 @pytest.mark.parametrize('num_classes', [9, 11])
 def test_another_number_of_classes_is_refused(num_classes):
-    with pytest.raises(ValueError, match='semantic') as info:
+    with pytest.raises(ValueError, match='class names') as info:
         build_tiny(num_classes=num_classes)
     text = str(info.value)
-    assert f'num_classes is {num_classes}, but there are 10 semantic prompts' in text
+    assert f'num_classes is {num_classes}, but there are 10 class names' in text
     assert str(tiny_classes()) in text
 
 

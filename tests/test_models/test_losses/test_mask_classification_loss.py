@@ -76,7 +76,7 @@ def test_by_hand(weights):
     constants = torch.tensor([[1.0, -2.0, -3.0], [-2.0, 0.5, -3.0]])
     mask_logits = constants[..., None, None].expand(-1, -1, 8, 8)
     label_maps = torch.tensor([0, 1])[:, None, None].repeat(1, 8, 8)
-    names = ('class_weight', 'mask_weight', 'dice_weight', 'no_object_weight')
+    names = ('loss_cls_weight', 'loss_mask_weight', 'loss_dice_weight', 'no_object_weight')
     losses = compute(class_logits, mask_logits, label_maps, **dict(zip(names, weights)))
 
     w_class, w_mask, w_dice, w_none = weights
@@ -107,7 +107,8 @@ def test_two_classes_by_hand():
 
 def test_defaults_are_those_of_mask2former():
     loss = MaskClassificationLoss(3)
-    assert (loss.class_weight, loss.mask_weight, loss.dice_weight) == (2.0, 5.0, 5.0)
+    assert (loss.loss_cls_weight, loss.loss_mask_weight, loss.loss_dice_weight) == (2.0, 5.0, 5.0)
+    assert loss.class_weight is None
     assert (loss.no_object_weight, loss.num_points, loss.ignore_index) == (0.1, 12544, 255)
     assert [cost.weight for cost in loss.matcher.match_costs] == [2.0, 5.0, 5.0]
 
@@ -144,7 +145,7 @@ def test_labels_decide_where_masks_say_nothing():
 
 @pytest.mark.parametrize(
     ('weights', 'prompt'),
-    [(dict(class_weight=100.0), 1), (dict(class_weight=0.01), 0), (dict(), 0)],
+    [(dict(loss_cls_weight=100.0), 1), (dict(loss_cls_weight=0.01), 0), (dict(), 0)],
 )
 def test_matching_weighs_labels_against_masks(weights: dict, prompt: int):
     """Prompt 0 has the better mask, prompt 1 the better label."""
@@ -336,7 +337,9 @@ def test_label_that_is_no_class(label: int):
     """Label C would otherwise train as "no object", and others fail far from the cause."""
     class_logits, mask_logits, labels = random_case()
     labels[0, :4] = label
-    with pytest.raises(ValueError, match=rf'label.*{label}.*4 classes \(0 to 3\) and 255 \(ign'):
+    with pytest.raises(
+        ValueError, match=rf'label.*{label}.*0 to 3 \(the 4 classes\) and 255 \(ign'
+    ):
         compute(class_logits, mask_logits, labels)
 
 

@@ -8,7 +8,7 @@ from mmseg.registry import TASK_UTILS
 from mmseg_ssprompt.models.losses.matching import PromptMatcher
 
 IGNORED = 255
-WEIGHTS = dict(class_weight=2.0, mask_weight=5.0, dice_weight=5.0)
+WEIGHTS = dict(cls_weight=2.0, mask_weight=5.0, dice_weight=5.0)
 
 
 def make_case(images=3, prompts=7, classes=5, points=40, seed=0):

@@ -61,9 +61,9 @@ def test_neither_names_nor_data_set():
         build(None)
 
 
-def test_names_and_data_set():
-    with pytest.raises(ValueError, match="class_names and dataset='ADE20KDataset': give one"):
-        build(dataset='ADE20KDataset')
+def test_names_win_over_a_data_set():
+    """Which the base of a config may name."""
+    assert build(dataset='ADE20KDataset').class_names == build().class_names
 
 
 def test_unknown_data_set():

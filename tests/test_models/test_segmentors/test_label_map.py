@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -67,17 +68,17 @@ def test_any_number_of_classes(count: int):
 
 
 @torch.no_grad()
-def test_nothing_as_large_as_all_classes_is_made():
+def test_nothing_as_large_as_all_classes_is_made(monkeypatch):
     model, images = build_tiny(), random_images(1)
     model.test_cfg.logits = False
     largest = []
-    original = model.postprocess_result
+    original = BaseSegmentor.postprocess_result
 
-    def watched(logits, samples):
+    def watched(model, logits, samples):
         largest.append(logits.shape[1])
-        return original(logits, samples)
+        return original(model, logits, samples)
 
-    model.postprocess_result = watched
+    monkeypatch.setattr(BaseSegmentor, 'postprocess_result', watched)
     model(images, copy.deepcopy(make_samples()[:1]), mode='predict')
     assert sum(largest) == NUM_CLASSES
     assert max(largest) < NUM_CLASSES

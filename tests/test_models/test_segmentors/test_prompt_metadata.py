@@ -16,6 +16,7 @@ from mmseg.apis import init_model
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmseg_ssprompt import __version__
 from mmseg_ssprompt.fingerprint import fingerprint_tensors
 from mmseg_ssprompt.models import frozen as frozen_module
 from mmseg_ssprompt.models.checkpoint import read_checkpoint
@@ -98,7 +99,7 @@ def model() -> nn.Module:
 
 def test_it_says_what_the_prompts_were_trained_with(model):
     found = metadata_of(model.state_dict())
-    assert (found['format'], found['package']) == (1, '0.1.0')
+    assert (found['format'], found['package']) == (1, __version__)
     assert found['class_names'] == list(model.decode_head.class_names)
     assert found['trained'] == ['spatial_prompts', 'semantic_prompts']
     assert found['spatial_prompts'] == dict(

@@ -1,0 +1,306 @@
+"""A folder of photographs and a folder of label maps, whatever their files are called."""
+
+import os
+from collections import Counter, defaultdict
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+from mmengine import fileio
+from mmengine.logging import print_log
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from .checks import DatasetError
+
+__all__ = ['SUFFIXES', 'ImageFolderDataset']
+
+#: Ends of the names of pictures, in lower case.
+SUFFIXES = ('.bmp', '.jfif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+_SHOWN = 5  # files that an error lists
+
+
+@DATASETS.register_module()
+class ImageFolderDataset(BaseSegDataset):
+    """Photographs and label maps of one's own.
+
+    ::
+
+        data_root/images/train/**/NAME.{jpg,JPG,png,tif,webp,...}
+        data_root/labels/train/**/NAME.png
+
+    Each image has the label map of its own name in the same sub-folder, whatever the suffix; of
+    several files of that name a PNG is taken. The log says how many files of the image folder are
+    no images, and how many label maps have none. Without ``data_prefix['seg_map_path']`` (or with
+    None there) images have no label maps: they can be predicted only.
+
+    Args:
+        classes: The class names, in the order of their ids. They replace ``metainfo`` as a whole,
+            so that nothing of a base config's classes is left. Defaults to None: those of
+            ``metainfo``.
+        palette: (C, 3) colours from 0 to 255. Defaults to None: drawn, the same each time.
+        label_map: Class ids by the ids in the files, such as ``{0: 0, 255: 1}`` for masks; a value
+            may be ``ignore_index``. Ids that are not among its keys stay what they are. Not with
+            ``reduce_zero_label``. Defaults to None: files hold class ids.
+        img_suffix: Ends of the names of images, one or several; upper and lower case are the same.
+            Defaults to None: those of :data:`SUFFIXES`.
+        seg_map_suffix: What follows an image's name in the name of its label map, such as
+            ``'_mask.png'``. Defaults to None: any suffix of a picture.
+        ann_file: Text file with the name of an image a line, with or without its suffix. Defaults
+            to '': all images of the folder.
+        metainfo: As for ``BaseSegDataset``; used only where ``classes`` is None.
+        data_prefix: ``img_path`` and ``seg_map_path``, the folders beneath ``data_root``.
+        lazy_init: Whether to read the list of files later. Defaults to False.
+        **kwargs: As for ``BaseSegDataset``.
+
+    Raises:
+        ValueError: If ``classes``, ``palette`` or ``label_map`` do not fit together.
+        DatasetError: If a folder is not there or has no images, images have no label map or more
+            than one, or two images have the same name; with the number of such files and the
+            first ones.
+    """
+
+    def __init__(
+        self,
+        classes: Optional[Sequence[str]] = None,
+        palette: Optional[Sequence[Sequence[int]]] = None,
+        label_map: Optional[Mapping[int, int]] = None,
+        img_suffix: Union[str, Sequence[str], None] = None,
+        seg_map_suffix: Optional[str] = None,
+        ann_file: str = '',
+        metainfo: Optional[Mapping[str, Any]] = None,
+        data_prefix: Optional[Mapping[str, Optional[str]]] = None,
+        lazy_init: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        metainfo = _choose_metainfo(classes, palette, metainfo)
+        label_map = metainfo.pop('label_map', None) if label_map is None else label_map
+        suffixes = SUFFIXES if img_suffix is None else img_suffix
+        self.suffixes = tuple(
+            suffix.lower() for suffix in ([suffixes] if isinstance(suffixes, str) else suffixes)
+        )
+        self.exact_label_suffix = seg_map_suffix
+        prefix = dict(img_path='', seg_map_path='') if data_prefix is None else data_prefix
+        super().__init__(
+            img_suffix='',
+            seg_map_suffix=seg_map_suffix or '.png',
+            ann_file=ann_file,
+            metainfo=metainfo,
+            data_prefix={key: folder for key, folder in prefix.items() if folder is not None},
+            lazy_init=True,
+            **kwargs,
+        )
+        self.label_map = self._complete(label_map)
+        self._metainfo['label_map'] = self.label_map
+        if not lazy_init:
+            self.full_init()
+
+    def load_data_list(self) -> List[Dict[str, Any]]:
+        """A record for each image, sorted by path."""
+        image_folder, label_folder = (
+            self.data_prefix.get(key) for key in ('img_path', 'seg_map_path')
+        )
+        images = self._find_images(image_folder, label_folder)
+        labels = None
+        if label_folder is not None:
+            labels = self._find_labels(images, label_folder)
+        return [
+            dict(
+                img_path=os.path.join(image_folder, image),
+                **({} if labels is None else dict(seg_map_path=labels[name])),
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[],
+            )
+            for name, image in sorted(images.items(), key=lambda item: item[1])
+        ]
+
+    def _find_images(self, folder: str, label_folder: Optional[str]) -> Dict[str, str]:
+        """Paths beneath the image folder, by name without suffix."""
+        names: Dict[str, List[str]] = defaultdict(list)
+        others: Counter = Counter()
+        inside = _relative(label_folder, folder)
+        for file in self._list(folder, 'img_path'):
+            name, suffix = os.path.splitext(file)
+            if inside is not None and file.startswith(inside):
+                continue
+            if self.exact_label_suffix and file.endswith(self.exact_label_suffix):
+                continue
+            if suffix.lower() in self.suffixes:
+                names[name].append(file)
+            else:
+                others[suffix or 'without suffix'] += 1
+        if others:
+            counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
+            print_log(
+                f'{sum(others.values())} of {sum(others.values()) + sum(map(len, names.values()))} '
+                f'files in {folder!r} are left out, because only {"/".join(self.suffixes)} are '
+                f'images: {counts}',
+                'current',
+            )
+        double = sorted(files for files in names.values() if len(files) > 1)
+        if double:
+            raise DatasetError(
+                f'{folder!r}: expected one image of each name, found {len(double)} names with '
+                f'several, such as {_show([file for files in double for file in files])}. Rename or remove one of each, or '
+                'choose by img_suffix'
+            )
+        images = {name: files[0] for name, files in names.items()}
+        if self.ann_file:
+            images = self._choose(images)
+        if not images:
+            raise DatasetError(
+                f'the data set ImageFolderDataset is empty: expected images '
+                f'({", ".join(self.suffixes)}) in {folder!r}, found '
+                f'{sum(others.values())} other files. Set data_root and data_prefix.img_path'
+            )
+        return images
+
+    def _choose(self, images: Dict[str, str]) -> Dict[str, str]:
+        """Those that the list names."""
+        if not os.path.isfile(self.ann_file):
+            raise DatasetError(
+                f'ann_file {self.ann_file!r}: expected a text file with the name of an image a '
+                'line, found no such file'
+            )
+        with open(self.ann_file, encoding='utf-8-sig') as file:
+            wanted = [line.strip().replace('\\', '/') for line in file if line.strip()]
+        by_file = {file: name for name, file in images.items()}
+        names = [by_file.get(line, line) for line in wanted]
+        missing = [line for line, name in zip(wanted, names) if name not in images]
+        if missing:
+            raise DatasetError(
+                f'ann_file {self.ann_file!r}: expected names of images in '
+                f'{self.data_prefix["img_path"]!r}, found {len(missing)} of {len(wanted)} lines '
+                f'that are none: {_show(missing)}'
+            )
+        return {name: images[name] for name in names}
+
+    def _find_labels(self, images: Mapping[str, str], folder: str) -> Dict[str, str]:
+        """Paths of the label maps, by the name of the image without suffix."""
+        found: Dict[str, List[str]] = defaultdict(list)
+        inside = _relative(self.data_prefix['img_path'], folder)
+        for file in self._list(folder, 'seg_map_path'):
+            if inside is None or not file.startswith(inside):
+                name = self._name_of_label(file)
+                if name is not None:
+                    found[name].append(file)
+        labels = {name: _prefer_png(files) for name, files in found.items()}
+        missing = sorted(image for name, image in images.items() if name not in labels)
+        unused = sorted(file for name in labels if name not in images for file in labels[name])
+        if missing:
+            ending = self.exact_label_suffix or '.png'
+            raise DatasetError(
+                f'{len(missing)} of {len(images)} images in {self.data_prefix["img_path"]!r} have '
+                f'no label map in {folder!r}: {_show(missing)}. Expected a file of the same name, '
+                f'such as {os.path.splitext(missing[0])[0] + ending!r}; label maps without image: '
+                f'{_show(unused) if unused else "none"}. Leave these images out, or set '
+                'data_prefix.seg_map_path=None to predict without label maps'
+            )
+        double = sorted(labels[name] for name in images if len(labels[name]) > 1)
+        if double:
+            raise DatasetError(
+                f'{folder!r}: expected one label map for each image, found {len(double)} images '
+                f'with several: {_show([file for files in double for file in files])}. Remove one of each, or set '
+                'seg_map_suffix'
+            )
+        if unused and not self.ann_file:
+            print_log(
+                f'{len(unused)} label maps in {folder!r} have no image in '
+                f'{self.data_prefix["img_path"]!r}: {_show(unused)}',
+                'current',
+            )
+        return {name: os.path.join(folder, labels[name][0]) for name in images}
+
+    def _name_of_label(self, file: str) -> Optional[str]:
+        """The name of the image that a file would be the label map of; None if it is none."""
+        if self.exact_label_suffix is not None:
+            ending = self.exact_label_suffix
+            return file[: -len(ending)] if ending and file.endswith(ending) else None
+        name, suffix = os.path.splitext(file)
+        return name if suffix.lower() in SUFFIXES else None
+
+    def _list(self, folder: str, key: str) -> List[str]:
+        try:
+            files = fileio.list_dir_or_file(
+                folder, list_dir=False, recursive=True, backend_args=self.backend_args
+            )
+            return sorted(file.replace(os.sep, '/') for file in files)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise DatasetError(
+                f'ImageFolderDataset: expected the folder data_prefix.{key} at {folder!r}, found '
+                f'{"a file" if os.path.isfile(folder) else "no such folder"}. Set data_root and '
+                f'data_prefix'
+            ) from error
+
+    def _complete(self, label_map: Optional[Mapping[int, int]]) -> Optional[Dict[int, int]]:
+        """A label map with all ids of classes as keys; None if files hold class ids."""
+        if label_map is None:
+            return None
+        count = len(self._metainfo['classes'])
+        if self.reduce_zero_label:
+            raise ValueError(
+                'label_map and reduce_zero_label=True: expected one of them, because both change '
+                f'ids of the files. Write what 0 becomes into label_map: 0: {self.ignore_index}'
+            )
+        is_map = isinstance(label_map, Mapping) and all(
+            type(number) is int and number >= 0 for pair in label_map.items() for number in pair
+        )
+        wrong = {
+            old: new
+            for old, new in (label_map.items() if is_map else ())
+            if new >= count and new != self.ignore_index
+        }
+        if not is_map or wrong:
+            raise ValueError(
+                f'label_map: expected ids of classes (0 to {count - 1}) or {self.ignore_index} '
+                f'(ignored) by ids in the files, found {wrong or label_map!r}'
+            )
+        return {**{number: number for number in range(count)}, **label_map}
+
+
+def _choose_metainfo(
+    classes: Optional[Sequence[str]],
+    palette: Optional[Sequence[Sequence[int]]],
+    metainfo: Optional[Mapping[str, Any]],
+) -> Dict[str, Any]:
+    """The metainfo that counts, checked."""
+    if classes is None:
+        chosen = dict(metainfo or {})
+        if palette is not None:
+            chosen['palette'] = palette
+    else:
+        chosen = (
+            dict(classes=classes) if palette is None else dict(classes=classes, palette=palette)
+        )
+    names = chosen.get('classes')
+    is_list = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    if not is_list or not names:
+        raise ValueError(
+            f'ImageFolderDataset: expected classes as a list of names, such as classes='
+            f"['background', 'crack'], found {names!r}"
+        )
+    chosen['classes'] = tuple(names)
+    if palette is not None and len(palette) != len(names):
+        raise ValueError(
+            f'ImageFolderDataset: expected a colour in palette for each of {len(names)} classes, '
+            f'found {len(palette)}'
+        )
+    return chosen
+
+
+def _relative(inner: Optional[str], outer: str) -> Optional[str]:
+    """Where a folder lies inside of another, with a slash at its end; None if it does not."""
+    if inner is None or not (inner and outer is not None):
+        return None
+    path = os.path.relpath(inner, outer or '.').replace(os.sep, '/')
+    return None if path == '.' or path.startswith('..') else f'{path}/'
+
+
+def _prefer_png(files: Sequence[str]) -> List[str]:
+    """The PNGs among files, or all if there is none."""
+    pngs = [file for file in files if file.lower().endswith('.png')]
+    return pngs or list(files)
+
+
+def _show(files: Sequence[str]) -> str:
+    more = f' and {len(files) - _SHOWN} more' if len(files) > _SHOWN else ''
+    return ', '.join(map(repr, files[:_SHOWN])) + more

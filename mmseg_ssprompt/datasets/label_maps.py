@@ -1,0 +1,232 @@
+"""Label maps of 16 bits, masks of any two numbers, and images that have none."""
+
+from typing import Any, Dict, Mapping, Optional
+
+import mmcv
+import numpy as np
+from mmengine import fileio
+from mmseg.datasets.transforms import LoadAnnotations, Resize
+from mmseg.registry import TRANSFORMS
+from PIL import Image
+
+from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS
+from .checks import DatasetError
+
+__all__ = ['LoadLabelMap', 'ResizeWithLabels', 'allow_unlabelled', 'replace_loaders']
+
+
+@TRANSFORMS.register_module()
+class LoadLabelMap(LoadAnnotations):
+    """mmseg's ``LoadAnnotations`` for more than 255 classes, and for masks of other numbers.
+
+    Numbers are computed without going through bytes. Below 255 classes, and without the arguments
+    that mmseg does not have, label maps are those of ``LoadAnnotations``.
+
+    Args:
+        ignore_index: The number of pixels that do not count, in the files and in what is loaded:
+            255, or 65535 for more than 255 classes. Defaults to 255.
+        label_map: New numbers by those in the files, such as ``{0: 0, 255: 1}`` for masks of 0 and
+            255; others stay as they are. It comes before ``reduce_zero_label`` and the data set's
+            own ``label_map``. Defaults to None.
+        allow_missing: Whether an image without a label map is passed on without one, which is for
+            predictions. Defaults to False.
+        reduce_zero_label: Whether 0 is ignored and 1 is the first class. Defaults to None: as the
+            data set says.
+        backend_args: See ``LoadAnnotations``.
+        imdecode_backend: See ``LoadAnnotations``. Defaults to 'pillow'.
+
+    Raises:
+        ValueError: If ``ignore_index`` or ``label_map`` holds what is no number of a label map.
+    """
+
+    def __init__(
+        self,
+        ignore_index: int = IGNORED_8_BITS,
+        label_map: Optional[Mapping[int, int]] = None,
+        allow_missing: bool = False,
+        reduce_zero_label: Optional[bool] = None,
+        backend_args: Optional[dict] = None,
+        imdecode_backend: str = 'pillow',
+    ) -> None:
+        super().__init__(backend_args=backend_args, imdecode_backend=imdecode_backend)
+        self.reduce_zero_label = reduce_zero_label
+        self.ignore_index = _check_number('ignore_index', ignore_index)
+        self.label_map = {
+            _check_number('label_map', old): _check_number('label_map', new)
+            for old, new in (label_map or {}).items()
+        }
+        self.allow_missing = allow_missing
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Load ``gt_seg_map`` (H, W), uint8, or uint16 where numbers need it.
+
+        Args:
+            results: With ``seg_map_path`` and, from a data set, ``label_map``,
+                ``reduce_zero_label`` and ``seg_fields``.
+
+        Raises:
+            DatasetError: If the file holds what is no number of a label map, or more than 8 bits
+                where 255 is ignored.
+        """
+        path = results.get('seg_map_path')
+        if path is None and not self.allow_missing:
+            raise DatasetError(
+                f'image {str(results.get("img_path"))!r}: expected the path of a label map, found '
+                'none. Name the folder of the label maps in data_prefix.seg_map_path; pictures '
+                'without label maps are for predictions, with LoadLabelMap(allow_missing=True)'
+            )
+        try:
+            content = None if path is None else fileio.get(path, backend_args=self.backend_args)
+        except FileNotFoundError:
+            if not self.allow_missing:
+                raise
+            content = None
+        if content is not None:
+            results['gt_seg_map'] = self._read(content, results)
+            results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def _read(self, content: bytes, results: Mapping[str, Any]) -> np.ndarray:
+        path = results['seg_map_path']
+        labels = mmcv.imfrombytes(content, flag='unchanged', backend=self.imdecode_backend)
+        labels = _check_labels(labels, path)
+        labels = _rename(labels.astype(np.int32), self.label_map)
+        if self._reduces(results):
+            void = (labels == 0) | (labels == self.ignore_index)
+            labels = np.where(void, self.ignore_index, labels - 1)
+        own = results.get('label_map') or {}
+        labels = _rename(labels, own)
+        last = max([self.ignore_index, *own.values(), *self.label_map.values()])
+        if last > IGNORED_8_BITS:
+            return labels.astype(np.uint16)
+        if labels.max() > IGNORED_8_BITS:
+            raise DatasetError(
+                f'label map {str(path)!r}: expected numbers from 0 to 255, found '
+                f'{np.unique(labels[labels > IGNORED_8_BITS])[:10].tolist()}. For more than 255 '
+                "classes, load label maps with dict(type='LoadLabelMap', ignore_index=65535)"
+            )
+        return labels.astype(np.uint8)
+
+    def _reduces(self, results: Mapping[str, Any]) -> bool:
+        """Whether 0 is ignored, by the data set and, where it says so, by the loader."""
+        of_dataset = bool(results.get('reduce_zero_label', False))
+        if self.reduce_zero_label not in (None, of_dataset):
+            raise DatasetError(
+                f'LoadLabelMap.reduce_zero_label is {self.reduce_zero_label}, but that of the data '
+                f'set is {of_dataset}. Set it in the data set, and leave it out of LoadLabelMap'
+            )
+        return of_dataset
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(ignore_index={self.ignore_index}, '
+            f'label_map={self.label_map}, allow_missing={self.allow_missing}, '
+            f'reduce_zero_label={self.reduce_zero_label}, '
+            f"imdecode_backend='{self.imdecode_backend}', backend_args={self.backend_args})"
+        )
+
+
+def _check_number(key: str, value: Any) -> int:
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int)
+        or not 0 <= number <= IGNORED_16_BITS
+    ):
+        raise ValueError(
+            f'LoadLabelMap.{key}: expected whole numbers from 0 to {IGNORED_16_BITS}, found '
+            f'{value!r}'
+        )
+    return number
+
+
+def _check_labels(labels: Optional[np.ndarray], path: str) -> np.ndarray:
+    """Numbers (H, W), or an error that says what a file holds."""
+    if labels is None:
+        raise DatasetError(f'label map {str(path)!r}: expected a picture, found none in the file')
+    if labels.ndim == 3 and labels.shape[2] == 1:
+        labels = labels[:, :, 0]
+    if labels.ndim != 2:
+        raise DatasetError(
+            f'label map {str(path)!r}: expected one channel of class ids, found the shape '
+            f'{labels.shape}: colours must be converted to ids'
+        )
+    if labels.dtype == bool:
+        return labels
+    with np.errstate(invalid='ignore'):  # NaN is no integer
+        is_number = (labels >= 0) & (labels <= IGNORED_16_BITS) & (labels == np.floor(labels))
+    if not is_number.all():
+        raise DatasetError(
+            f'label map {str(path)!r}: expected whole numbers from 0 to {IGNORED_16_BITS}, found '
+            f'{np.unique(labels[~is_number])[:10].tolist()} ({labels.dtype})'
+        )
+    return labels
+
+
+def _rename(labels: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
+    """Numbers (H, W) int32 in place of which others are there; those without another stay."""
+    if not label_map:
+        return labels
+    table = np.arange(1 + IGNORED_16_BITS, dtype=np.int32)
+    table[list(label_map)] = list(label_map.values())
+    return table[labels]
+
+
+@TRANSFORMS.register_module()
+class ResizeWithLabels(Resize):
+    """mmseg's ``Resize``, whose Pillow backend takes label maps of 8 bits only, for 16 bits too.
+
+    The same places are read in label maps of both kinds. See ``Resize`` for the arguments.
+    """
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Resize image and label maps; these keep their type, uint8 or uint16."""
+        fields = results.get('seg_fields', [])
+        wide = {key: results.pop(key) for key in fields if _is_wide(results.get(key))}
+        results = super().transform(results)
+        size = results['img_shape'][1::-1]  # width and height
+        for key, labels in wide.items():
+            picture = Image.fromarray(labels.astype(np.int32))
+            resized = picture.resize(size, Image.Resampling.NEAREST)
+            results[key] = np.asarray(resized).astype(labels.dtype)
+        return results
+
+
+def _is_wide(labels: Optional[np.ndarray]) -> bool:
+    return labels is not None and labels.dtype != np.uint8
+
+
+def replace_loaders(transforms: Any, **settings: Any) -> Any:
+    """Configs of transforms with ``LoadLabelMap`` in place of ``LoadAnnotations``.
+
+    Args:
+        transforms: The config of a pipeline, of a transform, or lists of them, nested as for
+            test-time augmentation.
+        **settings: Of the loaders that take the place, and of those that are there already.
+
+    Returns:
+        A copy.
+    """
+    if isinstance(transforms, (list, tuple)):
+        replaced = [replace_loaders(each, **settings) for each in transforms]
+        return replaced if isinstance(transforms, list) else tuple(replaced)
+    if not isinstance(transforms, Mapping):
+        return transforms
+    config = {key: replace_loaders(value, **settings) for key, value in transforms.items()}
+    if str(config.get('type')).rpartition('.')[2] in ('LoadAnnotations', 'LoadLabelMap'):
+        config.update(settings, type='LoadLabelMap')
+    return config
+
+
+def allow_unlabelled(dataset: Dict[str, Any]) -> None:
+    """Let a data set that is predicted have images without label maps, in place.
+
+    Args:
+        dataset: The config of a data set of mmseg. Its pipeline passes images on without label
+            maps where ``data_prefix`` names no folder of them, or a file is not there.
+    """
+    if 'pipeline' in dataset:
+        dataset['pipeline'] = replace_loaders(dataset['pipeline'], allow_missing=True)
+    prefix = dataset.get('data_prefix')
+    if isinstance(prefix, Mapping):
+        dataset['data_prefix'] = {key: path for key, path in prefix.items() if path is not None}

@@ -1,0 +1,158 @@
+"""Whether a data set's pipeline keeps to the numbers that a model has label maps hold."""
+
+from typing import Any, Iterator
+
+from mmcv.transforms import LoadAnnotations as AnyLoader
+from mmcv.transforms import Resize
+from mmengine.dataset import Compose
+from torch.utils.data import Dataset
+
+from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS, LabelIds
+from .checks import DatasetError
+from .embedded import EmbeddedDataset
+from .label_maps import LoadLabelMap, ResizeWithLabels
+
+__all__ = ['check_label_settings']
+
+_LOADER = "dict(type='LoadLabelMap', ignore_index=65535)"
+
+
+def check_label_settings(dataset: Dataset, label_ids: LabelIds, name: str) -> None:
+    """Refuse a data set whose settings would change or mistake the numbers in label maps.
+
+    Nothing is read: the data set's own settings and those of its transforms are looked at.
+
+    Args:
+        dataset: A data set that reads files, without wrappers.
+        label_ids: Of the model's head.
+        name: What it is for, such as ``'training'``.
+
+    Raises:
+        DatasetError: With the transform or the setting, what was expected and found, and what to
+            set.
+    """
+    where = f'the {name} data set {type(dataset).__name__}'
+    _check_rest(dataset, label_ids, where)
+    _check_subset(dataset, label_ids, where)
+    loader = None
+    for transform in _transforms(dataset):
+        if isinstance(transform, AnyLoader):
+            loader = transform
+            _check_loader(dataset, loader, label_ids, where)
+        elif loader is not None:
+            _check_resize(transform, loader, where)
+            _check_fill(transform, label_ids, where)
+
+
+def _transforms(dataset: Dataset) -> Iterator[Any]:
+    if isinstance(dataset, EmbeddedDataset):
+        yield from _flatten(Compose(dataset.recipe.dataset.get('pipeline') or []))
+    else:
+        yield from _flatten(getattr(dataset, 'pipeline', None))
+
+
+def _flatten(transform: Any) -> Iterator[Any]:
+    """A transform, and those inside of it: in lists, or by themselves as in ``RandomResize``."""
+    if isinstance(transform, (list, tuple)):
+        for each in transform:
+            yield from _flatten(each)
+    elif transform is not None:
+        yield transform
+        for key in ('transforms', 'resize', 'subroutines'):
+            inner = getattr(transform, key, None)
+            if isinstance(inner, (list, tuple)) or callable(getattr(inner, 'transform', None)):
+                yield from _flatten(inner)
+
+
+def _check_rest(dataset: Dataset, ids: LabelIds, where: str) -> None:
+    """Few-shot draws read the number of the rest from the data set, without a model."""
+    found = getattr(dataset, 'metainfo', {}).get('rest_id')
+    if found is not None and found != ids.rest_id:
+        raise DatasetError(
+            f'{where}: metainfo.rest_id is {found!r}, but decode_head.rest_id is {ids.rest_id!r}. '
+            'Give both the number that label maps hold for the rest'
+        )
+
+
+def _check_subset(dataset: Dataset, ids: LabelIds, where: str) -> None:
+    """Refuse what mmseg makes of a subset: its classes count from 0, all others are 255."""
+    label_map = getattr(dataset, 'label_map', None)
+    if not label_map or 'labelled_classes' in getattr(dataset, 'metainfo', {}):
+        return
+    if ids.rest_id == 0:
+        raise DatasetError(
+            f'{where} has one class of a registered data set, so that its label maps get 0 for '
+            'the class and 255 for all others, but decode_head.rest_id is 0, the number of the '
+            'rest. Set decode_head.rest_id=255'
+        )
+    left_out = list(label_map.values()).count(IGNORED_8_BITS)
+    if ids.num_classes > IGNORED_8_BITS and left_out > 1:
+        raise DatasetError(
+            f'{where} has {ids.num_classes} of {len(label_map)} classes of a registered data set, '
+            f'so that mmseg gives the others the number 255, which is one of the {ids.num_classes} '
+            "too. Use type='BaseSegDataset' with the classes in metainfo, and give their numbers "
+            'to LoadLabelMap as label_map, with 65535 for the others'
+        )
+
+
+def _check_loader(dataset: Dataset, loader: Any, ids: LabelIds, where: str) -> None:
+    reduces = getattr(dataset, 'reduce_zero_label', False)
+    relabelled = 'labelled_classes' in getattr(dataset, 'metainfo', {})
+    kind = type(loader).__name__
+    if ids.num_classes > IGNORED_8_BITS and not isinstance(loader, LoadLabelMap):
+        raise DatasetError(
+            f'{where} has {ids.num_classes} classes, but its pipeline reads label maps with '
+            f'{kind}, which makes bytes of their numbers, so that 256 becomes 0. Use {_LOADER}; '
+            'label maps are files of 16 bits, in which 65535 is ignored'
+        )
+    if ids.num_classes == IGNORED_8_BITS and reduces and ids.ignore_index == IGNORED_8_BITS:
+        raise DatasetError(
+            f'{where} has 255 classes and reduce_zero_label=True, so that the last class has the '
+            f'number 255 in the files, which is also ignored. Use {_LOADER} and set '
+            'decode_head.ignore_index=65535'
+        )
+    if not isinstance(loader, LoadLabelMap) or relabelled:
+        found = IGNORED_8_BITS
+        used = reduces and not relabelled
+    else:
+        found, used = loader.ignore_index, True
+    if used and found not in (ids.ignore_index, ids.rest_id):
+        setting = 'ignore_index' if isinstance(loader, LoadLabelMap) else 'reduce_zero_label'
+        raise DatasetError(
+            f'{where}: {kind} gives pixels that do not count the number {found} ({setting}), but '
+            f'decode_head.ignore_index is {ids.ignore_index}. Use '
+            f"dict(type='LoadLabelMap', ignore_index={ids.ignore_index})"
+        )
+
+
+def _check_resize(transform: Any, loader: Any, where: str) -> None:
+    is_wide = getattr(loader, 'ignore_index', 0) == IGNORED_16_BITS
+    if not is_wide or not isinstance(transform, Resize) or isinstance(transform, ResizeWithLabels):
+        return
+    if transform.backend == 'pillow':
+        raise DatasetError(
+            f"{where}: Resize(backend='pillow') cannot resize label maps of 16 bits. Use "
+            "dict(type='ResizeWithLabels', ...) with the same arguments"
+        )
+
+
+def _check_fill(transform: Any, ids: LabelIds, where: str) -> None:
+    """What a transform puts where there is no image has to be ignored."""
+    key, found = _find_fill(transform)
+    if found is None or found == ids.ignore_index:
+        return
+    raise DatasetError(
+        f'{where}: {type(transform).__name__} gives pixels outside of the image the number '
+        f'{found} ({key}), but decode_head.ignore_index, the number of pixels that do not count, '
+        f'is {ids.ignore_index}. Set {key} to {ids.ignore_index} in {type(transform).__name__}'
+    )
+
+
+def _find_fill(transform: Any) -> Any:
+    """The setting of a transform for label maps outside of the image, and its value."""
+    pad_val = getattr(transform, 'pad_val', None)
+    if isinstance(pad_val, dict):
+        return "pad_val['seg']", pad_val.get('seg')
+    if getattr(transform, 'cat_max_ratio', 1.0) < 1:
+        return 'ignore_index', getattr(transform, 'ignore_index', None)
+    return 'seg_pad_val', getattr(transform, 'seg_pad_val', None)

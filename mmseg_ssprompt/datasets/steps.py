@@ -1,0 +1,283 @@
+"""The steps of a data set's pipeline: which they are, what each does, and which one has failed."""
+
+import copy
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+import numpy as np
+from mmcv.transforms import KeyMapper
+from torch.utils.data import Dataset
+
+from ..draws import seed_draws
+
+__all__ = ['SIZES_KEY', 'Sizes', 'Step', 'Trace', 'each_step', 'find_failed_step', 'follow']
+
+Size = Tuple[int, int]
+#: Where a sample keeps what was seen of it; each branch of a pipeline copies its samples.
+SIZES_KEY = 'mmseg_ssprompt_sizes'
+# How often a transform is tried, because it may draw whether it does anything.
+_TRIES = 8
+
+
+class Step(NamedTuple):
+    """A transform that is no list of others.
+
+    Attributes:
+        place: Where the config has it: ``'pipeline[1].transforms[0]'``.
+        transform: What is called.
+    """
+
+    place: str
+    transform: Any
+
+    @property
+    def name(self) -> str:
+        """The type of the transform."""
+        transform = getattr(self.transform, 'followed', self.transform)
+        return getattr(transform, '__name__', type(transform).__name__)
+
+    def __str__(self) -> str:
+        return f'{self.name} ({self.place})'
+
+
+def each_step(pipeline: Any, place: str = 'pipeline') -> Iterator[Step]:
+    """The steps of a pipeline in their order, also those inside of other transforms.
+
+    Args:
+        pipeline: A list of transforms, or a transform such as ``Compose``, ``RandomChoice`` or
+            ``TestTimeAug``, of which only the first branch is looked into.
+        place: Of the pipeline in the config. Defaults to 'pipeline'.
+    """
+    for name, holder, key in _children(pipeline):
+        yield from each_step(holder[key], f'{place}{name}')
+    if not isinstance(pipeline, (list, tuple)) and _list_of(pipeline) is None:
+        yield Step(place, pipeline)
+
+
+def _list_of(transform: Any) -> Optional[List[Any]]:
+    """The transforms inside of one; None if there are none."""
+    if isinstance(transform, KeyMapper):  # which hands on other names
+        return None
+    inner = getattr(transform, 'subroutines', None) or getattr(transform, 'transforms', None)
+    inner = getattr(inner, 'transforms', inner)  # RandomApply has a Compose
+    is_list = isinstance(inner, list) and all(map(callable, inner))  # Albu keeps dicts there
+    return inner if is_list else None
+
+
+def _children(pipeline: Any) -> Iterator[Tuple[str, List[Any], int]]:
+    """Place, list and index of what is inside of a transform."""
+    if isinstance(pipeline, (list, tuple)):
+        yield from ((f'[{index}]', pipeline, index) for index in range(len(pipeline)))
+    elif getattr(pipeline, 'subroutines', None):  # TestTimeAug: all lists of one from each list
+        for branch in pipeline.subroutines[:1]:
+            yield from (
+                (f'.transforms[{index}]', branch.transforms, index)
+                for index in range(len(branch.transforms))
+            )
+    else:
+        inner = _list_of(pipeline) or []
+        name = '' if type(pipeline).__name__ == 'Compose' else '.transforms'
+        yield from ((f'{name}[{index}]', inner, index) for index in range(len(inner)))
+
+
+def find_failed_step(pipeline: Any, error: BaseException) -> Optional[Step]:
+    """The step of a pipeline in which an error arose; None if it was in none of them."""
+    steps = {id(step.transform): step for step in each_step(pipeline)}
+    codes = {
+        step.transform.__code__: step
+        for step in steps.values()
+        if hasattr(step.transform, '__code__')  # a function
+    }
+    found, frame = None, error.__traceback__
+    while frame is not None:
+        scope = frame.tb_frame
+        found = steps.get(id(scope.f_locals.get('self')), codes.get(scope.f_code, found)) or found
+        frame = frame.tb_next
+    return found
+
+
+class Sizes(NamedTuple):
+    """What was seen of image and label map of a sample on their way through a pipeline.
+
+    Attributes:
+        image: Height and width.
+        labels: Likewise.
+        original: Those of the image when it was loaded.
+        loaded_by: The step that has loaded the label map.
+        moved_by: The steps that have moved the image's pixels without the label map, before it
+            was there; in validation those that have moved the label map.
+        parted_by: The step since which the sizes differ, and what it has done.
+        flipped: Whether it was packed as a mirror image.
+    """
+
+    image: Optional[Size] = None
+    labels: Optional[Size] = None
+    original: Optional[Size] = None
+    loaded_by: Optional[str] = None
+    moved_by: Tuple[str, ...] = ()
+    parted_by: Optional[str] = None
+    flipped: bool = False
+
+
+class Trace:
+    """What the steps of a data set do to one sample.
+
+    Args:
+        training: Whether a label map must lie on the image that leaves the pipeline; in
+            validation it must lie on the one that was loaded.
+
+    Attributes:
+        loads: The steps that load something, by place: ``'image'`` or ``'label map'``; and None
+            of those before them that leave the image as it is.
+        packed: For each sample that was packed, what was seen before.
+        ended_by: The last step that returned nothing.
+    """
+
+    def __init__(self, training: bool) -> None:
+        self.training = training
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the sample before."""
+        self.loads: Dict[str, Optional[str]] = {}
+        self.packed: List[Sizes] = []
+        self.ended_by: Optional[Step] = None
+
+    def run(self, step: Step, sample: Any) -> Any:
+        """Let a step do its work, and note what it has done."""
+        if not isinstance(sample, dict):
+            return step.transform(sample)
+        seen, image = sample.get(SIZES_KEY, Sizes()), sample.get('img')
+        probe = copy.deepcopy(sample) if self._can_misplace(seen) else None
+        result = step.transform(sample)
+        if result is None:
+            self.ended_by = step
+        elif isinstance(result, dict) and 'data_samples' in result:
+            self.packed.append(seen._replace(flipped=bool(sample.get('flip'))))
+        elif isinstance(result, dict):
+            self._note_loads(step, seen, image, result)
+            moves = probe is not None and _moves_pixels(step.transform, probe)
+            result[SIZES_KEY] = self._look(step, seen, result, moves)
+        return result
+
+    def _can_misplace(self, seen: Sizes) -> bool:
+        if self.training:
+            return seen.image is not None and seen.labels is None
+        return seen.labels is not None
+
+    def _note_loads(self, step: Step, seen: Sizes, image: Any, result: Dict[str, Any]) -> None:
+        if seen.labels is None and _size(result.get('gt_seg_map')) is not None:
+            self.loads[step.place] = 'label map'
+        elif seen.image is None and _size(result.get('img')) is not None:
+            self.loads[step.place] = 'image'
+        elif result.get('img') is image:
+            self.loads.setdefault(step.place, None)
+
+    def _look(self, step: Step, seen: Sizes, result: Dict[str, Any], moves: bool) -> Sizes:
+        image, labels = _size(result.get('img')), _size(result.get('gt_seg_map'))
+        now = seen._replace(image=image, labels=labels, original=seen.original or image)
+        if seen.labels is None and labels is not None:
+            now = now._replace(loaded_by=str(step))
+        elif moves:
+            now = now._replace(moved_by=(*seen.moved_by, str(step)))
+        expected = now.image if self.training else now.original
+        if None in (labels, expected) or labels == expected:
+            return now._replace(parted_by=None)
+        return now if seen.parted_by else now._replace(parted_by=_describe(step, seen, now))
+
+
+def _describe(step: Step, seen: Sizes, now: Sizes) -> str:
+    changes = [
+        f'the {name} from {_text(old)} to {_text(new)}'
+        for name, old, new in (
+            ('image', seen.image, now.image),
+            ('label map', seen.labels, now.labels),
+        )
+        if None not in (old, new) and old != new
+    ]
+    return f'{step} changes {" and ".join(changes)}' if changes else str(step)
+
+
+def _text(size: Size) -> str:
+    return f'{size[0]} x {size[1]}'
+
+
+def _size(picture: Any) -> Optional[Size]:
+    shape = getattr(picture, 'shape', ())
+    return (int(shape[0]), int(shape[1])) if len(shape) >= 2 else None
+
+
+def _moves_pixels(transform: Any, sample: Dict[str, Any]) -> bool:
+    """Whether a transform, in one of some tries, moves the pixels of a label map."""
+    size = _size(sample['img'] if sample.get('gt_seg_map') is None else sample['gt_seg_map'])
+    y, x = np.indices(size)
+    # Neighbours, and rows and columns that are turned round, have other numbers.
+    grid = ((7 * y + 13 * x + (y // 16) * (x // 16)) % 251).astype(np.uint8)
+    for number in range(_TRIES):
+        seed_draws(number)
+        tried = copy.deepcopy({key: value for key, value in sample.items() if key != SIZES_KEY})
+        tried.update(gt_seg_map=grid.copy(), seg_fields=['gt_seg_map'])
+        try:
+            result = transform(tried)
+        except Exception:  # the run that counts says it
+            return False
+        moved = result.get('gt_seg_map') if isinstance(result, Mapping) else None
+        if moved is None:
+            return False
+        if not np.array_equal(moved, grid):
+            return True
+    return False
+
+
+class _FollowedStep:
+    """A step that notes what it does."""
+
+    def __init__(self, step: Step, trace: Trace) -> None:
+        self.followed, self._step, self._trace = step.transform, step, trace
+
+    def __call__(self, sample: Any) -> Any:
+        return self._trace.run(self._step, sample)
+
+    def __getattr__(self, name: str) -> Any:  # such as get_indices of those that mix images
+        if name.startswith('__') or name == 'followed':
+            raise AttributeError(name)
+        return getattr(self.followed, name)
+
+
+def follow(dataset: Dataset, trace: Trace) -> Dataset:
+    """A copy of a data set whose steps tell a trace what they do; the data set stays as it is.
+
+    Args:
+        dataset: A data set, or a wrapper.
+        trace: Is told.
+    """
+    twin = copy.copy(dataset)
+    if isinstance(getattr(dataset, 'datasets', None), list):
+        twin.datasets = [follow(inner, trace) for inner in dataset.datasets]
+    if isinstance(getattr(dataset, 'dataset', None), Dataset):
+        twin.dataset = follow(dataset.dataset, trace)
+    pipeline = vars(dataset).get('pipeline')
+    if pipeline is not None:
+        twin.pipeline = _follow_steps(_copy(pipeline), 'pipeline', trace)
+    return twin
+
+
+def _copy(pipeline: Any) -> Any:
+    """A deep copy, because transforms keep what they have seen; where that fails a flat one."""
+    try:
+        return copy.deepcopy(pipeline)
+    except Exception:  # locks, open files and the like
+        return copy.copy(pipeline)
+
+
+def _follow_steps(node: Any, place: str, trace: Trace) -> Any:
+    branches = getattr(node, 'subroutines', None) or []
+    for branch in branches:
+        for index, inner in enumerate(branch.transforms):
+            branch.transforms[index] = _follow_steps(inner, f'{place}.transforms[{index}]', trace)
+    if branches:
+        return node
+    if not isinstance(node, list) and _list_of(node) is None:
+        return node if isinstance(node, _FollowedStep) else _FollowedStep(Step(place, node), trace)
+    for name, holder, key in _children(node):
+        holder[key] = _follow_steps(holder[key], f'{place}{name}', trace)
+    return node

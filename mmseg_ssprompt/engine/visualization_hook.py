@@ -1,0 +1,105 @@
+"""Draws the prediction of each image that is tested."""
+
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+import mmcv
+from mmengine import fileio
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from mmseg.engine import SegVisualizationHook
+from mmseg.structures import SegDataSample
+
+from ..files import replacing
+from ..outputs import OutputError, ResultNames, find_result_names, result_file
+
+__all__ = ['PromptVisualizationHook']
+
+
+@HOOKS.register_module()
+class PromptVisualizationHook(SegVisualizationHook):
+    """mmseg's hook, which in tests also draws every image into a folder.
+
+    mmseg's own draws every fiftieth batch by default, and names a picture after the image alone.
+
+    Args:
+        out_dir: Folder for a picture of each image that is tested, with the label map beside the
+            prediction if there is one. A picture keeps the path of its image relative to the
+            folder of all images. Defaults to None: as mmseg's.
+        **kwargs: As for ``SegVisualizationHook``.
+    """
+
+    def __init__(self, out_dir: Optional[str] = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.out_dir = None if out_dir is None else Path(out_dir)
+        self._names: Optional[ResultNames] = None
+
+    def before_test(self, runner: Runner) -> None:
+        """Name the pictures of all images.
+
+        Raises:
+            OutputError: If an image has no file that could be drawn on.
+        """
+        if self.out_dir is not None:
+            self._names = find_result_names(runner.test_dataloader.dataset)
+            _check_images(self._names, self.backend_args)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[Sequence[SegDataSample]] = None,
+    ) -> None:
+        """Draw the images of a batch."""
+        if self._names is None or self.out_dir is None:
+            super().after_test_iter(runner, batch_idx, data_batch, outputs)
+            return
+        for output in outputs or ():
+            file = result_file(self.out_dir, self._names(output.img_path), '.png')
+            with replacing(file) as temporary:
+                draw_prediction(
+                    output,
+                    temporary,
+                    show=self.show,
+                    wait_time=self.wait_time,
+                    backend_args=self.backend_args,
+                )
+
+
+def draw_prediction(
+    sample: SegDataSample,
+    file: Path,
+    show: bool = False,
+    wait_time: float = 0.0,
+    backend_args: Optional[dict] = None,
+) -> None:
+    """Draw an image with its prediction, and with its label map where there is one.
+
+    Args:
+        sample: Predicted, with ``img_path``.
+        file: Where to.
+        show: Whether to show it in a window, too.
+        wait_time: Seconds that the window stays.
+        backend_args: Of the file client that reads the image.
+    """
+    content = fileio.get(sample.img_path, backend_args=backend_args)
+    Visualizer.get_current_instance().add_datasample(
+        str(sample.img_path),
+        mmcv.imfrombytes(content, channel_order='rgb'),
+        data_sample=sample,
+        show=show,
+        wait_time=wait_time,
+        out_file=str(file),
+    )
+
+
+def _check_images(names: ResultNames, backend_args: Optional[dict]) -> None:
+    missing = [image for image in names.images if not fileio.exists(image, backend_args)]
+    if missing:
+        raise OutputError(
+            f'--show-dir draws on images, but {len(missing)} of {len(names.images)} are not '
+            f'there; the first is {missing[0]!r}. Put them there, or leave --show-dir out: --out '
+            'needs no images'
+        )

@@ -1,0 +1,375 @@
+"""Where a run may write: never onto what it reads, and never over the results of another run."""
+
+import contextlib
+import inspect
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from .datasets.wrappers import each_dataset
+
+__all__ = [
+    'Inputs',
+    'OutputError',
+    'ResultNames',
+    'check_outputs',
+    'find_inputs',
+    'find_outputs',
+    'find_result_names',
+    'result_file',
+]
+
+#: Settings of evaluators, visualisers and hooks that say where they write.
+_OUTPUT_KEYS = ('output_dir', 'out_dir', 'out_file_path', 'outfile_prefix', 'save_dir')
+_WRITERS = (
+    *('val_evaluator', 'test_evaluator', 'visualizer', 'vis_backends'),
+    *('default_hooks', 'custom_hooks'),
+)
+#: The run's own state, which it reads and writes.
+_OWN_STATE = ('work_dir', 'manifest')
+_CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+
+class OutputError(ValueError):
+    """A path that must not be written: a run reads it, or another run has written it."""
+
+
+class Inputs(NamedTuple):
+    """What a run reads.
+
+    Attributes:
+        files: What each file is, such as ``'the config'``, by its path.
+        folders: What each folder of data holds, such as ``'img_path'``, by its path.
+    """
+
+    files: Dict[Path, str]
+    folders: Dict[Path, str]
+
+    def find_problem(self, path: Path) -> Optional[str]:
+        """Say why a path must not be written, or None.
+
+        Paths are compared as the file system does: through links, hard links too, with ``..``,
+        and in other letter case where that names the same file.
+
+        Args:
+            path: Of a file or of a folder; it need not exist.
+        """
+        for file, what in self.files.items():
+            if _is_same(path, file):
+                return f'it is {what}, {str(file)!r}'
+        for ancestor in _with_ancestors(path):
+            for folder, what in self.folders.items():
+                if _is_same(ancestor, folder):
+                    return f'it lies in a folder of data ({what}), {str(folder)!r}'
+        return self._find_hard_link(path)
+
+    def find_problem_inside(self, path: Path) -> Optional[str]:
+        """Say why nothing must be written into a folder, or None.
+
+        Args:
+            path: Of the folder; it need not exist.
+        """
+        for folder, what in self.folders.items():
+            if any(_is_same(path, ancestor) for ancestor in _with_ancestors(folder)):
+                return f'it contains a folder of data ({what}), {str(folder)!r}'
+        for inside in _walk(path) if path.is_dir() else ():
+            problem = self.find_problem(inside) if _is_link(inside) else None
+            if problem is not None:
+                return f'it contains {str(inside)!r}: {problem}'
+        return None
+
+    def _find_hard_link(self, path: Path) -> Optional[str]:
+        """Whether a file is, under another name, one that lies in a folder of data."""
+        status = _status(path)
+        if status is None or not path.is_file() or status.st_nlink < 2:
+            return None
+        for folder, what in self.folders.items():
+            for file in _walk(folder):
+                other = _status(file)
+                if other is not None and os.path.samestat(status, other):
+                    return f'it is the file {str(file)!r} ({what}) under another name'
+        return None
+
+
+def _status(path: Path) -> Optional[os.stat_result]:
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):  # ValueError: a name with a null byte
+        return None
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    """Whether two paths name one file or folder; those that do not exist are compared as text."""
+    statuses = _status(first), _status(second)
+    if None in statuses:
+        return os.path.realpath(first) == os.path.realpath(second)
+    return os.path.samestat(*statuses)
+
+
+def _with_ancestors(path: Path) -> Iterator[Path]:
+    real = Path(os.path.realpath(path))
+    yield real
+    yield from real.parents
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files and linked folders inside of a folder."""
+    for parent, folders, files in os.walk(folder):
+        for name in files:
+            yield Path(parent, name)
+        for name in folders:
+            if os.path.islink(os.path.join(parent, name)):
+                yield Path(parent, name)
+
+
+def _is_link(path: Path) -> bool:
+    status = _status(path)
+    return path.is_symlink() or (status is not None and status.st_nlink > 1)
+
+
+def find_inputs(*configs: Config, files: Iterable[Any] = ()) -> Inputs:
+    """What runs of some configs read; no file is opened.
+
+    Args:
+        *configs: As :meth:`Config.fromfile` returns them.
+        files: Paths of further files, such as prompts; those that are None are passed over.
+    """
+    inputs = Inputs({Path(file): 'a file that is read' for file in files if file}, {})
+    for cfg in configs:
+        inputs.files.update((file, 'the config, or one of its bases') for file in _sources(cfg))
+        _collect(cfg.to_dict(), '', inputs)
+    return inputs
+
+
+def _sources(cfg: Config) -> Iterator[Path]:
+    """The file of a config and those of its bases, whose paths mmengine leaves in its text."""
+    if cfg.filename:
+        yield Path(cfg.filename)
+    for line in (cfg.text or '').splitlines():
+        if line.endswith(_CONFIG_SUFFIXES) and _is_file(line):
+            yield Path(line)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # too long for a path, a null byte, no home
+        return False
+
+
+def _collect(value: Any, key: str, inputs: Inputs) -> None:
+    """Add the files and folders that a part of a config names."""
+    if isinstance(value, Mapping):
+        _collect_dataset(value, inputs)
+        for name, entry in value.items():
+            if name not in (*_OWN_STATE, *_OUTPUT_KEYS):
+                _collect(entry, f'{key}.{name}' if key else str(name), inputs)
+    elif isinstance(value, (list, tuple)):
+        for entry in value:
+            _collect(entry, key, inputs)
+    elif isinstance(value, (str, Path)) and _is_file(str(value)):
+        inputs.files.setdefault(Path(value).expanduser(), key)
+
+
+def _collect_dataset(config: Mapping[str, Any], inputs: Inputs) -> None:
+    """Add the folders of a data set, and its list of names."""
+    if isinstance(config.get('cache_dir'), str):
+        inputs.folders.setdefault(Path(config['cache_dir']), 'embedding cache')
+    if 'type' not in config or not {'data_prefix', 'data_root'} & set(config):
+        return
+    root = str(config.get('data_root') or '')
+    for name, prefix in _prefixes(config).items():
+        if isinstance(prefix, str) and (root or prefix):
+            inputs.folders.setdefault(Path(os.path.join(root, prefix)), name)
+    names = config.get('ann_file')
+    if isinstance(names, str) and names:
+        inputs.files.setdefault(Path(os.path.join(root, names)), 'ann_file')
+
+
+def _prefixes(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``data_prefix``, or what the type of the data set takes where it is left out."""
+    if isinstance(config.get('data_prefix'), Mapping):
+        return config['data_prefix']
+    with contextlib.suppress(Exception):  # a type that cannot be found is reported when it is built
+        built = DATASETS.get(config['type'])
+        default = inspect.signature(built).parameters['data_prefix'].default
+        if isinstance(default, Mapping):
+            return default
+    return dict(img_path='')
+
+
+def find_outputs(cfg: Config) -> Dict[str, Path]:
+    """Where the evaluators, visualisers and hooks of a config write, by the settings' names."""
+    found: Dict[str, Path] = {}
+    for key in _WRITERS:
+        found.update(_find_outputs(cfg.get(key), key))
+    return found
+
+
+def _find_outputs(value: Any, key: str) -> Iterator[Tuple[str, Path]]:
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            if name in _OUTPUT_KEYS and isinstance(entry, (str, Path)) and str(entry):
+                yield f'{key}.{name}', Path(entry)
+            else:
+                yield from _find_outputs(entry, f'{key}.{name}')
+    elif isinstance(value, (list, tuple)):
+        for number, entry in enumerate(value):
+            yield from _find_outputs(entry, f'{key}[{number}]')
+
+
+def check_outputs(
+    outputs: Mapping[str, Any],
+    inputs: Inputs,
+    new_folders: Iterable[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Refuse outputs that would meet inputs, each other, or the results of another run.
+
+    Args:
+        outputs: Paths by the names of the arguments or settings; those that are None are passed
+            over.
+        inputs: What the run reads.
+        new_folders: Names of outputs that have to be new or empty folders.
+        overwrite: Whether these may hold files. Defaults to False.
+
+    Raises:
+        OutputError: With the name, the path, what it would meet, and what to do.
+    """
+    given = {name: Path(path).expanduser() for name, path in outputs.items() if path is not None}
+    for name, path in given.items():
+        _check_output(name, path, inputs.find_problem(path))
+        if name in new_folders and not overwrite:
+            _check_empty(name, path)
+        if path.is_dir() or name in new_folders:
+            _check_output(name, path, inputs.find_problem_inside(path))
+    _check_different(given)
+
+
+def _check_output(name: str, path: Path, problem: Optional[str]) -> None:
+    if problem is not None:
+        raise OutputError(
+            f'{name}={str(path)!r}: expected a path that the run does not read, found that '
+            f'{problem}. Nothing was written; give another path'
+        )
+
+
+def _check_empty(name: str, folder: Path) -> None:
+    first = next(_walk(folder), None) if folder.is_dir() else None
+    if first is not None:
+        raise OutputError(
+            f'{name}={str(folder)!r}: expected a new or an empty folder, found files of another '
+            f'run, such as {str(first)!r}. Give another folder, or say --overwrite to write into '
+            'this one'
+        )
+
+
+def _check_different(given: Mapping[str, Path]) -> None:
+    """Refuse two outputs in one place."""
+    seen: List[Tuple[str, Path]] = []
+    for name, path in given.items():
+        for other, taken in seen:
+            if _is_same(path, taken):
+                raise OutputError(
+                    f'{name}={str(path)!r}: expected a place of its own, found that {other} writes '
+                    'there too. Give another path'
+                )
+        seen.append((name, path))
+
+
+class ResultNames:
+    """Names of the results of images, so that no two images share a file.
+
+    A result has the path of its image relative to the folder of all images, without the suffix;
+    with it where two images differ in nothing else.
+
+    Args:
+        images: Paths of the images.
+        folders: Folders in which they lie.
+
+    Attributes:
+        images: The paths of the images, each once, sorted.
+    """
+
+    def __init__(self, images: Iterable[str], folders: Iterable[str] = ()) -> None:
+        self.images = sorted(set(images))
+        paths = {os.path.abspath(image) for image in self.images}
+        roots = [os.path.abspath(folder) for folder in folders]
+        inside = tuple(os.path.join(root, '') for root in roots)
+        roots += {os.path.dirname(path) for path in paths if not path.startswith(inside)}
+        self._root = os.path.commonpath(roots) if roots else os.path.abspath('.')
+        stems: Dict[str, str] = {}
+        self._shared: Set[str] = set()
+        for path in sorted(paths):
+            stem = os.path.splitext(path)[0]
+            if stem in stems:
+                self._shared |= {path, stems[stem]}
+            stems[stem] = path
+        _check_names({self(path): path for path in paths}, paths)
+
+    def __call__(self, image: str) -> str:
+        """The name of an image's results: a relative path without the suffix of the results.
+
+        Args:
+            image: Path of the image.
+
+        Raises:
+            OutputError: If the image lies elsewhere than those that are known.
+        """
+        path = os.path.abspath(image)
+        name = os.path.relpath(path, self._root)
+        if name.split(os.sep)[0] == os.pardir:
+            raise OutputError(f'image {image!r}: expected a path inside of {self._root!r}')
+        return name if path in self._shared else os.path.splitext(name)[0]
+
+
+def _check_names(names: Mapping[str, str], paths: Set[str]) -> None:
+    if len(names) < len(paths):
+        lost = sorted(paths - set(names.values()))
+        raise OutputError(
+            f'{len(lost)} images would share a file of results with others; the first is '
+            f'{lost[0]!r}. Rename it'
+        )
+
+
+def result_file(folder: Path, name: str, suffix: str) -> Path:
+    """The file of an image's result; its folder is made.
+
+    Args:
+        folder: Of all results.
+        name: As :class:`ResultNames` gives it.
+        suffix: Of the file, with its dot.
+
+    Raises:
+        OutputError: If a link would lead out of the folder.
+    """
+    file = folder / f'{name}{suffix}'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not any(_is_same(ancestor, folder) for ancestor in _with_ancestors(file.parent)):
+        raise OutputError(
+            f'result {str(file)!r}: expected a folder inside of {str(folder)!r}, found a link to '
+            f'{os.path.realpath(file.parent)!r}. Remove the link, or give another folder'
+        )
+    return file
+
+
+def find_result_names(dataset: Any) -> ResultNames:
+    """The names of the results of a data set's images.
+
+    Args:
+        dataset: A data set, which may wrap others.
+    """
+    images: List[str] = []
+    folders: List[str] = []
+    for leaf in each_dataset(dataset):
+        prefix = getattr(leaf, 'data_prefix', None)
+        folder = prefix.get('img_path') if isinstance(prefix, Mapping) else None
+        infos = map(leaf.get_data_info, range(len(leaf)))
+        paths = [str(info['img_path']) for info in infos if info.get('img_path')]
+        images += paths
+        if folder and paths:
+            folders.append(str(folder))
+    return ResultNames(images, folders)

@@ -1,0 +1,307 @@
+"""Outputs never meet inputs, nor each other: no path that a run reads is ever written."""
+
+import hashlib
+import os
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmseg_ssprompt.outputs import (
+    OutputError,
+    ResultNames,
+    check_outputs,
+    find_inputs,
+    find_outputs,
+    result_file,
+)
+from own_photographs import make_photographs, own_config
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory):
+    """Photographs, label maps, a list of names, prompts and a config, with links to them."""
+    root = make_photographs(tmp_path_factory.mktemp('drawn') / 'd').parent
+    (root / 'names.txt').write_text('0\n1\n2\n3\n')
+    own_config(Path('d'), ann_file='../names.txt').dump(root / 'config.py')
+    torch.save(dict(weight=torch.zeros(1)), root / 'prompts.pth')
+    return root
+
+
+@pytest.fixture
+def folder(drawn, tmp_path, monkeypatch):
+    """A copy for each test, in which tools run."""
+    shutil.copytree(drawn, tmp_path, dirs_exist_ok=True)
+    (tmp_path / 'links').mkdir()
+    for name in ('img', 'ann'):
+        (tmp_path / 'links' / name).symlink_to(tmp_path / 'd' / name)
+    monkeypatch.chdir(tmp_path)
+    for name in ('LOCAL_RANK', 'MASTER_PORT'):
+        monkeypatch.setenv(name, '0')
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a tool in this process."""
+
+    def run_tool(tool, *arguments):
+        path = TOOLS / tool
+        monkeypatch.syspath_prepend(str(path.parent))
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
+        runpy.run_path(str(path), run_name='__main__')
+
+    return run_tool
+
+
+def digests(root):
+    """What each file below a folder holds, and which are there."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob('*'))
+        if path.is_file()
+    }
+
+
+#: Each tool that writes into a folder, up to the folder's name.
+FOLDER_WRITERS = (
+    ('test.py', 'config.py', '--out'),
+    ('test.py', 'config.py', '--show-dir'),
+    ('test.py', 'config.py', '--overwrite', '--out'),
+    ('analysis_tools/explain_prompts.py', 'config.py', '--out-dir'),
+    ('analysis_tools/map_masks.py', 'config.py', '--overwrite', '--out-dir'),
+    ('analysis_tools/find_failures.py', 'config.py', '--out-dir'),
+)
+#: The folders of data, and others through which one comes to them.
+FOLDERS = (
+    *('d/ann', 'd/img', 'links/ann', 'd/ann/new', './d/../d/img', 'links/img/new/deep', 'd/ann/0'),
+    *('links/../d/ann', 'new/../d/ann', 'd'),
+)
+
+
+@pytest.mark.parametrize('command', FOLDER_WRITERS, ids=' '.join)
+def test_folders_of_data_are_not_written_into(folder, run, command):
+    before = digests(folder)
+    for place in FOLDERS:
+        with pytest.raises(OutputError, match='Nothing was written|another run'):
+            run(*command, place)
+    assert digests(folder) == before
+
+
+#: Each tool that writes a file, up to the file's name, and what the name ends with.
+FILE_WRITERS = {
+    ('check_dataset.py', 'config.py', '--json'): '.json',
+    ('sample_few_shot.py', 'config.py', '--out'): '.json',
+    ('prompt_checkpoint.py', 'convert', 'prompts.pth'): '.pth',
+    ('prompt_checkpoint.py', 'merge', 'config.py', 'prompts.pth'): '.pth',
+    ('transfer_prompts.py', 'prompts.pth', 'config.py', '--out'): '.pth',
+    ('analysis_tools/measure_oracle.py', 'config.py', 'prompts.pth', '--json'): '.json',
+    ('analysis_tools/get_complexity.py', 'config.py', '--json'): '.json',
+    ('analysis_tools/get_complexity.py', 'config.py', '--out'): '.md',
+}
+
+
+def names_of(target, suffix):
+    """Other names of a file, which end as a tool wants them to."""
+    hard, symbolic = Path(f'hard {target.stem}{suffix}'), Path(f'symbolic {target.stem}{suffix}')
+    os.link(target, hard)
+    symbolic.symlink_to(target.absolute())
+    yield from (hard, symbolic, f'links/../{hard}', hard.absolute(), f'./{symbolic}')
+
+
+@pytest.mark.parametrize('command', FILE_WRITERS, ids=' '.join)
+def test_files_that_are_read_are_not_written(folder, run, command):
+    targets = {name for name in ('config.py', 'prompts.pth') if name in command}
+    if 'config.py' in command:
+        targets |= {'names.txt', 'd/ann/1.png', 'd/img/2.png'}
+    links = [name for t in sorted(targets) for name in names_of(Path(t), FILE_WRITERS[command])]
+    before = digests(folder)
+    for link in links:
+        with pytest.raises(OutputError, match='Nothing was written'):
+            run(*command, link)
+    assert digests(folder) == before
+
+
+SETTINGS = (
+    'test_evaluator.output_dir=d/ann',
+    'val_evaluator.output_dir=links/ann/0',
+    'visualizer.save_dir=d/img',
+    'visualizer.vis_backends.0.save_dir=d/img/x',
+    'default_hooks.checkpoint.out_dir=./d/../d/ann',
+)
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_settings_that_name_inputs(folder, run, tool):
+    before = digests(folder)
+    for option in SETTINGS:
+        with pytest.raises(OutputError, match=option.split('.')[0]):
+            run(tool, 'config.py', '--cfg-options', option)
+    assert digests(folder) == before
+
+
+class TestOtherLetterCase:
+    """A file system that takes ``D/ANN`` and ``d/ann`` for the same folder."""
+
+    @pytest.fixture(autouse=True)
+    def ignore_case(self, folder, monkeypatch):
+        status = os.stat
+
+        def find(path):
+            """The path as it is written on the disk."""
+            found = Path('/')
+            for part in Path(os.path.abspath(path)).parts[1:]:
+                names = os.listdir(found) if found.is_absolute() else []
+                found /= next((name for name in names if name.lower() == part.lower()), part)
+            return found
+
+        def stat(path, *args, **kwargs):
+            try:
+                return status(path, *args, **kwargs)
+            except FileNotFoundError:
+                if isinstance(path, int):
+                    raise
+                monkeypatch.setattr(os, 'stat', status)
+                try:
+                    return status(find(path), *args, **kwargs)
+                finally:
+                    monkeypatch.setattr(os, 'stat', stat)
+
+        monkeypatch.setattr(os, 'stat', stat)
+
+    @pytest.mark.parametrize(
+        'place', ['D/ANN', 'd/Ann/new', 'LINKS/img', 'Config.PY', 'D/img/0.PNG']
+    )
+    def test_is_refused(self, folder, place):
+        inputs = find_inputs(Config.fromfile('config.py'), files=['config.py'])
+        with pytest.raises(OutputError, match='it is|it lies'):
+            check_outputs({'--out': Path(place)}, inputs)
+
+
+def test_a_config_in_its_own_work_dir_stays_as_it_is(folder, run):
+    """And so do its bases, though mmengine writes what is in force under the config's name."""
+    Path('w').mkdir()
+    Path('config.py').rename('w/config.py')
+    Path('w/child.py').write_text("_base_ = ['./config.py']\n")
+    before = digests(folder)
+    run('train.py', 'w/child.py', '--work-dir', 'w')
+    run('train.py', 'w/config.py', '--work-dir', 'w', '--resume')
+    after = digests(folder)
+    assert {name: after[name] for name in before} == before
+    assert 'w/iter_2.pth' in after
+
+
+def test_training_does_not_write_over_the_prompts_that_it_begins_with(folder, run):
+    run('train.py', 'config.py', '--work-dir', 'w')
+    before = Path('w/iter_2.pth').read_bytes()
+    option = 'load_from=./w/../w/iter_2.pth'
+    with pytest.raises(OutputError, match=r'expected a file outside of the work_dir'):
+        run('train.py', 'config.py', '--work-dir', 'w', '--cfg-options', option)
+    assert Path('w/iter_2.pth').read_bytes() == before
+
+
+def test_base_names_of_mmsegs_own_evaluator(folder, run):
+    """It writes by base names: two images of one name would share a file."""
+    make_photographs(Path('d'), 2, 'img/deep', 'ann/deep')
+    options = ('test_evaluator.type=IoUMetric', 'test_evaluator.output_dir=out')
+    with pytest.raises(OutputError, match=r"deep/0\.png', which .*type='GroupedIoUMetric'"):
+        run('test.py', 'config.py', '--cfg-options', *options, 'test_dataloader.dataset.ann_file=')
+
+
+def test_other_folders_are_allowed(folder):
+    inputs = find_inputs(Config.fromfile('config.py'), files=['config.py'])
+    for place in ('out', 'd/predictions', 'd/img2', 'd/ann_new/x', '../elsewhere'):
+        check_outputs({'--out': Path(place)}, inputs, ['--out'])
+    assert not Path('out').exists()
+
+
+def test_a_folder_with_results_of_another_run(folder):
+    Path('out/deep').mkdir(parents=True)
+    Path('out/deep/0.png').write_bytes(b'')
+    inputs = find_inputs(Config.fromfile('config.py'))
+    said = r"files of another run, such as 'out/deep/0\.png'.*--overwrite"
+    with pytest.raises(OutputError, match=said):
+        check_outputs({'--out': Path('out')}, inputs, ['--out'])
+    check_outputs({'--out': Path('out')}, inputs, ['--out'], overwrite=True)
+
+
+@pytest.mark.parametrize('link', [os.link, os.symlink])
+def test_a_link_to_a_label_map_inside_of_the_folder(folder, link):
+    """Which a result of that name would overwrite."""
+    Path('out').mkdir()
+    link(Path('d/ann/0.png').absolute(), 'out/0.png')
+    inputs = find_inputs(Config.fromfile('config.py'))
+    with pytest.raises(OutputError, match=r"it contains 'out/0\.png'"):
+        check_outputs({'--out': Path('out')}, inputs, ['--out'], overwrite=True)
+
+
+def test_a_folder_that_contains_the_data(folder):
+    inputs = find_inputs(Config.fromfile('config.py'))
+    with pytest.raises(OutputError, match='it contains a folder of data .*d/'):
+        check_outputs({'--out': folder}, inputs, ['--out'], overwrite=True)
+
+
+def test_two_outputs_in_one_place(folder):
+    outputs = {'--out': Path('out'), '--show-dir': Path('x/../out')}
+    with pytest.raises(OutputError, match='--out writes there too'):
+        check_outputs(outputs, find_inputs(), outputs)
+
+
+def test_bases_of_a_config_are_inputs(folder):
+    Path('child.py').write_text("_base_ = ['./config.py']\n")
+    with pytest.raises(OutputError, match='the config, or one of its bases'):
+        check_outputs({'--json': Path('config.py')}, find_inputs(Config.fromfile('child.py')))
+
+
+def test_data_sets_in_wrappers_and_caches_are_inputs():
+    leaf = dict(type='NYUDataset', data_root='nyu')
+    embedded = dict(type='EmbeddedDataset', cache_dir='cache/train', dataset=leaf)
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='Concat', datasets=[embedded]))))
+    folders = {str(path) for path in find_inputs(cfg).folders}
+    assert {'cache/train', 'nyu/images', 'nyu/annotations'} <= folders
+
+
+def test_outputs_of_lists_are_found():
+    cfg = Config(
+        dict(test_evaluator=[dict(type='A'), dict(type='DumpResults', out_file_path='x.pkl')])
+    )
+    assert find_outputs(cfg) == {'test_evaluator[1].out_file_path': Path('x.pkl')}
+
+
+def test_results_keep_their_folders():
+    names = ResultNames(['/d/img/a/0.png', '/d/img/b/0.png', '/d/img/b/1.jpg'], ['/d/img'])
+    assert [names(image) for image in names.images] == ['a/0', 'b/0', 'b/1']
+
+
+def test_results_of_two_folders_of_images():
+    names = ResultNames(['/x/one/0.png', '/x/two/0.png'], ['/x/one', '/x/two'])
+    assert [names(image) for image in names.images] == ['one/0', 'two/0']
+
+
+def test_images_that_differ_in_their_suffix():
+    names = ResultNames(['/d/0.jpg', '/d/0.png', '/d/1.jpg'], ['/d'])
+    assert [names(image) for image in names.images] == ['0.jpg', '0.png', '1']
+
+
+def test_names_that_would_still_be_the_same():
+    with pytest.raises(OutputError, match='share a file of results'):
+        ResultNames(['/d/0.jpg', '/d/0.png', '/d/0.png.tif'], ['/d'])
+
+
+def test_images_elsewhere_than_their_folder():
+    names = ResultNames(['/d/img/0.png', '/e/0.png'], ['/d/img'])
+    assert [names(image) for image in names.images] == ['d/img/0', 'e/0']
+
+
+def test_a_linked_folder_among_the_results(tmp_path):
+    (tmp_path / 'ann').mkdir()
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'a').symlink_to(tmp_path / 'ann')
+    with pytest.raises(OutputError, match='found a link to'):
+        result_file(tmp_path / 'out', 'a/0', '.png')

@@ -1,0 +1,224 @@
+"""Spatial prompts and numbers of a config are accepted with grounds only."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS
+
+from mmseg_ssprompt.models.classifiers import EnsembleClassifier
+from mmseg_ssprompt.models.prompts import CoordinatePromptLearner, PromptFusion
+from mmseg_ssprompt.models.prompts.given_prompts import read_boxes, read_points
+from mmseg_ssprompt.models.sam.prompt_encoder import SAMPromptEncoder
+from tiny_model import CONFIG, build_tiny, tiny_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+NAN, INF = math.nan, math.inf
+FRAME = 'from 0 to 96, in pixels of the frame of 96 x 96'
+
+
+def build_with(**prompts):
+    cfg = tiny_config()
+    for name, value in prompts.items():
+        cfg.model.decode_head.spatial_prompts[name] = value
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return MODELS.build(cfg.model)
+
+
+def test_points_outside_of_the_frame_are_refused_when_the_model_is_built():
+    with pytest.raises(ValueError) as info:
+        build_with(points=[(10, 10), (300, 20), (5, 5), (-1, 0)])
+    assert str(info.value) == (
+        f'spatial_prompts.points[1]: expected 2 numbers (x, y) {FRAME}, found (300, 20) (and 1 '
+        'more, at indices [3]). Give pixels of the frame, to whose size photographs are scaled '
+        'and padded, not of the photograph'
+    )
+
+
+def test_boxes_outside_of_the_frame_are_refused_when_the_model_is_built():
+    with pytest.raises(ValueError, match=r'spatial_prompts\.boxes\[0\]: expected 4 numbers'):
+        build_with(boxes=[(10, 10, 20, 96.5)])
+
+
+@pytest.mark.parametrize(
+    ('points', 'where'),
+    [
+        ([(1, 2), (NAN, 3)], 'points[1]'),
+        ([(1, INF)], 'points[0]'),
+        ([(1, 2), (3,)], 'points[1]'),
+        ([(1, 2), (3, 4, 5)], 'points[1]'),
+        ([(1, 2), 3], 'points[1]'),
+        ([(1, 2), ('3', '4')], 'points[1]'),
+        ([(1, 2), (None, 4)], 'points[1]'),
+        ([(True, 2)], 'points[0]'),
+        ([(0, -0.5)], 'points[0]'),
+        ([(96.01, 0)], 'points[0]'),
+        ([], 'points'),
+        ('centre', 'points'),
+        (7, 'points'),
+        (dict(x=1, y=2), 'points'),
+        (np.array([1.0, 2.0]), 'points[0]'),
+        (torch.empty(0, 2), 'points'),
+    ],
+)
+def test_wrong_points(points, where):
+    with pytest.raises(ValueError) as info:
+        read_points(points, 96)
+    text = str(info.value)
+    assert text.startswith(f'spatial_prompts.{where}: expected ')
+    assert FRAME in text
+    assert 'found ' in text
+
+
+@pytest.mark.parametrize(
+    'box',
+    [(1, 2, 3), (1, 2, 3, NAN), (1, 2, -INF, 4), (0, 0, 97, 5), (-1, 0, 5, 5), (0, 0, '9', 5)],
+)
+def test_wrong_boxes(box):
+    with pytest.raises(ValueError, match=r'spatial_prompts\.boxes\[1\]: expected 4 numbers'):
+        read_boxes([(0, 0, 96, 96), box], 96)
+
+
+@pytest.mark.parametrize('box', [(9, 2, 3, 4), (1, 9, 3, 4), (5, 5, 5, 9), (5, 5, 9, 5)])
+def test_boxes_without_width_or_height(box):
+    with pytest.raises(ValueError) as info:
+        read_boxes([box], 96)
+    assert str(info.value) == (
+        'spatial_prompts.boxes[0]: expected left < right and top < bottom, found '
+        f'{[float(x) for x in box]}. A box is left, top, right, bottom, not a corner with width '
+        'and height'
+    )
+
+
+def test_the_border_belongs_to_the_frame():
+    corners = [(0, 0), (96, 96), (0.0, 95.5)]
+    assert read_points(corners, 96).tolist() == [[0, 0], [96, 96], [0, 95.5]]
+    assert read_points(np.array(corners), 96).dtype == torch.float32
+    assert read_boxes(torch.tensor([[0, 0, 96, 96]]), 96).tolist() == [[0, 0, 96, 96]]
+
+
+def test_many_wrong_points_are_counted_in_a_line():
+    with pytest.raises(ValueError, match=r'points\[0\].*and 99 more, at indices \[1, 2, .* 10\]\)'):
+        read_points([(500, 500)] * 100, 96)
+
+
+# Learned coordinates stay inside
+
+
+@pytest.fixture
+def learner() -> CoordinatePromptLearner:
+    torch.manual_seed(0)
+    return CoordinatePromptLearner(SAMPromptEncoder('tiny'), num_prompts=4)
+
+
+def test_inside_nothing_changes(learner):
+    before = learner.coordinates.detach().clone()
+    learner(SAMPromptEncoder('tiny'))
+    learner.state_dict()
+    assert torch.equal(learner.coordinates, before)
+
+
+def test_a_step_out_of_the_frame_ends_at_its_border_and_can_return(learner):
+    encoder = SAMPromptEncoder('tiny')
+    with torch.no_grad():
+        learner.coordinates[0] = torch.tensor([1.3, -0.2])
+    prompts = learner(encoder)
+    assert learner.coordinates[0].tolist() == [1.0, 0.0]
+    border = torch.tensor([[[96.0, 0.0]]])
+    expected = encoder.encode_points(border, torch.ones(1, 1))
+    torch.testing.assert_close(prompts[:1], expected)
+    prompts[:, 0].sum().backward()
+    assert (learner.coordinates.grad[0] != 0).all()
+
+
+def test_what_is_saved_is_inside(learner):
+    with torch.no_grad():
+        learner.coordinates[1, 0] = 7.0
+    assert learner.state_dict()['coordinates'][1, 0] == 1.0
+
+
+def test_coordinates_of_a_checkpoint_that_lie_outside_are_said_and_set_to_the_border(learner, log):
+    state = {'coordinates': torch.tensor([[0.5, 0.5], [1.5, 0.5], [0.2, 0.1], [0.3, -4.0]])}
+    learner.load_state_dict(state)
+    assert learner.coordinates[1].tolist() == [1.0, 0.5]
+    assert learner.coordinates[3, 1] == 0
+    assert (
+        'coordinates: 2 of 4 points lie outside of the frame, where x and y are from 0 to 1, and '
+        'are set to its border: indices [1, 3]'
+    ) in log.text
+
+
+def test_a_checkpoint_that_is_inside_loads_without_a_word(learner, log):
+    learner.load_state_dict({'coordinates': torch.rand(4, 2)})
+    assert 'outside' not in log.text
+
+
+def test_a_training_that_pushes_points_out_saves_a_checkpoint_that_loads(learner):
+    encoder = SAMPromptEncoder('tiny')
+    optimizer = torch.optim.SGD(learner.parameters(), lr=50.0)
+    for _ in range(5):
+        optimizer.zero_grad()
+        learner(encoder).sum().backward()
+        optimizer.step()
+        saved = learner.state_dict()['coordinates'].clone()
+        assert ((saved >= 0) & (saved <= 1)).all()
+    assert saved.unique().numel() < 8  # some have met the border
+    learner.load_state_dict({'coordinates': saved})
+    assert torch.equal(learner.coordinates, saved)
+
+
+# Other numbers of our modules
+
+
+@pytest.mark.parametrize('extent', [(NAN, 1), ('1', 1), (True, 1), 1.0, None, 'ab', (0.5, 1.2), []])
+def test_extents_that_are_none(extent):
+    with pytest.raises(ValueError, match=r'extent must be two fractions in \(0, 1\]'):
+        build_with(extent=extent)
+
+
+@pytest.mark.parametrize('number', [True, 64.0, '64', -1, 0, 63])
+def test_numbers_of_prompts_that_are_none(number):
+    with pytest.raises(ValueError, match='num_prompts must be a positive square number'):
+        build_with(num_prompts=number)
+
+
+@pytest.mark.parametrize(
+    ('fusion', 'text'),
+    [
+        (dict(initial_weight=NAN), r'initial_weight must be in \(0, 1\), got nan'),
+        (dict(initial_weight='0.5'), r"initial_weight must be in \(0, 1\), got '0.5'"),
+        (dict(initial_weight=1), r'initial_weight must be in \(0, 1\), got 1'),
+        (dict(noise=INF), 'noise must be finite and not negative, got inf'),
+        (dict(noise=-0.1), 'noise must be finite and not negative'),
+        (dict(noise=None), 'noise must be finite and not negative, got None'),
+        (dict(weight=0.3), r"fusion: expected a dict with some of \('mode', .* found .*'weight'"),
+        ('learned_only', "fusion: expected a dict .* found 'learned_only'"),
+    ],
+)
+@pytest.mark.parametrize('prompts', ['spatial_prompts', 'semantic_prompts'])
+def test_wrong_fusions(prompts, fusion, text):
+    cfg = Config.fromfile(CONFIG)
+    cfg.model.decode_head[prompts].fusion = fusion
+    with pytest.raises(ValueError, match=text):
+        MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize('share', [NAN, '0.5', None, True, -0.1, 1.1])
+def test_wrong_shares_of_an_ensemble(share):
+    with pytest.raises(ValueError, match='share: expected a number between 0 and 1'):
+        EnsembleClassifier(8, 8, dict(type='TokenClassifier'), dict(type='TokenClassifier'), share)
+
+
+def test_a_fusion_of_numbers_of_numpy_is_one():
+    fusion = PromptFusion(torch.ones(2, 3), initial_weight=np.float32(0.25), noise=np.int64(0))
+    torch.testing.assert_close(fusion.weight, torch.full((2,), 0.25))
+
+
+def test_the_shipped_model_has_what_it_had():
+    assert build_tiny().decode_head.spatial_prompts.num_prompts == 64
+    cfg = Config.fromfile(CONFIGS / 'ablations' / 'coordinates_sam-tiny_shapes.py')
+    assert cfg.model.decode_head.spatial_prompts.num_prompts == 64

@@ -118,9 +118,9 @@ class MissingFile(NamedTuple):
 
     def __str__(self) -> str:
         parts = ', '.join(self.parts)
-        state = 'is a directory' if resolve_checkpoint_path(self.path).is_dir() else 'is not there'
         file = resolve_checkpoint_path(self.path)
-        return f'weights {str(file)!r} {state} (for {parts}). {self.remedy}'.rstrip()
+        state = 'is a directory' if file.is_dir() else 'does not exist'
+        return f'checkpoint {str(file)!r} {state} (for {parts}). {self.remedy}'.rstrip()
 
 
 def missing_weights(model: Mapping[str, Any], name: str = 'model') -> List[MissingFile]:

@@ -29,6 +29,7 @@ from mmseg_ssprompt.engine.config_checks import (
     SPLITS,
     ModelFacts,
     check_config,
+    read_metainfo,
     read_model_facts,
 )
 from mmseg_ssprompt.engine.dataset_check_hook import read_facts, read_frame
@@ -124,12 +125,13 @@ def try_samples(survey: Survey, cfg: Config, split: str, model: ModelFacts) -> N
 
 def try_evaluators(cfg: Config, split: str, model: ModelFacts) -> Tuple[List[str], List[str]]:
     """Errors and warnings of the evaluators of a split, tried on a made-up prediction."""
-    config = next(unwrap(cfg[f'{split}_dataloader'].dataset.to_dict()))
+    metainfo = read_metainfo(cfg, split)
+    if metainfo is None:
+        return [], []
     try:
-        metainfo = DATASETS.build(dict(config, lazy_init=True)).metainfo
         tried = rehearse(cfg, split, metainfo, model.ids)
-    except (DatasetError, CacheError, OSError, TypeError) as error:
-        return ([str(error)] if isinstance(error, DatasetError) else []), []
+    except DatasetError as error:
+        return [str(error)], []
     return [], [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')]
 
 

@@ -79,6 +79,8 @@ def _check_subset(dataset: Dataset, ids: LabelIds, where: str) -> None:
     label_map = getattr(dataset, 'label_map', None)
     if not label_map or 'labelled_classes' in getattr(dataset, 'metainfo', {}):
         return
+    if not getattr(type(dataset), 'METAINFO', {}).get('classes'):  # the label_map is the user's own
+        return
     if ids.rest_id == 0:
         raise DatasetError(
             f'{where} has one class of a registered data set, so that its label maps get 0 for '

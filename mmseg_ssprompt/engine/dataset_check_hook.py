@@ -127,8 +127,8 @@ class DatasetCheckHook(Hook):
             runner.logger.info(f'{name} data: {survey.describe_ignored()}')
         if 'labelled_classes' not in leaves[0].metainfo:  # else names may be none of the data set's
             survey.check_whole(training=split == 'train')
-        lines = [line for leaf in leaves for line in find_left_out(leaf)]
-        _log(f'{name} data', [*survey.warnings(), *lines])
+        survey.notes += [line for leaf in leaves for line in find_left_out(leaf)]
+        _log(f'{name} data', survey.warnings())
 
     def _try(self, runner: Runner, dataloader: Any, split: str) -> None:
         """Let some samples pass the pipeline, and a made-up one the evaluators."""

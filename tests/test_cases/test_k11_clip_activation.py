@@ -136,9 +136,7 @@ def test_the_program_of_an_archive_says_it(models, quick, tmp_path):
     torch.jit.save(traced, str(tmp_path / 'clip.pt'))
     assert find_activations(tmp_path / 'clip.pt') == [QUICK[quick]]
     assert_computes(tmp_path / 'clip.pt', models[quick])
-    with pytest.raises(
-        CheckpointError, match=f'is {QUICK[quick]!r} according to the program'
-    ):
+    with pytest.raises(CheckpointError, match=f'is {QUICK[quick]!r} according to the program'):
         build_text_encoder('tiny', tmp_path / 'clip.pt', QUICK[not quick])
 
 
@@ -208,9 +206,7 @@ def test_two_configs_that_disagree(bare):
     say_activation(bare.parent)
     config = {'model_type': 'clip', 'text_config': {'hidden_act': 'gelu'}}
     (bare.parent / 'config.json').write_text(json.dumps(config))
-    with pytest.raises(
-        CheckpointError, match=r"two are said: 'gelu' \(config.json beside"
-    ):
+    with pytest.raises(CheckpointError, match=r"two are said: 'gelu' \(config.json beside"):
         build_text_encoder('tiny', bare)
 
 

@@ -1,4 +1,4 @@
-"""Read every image and label map of a config's data sets, and list all that is wrong.
+"""Compare a config with itself, read all of its images and label maps, and list what is wrong.
 
     python tools/check_dataset.py CONFIG
     python tools/check_dataset.py CONFIG --json report.json
@@ -10,7 +10,7 @@ The model is not built and no weights are needed. Ends with status 1 if there ar
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
@@ -20,25 +20,27 @@ from torch.utils.data import DataLoader, Dataset
 from mmseg_ssprompt.cache import CacheError
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.datasets.checks import check_classes, describe_empty
+from mmseg_ssprompt.datasets.left_out import find_left_out
+from mmseg_ssprompt.datasets.packed_checks import check_batch_sizes, check_packed
 from mmseg_ssprompt.datasets.sample_checks import SampleChecks
 from mmseg_ssprompt.datasets.shared_images import find_shared_images
 from mmseg_ssprompt.datasets.survey import Listing, Survey
+from mmseg_ssprompt.engine.config_checks import (
+    SPLITS,
+    ModelFacts,
+    check_config,
+    read_metainfo,
+    read_model_facts,
+)
+from mmseg_ssprompt.engine.dataset_check_hook import read_facts, read_frame
+from mmseg_ssprompt.engine.rehearsal import check_numbers, rehearse
 from mmseg_ssprompt.files import write_json
-from mmseg_ssprompt.models.prompts.semantic import resolve_class_names
 from mmseg_ssprompt.outputs import find_inputs
 from mmseg_ssprompt.tool_inputs import output_file, prepare_outputs, read_config, require
 
 from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
-SPLITS = dict(train='training', val='validation', test='test')
 SHOWN = 10  # errors of a kind; the JSON file has more
-
-
-class Model(NamedTuple):
-    """What the data must fit."""
-
-    class_names: Tuple[str, ...]
-    ignore_index: int
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,64 +53,108 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_model(cfg: Config) -> Model:
-    """The class names that the config prompts, and the ignored label, without building a model.
+def unwrap(dataset: Dict[str, Any], packed: bool = False) -> Iterator[Dict[str, Any]]:
+    """The configs of the data sets inside wrappers; few shots are drawn from all that is inside.
 
-    Raises:
-        ValueError: If it names no classes, or not ``num_classes`` of them.
+    Args:
+        dataset: Config of a data set or of a wrapper.
+        packed: Whether wrappers that have a pipeline, such as those that mix images, are left as
+            they are. Defaults to False.
     """
-    head = cfg.model.decode_head
-    source = head.get('semantic_prompts', head)
-    keys = ('class_names', 'dataset', 'classes')
-    names = resolve_class_names(**{key: source[key] for key in keys if key in source})
-    if head.get('num_classes') != len(names):
-        raise ValueError(
-            f'decode_head.num_classes is {head.get("num_classes")}, but there are {len(names)} '
-            f'class names: {list(names)}. Set num_classes to the number of class names.'
-        )
-    return Model(names, head.get('ignore_index', 255))
-
-
-def unwrap(dataset: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
-    """The configs of the data sets inside wrappers; few shots are drawn from all that is inside."""
-    if 'datasets' in dataset:
+    if packed and dataset.get('pipeline'):
+        yield dataset
+    elif 'datasets' in dataset:
         for inner in dataset['datasets']:
-            yield from unwrap(inner)
+            yield from unwrap(inner, packed)
     elif dataset['type'] != 'EmbeddedDataset' and 'dataset' in dataset:
-        yield from unwrap(dataset['dataset'])
+        yield from unwrap(dataset['dataset'], packed)
     else:
         yield dataset
 
 
 def survey_split(
-    configs: Sequence[Dict[str, Any]], model: Model, name: str, num_workers: int
+    cfg: Config, split: str, configs: Sequence[Dict[str, Any]], model: ModelFacts
 ) -> Tuple[Survey, List[str]]:
-    """Read all samples of a split.
+    """Read all samples of a split, and let some pass their pipelines.
 
     Returns:
         What was found, and the paths of the images.
     """
-    survey, images = Survey(model.class_names), []
+    survey, images, datasets = Survey(model.class_names, model.ids), [], []
     for config in configs:
         try:
             dataset = DATASETS.build(config)
-            check_classes(dataset, model.class_names, name)
+            check_classes(dataset, model.class_names, SPLITS[split])
             if len(dataset) == 0:  # not serialised
                 raise DatasetError(describe_empty(dataset))
         except (DatasetError, CacheError, OSError) as error:
             survey.add_error('data set', error)
             continue
-        images += read_all(survey, dataset, model, num_workers)
+        datasets.append(dataset)
+        images += read_all(survey, dataset, model, cfg[f'{split}_dataloader'].get('num_workers', 0))
+        survey.notes += find_left_out(dataset)
+    survey.facts = read_facts(datasets) if datasets else survey.facts
     try:
-        survey.check_whole()
+        survey.check_whole(training=split == 'train')
     except DatasetError as error:
         survey.add_error('data set', error)
+    if datasets:
+        try_samples(survey, cfg, split, model)
     return survey, images
 
 
-def read_all(survey: Survey, dataset: Dataset, model: Model, num_workers: int) -> List[str]:
+def try_samples(survey: Survey, cfg: Config, split: str, model: ModelFacts) -> None:
+    """Let the first samples pass their pipelines, as before a training."""
+    training, packed = split == 'train', []
+    loader = cfg[f'{split}_dataloader']
+    for config in unwrap(loader.dataset.to_dict(), packed=True):
+        try:
+            packed += check_packed(
+                *(DATASETS.build(config), model.ids, SPLITS[split], training),
+                read_frame(cfg, training),
+            )
+        except (DatasetError, CacheError, OSError) as error:
+            if str(error) not in {text for item in survey.errors.values() for text in item.listed}:
+                survey.add_error('pipeline', error)
+    try:
+        if not training:
+            check_batch_sizes(packed, loader.get('batch_size', 1), f'{split}_dataloader')
+    except DatasetError as error:
+        survey.add_error('pipeline', error)
+
+
+def try_evaluators(cfg: Config, split: str, model: ModelFacts) -> Tuple[List[str], List[str]]:
+    """Errors and warnings of the evaluators of a split, tried on a made-up prediction."""
+    metainfo = read_metainfo(cfg, split)
+    if metainfo is None:
+        return [], []
+    try:
+        tried = rehearse(cfg, split, metainfo, model.ids)
+    except DatasetError as error:
+        return [str(error)], []
+    return [], [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')]
+
+
+def check_settings(cfg: Config, splits: Sequence[str], model: ModelFacts) -> Survey:
+    """What the config says in several places, and its evaluators."""
+    survey = Survey(model.class_names, model.ids)
+    try:
+        survey.notes += check_config(cfg, splits, model)
+    except DatasetError as error:
+        survey.add_error('settings', error)
+        return survey
+    for split in splits:
+        if split != 'train' and cfg.get(f'{split}_evaluator'):
+            errors, warnings = try_evaluators(cfg, split, model)
+            survey.notes += warnings
+            for text in errors:
+                survey.add_error('evaluators', DatasetError(text))
+    return survey
+
+
+def read_all(survey: Survey, dataset: Dataset, model: ModelFacts, num_workers: int) -> List[str]:
     """Add all samples of a data set to a survey, with progress on stderr; the images' paths."""
-    checks = SampleChecks(dataset, len(model.class_names), model.ignore_index)
+    checks = SampleChecks(dataset, model.ids)
     loader = DataLoader(checks, batch_size=None, num_workers=num_workers, collate_fn=as_it_is)
     progress, step, images = ProgressBar(len(checks), file=sys.stderr), len(checks) // 100 + 1, []
     for findings in loader:
@@ -126,7 +172,14 @@ def as_it_is(findings: Any) -> Any:
 
 
 def print_report(split: str, survey: Survey) -> None:
-    print(f'{split}: {survey.read} samples were read')
+    if split == 'config':
+        if not survey.errors and not survey.warnings():
+            return
+        print('config:')
+    else:
+        print(f'{split}: {survey.read} samples were read')
+    if survey.ignored:
+        print(f'  {survey.describe_ignored()}')
     for kind, listing in survey.errors.items():
         print(f'  ERROR, {kind}: {listing.count}')
         for text in listing.listed[:SHOWN]:
@@ -164,25 +217,24 @@ def main() -> None:
         require(cfg, f'{loader}.dataset', args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     try:
-        model = read_model(cfg)
+        model = read_model_facts(cfg)
     except ValueError as error:
         sys.exit(f'config {str(args.config)!r}: {error}')
+    if model is None:
+        sys.exit(f'config {str(args.config)!r}: expected class names in model.decode_head')
     seen: Dict[str, List[Dict[str, Any]]] = {}
-    surveys: Dict[str, Survey] = {}
+    splits = [split for split in SPLITS if cfg.get(f'{split}_dataloader')]
+    surveys: Dict[str, Survey] = dict(config=check_settings(cfg, splits, model))
+    print_report('config', surveys['config'])
     images: Dict[str, List[str]] = dict(train=[])
-    for split, name in SPLITS.items():
-        loader = cfg.get(f'{split}_dataloader')
-        if loader is None:
-            continue
-        configs = list(unwrap(loader.dataset.to_dict()))
+    for split in splits:
+        configs = list(unwrap(cfg[f'{split}_dataloader'].dataset.to_dict()))
         same = next((other for other, known in seen.items() if known == configs), None)
         if same is not None:
             print(f'{split}: the same as {same}')
             continue
         seen[split] = configs
-        surveys[split], images[split] = survey_split(
-            configs, model, name, loader.get('num_workers', 0)
-        )
+        surveys[split], images[split] = survey_split(cfg, split, configs, model)
         print_report(split, surveys[split])
     shared = compare_with_training(images)
     errors = sum(item.count for s in surveys.values() for item in s.errors.values())
@@ -193,7 +245,10 @@ def main() -> None:
             config=str(args.config),
             num_errors=errors,
             num_warnings=warnings,
-            splits={split: survey.to_dict() for split, survey in surveys.items()},
+            settings=dict(
+                errors=surveys['config'].to_dict()['errors'], warnings=surveys['config'].warnings()
+            ),
+            splits={split: surveys[split].to_dict() for split in seen},
             shared_with_training={split: item._asdict() for split, item in shared.items()},
         )
         write_json(report, args.json)

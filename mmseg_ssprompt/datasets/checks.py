@@ -332,7 +332,7 @@ def _find_unreadable(loader: Any, path: str, error: Exception) -> Optional[str]:
 
 
 def _is_damaged(content: bytes, loader: Any, path: str, error: Exception) -> bool:
-    """Whether a file is the reason why a loader has failed; of others' loaders the error says it."""
+    """Whether a file is the reason why a loader has failed; of foreign ones the error says it."""
     if loaded_kind(loader) is not None and hasattr(loader, 'imdecode_backend'):
         return not _can_decode(content, loader.imdecode_backend)
     return _is_of_file(error, path) and not _can_decode(content, 'cv2')

@@ -143,10 +143,12 @@ def _check_fill(transform: Any, ids: LabelIds, where: str) -> None:
     key, found = _find_fill(transform)
     if found is None or found == ids.ignore_index:
         return
+    kind = type(transform).__name__
+    what = 'takes for ignored' if key == 'ignore_index' else 'gives pixels outside of the image'
     raise DatasetError(
-        f'{where}: {type(transform).__name__} gives pixels outside of the image the number '
-        f'{found} ({key}), but decode_head.ignore_index, the number of pixels that do not count, '
-        f'is {ids.ignore_index}. Set {key} to {ids.ignore_index} in {type(transform).__name__}'
+        f'{where}: {kind} {what} the number {found} ({key}), but decode_head.ignore_index, the '
+        f'number of pixels that do not count, is {ids.ignore_index}. Set {key} to '
+        f'{ids.ignore_index} in {kind}'
     )
 
 

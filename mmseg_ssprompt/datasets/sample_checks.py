@@ -82,7 +82,7 @@ class SampleChecks(Dataset):
             for step in each_step(dataset.pipeline)
             if isinstance(step.transform, Resize)
             and step.transform.keep_ratio
-            and step.transform.scale
+            and isinstance(step.transform.scale, (int, float, tuple))
         ]
 
     def __len__(self) -> int:

@@ -32,8 +32,7 @@ class Step(NamedTuple):
     @property
     def name(self) -> str:
         """The type of the transform."""
-        transform = getattr(self.transform, 'followed', self.transform)
-        return getattr(transform, '__name__', type(transform).__name__)
+        return getattr(self.transform, '__name__', type(self.transform).__name__)
 
     def __str__(self) -> str:
         return f'{self.name} ({self.place})'
@@ -92,7 +91,7 @@ def find_failed_step(pipeline: Any, error: BaseException) -> Optional[Step]:
         scope = frame.tb_frame
         found = steps.get(id(scope.f_locals.get('self')), codes.get(scope.f_code, found)) or found
         frame = frame.tb_next
-    return found
+    return found and Step(found.place, getattr(found.transform, 'followed', found.transform))
 
 
 class Sizes(NamedTuple):

@@ -66,6 +66,7 @@ class Survey:
         pixels: Of valid label maps.
         ignored: How many of them have the ignored id.
         errors: What was wrong, by kind.
+        notes: Sentences on the data set as a whole.
         remarks: Images, by the keys of :data:`REMARKS`.
         images_of_class: (C,) int64, in how many images each class is seen.
     """
@@ -81,6 +82,7 @@ class Survey:
         self.facts = facts or LabelFacts()
         self.read = self.pixels = self.ignored = 0
         self.errors: Dict[str, Listing] = {}
+        self.notes: List[str] = []
         self.remarks: Dict[str, Listing] = {}
         self.images_of_class = np.zeros(len(self.classes), np.int64)
         self._surveyed_labels = 0
@@ -167,7 +169,7 @@ class Survey:
         return seen or [self.ids.channels[0]]
 
     def warnings(self) -> List[str]:
-        """A line for each kind of remark, and one for classes that are never seen."""
+        """A line for each kind of remark, one for classes that are never seen, and the notes."""
         lines = [
             f'{listing.count} of {self.read} images {REMARKS[kind]}; the first is '
             f'{self._first(kind)}'
@@ -182,7 +184,7 @@ class Survey:
             if self._ignores_much() and not self.remarks.get('ignored'):
                 line += f'; {self.describe_ignored()}. {self._explain_ignored()}'
             lines.append(line)
-        return lines
+        return [*lines, *self.notes]
 
     def missing_classes(self) -> List[str]:
         """Classes that no label map has; none if there is no valid label map."""

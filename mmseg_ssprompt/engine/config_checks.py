@@ -8,7 +8,8 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmseg.registry import DATASETS, TRANSFORMS
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import DATASETS, METRICS, TRANSFORMS
 from torch.utils.data import Dataset
 
 from ..datasets.checks import DatasetError, check_classes
@@ -22,6 +23,8 @@ __all__ = ['SPLITS', 'ModelFacts', 'check_config', 'read_model_facts']
 
 #: Names of the data sets in errors, by those in configs.
 SPLITS = dict(train='training', val='validation', test='test')
+#: Arguments that mmseg's tools give to metrics that do not have them.
+_FORGIVEN = ('keep_results', 'collect_dir')
 _GROUPS = ('thing_classes', 'stuff_classes', 'labelled_classes')
 
 
@@ -107,6 +110,7 @@ def check_config(
         problems += _find_other_zero(part)
     for split in splits:
         problems += _find_wrong_loader(cfg, split)
+        problems += _find_wrong_evaluators(cfg, split)
     problems += _find_other_order(parts)
     if model is not None:
         problems += _find_wrong_loss(cfg, model)
@@ -230,7 +234,8 @@ def _guess_argument(kind: Any, config: Mapping[str, Any]) -> str:
         if '__init__' in vars(base)
         for name in inspect.signature(base.__init__).parameters
     } - {'self', 'args', 'kwargs'}
-    wrong = [name for name in config if name not in known and name != 'type']
+    known |= {'type', *_FORGIVEN}
+    wrong = [name for name in config if name not in known]
     close = {name: difflib.get_close_matches(name, known, 1, 0.6) for name in wrong}
     pairs = [f'{name!r}, is it {match[0]!r}?' for name, match in close.items() if match]
     if pairs:
@@ -485,6 +490,33 @@ def _find_wrong_loader(cfg: Config, split: str) -> List[str]:
             'leave prefetch_factor out, or set num_workers to at least 1'
         )
     return problems
+
+
+def _find_wrong_evaluators(cfg: Config, split: str) -> List[str]:
+    """Of types that there are not, and of arguments that mmseg's metric takes and forgets."""
+    problems = []
+    for key, config in each_evaluator(cfg, f'{split}_evaluator'):
+        kind = _find_type(METRICS, config, key, 'evaluator')
+        if inspect.isclass(kind) and issubclass(kind, IoUMetric):
+            guess = _guess_argument(kind, config)
+            problems += [f'{key} ({config["type"]}){guess}'] if guess else []
+    return problems
+
+
+def each_evaluator(cfg: Config, key: str) -> Iterator[Tuple[str, Mapping[str, Any]]]:
+    """The configs of metrics, with their keys; those that are built already are left out."""
+    value = cfg.get(key)
+    if isinstance(value, Mapping) and isinstance(value.get('metrics'), (list, tuple, Mapping)):
+        key, value = f'{key}.metrics', value['metrics']  # Evaluator(metrics=[...])
+    for place, config in _listed(value, key):
+        if isinstance(config, Mapping):
+            yield place, config
+
+
+def read_metainfo(cfg: Config, split: str) -> Optional[Mapping[str, Any]]:
+    """The metainfo of a split's data set, if it is known without reading files."""
+    parts = _build_parts(cfg, split)
+    return parts[0].dataset.metainfo if parts and parts[0].dataset is not None else None
 
 
 def _find_unlikely(cfg: Config, splits: Sequence[str]) -> List[str]:

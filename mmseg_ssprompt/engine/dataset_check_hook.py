@@ -1,7 +1,8 @@
 """Data and config are looked at before a training step is spent on them."""
 
+import functools
 import logging
-from typing import Any, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -24,7 +25,7 @@ from ..datasets.survey import Survey, survey_samples
 from ..datasets.wrappers import each_dataset
 from ..label_ids import LabelIds, resolve_label_ids
 from ..main_process import on_main_process
-from .config_checks import SPLITS, ModelFacts, check_config
+from .config_checks import SPLITS, ModelFacts, check_config, read_metainfo
 from .rehearsal import check_numbers, rehearse
 
 __all__ = ['DatasetCheckHook', 'read_frame']
@@ -58,6 +59,7 @@ class DatasetCheckHook(Hook):
     def __init__(self, max_samples: int = 1000) -> None:
         self.max_samples = max_samples
         self._config_is_checked = False
+        self._rehearsed: Set[Tuple[str, bool]] = set()
 
     def check_config(self, runner: Runner, *splits: str) -> None:
         """Compare what the config says in several places, once.
@@ -73,6 +75,10 @@ class DatasetCheckHook(Hook):
         model = ModelFacts(tuple(head.class_names), read_label_ids(head))
         cfg = _read_config(runner)
         _log('the config', on_main_process(lambda: check_config(cfg, splits, model)))
+        for split in splits:
+            metainfo = read_metainfo(cfg, split) if split != 'train' else None
+            if metainfo is not None:
+                on_main_process(functools.partial(self._rehearse, cfg, split, metainfo, model.ids))
 
     def before_train(self, runner: Runner) -> None:
         """Check training and validation data, and what validation needs."""
@@ -127,8 +133,8 @@ class DatasetCheckHook(Hook):
             runner.logger.info(f'{name} data: {survey.describe_ignored()}')
         if 'labelled_classes' not in leaves[0].metainfo:  # else names may be none of the data set's
             survey.check_whole(training=split == 'train')
-        lines = [line for leaf in leaves for line in find_left_out(leaf)]
-        _log(f'{name} data', [*survey.warnings(), *lines])
+        survey.notes += [line for leaf in leaves for line in find_left_out(leaf)]
+        _log(f'{name} data', survey.warnings())
 
     def _try(self, runner: Runner, dataloader: Any, split: str) -> None:
         """Let some samples pass the pipeline, and a made-up one the evaluators."""
@@ -143,8 +149,21 @@ class DatasetCheckHook(Hook):
         check_batch_sizes(packed, size, f'{split}_dataloader')
         labelled = all('gt_sem_seg' in each.sample for each in packed)
         metainfo = next(each_dataset(dataloader.dataset)).metainfo
-        tried = rehearse(cfg, split, metainfo, ids, labelled)
-        _log('the config', [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')])
+        self._rehearse(cfg, split, metainfo, ids, labelled)
+
+    def _rehearse(
+        self,
+        cfg: Config,
+        split: str,
+        metainfo: Mapping[str, Any],
+        ids: LabelIds,
+        labelled: bool = True,
+    ) -> None:
+        """Try the evaluators of a split, with label maps and without them only once."""
+        if (split, labelled) not in self._rehearsed:
+            self._rehearsed.add((split, labelled))
+            tried = rehearse(cfg, split, metainfo, ids, labelled)
+            _log('the config', [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')])
 
 
 def _check_truth(data_batch: Any, ids: LabelIds) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..datasets.checks import DatasetError
 from ..draws import draws_of_their_own
 from ..evaluation.grouped_iou_metric import check_metric
 from ..label_ids import LABEL_IDS_KEY, LabelIds
-from .config_checks import metric_keys_wanted
+from .config_checks import each_evaluator, metric_keys_wanted
 
 __all__ = ['Rehearsal', 'rehearse']
 
@@ -64,9 +65,9 @@ def rehearse(
     """
     results: Optional[Dict[str, Any]] = {}
     warnings: List[str] = []
-    with draws_of_their_own(), tempfile.TemporaryDirectory() as folder:
+    with draws_of_their_own(), _silence(), tempfile.TemporaryDirectory() as folder:
         stage = _Stage(Path(folder), dict(metainfo), ids, labelled, _predicts_scores(cfg))
-        for key, config in _each_evaluator(cfg, f'{split}_evaluator'):
+        for key, config in each_evaluator(cfg, f'{split}_evaluator'):
             returned = _try_evaluator(stage, key, config, warnings)
             results = (
                 None if returned is None or results is None else _merge(results, returned, key)
@@ -78,21 +79,21 @@ def rehearse(
     return Rehearsal(results, warnings)
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep figures of made-up predictions out of the log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _predicts_scores(cfg: Config) -> bool:
     model = cfg.get('model') or {}
     test_cfg = model.get('module', model).get('test_cfg') or {}
     return bool(test_cfg.get('logits', True))
-
-
-def _each_evaluator(cfg: Config, key: str) -> Iterator[Tuple[str, Mapping[str, Any]]]:
-    """The configs of metrics; those that are built already are left alone."""
-    value = cfg.get(key)
-    if isinstance(value, Mapping) and isinstance(value.get('metrics'), (list, tuple, Mapping)):
-        key, value = f'{key}.metrics', value['metrics']  # Evaluator(metrics=[...])
-    is_list = isinstance(value, (list, tuple))
-    for index, config in enumerate(value if is_list else [value]):
-        if isinstance(config, Mapping):
-            yield f'{key}[{index}]' if is_list else key, config
 
 
 class _Stage(NamedTuple):
@@ -167,12 +168,24 @@ def _try_evaluator(
         warnings.append(f'{key} ({plain.get("type")}) was not tried before: {reason}')
         return None
     _check_written(metric, key, sample, stage)
-    if not returned and not getattr(metric, 'format_only', False):
-        warnings.append(f'{key} ({plain.get("type")}) returns no result for a made-up prediction')
+    if not returned:
+        warnings.append(f'{key} ({plain.get("type")}) {_describe_nothing(metric)}')
     return {
         '/'.join(filter(None, (metric.prefix, str(name)))): value
         for name, value in (returned or {}).items()
     }
+
+
+def _describe_nothing(metric: Any) -> str:
+    """Why an evaluator returns nothing, as far as it says it."""
+    if not getattr(metric, 'format_only', False):
+        return 'returns no result for a made-up prediction'
+    if getattr(metric, 'output_dir', None) is None:
+        return (
+            'has format_only=True and no output_dir, so that it neither measures nor writes '
+            'anything: set output_dir, or leave format_only out'
+        )
+    return 'has format_only=True: it writes predictions and measures nothing'
 
 
 class _CannotTry(Exception):
@@ -204,7 +217,7 @@ def _advise(error: Exception, stage: _Stage) -> str:
             "dict(type='LoadAnnotations') in the pipeline, or set format_only=True and output_dir "
             'to write predictions only'
         )
-    if missing:
+    if missing.isidentifier():
         given = [key for key in stage.make_sample()[1].to_dict() if not key.startswith('_')]
         return (
             f'. A prediction has no {missing!r}, only {given}; metainfo has {list(stage.metainfo)}'
@@ -237,6 +250,8 @@ def _check_written(metric: Any, key: str, sample: SegDataSample, stage: _Stage) 
     if not isinstance(metric, IoUMetric) or folder is None:
         return
     expected = sample.pred_sem_seg.data[0].numpy()
+    if stage.metainfo.get('reduce_zero_label') and stage.ids.rest_id is not None:
+        expected = np.where(expected == stage.ids.rest_id, -1, expected)  # which is 0 in files
     for file in Path(folder).rglob('*.png'):
         written = np.asarray(Image.open(file)).astype(np.int64)
         shift = int(bool(stage.metainfo.get('reduce_zero_label')))
@@ -269,7 +284,7 @@ def _check_wanted(cfg: Config, results: Mapping[str, Any]) -> None:
                 f'{list(results)[:20]}'
             )
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if hook.get('save_best') in ('auto', ['auto']):
+    if hook.get('save_best') in ('auto', ['auto']) and hook.get('type') == 'CheckpointHook':
         _check_rule(hook, next(iter(results), None))
 
 

@@ -182,9 +182,8 @@ def test_transforms_of_wrappers(root):
 
 def test_each_part_of_several(root):
     good, bad = config(root, IMAGE, LABELS, PACK), config(root, IMAGE, RESIZE, LABELS, PACK)
-    both = dict(
-        type='ConcatDataset', datasets=[good, dict(type='RepeatDataset', times=2, dataset=bad)]
-    )
+    repeated = dict(type='RepeatDataset', times=2, dataset=bad)
+    both = dict(type='ConcatDataset', datasets=[good, repeated])
     assert 'after Resize (pipeline[1])' in fails(both)
     both['datasets'][1]['dataset'] = good
     assert len(check(both)) == 6
@@ -254,8 +253,8 @@ def test_values_that_are_scaled_twice(root, step, found):
     pipeline = [IMAGE, LABELS, step, PACK]
     message = fails(config(root, *pipeline), normalises=True)
     assert (
-        f'expected values from 0 to 255, as model.data_preprocessor.mean and std say, found {found}'
-        in message
+        'expected values from 0 to 255, as model.data_preprocessor.mean and std say, found '
+        f'{found}' in message
     )
     assert len(check(config(root, *pipeline))) == 3  # without a mean it may be meant
 

@@ -263,6 +263,22 @@ def test_settings_of_loaders(cfg, settings, expected):
     assert expected in fails(cfg)
 
 
+@pytest.mark.parametrize(
+    ('evaluator', 'expected'),
+    [
+        (dict(type='GroupedIoU'), "val_evaluator.type: there is no evaluator 'GroupedIoU': is it"),
+        (
+            [dict(type='IoUMetric', ignor_index=0)],
+            "val_evaluator[0] (IoUMetric). It has no argument 'ignor_index', is it 'ignore_index'?",
+        ),
+    ],
+)
+def test_evaluators_that_do_not_exist(cfg, evaluator, expected):
+    """mmseg's metric takes arguments of any name, and forgets them."""
+    cfg.val_evaluator = evaluator
+    assert expected in fails(cfg)
+
+
 # Schedules
 
 

@@ -45,7 +45,7 @@ class OwnMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> Dict[str, Any]:
         if self.mistake == 'file':
-            open('only_at_the_end.json')
+            Path('only_at_the_end.json').read_text()
         if self.mistake == 'compute':
             return dict(mean=results[len(results)])
         if self.mistake == 'nothing':
@@ -125,6 +125,10 @@ def test_metrics_that_return_nothing_or_no_number(cfg):
     cfg.val_evaluator = dict(type='OwnMetric', mistake='nothing')
     (line,) = rehearse(cfg, 'val', META, LabelIds(2)).warnings
     assert line == 'val_evaluator (OwnMetric) returns no result for a made-up prediction'
+    cfg.val_evaluator = dict(type='GroupedIoUMetric', format_only=True)
+    (line,) = rehearse(cfg, 'val', META, LabelIds(2)).warnings
+    assert 'neither measures nor writes anything: set output_dir' in line
+    cfg.val_evaluator = dict(type='OwnMetric')
     cfg.val_evaluator.mistake = 'nan'
     (line,) = check_numbers(rehearse(cfg, 'val', META, LabelIds(2)), 'val_evaluator')
     assert line == "val_evaluator returns NaN for ['own/mean'] of a made-up prediction"
@@ -191,7 +195,7 @@ def test_results_that_nobody_returns(cfg, key, value):
 
 def test_the_best_of_what_is_better_neither_way(cfg):
     cfg.val_evaluator = dict(type='OwnMetric')
-    cfg.default_hooks.checkpoint.save_best = 'auto'
+    cfg.default_hooks.checkpoint.update(type='CheckpointHook', save_best='auto')
     assert "'own/mean', but not whether more of it is better" in fails(cfg)
     cfg.default_hooks.checkpoint.rule = 'less'
     rehearse(cfg, 'val', META, LabelIds(2))

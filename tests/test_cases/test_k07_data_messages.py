@@ -118,8 +118,8 @@ def test_an_empty_data_set_says_what_lies_there(tmp_path):
         build(tmp_path, serialize_data=True)
     assert "There are other pictures (4 '.PNG'): set img_suffix='.PNG'" in str(raised.value)
     (tmp_path / 'none').mkdir()
+    prefix = dict(img_path='none', seg_map_path='ann')
     with pytest.raises(DatasetError) as raised:
-        prefix = dict(img_path='none', seg_map_path='ann')
         build(tmp_path, data_prefix=prefix, serialize_data=True)
     assert 'img_suffix=' not in str(raised.value)
 

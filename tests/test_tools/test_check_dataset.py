@@ -39,9 +39,12 @@ def test_good_data(data, tmp_path):
     options = ['--cfg-options', 'model.backbone.checkpoint=missing.pth']
     printed, progress = check(CONFIG, *options, cwd=tmp_path, status=0)
     assert printed.endswith(  # after what the OneDL stack says of itself
-        'train: 12 samples were read\nval: 12 samples were read\ntest: the same as val\n'
-        '0 errors, 0 warnings\n'
+        'test: the same as val\n0 errors, 0 warnings\n'
     )
+    for split in ('train', 'val'):
+        line = f'{split}: 12 samples were read\n  255 is '
+        assert printed.count(line) == 1 and '% of the pixels and therefore ignored' in printed
+    assert 'WARNING' not in printed.split('train: 12')[1]
     assert '12/12' in progress
 
 
@@ -73,11 +76,12 @@ def test_all_that_is_wrong_is_listed(data, tmp_path):
         "'data/camvid/ann_dir/val/0.png': expected ids from 0 to 10",
         '... and 2 more',
         '1 images are training images too',
-        '17 errors, 3 warnings',
+        '2 of 12 images have one colour everywhere',
+        '17 errors, 5 warnings',
     ):
         assert line in printed
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
-    assert (report['num_errors'], report['num_warnings']) == (17, 3)
+    assert (report['num_errors'], report['num_warnings']) == (17, 5)
     train, val = report['splits']['train'], report['splits']['val']
     counts = {kind: listing['count'] for kind, listing in train['errors'].items()}
     assert counts == {'images': 2, 'sizes': 1, 'label maps': 2}
@@ -113,3 +117,35 @@ def test_configs_whose_classes_do_not_agree(data, tmp_path):
     _, error = check(CONFIG, *options, cwd=tmp_path, status=1)
     assert 'decode_head.num_classes is 12, but there are 11 class names' in error
     assert 'Traceback' not in error
+
+
+def test_what_training_would_find(data, tmp_path):
+    """The config, what leaves pipelines, evaluators, and files that nobody looks at."""
+    cfg = Config.fromfile(CONFIG)
+    train = cfg.train_dataloader.dataset
+    train.pipeline[1], train.pipeline[2] = train.pipeline[2], train.pipeline[1]
+    cfg.val_evaluator = [dict(type='GroupedIoUMetric'), dict(type='IoUMetric')]
+    (data / 'img_dir' / 'val' / '0.png').rename(data / 'img_dir' / 'val' / '0.PNG')
+    config = tmp_path / 'config.py'
+    cfg.dump(config)
+    printed, _ = check(config, '--json', 'report.json', cwd=tmp_path, status=1)
+    for line in (
+        'config:',
+        "ERROR, evaluators: 1\n    val_evaluator[1] returns ['aAcc', 'mAcc', 'mIoU'], which anothe",
+        'ERROR, pipeline: 1',
+        'Put LoadAnnotations (pipeline[2]) before Resize (pipeline[1])',
+        "1 of 12 images in 'data/camvid/img_dir/val' are left out",
+        '2 errors, 2 warnings',
+    ):
+        assert line in printed
+    report = json.loads((tmp_path / 'report.json').read_text())
+    assert report['settings']['errors']['evaluators']['count'] == 1
+
+
+def test_parts_of_a_config_that_disagree(data, tmp_path):
+    options = ['--cfg-options', 'val_dataloader.dataset.reduce_zero_label=True']
+    options += ['model.data_preprocessor.seg_pad_val=0']
+    printed, _ = check(CONFIG, *options, cwd=tmp_path, status=1)
+    assert 'ERROR, settings: 1\n    the config contradicts itself' in printed
+    assert 'model.data_preprocessor.seg_pad_val = 0' in printed
+    assert 'val_dataloader.dataset.reduce_zero_label is True' in printed

@@ -6,5 +6,5 @@ _base_ = [
     './_base_/schedules/schedule_few-images.py',
     './_base_/default_runtime.py',
 ]
-model = dict(decode_head=dict(num_classes=2, semantic_prompts=dict(class_names={{_base_.classes}})))
+model = dict(decode_head=dict(semantic_prompts=dict(class_names={{_base_.classes}})))
 randomness = dict(seed=0)

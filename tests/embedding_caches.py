@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from mmseg_ssprompt.cache import Embedder, Recipe, SourceViews, fill_cache, finish_cache
+from mmseg_ssprompt.models.weights import hand_down_weights
 from tiny_model import tiny_config
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
@@ -20,7 +21,8 @@ def shapes(images: int = 3, pipeline: List[dict] = LOAD + PACK, **options: Any) 
 def recipe_of(dataset: Dict[str, Any], **options: Any) -> Recipe:
     """With the shipped encoder and data preprocessor."""
     model = tiny_config().model
-    recipe = Recipe(dataset, model.backbone.to_dict(), model.data_preprocessor.to_dict())
+    encoder = hand_down_weights(model.to_dict())['backbone']
+    recipe = Recipe(dataset, encoder, model.data_preprocessor.to_dict())
     return replace(recipe, **options)
 
 

@@ -30,6 +30,7 @@ DATASETS = dict(
     PascalContextDataset59='Pascal Context 59',
     ACDCDataset='ACDC',
     BaseSegDataset='CamVid',
+    ImageFolderDataset='a folder of photographs',
     ShapesWorldDataset='ShapesWorld',
     ShapesCoastDataset='ShapesCoast',
 )

@@ -138,6 +138,14 @@ def make_acdc_tree(root: Path) -> None:
                 write_pair(root, reference, 'unused.png', *np.zeros((2, 4, 4), np.uint8))
 
 
+def make_own_tree(root: Path) -> None:
+    """Random pictures with two classes in the layout of ``configs/ssprompt_sam_folder.py``."""
+    for split in ('train', 'val'):
+        for index in range(2):
+            names = (f'images/{split}/{index}.jpg', f'labels/{split}/{index}.png')
+            write_random_pair(root, *names, (36, 48), (0, 1, VOID))
+
+
 _MAKERS = dict(
     ade=make_random_ade20k_tree,
     cityscapes=make_cityscapes_tree,
@@ -146,6 +154,7 @@ _MAKERS = dict(
     VOCdevkit=make_pascal_context_tree,
     acdc=make_acdc_tree,
     camvid=make_camvid_tree,
+    mine=make_own_tree,
 )
 
 

@@ -6,16 +6,16 @@ writes ``work_dirs/demo/summary.json`` and ``work_dirs/demo/comparison.png``.
 """
 
 import argparse
+import contextlib
 import json
 import math
-import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 import numpy as np
 import torch
+from logged import run_logged
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from records import read_metrics, read_train_seconds
@@ -39,14 +39,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run_tool(name: str, *args: Any) -> float:
+def run_tool(name: str, log: Path, *args: Any) -> float:
     """Run one of the tools as a user would, and return how long it took, in seconds."""
     command = [sys.executable, str(ROOT / 'tools' / name), *map(str, args)]
     shown = [_shorten(part) for part in ('python', *command[1:])]
     print('\n$ ' + ' '.join(shown), flush=True)
-    start = time.perf_counter()
-    subprocess.run(command, check=True)
-    return time.perf_counter() - start
+    return run_logged(command, log)
 
 
 def _shorten(part: str) -> str:
@@ -76,17 +74,22 @@ def show_scenes(zero_shot: torch.nn.Module, learned: torch.nn.Module, dataset: A
     return scenes
 
 
-def main() -> None:
-    args = parse_args()
-    work_dir = args.work_dir
+@contextlib.contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Let what models and loggers print go into a file."""
+    print(f'\ndrawing the figure\n  (all output goes to {log})', flush=True)
+    with open(log, 'w', encoding='utf-8') as file, contextlib.redirect_stdout(file):
+        with contextlib.redirect_stderr(file):
+            yield
+
+
+def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
+    """Write both results as JSON and as a picture.
+
+    Returns:
+        What is written as JSON.
+    """
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
-    seeds = (f'randomness.seed={args.seed}', f'train_dataloader.dataset.seed={args.seed}')
-
-    run_tool('test.py', ZERO_SHOT_CONFIG, '--work-dir', test_dirs[0])
-    run_tool('train.py', CONFIG, '--work-dir', train_dir, '--cfg-options', *seeds)
-    checkpoint = (train_dir / 'last_checkpoint').read_text().strip()
-    run_tool('test.py', CONFIG, checkpoint, '--work-dir', test_dirs[1])
-
     before, after = (read_metrics(folder) for folder in test_dirs)
     zero_shot = init_model(str(ZERO_SHOT_CONFIG), device='cpu')
     learned = init_model(str(CONFIG), checkpoint, device='cpu')
@@ -98,7 +101,7 @@ def main() -> None:
     before_iou, after_iou = class_ious(before), class_ious(after)
 
     summary = dict(
-        seed=args.seed,
+        seed=seed,
         zero_shot_miou=before['mIoU'],
         ssprompt_miou=after['mIoU'],
         zero_shot_things_miou=before['mIoU.things'],
@@ -135,8 +138,25 @@ def main() -> None:
         ),
         picture,
     )
+    return summary
+
+
+def main() -> None:
+    args = parse_args()
+    work_dir = args.work_dir
+    train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
+    seeds = (f'randomness.seed={args.seed}', f'train_dataloader.dataset.seed={args.seed}')
+
+    logs = [work_dir / f'{step}.log' for step in ('zero-shot', 'train', 'test', 'figure')]
+    run_tool('test.py', logs[0], ZERO_SHOT_CONFIG, '--work-dir', test_dirs[0])
+    run_tool('train.py', logs[1], CONFIG, '--work-dir', train_dir, '--cfg-options', *seeds)
+    checkpoint = (train_dir / 'last_checkpoint').read_text().strip()
+    run_tool('test.py', logs[2], CONFIG, checkpoint, '--work-dir', test_dirs[1])
+
+    with output_to(logs[3]):
+        summary = compare(work_dir, checkpoint, args.seed)
     print_summary(summary)
-    print(f'\n{summary_file}\n{picture}')
+    print(f'\n{work_dir / "summary.json"}\n{work_dir / "comparison.png"}')
 
 
 def print_summary(summary: Dict[str, Any]) -> None:

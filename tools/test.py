@@ -25,6 +25,7 @@ from mmengine.runner import Runner
 from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
 from mmseg_ssprompt.datasets.wrappers import each_dataset_config
 from mmseg_ssprompt.main_process import on_main_process
+from mmseg_ssprompt.missing_files import check_files
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
 from mmseg_ssprompt.outputs import check_outputs, find_inputs
 from mmseg_ssprompt.tool_inputs import ConfigError, output_folder, require
@@ -153,6 +154,7 @@ def main() -> None:
     args = parse_args()
     outputs = {'--out': args.out, '--show-dir': args.show_dir}
     cfg = load_config(args, ('model', 'test_dataloader.dataset'), outputs)
+    check_files(cfg, ('test',))
     cfg.load_from = args.checkpoint
     if args.classes is not None:
         cfg = rename_classes(cfg, args)

@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.engine import check_unlocked, list_checkpoints
+from mmseg_ssprompt.missing_files import check_files
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,6 +55,7 @@ def main() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     needs = ('model', 'train_dataloader.dataset', 'train_cfg', 'optim_wrapper')
     cfg = load_config(args, needs)
+    check_files(cfg, ('train', 'val'))
     cfg.resume = args.resume
     if is_first_process():  # which is the one that takes the lock
         check_unlocked(Path(cfg.work_dir))

@@ -9,7 +9,7 @@ model = dict(
             _delete_=True,
             type='EnsembleClassifier',
             token=dict(type='TokenClassifier', checkpoint=projection),
-            region={{_base_.region_classifier}},
+            region=dict(type='CLIPRegionClassifier', variant='tiny'),
             share=0.5,
         )
     )

@@ -116,11 +116,11 @@ def _narrow(dataset: Any, chosen: Iterator[List[int]]) -> Any:
         if not indices:
             return None
         # A subset in its own right: a transform that gives None is tried again on another image.
-        # (mmengine's get_subset remembers data sets that are gone by their ids, and takes one of
-        # them for a part of the next.)
-        subset = copy.copy(dataset)
-        subset.get_subset_(indices)
-        return subset
+        # Not get_subset(), whose copies remember all that was copied before by addresses, which
+        # are used again (mmengine's _copy_without_annotation has a dict as default of "memo").
+        narrowed = copy.copy(dataset)
+        narrowed.get_subset_(indices)
+        return narrowed
     raise DatasetError(
         f'FewShotDataset cannot draw inside of a {type(dataset).__name__}: put FewShotDataset '
         'inside of it, around the data set that lists files'

@@ -138,9 +138,10 @@ class ImageFolderDataset(BaseSegDataset):
             )
         double = sorted(files for files in names.values() if len(files) > 1)
         if double:
+            doubles = [file for files in double for file in files]
             raise DatasetError(
                 f'{folder!r}: expected one image of each name, found {len(double)} names with '
-                f'several, such as {_show([file for files in double for file in files])}. Rename or remove one of each, or '
+                f'several, such as {_show(doubles)}. Rename or remove one of each, or '
                 'choose by img_suffix'
             )
         images = {name: files[0] for name, files in names.items()}
@@ -197,9 +198,10 @@ class ImageFolderDataset(BaseSegDataset):
             )
         double = sorted(labels[name] for name in images if len(labels[name]) > 1)
         if double:
+            doubles = [file for files in double for file in files]
             raise DatasetError(
                 f'{folder!r}: expected one label map for each image, found {len(double)} images '
-                f'with several: {_show([file for files in double for file in files])}. Remove one of each, or set '
+                f'with several: {_show(doubles)}. Remove one of each, or set '
                 'seg_map_suffix'
             )
         if unused and not self.ann_file:
@@ -235,7 +237,8 @@ class ImageFolderDataset(BaseSegDataset):
         """A label map with all ids of classes as keys; None if files hold class ids."""
         if label_map is None:
             return None
-        count = len(self._metainfo['classes'])
+        # Of one class the rest has a number too (rest_id), which may be 0; the class is 1 then.
+        count = max(2, len(self._metainfo['classes']))
         if self.reduce_zero_label:
             raise ValueError(
                 'label_map and reduce_zero_label=True: expected one of them, because both change '

@@ -79,6 +79,8 @@ def _check_subset(dataset: Dataset, ids: LabelIds, where: str) -> None:
     label_map = getattr(dataset, 'label_map', None)
     if not label_map or 'labelled_classes' in getattr(dataset, 'metainfo', {}):
         return
+    if not getattr(type(dataset), 'METAINFO', {}).get('classes'):  # the label_map is the user's own
+        return
     if ids.rest_id == 0:
         raise DatasetError(
             f'{where} has one class of a registered data set, so that its label maps get 0 for '
@@ -141,10 +143,12 @@ def _check_fill(transform: Any, ids: LabelIds, where: str) -> None:
     key, found = _find_fill(transform)
     if found is None or found == ids.ignore_index:
         return
+    kind = type(transform).__name__
+    what = 'takes for ignored' if key == 'ignore_index' else 'gives pixels outside of the image'
     raise DatasetError(
-        f'{where}: {type(transform).__name__} gives pixels outside of the image the number '
-        f'{found} ({key}), but decode_head.ignore_index, the number of pixels that do not count, '
-        f'is {ids.ignore_index}. Set {key} to {ids.ignore_index} in {type(transform).__name__}'
+        f'{where}: {kind} {what} the number {found} ({key}), but decode_head.ignore_index, the '
+        f'number of pixels that do not count, is {ids.ignore_index}. Set {key} to '
+        f'{ids.ignore_index} in {kind}'
     )
 
 

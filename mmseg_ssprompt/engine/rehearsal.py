@@ -250,6 +250,8 @@ def _check_written(metric: Any, key: str, sample: SegDataSample, stage: _Stage) 
     if not isinstance(metric, IoUMetric) or folder is None:
         return
     expected = sample.pred_sem_seg.data[0].numpy()
+    if stage.metainfo.get('reduce_zero_label') and stage.ids.rest_id is not None:
+        expected = np.where(expected == stage.ids.rest_id, -1, expected)  # which is 0 in files
     for file in Path(folder).rglob('*.png'):
         written = np.asarray(Image.open(file)).astype(np.int64)
         shift = int(bool(stage.metainfo.get('reduce_zero_label')))

@@ -12,6 +12,7 @@ from mmseg.engine import SegVisualizationHook
 from mmseg.structures import SegDataSample
 
 from ..files import replacing
+from ..label_ids import LABEL_IDS_KEY, with_rest
 from ..outputs import OutputError, ResultNames, find_result_names, result_file
 
 __all__ = ['PromptVisualizationHook']
@@ -45,6 +46,17 @@ class PromptVisualizationHook(SegVisualizationHook):
             self._names = find_result_names(runner.test_dataloader.dataset)
             _check_images(self._names, self.backend_args)
 
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[Sequence[SegDataSample]] = None,
+    ) -> None:
+        """Draw as mmseg does."""
+        _name_rest(outputs or ())
+        super().after_val_iter(runner, batch_idx, data_batch, outputs)
+
     def after_test_iter(
         self,
         runner: Runner,
@@ -53,6 +65,7 @@ class PromptVisualizationHook(SegVisualizationHook):
         outputs: Optional[Sequence[SegDataSample]] = None,
     ) -> None:
         """Draw the images of a batch."""
+        _name_rest(outputs or ())
         if self._names is None or self.out_dir is None:
             super().after_test_iter(runner, batch_idx, data_batch, outputs)
             return
@@ -66,6 +79,15 @@ class PromptVisualizationHook(SegVisualizationHook):
                     wait_time=self.wait_time,
                     backend_args=self.backend_args,
                 )
+
+
+def _name_rest(samples: Sequence[SegDataSample]) -> None:
+    """Give the visualiser names and colours by the numbers that label maps hold."""
+    visualizer = Visualizer.get_current_instance()
+    for sample in samples[:1]:
+        label_ids = sample.metainfo.get(LABEL_IDS_KEY)
+        if label_ids is not None and visualizer.dataset_meta is not None:
+            visualizer.dataset_meta = with_rest(visualizer.dataset_meta, label_ids)
 
 
 def draw_prediction(

@@ -40,8 +40,8 @@ def hand_down_weights(model: Mapping[str, Any]) -> Dict[str, Any]:
         model: Config of a model, or of anything with ``weights`` and parts; it is not changed.
 
     Returns:
-        A copy, without ``weights``. A part that has a ``checkpoint`` of its own, which is not
-        None, keeps it.
+        A copy, without ``weights``. A part that has a ``checkpoint`` of its own keeps it; None is
+        one, too, and means random weights.
 
     Raises:
         ValueError: If ``weights`` has an unknown entry, or one of another type.
@@ -50,7 +50,7 @@ def hand_down_weights(model: Mapping[str, Any]) -> Dict[str, Any]:
     weights = model.pop('weights', None) or {}
     check_weights(weights)
     for part, source in find_parts(model):
-        if source is not None and part.get('checkpoint') is None:
+        if source is not None and 'checkpoint' not in part:
             for entry, argument in WEIGHTS[source].items():
                 if weights.get(entry) is not None:
                     part[argument] = weights[entry]
@@ -118,9 +118,9 @@ class MissingFile(NamedTuple):
 
     def __str__(self) -> str:
         parts = ', '.join(self.parts)
-        state = 'is a directory' if resolve_checkpoint_path(self.path).is_dir() else 'is not there'
         file = resolve_checkpoint_path(self.path)
-        return f'weights {str(file)!r} {state} (for {parts}). {self.remedy}'.rstrip()
+        state = 'is a directory' if file.is_dir() else 'does not exist'
+        return f'checkpoint {str(file)!r} {state} (for {parts}). {self.remedy}'.rstrip()
 
 
 def missing_weights(model: Mapping[str, Any], name: str = 'model') -> List[MissingFile]:

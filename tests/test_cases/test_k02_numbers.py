@@ -18,7 +18,8 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmseg_ssprompt.datasets import DatasetError, LoadLabelMap, ResizeWithLabels
+from mmseg_ssprompt.cache import EmbeddedSample
+from mmseg_ssprompt.datasets import DatasetError, LoadLabelMap, ResizeWithLabels, embedded
 from mmseg_ssprompt.datasets.few_shot_manifest import count_presence
 from mmseg_ssprompt.datasets.label_settings import check_label_settings
 from mmseg_ssprompt.evaluation import GroupedIoUMetric, check_metric
@@ -268,6 +269,15 @@ def test_padding_of_an_embedding_cache_has_it_too():
     expected = torch.full((4, 6), 65535)
     expected[:3, :4] = 255
     assert torch.equal(batch['data_samples'][0].gt_sem_seg.data[0], expected)
+
+
+def test_label_maps_leave_an_embedding_cache_without_padding():
+    labels = torch.full((1, 4, 6), 255, dtype=torch.uint8)
+    labels[:, :3, :4] = torch.arange(12).view(3, 4)
+    meta = dict(padding_size=(0, 2, 0, 1))
+    packed = embedded._pack(EmbeddedSample(torch.zeros(1, 2, 2), labels, meta), None)
+    found = packed['data_samples'].gt_sem_seg.data
+    assert torch.equal(found, torch.arange(12).view(1, 3, 4))
 
 
 def test_padding_that_would_count_is_refused():

@@ -254,8 +254,7 @@ def test_values_that_are_scaled_twice(root, step, found):
     message = fails(config(root, *pipeline), normalises=True)
     assert (
         'expected values from 0 to 255, as model.data_preprocessor.mean and std say, found '
-        f'{found}'
-        in message
+        f'{found}' in message
     )
     assert len(check(config(root, *pipeline))) == 3  # without a mean it may be meant
 

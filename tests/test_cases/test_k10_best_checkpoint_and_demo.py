@@ -1,5 +1,7 @@
 """The best checkpoint is kept by the result that decides, whatever else is returned and kept."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -149,3 +151,43 @@ def test_every_training_config_keeps_it(file):
     hook = dict(cfg.default_hooks.checkpoint)
     assert hook.pop('type') == 'AtomicCheckpointHook'
     assert AtomicCheckpointHook(**hook).save_best == ['auto']
+
+
+# What the steps of "make setup" and "make demo" print
+
+
+LOGGED = CONFIGS.parent / 'tools' / 'logged.py'
+PRINTS = """
+import sys
+for i in range(1, 401):
+    print(f'mmengine - INFO - Iter(train) [{i:3}/400]  lr: 1')
+    print('more', file=sys.stderr)
+sys.exit(int(sys.argv[1]))
+"""
+
+
+def run_logged(tmp_path: Path, status: int) -> subprocess.CompletedProcess:
+    log = tmp_path / 'logs' / 'step.log'
+    command = [sys.executable, str(LOGGED), str(log), sys.executable, '-c', PRINTS, str(status)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_a_step_prints_less_than_a_screen_and_the_rest_is_in_the_log(tmp_path):
+    done = run_logged(tmp_path, 0)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert len(lines) <= 24
+    assert lines[0] == f'  (all output goes to {tmp_path}/logs/step.log)'
+    assert lines[-1] == '  train: 400 of 400'
+    log = (tmp_path / 'logs' / 'step.log').read_text()
+    assert log.count('Iter(train)') == log.count('more') == 400
+
+
+def test_a_step_that_fails_ends_with_the_log(tmp_path):
+    done = run_logged(tmp_path, 3)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 3
+    assert len(lines) <= 24
+    assert lines[-1] == f'see {tmp_path}/logs/step.log'
+    assert lines[-2].startswith('failed with status 3: ')
+    assert any('Iter(train) [400/400]' in line for line in lines[-13:])

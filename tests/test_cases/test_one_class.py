@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.apis import inference_model, init_model
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
@@ -20,12 +20,13 @@ from torch import Tensor
 from mmseg_ssprompt.analysis.failures import analyse_image
 from mmseg_ssprompt.analysis.segmentation import segment_image
 from mmseg_ssprompt.datasets import DatasetError, relabel_dataset
+from mmseg_ssprompt.datasets.few_shot_manifest import count_presence
 from mmseg_ssprompt.evaluation import GroupedIoUMetric
 from mmseg_ssprompt.evaluation.oracle import predict_oracle_maps
 from mmseg_ssprompt.label_ids import LabelIds, resolve_label_ids, with_rest
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
 from mmseg_ssprompt.open_vocabulary import with_class_names
-from own_photographs import draw_photograph, make_photographs, own_config
+from own_photographs import draw_photograph, make_photographs, own_config, save
 from tiny_model import build_tiny, random_images, samples_of, tiny_config, training_loss
 
 NAMES = ('disc',)
@@ -233,6 +234,21 @@ def test_test_time_augmentation_takes_the_mean_of_the_scores(rest_id, number, ig
     assert merged.pred_sem_seg.data.tolist() == [[[number, rest_id, number]]]
 
 
+def test_test_time_augmentation_of_the_linear_baseline():
+    """Its two scores are logits: mmseg's softmax holds for them."""
+    config = Config.fromfile(Path(__file__).parents[2] / 'configs/ssprompt_sam-tiny_shapes.py')
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(dict(config.tta_model, module=build_linear(255)))
+    views = []
+    for logits in ([[0.0], [9.0]], [[0.5], [0.0]], [[1.0], [0.0]]):
+        view = SegDataSample(metainfo=dict(img_path='a.png'))
+        view.seg_logits = PixelData(data=torch.tensor(logits)[..., None])
+        views.append(view)
+    probabilities = [1.0, 1 / (1 + np.exp(0.5)), 1 / (1 + np.e)]  # of the class
+    expected = 0 if np.mean(probabilities) > 0.5 else 255
+    assert model.merge_preds([views])[0].pred_sem_seg.data.tolist() == [[[expected]]]
+
+
 # Measuring, writing, drawing
 
 
@@ -363,13 +379,33 @@ def test_300_names_keep_their_numbers(tmp_path):
     assert ids_of(dataset, labels) == [255, 287, 65535]
 
 
-# From files to files
+# Few-shot draws
 
 
 @pytest.mark.parametrize(('rest_id', 'number', 'ignored'), NUMBERS)
-def test_from_files_to_files(tmp_path, rest_id, number, ignored):
-    make_photographs(tmp_path, ids=(rest_id, number))
-    cfg = own_config(tmp_path, NAMES, img_suffix='.png')
+def test_images_of_the_class_are_counted(tmp_path, rest_id, number, ignored):
+    make_photographs(tmp_path, count=3, ids=(rest_id, number))
+    save(np.full((48, 64), rest_id, np.uint8), tmp_path / 'ann' / '1.png')
+    config = own_config(tmp_path, NAMES, img_suffix='.png').test_dataloader.dataset
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        with pytest.raises(DatasetError, match='expected metainfo=dict.classes=..., rest_id=...'):
+            count_presence(DATASETS.build(config))
+        config.metainfo.rest_id = rest_id
+        presence = count_presence(DATASETS.build(config))
+    assert presence.tolist() == [[True], [False], [True]]
+
+
+# From files to files
+
+
+@pytest.mark.parametrize(
+    ('rest_id', 'files', 'reduced'),
+    [(0, (0, 1), False), (255, (255, 0), False), (255, (0, 1), True)],
+)
+def test_from_files_to_files(tmp_path, rest_id, files, reduced):
+    """The numbers of the rest and of the class in files; with reduce_zero_label they are others."""
+    make_photographs(tmp_path, ids=files)
+    cfg = own_config(tmp_path, NAMES, img_suffix='.png', reduce_zero_label=reduced)
     cfg.model.decode_head.rest_id = rest_id
     for split in ('train', 'val', 'test'):
         cfg[f'{split}_dataloader'].dataset.metainfo.palette = [[9, 8, 7]]
@@ -379,11 +415,13 @@ def test_from_files_to_files(tmp_path, rest_id, number, ignored):
     metrics = runner.test()
     assert {'mIoU', 'IoU.disc', 'IoU.rest'} <= metrics.keys()
     written = np.asarray(Image.open(tmp_path / 'out' / '0.png'))
-    assert set(np.unique(written).tolist()) <= {rest_id, number}
+    assert set(np.unique(written).tolist()) <= set(files)
 
     checkpoint = next((tmp_path / 'work').glob('iter_*.pth'))
     model = init_model(cfg, str(checkpoint), device='cpu')
     assert model.dataset_meta['classes'][rest_id] == 'rest'
+    (number,) = model.label_ids.classes
     assert model.dataset_meta['palette'][number] == [9, 8, 7]
     sample = inference_model(model, str(tmp_path / 'img' / '0.png'))
-    np.testing.assert_array_equal(sample.pred_sem_seg.data[0].numpy(), written)
+    found = sample.pred_sem_seg.data[0].numpy() == number
+    np.testing.assert_array_equal(found, written == files[1])

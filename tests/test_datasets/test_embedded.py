@@ -12,10 +12,13 @@ from mmengine.dataset import pseudo_collate, worker_init_fn
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
+from mmseg.structures import SegDataSample
 from torch.utils.data import DataLoader
 
 from embedding_caches import LOAD, PACK, RANDOM, as_dataset, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError, Recipe
+from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
+from mmseg_ssprompt.cache.recipe import ENCODER_KEY
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.engine import DatasetCheckHook
 from mmseg_ssprompt.label_ids import LabelIds
@@ -161,7 +164,8 @@ def test_predictions_are_those_without_a_cache(folder):
     for one, two in zip(found, expected):
         torch.testing.assert_close(one.seg_logits.data, two.seg_logits.data, rtol=0, atol=1e-5)
         assert torch.equal(one.gt_sem_seg.data, two.gt_sem_seg.data)
-        assert one.metainfo == two.metainfo
+        made_with = {ENCODER_KEY: fingerprint_weights(recipe.encoder['checkpoint'])}
+        assert one.metainfo == {**two.metainfo, **made_with}
 
 
 def test_padded_predictions_have_the_images_size(tmp_path, monkeypatch):
@@ -320,11 +324,12 @@ def test_preprocessor_stacks_and_casts():
     preprocessor = MODELS.build(dict(type='EmbeddingPreProcessor'))
     inputs = [torch.full((2, 3, 3), value, dtype=torch.float16) for value in (1.5, -2.0)]
     for training in (True, False):
-        batch = preprocessor(dict(inputs=inputs, data_samples=['a', 'b']), training)
+        samples = [SegDataSample(metainfo=dict(name=name)) for name in 'ab']
+        batch = preprocessor(dict(inputs=inputs, data_samples=samples), training)
         assert batch['inputs'].dtype == torch.float32
         assert batch['inputs'].shape == (2, 2, 3, 3)
         assert batch['inputs'][:, 0, 0, 0].tolist() == [1.5, -2.0]
-        assert batch['data_samples'] == ['a', 'b']
+        assert [sample.name for sample in batch['data_samples']] == ['a', 'b']
 
 
 @pytest.mark.parametrize('shape', [(1, 3, 96, 96), (1, 256, 64, 64), (96, 12, 12)])

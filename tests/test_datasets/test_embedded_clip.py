@@ -13,6 +13,7 @@ from embedding_caches import as_dataset, fill, shapes
 from mmseg_ssprompt.cache import CacheError, Recipe
 from mmseg_ssprompt.models.clip import CLIPImageEncoder
 from mmseg_ssprompt.models.segmentors.prompt_segmentor import PromptStateError
+from mmseg_ssprompt.models.weights import hand_down_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 NAME = 'ssprompt_sam-clip-tiny_shapes'
@@ -20,7 +21,8 @@ NAME = 'ssprompt_sam-clip-tiny_shapes'
 
 def recipe_of(**options) -> Recipe:
     model = Config.fromfile(CONFIGS / f'{NAME}.py').model
-    return Recipe(shapes(3), model.backbone.to_dict(), model.data_preprocessor.to_dict(), **options)
+    encoder = hand_down_weights(model.to_dict())['backbone']
+    return Recipe(shapes(3), encoder, model.data_preprocessor.to_dict(), **options)
 
 
 def build(name: str):
@@ -111,7 +113,7 @@ def test_tokens_of_other_weights_are_refused(folder, tmp_path):
     names = {'projection': 'proj', 'transformer.cls_token': 'class_embedding'}
     other = {f'visual.{names.get(key, key)}': value for key, value in state.items()}
     torch.save(other, tmp_path / 'other.pth')
-    recipe.encoder['clip']['checkpoint'] = str(tmp_path / 'other.pth')
+    recipe.encoder['clip'].update(checkpoint=str(tmp_path / 'other.pth'), activation='quick_gelu')
     with pytest.raises(CacheError, match=r'key\.encoder\.weights\.clip: expected '):
         DATASETS.build(as_dataset(folder / 'train', recipe))
 

@@ -146,7 +146,7 @@ def test_a_model_without_image_encoder_gets_an_embedding():
 
 
 def test_missing_weights_name_the_config_and_the_way_out():
-    with pytest.raises(RuntimeError, match=r'sam_vit_b_01ec64\.pth.*--random-weights') as error:
+    with pytest.raises(RuntimeError, match=r'(?s)sam_vit_b_01ec64\.pth.*--random-weights') as error:
         build(ADE20K)
     assert str(ADE20K) in str(error.value)
 

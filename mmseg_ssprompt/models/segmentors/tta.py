@@ -6,7 +6,11 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from mmseg.utils import SampleList
+
+from ...label_ids import LabelIds
+from ..heads import SSPromptHead
 
 __all__ = ['PromptTTAModel']
 
@@ -36,13 +40,14 @@ class PromptTTAModel(SegTTAModel):
         label_ids = self.module.label_ids
         if label_ids is None or label_ids.rest_id is None:
             return super().merge_preds(data_samples_list)
-        return [self._merge(views) for views in data_samples_list]
+        return [self._merge(views, label_ids) for views in data_samples_list]
 
-    def _merge(self, views: SampleList) -> Any:
-        # The two scores of one class add up to one as they are: mmseg's softmax, which it takes
-        # of each view, would weigh views that are sure less.
-        scores = torch.stack([view.seg_logits.data for view in views]).mean(dim=0)
-        channels = scores.argmax(dim=0, keepdim=True)
-        labels = self.module.label_ids.from_channels(channels)
+    def _merge(self, views: SampleList, label_ids: LabelIds) -> SegDataSample:
+        scores = torch.stack([view.seg_logits.data for view in views])  # (V, 2, H, W)
+        # The two scores of one class add up to one as they are: a softmax of them, which mmseg
+        # takes of all, would let views that are sure count less.
+        if not isinstance(self.module.decode_head, SSPromptHead):
+            scores = scores.softmax(dim=1)
+        labels = label_ids.from_channels(scores.mean(dim=0).argmax(dim=0, keepdim=True))
         views[0].set_data(dict(pred_sem_seg=PixelData(data=labels)))
         return views[0]

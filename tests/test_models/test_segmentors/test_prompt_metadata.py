@@ -258,7 +258,8 @@ def test_a_base_model_that_is_not_said_is_not_compared(model):
 
 def test_another_text_encoder(model, tmp_path):
     file = change_file(CLIP, 'ln_final.weight', tmp_path / 'clip.pth')
-    other = build_tiny(**{'semantic_prompts.text_encoder.checkpoint': file})
+    text_encoder = {'checkpoint': file, 'activation': 'quick_gelu'}
+    other = build_tiny(**{f'semantic_prompts.text_encoder.{k}': v for k, v in text_encoder.items()})
     (line,) = refusal(model, prompts_of(other))
     assert line.startswith('semantic_prompts, text encoder: expected the weights SHA-256 7992e0b0')
 

@@ -19,7 +19,7 @@ _DARK = 15
 #: What a few bright pixels do not change.
 _PERCENTILE = 99
 #: Pixels on each side that are looked at first.
-_GRID = 64
+_GRID = 32
 
 
 class CheckedImage(NamedTuple):

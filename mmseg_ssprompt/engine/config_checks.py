@@ -277,9 +277,11 @@ def _classes(dataset: Dataset) -> Sequence[str]:
 def _find_wrong_classes(key: str, config: Mapping[str, Any], kind: Any) -> List[str]:
     """Of the class names and colours of a data set, before mmseg builds it of them."""
     metainfo = config.get('metainfo') or {}
+    if not isinstance(metainfo, Mapping):
+        return [f'{key}.metainfo: expected dict(classes=[...]), found {metainfo!r}']
     classes, own = metainfo.get('classes'), (kind.METAINFO or {}).get('classes')
-    if classes is None:
-        return []
+    if classes is None or (isinstance(classes, str) and os.path.isfile(classes)):
+        return []  # mmengine reads names from a file, one a line
     where = f'{key}.metainfo.classes'
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         return [f'{where}: expected a list of names, found {classes!r}']
@@ -575,6 +577,9 @@ def metric_keys_wanted(cfg: Config) -> Dict[str, Sequence[str]]:
     places += [*_listed(cfg.get('param_scheduler') or [], 'param_scheduler')]
     places += [(f'default_hooks.{k}', v) for k, v in (cfg.get('default_hooks') or {}).items()]
     for key, each in places:
-        if isinstance(each, Mapping) and isinstance(each.get('monitor'), str):
-            wanted[f'{key}.monitor'] = [each['monitor']]
+        if not isinstance(each, Mapping):
+            continue
+        usual = 'loss' if str(each.get('type')).startswith('ReduceOnPlateau') else None
+        if isinstance(each.get('monitor', usual), str):
+            wanted[f'{key}.monitor'] = [each.get('monitor', usual)]
     return wanted

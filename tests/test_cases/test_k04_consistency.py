@@ -97,6 +97,15 @@ def test_classes_that_are_no_list_of_names(cfg, classes):
     assert f'{TRAIN}.metainfo.classes: expected a list of names, found {classes!r}' in fails(cfg)
 
 
+def test_classes_in_a_file(cfg, tmp_path):
+    """Which mmengine reads, one name a line."""
+    (tmp_path / 'classes.txt').write_text('\n'.join(NAMES))
+    cfg.train_dataloader.dataset.metainfo.classes = str(tmp_path / 'classes.txt')
+    assert check_config(cfg) == []
+    cfg.train_dataloader.dataset.metainfo = 'classes.txt'
+    assert f"{TRAIN}.metainfo: expected dict(classes=[...]), found 'classes.txt'" in fails(cfg)
+
+
 def test_a_class_that_is_there_twice(cfg):
     cfg.train_dataloader.dataset.metainfo.classes = ('crack', 'crack')
     assert "expected each name once, found ['crack'] more than once" in fails(cfg)

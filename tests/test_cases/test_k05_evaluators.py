@@ -183,7 +183,7 @@ def test_pictures_without_labels(cfg):
     [
         ('default_hooks.checkpoint.save_best', 'mIoU.thing'),
         ('custom_hooks', [dict(type='EarlyStoppingHook', monitor='miou')]),
-        ('param_scheduler', [dict(type='ReduceOnPlateauLR', monitor='loss')]),
+        ('param_scheduler', [dict(type='ReduceOnPlateauLR')]),
     ],
 )
 def test_results_that_nobody_returns(cfg, key, value):

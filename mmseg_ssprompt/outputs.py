@@ -3,19 +3,22 @@
 import contextlib
 import inspect
 import os
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from .datasets.wrappers import each_dataset
+from .datasets.wrappers import each_dataset, each_dataset_config
 
 __all__ = [
     'Inputs',
     'OutputError',
     'ResultNames',
+    'check_different',
     'check_outputs',
+    'find_dataset_inputs',
     'find_inputs',
     'find_outputs',
     'find_result_names',
@@ -24,10 +27,7 @@ __all__ = [
 
 #: Settings of evaluators, visualisers and hooks that say where they write.
 _OUTPUT_KEYS = ('output_dir', 'out_dir', 'out_file_path', 'outfile_prefix', 'save_dir')
-_WRITERS = (
-    *('val_evaluator', 'test_evaluator', 'visualizer', 'vis_backends'),
-    *('default_hooks', 'custom_hooks'),
-)
+_WRITERS = ('val_evaluator', 'test_evaluator', 'visualizer', 'default_hooks', 'custom_hooks')
 #: The run's own state, which it reads and writes.
 _OWN_STATE = ('work_dir', 'manifest')
 _CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
@@ -37,16 +37,29 @@ class OutputError(ValueError):
     """A path that must not be written: a run reads it, or another run has written it."""
 
 
-class Inputs(NamedTuple):
+class Inputs:
     """What a run reads.
 
-    Attributes:
+    Args:
         files: What each file is, such as ``'the config'``, by its path.
         folders: What each folder of data holds, such as ``'img_path'``, by its path.
     """
 
-    files: Dict[Path, str]
-    folders: Dict[Path, str]
+    def __init__(self, files: Dict[Path, str], folders: Dict[Path, str]) -> None:
+        self.files, self.folders = files, folders
+
+    @cached_property
+    def _links(self) -> Dict[Path, Path]:
+        """Links in folders of data, by what they lead to: data sets are often made of such."""
+        links = (file for folder in self.folders for file in _walk(folder) if file.is_symlink())
+        return {Path(os.path.realpath(link)): link for link in links}
+
+    def find_file(self, path: Path) -> Optional[str]:
+        """Say which of the files that are read a path names, or None."""
+        for file, what in self.files.items():
+            if _is_same(path, file):
+                return f'{what}, {str(file)!r}'
+        return None
 
     def find_problem(self, path: Path) -> Optional[str]:
         """Say why a path must not be written, or None.
@@ -57,13 +70,15 @@ class Inputs(NamedTuple):
         Args:
             path: Of a file or of a folder; it need not exist.
         """
-        for file, what in self.files.items():
-            if _is_same(path, file):
-                return f'it is {what}, {str(file)!r}'
+        what = self.find_file(path)
+        if what is not None:
+            return f'it is {what}'
         for ancestor in _with_ancestors(path):
             for folder, what in self.folders.items():
                 if _is_same(ancestor, folder):
                     return f'it lies in a folder of data ({what}), {str(folder)!r}'
+            if ancestor in self._links:
+                return f'{str(self._links[ancestor])!r}, which is data, is a link to it'
         return self._find_hard_link(path)
 
     def find_problem_inside(self, path: Path) -> Optional[str]:
@@ -75,6 +90,11 @@ class Inputs(NamedTuple):
         for folder, what in self.folders.items():
             if any(_is_same(path, ancestor) for ancestor in _with_ancestors(folder)):
                 return f'it contains a folder of data ({what}), {str(folder)!r}'
+        for target, link in self._links.items():
+            if any(_is_same(path, ancestor) for ancestor in target.parents):
+                return (
+                    f'it contains {str(target)!r}, to which {str(link)!r}, which is data, is a link'
+                )
         for inside in _walk(path) if path.is_dir() else ():
             problem = self.find_problem(inside) if _is_link(inside) else None
             if problem is not None:
@@ -141,7 +161,31 @@ def find_inputs(*configs: Config, files: Iterable[Any] = ()) -> Inputs:
     for cfg in configs:
         inputs.files.update((file, 'the config, or one of its bases') for file in _sources(cfg))
         _collect(cfg.to_dict(), '', inputs)
+        for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            loader = cfg.get(name)
+            for dataset in each_dataset_config(loader.get('dataset')) if loader else ():
+                _collect_folders(dataset, inputs)
     return inputs
+
+
+def find_dataset_inputs(dataset: Any) -> Inputs:
+    """The folders in which the images and label maps of a data set lie, whatever its config says.
+
+    Args:
+        dataset: A data set, which may wrap others.
+    """
+    inputs = Inputs({}, {})
+    for info in _each_record(dataset):
+        for key in ('img_path', 'seg_map_path'):
+            if info.get(key) and '://' not in str(info[key]):
+                inputs.folders[Path(os.path.realpath(info[key])).parent] = key
+    return inputs
+
+
+def _each_record(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    for leaf in each_dataset(dataset):
+        if hasattr(leaf, 'get_data_info'):  # of mmengine
+            yield from map(leaf.get_data_info, range(len(leaf)))
 
 
 def _sources(cfg: Config) -> Iterator[Path]:
@@ -189,6 +233,16 @@ def _collect_dataset(config: Mapping[str, Any], inputs: Inputs) -> None:
         inputs.files.setdefault(Path(os.path.join(root, names)), 'ann_file')
 
 
+def _collect_folders(config: Mapping[str, Any], inputs: Inputs) -> None:
+    """Add the folders that a data set of one's own names in arguments of its own."""
+    root = str(config.get('data_root') or '')
+    for name, value in config.items():
+        if name not in (*_OWN_STATE, 'data_root') and isinstance(value, str) and value:
+            folder = Path(os.path.join(root, value))
+            if folder.is_dir():
+                inputs.folders.setdefault(folder, name)
+
+
 def _prefixes(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """``data_prefix``, or what the type of the data set takes where it is left out."""
     if isinstance(config.get('data_prefix'), Mapping):
@@ -227,7 +281,7 @@ def check_outputs(
     new_folders: Iterable[str] = (),
     overwrite: bool = False,
 ) -> None:
-    """Refuse outputs that would meet inputs, each other, or the results of another run.
+    """Refuse outputs that would meet inputs, or the results of another run.
 
     Args:
         outputs: Paths by the names of the arguments or settings; those that are None are passed
@@ -246,7 +300,6 @@ def check_outputs(
             _check_empty(name, path)
         if path.is_dir() or name in new_folders:
             _check_output(name, path, inputs.find_problem_inside(path))
-    _check_different(given)
 
 
 def _check_output(name: str, path: Path, problem: Optional[str]) -> None:
@@ -267,10 +320,19 @@ def _check_empty(name: str, folder: Path) -> None:
         )
 
 
-def _check_different(given: Mapping[str, Path]) -> None:
-    """Refuse two outputs in one place."""
+def check_different(outputs: Mapping[str, Optional[Path]]) -> None:
+    """Refuse two outputs in one place.
+
+    Args:
+        outputs: As for :func:`check_outputs`.
+
+    Raises:
+        OutputError: With the names of both.
+    """
     seen: List[Tuple[str, Path]] = []
-    for name, path in given.items():
+    for name, path in outputs.items():
+        if path is None:
+            continue
         for other, taken in seen:
             if _is_same(path, taken):
                 raise OutputError(
@@ -367,8 +429,7 @@ def find_result_names(dataset: Any) -> ResultNames:
     for leaf in each_dataset(dataset):
         prefix = getattr(leaf, 'data_prefix', None)
         folder = prefix.get('img_path') if isinstance(prefix, Mapping) else None
-        infos = map(leaf.get_data_info, range(len(leaf)))
-        paths = [str(info['img_path']) for info in infos if info.get('img_path')]
+        paths = [str(info['img_path']) for info in _each_record(leaf) if info.get('img_path')]
         images += paths
         if folder and paths:
             folders.append(str(folder))

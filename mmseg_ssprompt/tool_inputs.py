@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
 from mmengine.config import Config
 
 from .files import check_no_folder, check_writable
-from .outputs import Inputs, check_outputs
+from .outputs import Inputs, check_different, check_outputs
 
 __all__ = [
     'ConfigError',
@@ -155,6 +155,7 @@ def prepare_outputs(
     """
     new_folders = tuple(new_folders)
     check_outputs(outputs, inputs, new_folders, overwrite)
+    check_different(outputs)
     for name, path in outputs.items():
         if path is not None:
             check_writable(path if name in new_folders else path.parent)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Set, Union
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
@@ -17,6 +18,7 @@ from mmengine.runner import BaseLoop, Runner
 from ..files import check_no_folder, remove_leftovers, write_atomically
 from ..main_process import on_main_process
 from ..models.checkpoint import CheckpointError
+from ..outputs import OutputError, find_inputs
 from .checkpoint_loader import load_from_local
 from .main_metric import MAIN_METRICS, check_best_keys, find_main_metric
 from .newest_checkpoint import find_missing_state, find_newest_checkpoint
@@ -83,6 +85,7 @@ class AtomicCheckpointHook(CheckpointHook):
     Raises:
         CheckpointError: On resuming, if there are checkpoints but none is complete.
         IsADirectoryError: Before training, if ``last_checkpoint`` is a folder.
+        OutputError: Before training, if a file that it reads has the name of a checkpoint.
         ValueError: After a validation, if ``save_best`` is none of its numbers.
     """
 
@@ -126,6 +129,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """See ``CheckpointHook``; what an interrupted writing has left is removed."""
         on_main_process(lambda: check_no_folder(Path(runner.work_dir) / 'last_checkpoint'))
         super().before_train(runner)
+        self._check_taken(runner)
         self._has_begun = True
         if is_main_process() and self._is_local:
             remove_leftovers(Path(self.out_dir))
@@ -133,6 +137,27 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.logger.warning(
                 'AtomicCheckpointHook: save_optimizer or save_param_scheduler is False, so that no '
                 'checkpoint of this training can be resumed'
+            )
+
+    def _check_taken(self, runner: Runner) -> None:
+        """Refuse to save over what the training reads, and tell of others' checkpoints."""
+        folder, names = Path(self.out_dir), [self.filename_tmpl.format('*'), 'best_*.pth']
+        taken = sorted(file for name in names for file in folder.glob(name))
+        cfg = runner.cfg if runner.iter == 0 else Config(dict(runner.cfg, load_from=None))
+        inputs = find_inputs(cfg)
+        for file in taken:
+            what = inputs.find_file(file)
+            if what is not None:
+                raise OutputError(
+                    f'{str(file)!r} is {what}: expected it outside of the folder {str(folder)!r}, '
+                    'where this training replaces checkpoints of this name by its own. Give '
+                    'another --work-dir, or --resume that training'
+                )
+        if taken and runner.iter == 0:
+            runner.logger.warning(
+                f'{str(folder)!r} holds {len(taken)} checkpoints of another training, such as '
+                f'{taken[0].name!r}: this one replaces those of the same iteration. To keep them, '
+                'give another --work-dir'
             )
 
     def _find_newest(self, runner: Runner) -> Optional[Path]:

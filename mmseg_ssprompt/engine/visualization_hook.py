@@ -13,7 +13,14 @@ from mmseg.structures import SegDataSample
 
 from ..files import replacing
 from ..label_ids import LABEL_IDS_KEY, with_rest
-from ..outputs import OutputError, ResultNames, find_result_names, result_file
+from ..outputs import (
+    OutputError,
+    ResultNames,
+    check_outputs,
+    find_dataset_inputs,
+    find_result_names,
+    result_file,
+)
 
 __all__ = ['PromptVisualizationHook']
 
@@ -40,10 +47,12 @@ class PromptVisualizationHook(SegVisualizationHook):
         """Name the pictures of all images.
 
         Raises:
-            OutputError: If an image has no file that could be drawn on.
+            OutputError: If the folder is one of data, or an image has no file to be drawn on.
         """
         if self.out_dir is not None:
-            self._names = find_result_names(runner.test_dataloader.dataset)
+            dataset = runner.test_dataloader.dataset
+            check_outputs({'--show-dir': self.out_dir}, find_dataset_inputs(dataset))
+            self._names = find_result_names(dataset)
             _check_images(self._names, self.backend_args)
 
     def after_val_iter(

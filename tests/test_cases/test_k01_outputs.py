@@ -11,9 +11,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
+import mmseg_ssprompt
 from mmseg_ssprompt.outputs import (
     OutputError,
     ResultNames,
+    check_different,
     check_outputs,
     find_inputs,
     find_outputs,
@@ -22,6 +24,7 @@ from mmseg_ssprompt.outputs import (
 from own_photographs import make_photographs, own_config
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+SAM_TINY = Path(mmseg_ssprompt.__file__).parent / 'assets' / 'sam-tiny_shapes.pth'
 
 
 @pytest.fixture(scope='module')
@@ -201,7 +204,7 @@ def test_training_does_not_write_over_the_prompts_that_it_begins_with(folder, ru
     run('train.py', 'config.py', '--work-dir', 'w')
     before = Path('w/iter_2.pth').read_bytes()
     option = 'load_from=./w/../w/iter_2.pth'
-    with pytest.raises(OutputError, match=r'expected a file outside of the work_dir'):
+    with pytest.raises(OutputError, match=r"iter_2\.pth' is load_from, .*expected it outside of"):
         run('train.py', 'config.py', '--work-dir', 'w', '--cfg-options', option)
     assert Path('w/iter_2.pth').read_bytes() == before
 
@@ -250,7 +253,7 @@ def test_a_folder_that_contains_the_data(folder):
 def test_two_outputs_in_one_place(folder):
     outputs = {'--out': Path('out'), '--show-dir': Path('x/../out')}
     with pytest.raises(OutputError, match='--out writes there too'):
-        check_outputs(outputs, find_inputs(), outputs)
+        check_different(outputs)
 
 
 def test_bases_of_a_config_are_inputs(folder):
@@ -265,6 +268,73 @@ def test_data_sets_in_wrappers_and_caches_are_inputs():
     cfg = Config(dict(train_dataloader=dict(dataset=dict(type='Concat', datasets=[embedded]))))
     folders = {str(path) for path in find_inputs(cfg).folders}
     assert {'cache/train', 'nyu/images', 'nyu/annotations'} <= folders
+
+
+def test_folders_that_a_data_set_of_ones_own_names(folder):
+    dataset = dict(type='MyDataset', img_dir='d/img', ann_dir='d/ann', pipeline=[])
+    cfg = Config(dict(test_dataloader=dict(dataset=dataset)))
+    with pytest.raises(OutputError, match=r'folder of data \(ann_dir\)'):
+        check_outputs({'--out': Path('d/ann')}, find_inputs(cfg), ['--out'], overwrite=True)
+
+
+@pytest.mark.parametrize('place', ['store', '.', 'store/0.png'])
+def test_what_links_in_folders_of_data_lead_to(folder, place):
+    """Splits are often folders of links to one store."""
+    Path('d/ann').rename('store')
+    Path('d/ann').mkdir()
+    for file in Path('store').iterdir():
+        (Path('d/ann') / file.name).symlink_to(file.absolute())
+    inputs = find_inputs(Config.fromfile('config.py'))
+    folders = ['--out'] if Path(place).is_dir() else []
+    with pytest.raises(OutputError, match=r'is a link|contains a folder of data'):
+        check_outputs({'--out': Path(place)}, inputs, folders, overwrite=True)
+
+
+def test_the_built_data_set_says_where_it_reads(folder, run):
+    """Here a list of names leads out of the folder that the config names."""
+    make_photographs(Path('e'))
+    Path('names.txt').write_text('../../e/img/0\n')
+    options = (
+        'test_evaluator.output_dir=e/img',
+        'test_dataloader.dataset.data_prefix.seg_map_path=',
+    )
+    before = digests(folder)
+    with pytest.raises(OutputError, match='test_evaluator.output_dir=.*lies in a folder of data'):
+        run('test.py', 'config.py', '--cfg-options', *options)
+    after = digests(folder)
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize('setting', ['default_hooks.checkpoint.out_dir=ck', 'work_dir=ck/w'])
+def test_weights_with_the_name_of_a_checkpoint(folder, run, setting):
+    """They would be replaced by a checkpoint of that iteration."""
+    Path('ck/w').mkdir(parents=True)
+    Path('ck/w/iter_2.pth').write_bytes(SAM_TINY.read_bytes())
+    before = digests(folder)
+    options = (setting, 'model.weights.sam=ck/w/iter_2.pth')
+    with pytest.raises(OutputError, match=r"iter_2\.pth' is model.weights.sam"):
+        run('train.py', 'config.py', *arguments_of(setting), '--cfg-options', *options)
+    after = digests(folder)
+    assert {name: after[name] for name in before} == before
+
+
+def arguments_of(setting):
+    return () if setting.startswith('work_dir') else ('--work-dir', 'w')
+
+
+def test_settings_that_are_one_and_the_same(folder):
+    """A config's ``test_evaluator = val_evaluator``, and its backends inside of the visualiser."""
+    backends = [dict(type='LocalVisBackend', save_dir='x')]
+    evaluator = dict(type='GroupedIoUMetric', output_dir='out')
+    cfg = Config(
+        dict(
+            vis_backends=backends,
+            visualizer=dict(type='SegLocalVisualizer', vis_backends=backends),
+            val_evaluator=evaluator,
+            test_evaluator=evaluator,
+        )
+    )
+    check_outputs(find_outputs(cfg), find_inputs(cfg))
 
 
 def test_outputs_of_lists_are_found():

@@ -132,7 +132,9 @@ def remove_leftovers(folder: Path) -> None:
 
 def _is_left(file: Path) -> bool:
     match = re.search(r'\.(\d+)\.[0-9a-f]{32}\.tmp$', file.name)
-    if match is None or f'.{socket.gethostname()}.{match.group()[1:]}' not in file.name:
+    if match is None:  # not one of ours
+        return False
+    if f'.{socket.gethostname()}.{match.group()[1:]}' not in file.name:
         return time.time() - file.stat().st_mtime > _A_DAY
     try:
         os.kill(int(match.group(1)), 0)  # asks whether it runs

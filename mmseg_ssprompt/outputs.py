@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
@@ -25,8 +26,8 @@ __all__ = [
     'result_file',
 ]
 
-#: Settings of evaluators, visualisers and hooks that say where they write.
-_OUTPUT_KEYS = ('output_dir', 'out_dir', 'out_file_path', 'outfile_prefix', 'save_dir')
+#: Settings of evaluators, visualisers and hooks that may say where they write; others may read.
+_OUTPUT_KEY = re.compile(r'out|save|dump|trace|export|write|dir_name|log_dir|artifact')
 _WRITERS = ('val_evaluator', 'test_evaluator', 'visualizer', 'default_hooks', 'custom_hooks')
 #: The run's own state, which it reads and writes.
 _OWN_STATE = ('work_dir', 'manifest')
@@ -208,8 +209,9 @@ def _collect(value: Any, key: str, inputs: Inputs) -> None:
     """Add the files and folders that a part of a config names."""
     if isinstance(value, Mapping):
         _collect_dataset(value, inputs)
+        writes = key.partition('.')[0] in _WRITERS
         for name, entry in value.items():
-            if name not in (*_OWN_STATE, *_OUTPUT_KEYS):
+            if name not in _OWN_STATE and not (writes and _OUTPUT_KEY.search(str(name))):
                 _collect(entry, f'{key}.{name}' if key else str(name), inputs)
     elif isinstance(value, (list, tuple)):
         for entry in value:
@@ -266,7 +268,7 @@ def find_outputs(cfg: Config) -> Dict[str, Path]:
 def _find_outputs(value: Any, key: str) -> Iterator[Tuple[str, Path]]:
     if isinstance(value, Mapping):
         for name, entry in value.items():
-            if name in _OUTPUT_KEYS and isinstance(entry, (str, Path)) and str(entry):
+            if _OUTPUT_KEY.search(str(name)) and isinstance(entry, (str, Path)) and str(entry):
                 yield f'{key}.{name}', Path(entry)
             else:
                 yield from _find_outputs(entry, f'{key}.{name}')

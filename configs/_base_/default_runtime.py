@@ -2,16 +2,7 @@
 # pkg_resources, which setuptools no longer has since version 81.
 default_scope = 'mmseg'
 custom_imports = dict(imports=['mmseg_ssprompt'], allow_failed_imports=False)
-custom_hooks = [
-    dict(type='OutputCheckHook'),
-    dict(type='RunLockHook'),
-    dict(type='DatasetCheckHook'),
-    dict(type='RunRecordHook'),
-    dict(type='FiniteGuardHook'),
-    dict(type='TrainableReportHook'),
-    dict(type='PromptCheckpointHook'),
-    dict(type='PreemptionHook'),
-]
+custom_hooks = []  # of one's own; those of the package are among the default_hooks of schedules
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

@@ -168,8 +168,9 @@ class GroupedIoUMetric(IoUMetric):
         if other != image:
             raise OutputError(
                 f'output_dir={str(self.output_dir)!r}: expected a file name of its own for each '
-                f"image, found {other!r} and {image!r}. Add dict(type='OutputCheckHook') to "
-                'custom_hooks, which lets results keep their folders'
+                f'image, found {other!r} and {image!r}. Set default_hooks='
+                "dict(output_check=dict(type='OutputCheckHook')), which lets results keep their "
+                'folders'
             )
         return name
 

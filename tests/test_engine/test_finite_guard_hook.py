@@ -233,9 +233,10 @@ def small_training(work_dir: Path, policy: str) -> Runner:
             'experiment_name': work_dir.name,
         }
     )
-    kinds = ('PromptCheckpointHook',)
-    config.custom_hooks = [hook for hook in config.custom_hooks if hook.type in kinds]
-    config.custom_hooks += [dict(type='FiniteGuardHook', policy=policy)]
+    hooks = config.default_hooks
+    for name in ('output_check', 'run_lock', 'dataset_check', 'run_record', 'preemption'):
+        hooks.pop(name)
+    hooks.finite_guard.policy = policy
     return Runner.from_cfg(config)
 
 

@@ -30,4 +30,13 @@ default_hooks = dict(
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='PromptVisualizationHook'),
+    # Here and not in custom_hooks, which a list in another config replaces as a whole.
+    output_check=dict(type='OutputCheckHook'),
+    run_lock=dict(type='RunLockHook'),
+    dataset_check=dict(type='DatasetCheckHook'),
+    run_record=dict(type='RunRecordHook'),
+    finite_guard=dict(type='FiniteGuardHook'),
+    trainable_report=dict(type='TrainableReportHook'),
+    prompt_checkpoint=dict(type='PromptCheckpointHook'),
+    preemption=dict(type='PreemptionHook'),
 )

@@ -237,6 +237,11 @@ class ImageFolderDataset(BaseSegDataset):
         """A label map with all ids of classes as keys; None if files hold class ids."""
         if label_map is None:
             return None
+        if isinstance(label_map, Mapping):  # JSON and command lines have texts as keys
+            label_map = {
+                int(old) if isinstance(old, str) and old.isdecimal() else old: new
+                for old, new in label_map.items()
+            }
         # Of one class the rest has a number too (rest_id), which may be 0; the class is 1 then.
         count = max(2, len(self._metainfo['classes']))
         if self.reduce_zero_label:

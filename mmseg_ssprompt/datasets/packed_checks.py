@@ -108,6 +108,8 @@ def _pack(dataset: Dataset, index: int, trace: Trace, name: str) -> Iterator[Pac
         raise
     except Exception as error:  # transforms raise almost any type
         raise _explain(dataset, where, trace, error) from error
+    if trace.mistakes:
+        raise DatasetError(f'{name} data: {trace.mistakes[0]}')
     if result is None:
         raise _explain(dataset, where, trace, None)
     for image, sample, seen in _unpack(result, where, trace):

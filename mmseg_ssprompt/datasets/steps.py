@@ -129,6 +129,7 @@ class Trace:
             of those before them that leave the image as it is.
         packed: For each sample that was packed, what was seen before.
         ended_by: The last step that returned nothing.
+        mistakes: What steps do to the image and not to its label map, in words.
     """
 
     def __init__(self, training: bool) -> None:
@@ -140,6 +141,7 @@ class Trace:
         self.loads: Dict[str, Optional[str]] = {}
         self.packed: List[Sizes] = []
         self.ended_by: Optional[Step] = None
+        self.mistakes: List[str] = []
 
     def run(self, step: Step, sample: Any) -> Any:
         """Let a step do its work, and note what it has done."""
@@ -147,6 +149,8 @@ class Trace:
             return step.transform(sample)
         seen, image = sample.get(SIZES_KEY, Sizes()), sample.get('img')
         probe = copy.deepcopy(sample) if self._can_misplace(seen) else None
+        if self.training and seen.labels is not None and _parts_pixels(step.transform, sample):
+            self.mistakes.append(_describe_parting(step, seen, sample))
         result = step.transform(sample)
         if result is None:
             self.ended_by = step
@@ -225,6 +229,46 @@ def _moves_pixels(transform: Any, sample: Dict[str, Any]) -> bool:
         if not np.array_equal(moved, grid):
             return True
     return False
+
+
+def _parts_pixels(transform: Any, sample: Mapping[str, Any]) -> bool:
+    """Whether a transform, in one of some tries, moves the pixels of the image alone.
+
+    It gets an image and a label map of the same numbers. Where the image has the same numbers
+    afterwards in other places, the label map has to have them in these places too. What computes
+    new numbers, such as interpolation or other colours, cannot be told so.
+    """
+    grid = (np.arange(32 * 48, dtype=np.uint32) * 7 % 251).astype(np.uint8).reshape(32, 48)
+    others = {k: v for k, v in sample.items() if k not in (SIZES_KEY, 'img', 'gt_seg_map')}
+    for number in range(_TRIES):
+        seed_draws(number)
+        image = np.repeat(grid[..., None], 3, axis=2)
+        tried = dict(copy.deepcopy(others), img=image, gt_seg_map=grid.copy())
+        tried.update(img_shape=grid.shape, ori_shape=grid.shape, pad_shape=grid.shape)
+        try:
+            result = transform(tried)
+            image, labels = result['img'], result['gt_seg_map']
+            is_moved = image.shape[:2] == labels.shape and np.array_equal(
+                np.sort(image[..., 0], axis=None), np.sort(grid, axis=None)
+            )
+        except Exception:  # the run that counts says it
+            return False
+        if is_moved and not np.array_equal(image[..., 0], labels):
+            return True
+    return False
+
+
+def _describe_parting(step: Step, seen: Sizes, sample: Mapping[str, Any]) -> str:
+    remedy = "Let it do the same with results['gt_seg_map']"
+    if 'gt_seg_map' not in sample.get('seg_fields', ()):
+        remedy = (
+            f"Transforms move what results['seg_fields'] names: let {seen.loaded_by}, which has "
+            "loaded the label map, append 'gt_seg_map' to it"
+        )
+    return (
+        f'{step} moves the pixels of the image {str(sample.get("img_path"))!r} and not those of '
+        f'its label map {str(sample.get("seg_map_path"))!r}. {remedy}'
+    )
 
 
 class _FollowedStep:

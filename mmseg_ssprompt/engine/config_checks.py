@@ -111,6 +111,8 @@ def check_config(
     for split in splits:
         problems += _find_wrong_loader(cfg, split)
         problems += _find_wrong_evaluators(cfg, split)
+    if 'train' in splits:
+        problems += _find_endless_epoch(cfg)
     problems += _find_other_order(parts)
     if model is not None:
         problems += _find_wrong_loss(cfg, model)
@@ -519,6 +521,21 @@ def read_metainfo(cfg: Config, split: str) -> Optional[Mapping[str, Any]]:
     """The metainfo of a split's data set, if it is known without reading files."""
     parts = _build_parts(cfg, split)
     return parts[0].dataset.metainfo if parts and parts[0].dataset is not None else None
+
+
+def _find_endless_epoch(cfg: Config) -> List[str]:
+    """Refuse to count epochs of a sampler that never ends."""
+    loop, loader = cfg.get('train_cfg') or {}, cfg.get('train_dataloader') or {}
+    sampler = (loader.get('sampler') or {}).get('type')
+    counts = loop.get('by_epoch') or loop.get('type') == 'EpochBasedTrainLoop'
+    if not counts or sampler != 'InfiniteSampler':
+        return []
+    return [
+        "train_cfg counts epochs, but train_dataloader.sampler.type is 'InfiniteSampler', of which "
+        "no epoch ends. Set train_dataloader.sampler=dict(type='DefaultSampler', shuffle=True) and "
+        'the by_epoch of hooks and schedules, or count iterations: '
+        "train_cfg=dict(type='ResumableTrainLoop', max_iters=...)"
+    ]
 
 
 def _find_unlikely(cfg: Config, splits: Sequence[str]) -> List[str]:

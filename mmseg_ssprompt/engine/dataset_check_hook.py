@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmengine.utils import to_2tuple
 from torch.utils.data import Dataset
 
 from ..datasets.checks import (
@@ -20,7 +21,7 @@ from ..datasets.checks import (
     find_loaders,
 )
 from ..datasets.left_out import find_left_out
-from ..datasets.packed_checks import Frame, check_batch_sizes, check_packed
+from ..datasets.packed_checks import Frame, Packed, check_batch_sizes, check_packed
 from ..datasets.survey import Survey, survey_samples
 from ..datasets.wrappers import each_dataset
 from ..label_ids import LabelIds, resolve_label_ids
@@ -147,6 +148,7 @@ class DatasetCheckHook(Hook):
             return
         size = (cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
         check_batch_sizes(packed, size, f'{split}_dataloader')
+        _log('the config', _find_single_windows(cfg, packed))
         labelled = all('gt_sem_seg' in each.sample for each in packed)
         metainfo = next(each_dataset(dataloader.dataset)).metainfo
         self._rehearse(cfg, split, metainfo, ids, labelled)
@@ -164,6 +166,24 @@ class DatasetCheckHook(Hook):
             self._rehearsed.add((split, labelled))
             tried = rehearse(cfg, split, metainfo, ids, labelled)
             _log('the config', [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')])
+
+
+def _find_single_windows(cfg: Config, packed: Sequence[Packed]) -> List[str]:
+    """Say that windows have no effect on images that are no larger than one."""
+    model = cfg.model.get('module', cfg.model)
+    test_cfg = model.get('test_cfg') or {}
+    sizes = [tuple(each.image.shape[1:]) for each in packed if each.image is not None]
+    if test_cfg.get('mode') != 'slide' or not sizes:
+        return []
+    height, width = to_2tuple(test_cfg['crop_size'])
+    if any(size[0] > height or size[1] > width for size in sizes):
+        return []
+    return [
+        f"model.test_cfg.mode is 'slide', but the pipeline makes images of at most "
+        f'{max(size[0] for size in sizes)} x {max(size[1] for size in sizes)} (height x width), '
+        f'which are a single window of {height} x {width}: leave Resize out of it, or let its '
+        'scale be larger'
+    ]
 
 
 def _check_truth(data_batch: Any, ids: LabelIds) -> None:

@@ -1,6 +1,7 @@
 """What leaves a pipeline is looked at, not what the pipeline declares."""
 
 import random
+import re
 from typing import Any, Dict, List
 
 import cv2
@@ -35,6 +36,23 @@ class OwnLabelLoader(BaseTransform):
         labels = cv2.imread(results['seg_map_path'], cv2.IMREAD_UNCHANGED)
         results['gt_seg_map'] = (labels * self.add if self.add else labels).astype(self.dtype)
         results['seg_fields'] = ['gt_seg_map']
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoaderThatNamesNoField(OwnLabelLoader):
+    """Does not say that there is a label map to be moved with the image."""
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        return dict(super().transform(results), seg_fields=[])
+
+
+@TRANSFORMS.register_module()
+class MirrorImageOnly(BaseTransform):
+    """Keeps the size, so that nothing but the places tells."""
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        results['img'] = results['img'][:, ::-1].copy()
         return results
 
 
@@ -348,3 +366,36 @@ def test_generators_and_transforms_stay_as_they_are(root):
     assert dataset.pipeline.transforms[1].reduce_zero_label is None  # LoadAnnotations keeps it
     assert type(dataset.pipeline.transforms[0]).__name__ == 'LoadImageFromFile'
     assert dataset.max_refetch == 1000
+
+
+@pytest.mark.parametrize(
+    ('loader', 'step', 'text'),
+    [
+        ('OwnLabelLoader', dict(type='MirrorImageOnly'), r"same with results\['gt_seg_map'\]"),
+        ('LoaderThatNamesNoField', FLIP, r'let LoaderThatNamesNoField \(pipeline\[1\]\), which'),
+    ],
+)
+def test_an_image_that_moves_alone(tmp_path, loader, step, text):
+    make_photographs(tmp_path)
+    pipeline = [IMAGE, dict(type=loader), step, PACK]
+    message = fails(config(tmp_path, *pipeline))
+    assert re.search(f'moves the pixels of the image.*{text}', message)
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        FLIP,
+        dict(type='RandomCrop', crop_size=(16, 16)),
+        dict(type='RandomRotate', prob=1.0, degree=20),
+        dict(type='PhotoMetricDistortion'),
+        dict(type='RandomCutOut', prob=1.0, n_holes=2, cutout_ratio=[0.2, 0.2]),
+        dict(type='RandomRotFlip', rotate_prob=0.5, flip_prob=0.5),
+        RESIZE,
+    ],
+    ids=lambda step: step['type'],
+)
+def test_transforms_of_mmseg_move_both(tmp_path, step):
+    make_photographs(tmp_path)
+    pipeline = [IMAGE, LABELS, step, PACK]
+    assert len(check(config(tmp_path, *pipeline))) == 3

@@ -338,3 +338,10 @@ def test_objects_in_place_of_configs_are_left_alone():
     loader: Dict[str, Any] = dict(train_dataloader=dict(dataset=object(), batch_size=2))
     assert check_config(Config(loader)) == []
     assert check_config(Config()) == []
+
+
+def test_epochs_of_a_sampler_that_never_ends(cfg):
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=1)
+    assert 'InfiniteSampler' in fails(cfg)
+    cfg.train_dataloader.sampler.type = 'DefaultSampler'
+    check_config(cfg)

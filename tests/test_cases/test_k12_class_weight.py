@@ -121,6 +121,25 @@ def test_several_losses_are_refused_in_words():
         MODELS.build(config)
 
 
+def test_a_loss_of_pixels_is_refused_in_words():
+    config = tiny_config().model
+    config.decode_head.loss_decode = dict(type='CrossEntropyLoss')
+    with (
+        DefaultScope.overwrite_default_scope('mmseg'),
+        pytest.raises(
+            ValueError, match="expected a loss of masks with labels, .*'CrossEntropyLoss'"
+        ),
+    ):
+        MODELS.build(config)
+
+
+def test_one_class_has_one_weight():
+    """A second one might be meant for the rest, or for "no object"."""
+    with pytest.raises(ValueError, match='one for each of the 1 classes'):
+        MaskClassificationLoss(1, class_weight=[1.0, 5.0], rest_id=0)
+    assert MaskClassificationLoss(1, class_weight=[5.0], rest_id=0).class_weight == (5.0,)
+
+
 @pytest.mark.parametrize(
     ('class_weight', 'rest_id', 'text'),
     [

@@ -1,5 +1,6 @@
 """The decode head that runs SSPrompt: it wires the parts and trains nothing itself."""
 
+import inspect
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 import torch
@@ -175,6 +176,20 @@ class SSPromptHead(BaseDecodeHead):
         return F.interpolate(scores, size=frame, mode='bilinear', align_corners=False)
 
 
+def _check_kind_of_loss(config: Mapping[str, Any]) -> None:
+    """Refuse losses of one score for each pixel."""
+    kind = config.get('type')
+    loss = MODELS.get(kind) if isinstance(kind, str) else kind
+    if loss is None or 'num_classes' in inspect.signature(loss).parameters:
+        return
+    raise ValueError(
+        f'decode_head.loss_decode: expected a loss of masks with labels, found {kind!r}, which '
+        'compares one score for each class and pixel. Leave it out, or set dict(type='
+        "'MaskClassificationLoss', ...), which has class_weight too; LinearEmbeddingHead takes "
+        "mmseg's losses"
+    )
+
+
 def _complete_loss(
     config: Any, label_ids: LabelIds, class_names: Optional[Sequence[str]]
 ) -> Mapping[str, Any]:
@@ -184,7 +199,11 @@ def _complete_loss(
             "decode_head.loss_decode: expected one loss, dict(type='MaskClassificationLoss', "
             f'...), which has a weight for each of its terms, found {config!r}'
         )
-    check_class_weight(config.get('class_weight'), label_ids.num_classes, class_names)
+    _check_kind_of_loss(config)
+    check_class_weight(
+        *(config.get('class_weight'), label_ids.num_classes, class_names),
+        with_no_object=label_ids.rest_id is None,
+    )
     rest = {} if label_ids.rest_id is None else dict(rest_id=label_ids.rest_id)
     return dict(
         config, num_classes=label_ids.num_classes, ignore_index=label_ids.ignore_index, **rest

@@ -23,7 +23,8 @@ def check_class_weight(
             or ``.pkl``, as in mmseg; or None.
         num_classes: ``C``.
         class_names: For errors. Defaults to None: their numbers.
-        with_no_object: Whether a number for "no object" may follow, as in Mask2Former.
+        with_no_object: Whether a number for "no object" may follow, as in Mask2Former. With one
+            class against the rest it may not: people would take it for the rest's.
 
     Returns:
         The numbers; None if there are none.

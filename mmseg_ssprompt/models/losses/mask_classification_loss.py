@@ -72,7 +72,7 @@ class MaskClassificationLoss(nn.Module):
         if isinstance(num_points, bool) or not isinstance(num_points, int) or num_points < 1:
             raise ValueError(f'num_points must be a positive integer, got {num_points!r}')
         self.num_classes = num_classes
-        weights = check_class_weight(class_weight, num_classes)
+        weights = check_class_weight(class_weight, num_classes, with_no_object=rest_id is None)
         self.class_weight = None if weights is None else weights[:num_classes]
         self.loss_cls_weight = _check_weight('loss_cls_weight', loss_cls_weight)
         self.loss_mask_weight = _check_weight('loss_mask_weight', loss_mask_weight)

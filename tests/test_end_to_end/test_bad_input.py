@@ -123,7 +123,7 @@ def test_class_count_mismatch_with_the_data(cfg):
 def test_class_count_mismatch_with_the_prompts(cfg):
     cfg.model.decode_head.num_classes = 12
     message = fails(cfg, ValueError)
-    assert 'num_classes is 12, but there are 11 semantic prompts' in message
+    assert 'num_classes is 12, but there are 11 class names' in message
 
 
 def test_empty_data_folder(cfg, tmp_path):

@@ -12,7 +12,8 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, MODELS
 
 from .datasets.class_names import readable_class_names
-from .datasets.wrappers import each_dataset_config
+from .datasets.wrappers import each_dataset_config, find_configs
+from .engine.config_checks import each_evaluator
 from .engine.prompt_checkpoint_hook import to_plain
 from .engine.prompt_file import write_prompts
 from .engine.prompt_source import read_prompt_source
@@ -110,9 +111,15 @@ def _relabel(
     """
     if cfg.get('test_dataloader') is None:
         return
+    embedded = next(find_configs(cfg.test_dataloader.dataset, 'EmbeddedDataset'), None)
+    if embedded is not None:
+        raise ValueError(
+            f'test_dataloader.dataset: expected a data set that names its classes, found a '
+            f'{embedded["type"]}. Give the config without "_cached"'
+        )
     for dataset in each_dataset_config(cfg.test_dataloader.dataset):
         _relabel_dataset(dataset, names, source, target)
-    for evaluator in _as_list(cfg.get('test_evaluator')):
+    for _, evaluator in each_evaluator(cfg, 'test_evaluator'):
         if evaluator.type == 'IoUMetric':
             evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
         evaluator.pop('ignore_index', None)  # of the model's own classes
@@ -161,13 +168,6 @@ def _number_labels(
             label_map[source.rest_id] = target.rest_id
     label_map.update({first + old: target.classes[new] for new, old in matches.items()})
     return label_map
-
-
-def _as_list(value: Any) -> List[Any]:
-    """Evaluators: none, one, or several."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _move_to_metainfo(dataset: MutableMapping[str, Any]) -> None:

@@ -96,6 +96,9 @@ class Inputs:
                 return (
                     f'it contains {str(target)!r}, to which {str(link)!r}, which is data, is a link'
                 )
+        for file, what in self.files.items():
+            if file.exists() and any(_is_same(path, a) for a in _with_ancestors(file.parent)):
+                return f'it contains {what}, {str(file)!r}'
         for inside in _walk(path) if path.is_dir() else ():
             problem = self.find_problem(inside) if _is_link(inside) else None
             if problem is not None:
@@ -300,7 +303,8 @@ def check_outputs(
         _check_output(name, path, inputs.find_problem(path))
         if name in new_folders and not overwrite:
             _check_empty(name, path)
-        if path.is_dir() or name in new_folders:
+        # Metrics may clear their folders; checkpoints and logs lie beside what others have saved.
+        if name in new_folders or (path.is_dir() and 'evaluator' in name):
             _check_output(name, path, inputs.find_problem_inside(path))
 
 
@@ -323,7 +327,7 @@ def _check_empty(name: str, folder: Path) -> None:
 
 
 def check_different(outputs: Mapping[str, Optional[Path]]) -> None:
-    """Refuse two outputs in one place.
+    """Refuse two outputs in one place, and one inside of another.
 
     Args:
         outputs: As for :func:`check_outputs`.
@@ -336,10 +340,11 @@ def check_different(outputs: Mapping[str, Optional[Path]]) -> None:
         if path is None:
             continue
         for other, taken in seen:
-            if _is_same(path, taken):
+            pairs = ((path, taken), (taken, path))
+            if any(_is_same(a, outer) for a, b in pairs for outer in _with_ancestors(b)):
                 raise OutputError(
                     f'{name}={str(path)!r}: expected a place of its own, found that {other} writes '
-                    'there too. Give another path'
+                    f'there too, into {str(taken)!r}. Give another path'
                 )
         seen.append((name, path))
 

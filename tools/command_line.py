@@ -11,12 +11,21 @@ from typing import Mapping, Optional, Sequence
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
 
+from mmseg_ssprompt.engine.config_checks import check_config
 from mmseg_ssprompt.files import check_writable
+from mmseg_ssprompt.missing_files import check_files
 from mmseg_ssprompt.outputs import Inputs, check_outputs, find_inputs, find_outputs
 from mmseg_ssprompt.tool_inputs import prepare_outputs, read_config
 
-__all__ = ['add_arguments', 'end_process', 'is_first_process', 'load_config']
+__all__ = [
+    'add_arguments',
+    'check_before_building',
+    'end_process',
+    'is_first_process',
+    'load_config',
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +94,22 @@ def load_config(
     if cfg.launcher in ('pytorch', 'slurm') and not torch.cuda.is_available():
         _distribute_on_cpu(cfg)
     return cfg
+
+
+def check_before_building(cfg: Config, *splits: str) -> None:
+    """Name what is missing and what contradicts itself, before a model is built.
+
+    Args:
+        cfg: All arguments are applied.
+        *splits: Which of 'train', 'val' and 'test' run.
+
+    Raises:
+        FileNotFoundError: With all files and folders that are not there.
+        DatasetError: With the keys of the config that contradict each other.
+    """
+    check_files(cfg, splits)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    check_config(cfg, splits)
 
 
 def _without_own_name(cfg: Config, inputs: Inputs) -> Config:

@@ -15,17 +15,17 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any, List
+from typing import List
 
-from command_line import add_arguments, end_process, load_config
+from command_line import add_arguments, check_before_building, end_process, load_config
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
-from mmseg_ssprompt.datasets.wrappers import each_dataset_config
+from mmseg_ssprompt.datasets.wrappers import each_dataset_config, find_configs
+from mmseg_ssprompt.engine.config_checks import each_evaluator
 from mmseg_ssprompt.main_process import on_main_process
-from mmseg_ssprompt.missing_files import check_files
 from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
 from mmseg_ssprompt.outputs import check_outputs, find_inputs
 from mmseg_ssprompt.tool_inputs import ConfigError, output_folder, require
@@ -94,15 +94,20 @@ def enable_tta(cfg: Config) -> None:
             f'config {cfg.filename!r}: expected tta_pipeline=[...], the pipeline of --tta, found '
             'none. Add one, as in configs/_base_/datasets'
         )
+    if is_embedded(cfg):
+        raise ValueError(
+            '--tta needs images, but test_dataloader.dataset is an EmbeddedDataset, which has no '
+            'pipeline: give the config that it was made from, without "_cached"'
+        )
     for dataset in each_dataset_config(cfg.test_dataloader.dataset):
-        if 'cache_dir' in dataset:
-            raise ValueError(
-                f'--tta needs images, but test_dataloader.dataset is a {dataset.type} of a cache, '
-                'which has no pipeline: give the config that it was made from'
-            )
         dataset['pipeline'] = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
+
+
+def is_embedded(cfg: Config) -> bool:
+    """Whether test samples come out of an embedding cache."""
+    return any(find_configs(cfg.test_dataloader.dataset, 'EmbeddedDataset'))
 
 
 def enable_writing(cfg: Config, folder: Path) -> None:
@@ -111,7 +116,7 @@ def enable_writing(cfg: Config, folder: Path) -> None:
     That is the first one that can; where there is none, one is added which measures nothing.
     Images without label maps are predicted too.
     """
-    evaluators = as_list(cfg.get('test_evaluator'))
+    evaluators = [config for _, config in each_evaluator(cfg, 'test_evaluator')]
     writers = [each for each in evaluators if each.get('type') in _WRITERS]
     if not writers:
         writers = [ConfigDict(format_only=True)]
@@ -120,15 +125,9 @@ def enable_writing(cfg: Config, folder: Path) -> None:
         writer.type = 'GroupedIoUMetric'  # mmseg's own takes no image without a label map
     writers[0].output_dir = str(folder)
     cfg.test_evaluator = evaluators
-    for dataset in each_dataset_config(cfg.test_dataloader.dataset):
+    # What a cache was made of is part of its key.
+    for dataset in [] if is_embedded(cfg) else each_dataset_config(cfg.test_dataloader.dataset):
         allow_unlabelled(dataset)
-
-
-def as_list(value: Any) -> List[Any]:
-    """Evaluators: none, one, or several."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def rename_classes(cfg: Config, args: argparse.Namespace) -> Config:
@@ -154,7 +153,6 @@ def main() -> None:
     args = parse_args()
     outputs = {'--out': args.out, '--show-dir': args.show_dir}
     cfg = load_config(args, ('model', 'test_dataloader.dataset'), outputs)
-    check_files(cfg, ('test',))
     cfg.load_from = args.checkpoint
     if args.classes is not None:
         cfg = rename_classes(cfg, args)
@@ -164,6 +162,7 @@ def main() -> None:
         enable_tta(cfg)
     if args.out is not None:
         enable_writing(cfg, args.out)
+    check_before_building(cfg, 'test')
     runner = Runner.from_cfg(cfg)
     if args.checkpoint is None:
         message = 'NO CHECKPOINT: the initial prompts are tested'

@@ -8,14 +8,19 @@ import logging
 import signal
 from pathlib import Path
 
-from command_line import add_arguments, end_process, is_first_process, load_config
+from command_line import (
+    add_arguments,
+    check_before_building,
+    end_process,
+    is_first_process,
+    load_config,
+)
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.engine import check_unlocked, list_checkpoints
-from mmseg_ssprompt.missing_files import check_files
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,7 +60,6 @@ def main() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     needs = ('model', 'train_dataloader.dataset', 'train_cfg', 'optim_wrapper')
     cfg = load_config(args, needs)
-    check_files(cfg, ('train', 'val'))
     cfg.resume = args.resume
     if is_first_process():  # which is the one that takes the lock
         check_unlocked(Path(cfg.work_dir))
@@ -63,6 +67,7 @@ def main() -> None:
         cfg.load_from = None  # mmengine would go on from it, and a requeued job begin anew
     if args.amp:
         enable_amp(cfg)
+    check_before_building(cfg, 'train', 'val')
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     try:
         runner.train()

@@ -80,7 +80,8 @@ def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.target, needs=['model', 'test_dataloader.dataset'])
-    inputs = find_inputs(cfg, files=[args.source, args.target, args.source_config])
+    configs = [cfg] if args.source_config is None else [cfg, read_config(args.source_config)]
+    inputs = find_inputs(*configs, files=[args.source, args.target, args.source_config])
     prepare_outputs({'--out': args.out}, inputs)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     source = read_prompt_source(args.source, args.source_config)

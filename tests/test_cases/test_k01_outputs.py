@@ -375,3 +375,27 @@ def test_a_linked_folder_among_the_results(tmp_path):
     (tmp_path / 'out' / 'a').symlink_to(tmp_path / 'ann')
     with pytest.raises(OutputError, match='found a link to'):
         result_file(tmp_path / 'out', 'a/0', '.png')
+
+
+def test_one_output_inside_of_another():
+    outputs = {'--out': Path('o'), '--show-dir': Path('o/vis')}
+    with pytest.raises(OutputError, match="--out writes there too, into 'o'"):
+        check_different(outputs)
+    check_different({'--out': Path('o/a.md'), '--json': Path('o/a.json')})
+
+
+def test_a_folder_that_a_metric_may_clear(folder):
+    """mmseg's CityscapesMetric removes its folder at the end, with all that is in it."""
+    Path('cm').mkdir()
+    Path('prompts.pth').rename('cm/prompts.pth')
+    inputs = find_inputs(files=['cm/prompts.pth'])
+    with pytest.raises(OutputError, match=r"it contains a file that is read, 'cm/prompts\.pth'"):
+        check_outputs({'test_evaluator.output_dir': Path('cm')}, inputs)
+    check_outputs({'default_hooks.checkpoint.out_dir': Path('cm')}, inputs)
+
+
+def test_any_setting_of_a_hook_that_may_be_an_output(folder):
+    hooks = [dict(type='ProfilerHook', on_trace_ready=dict(json_trace_path='d/ann/0.png'))]
+    cfg = Config(dict(custom_hooks=hooks))
+    with pytest.raises(OutputError, match='json_trace_path=.*folder of data'):
+        check_outputs(find_outputs(cfg), find_inputs(Config.fromfile('config.py')))

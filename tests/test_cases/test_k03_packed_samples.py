@@ -389,7 +389,7 @@ def test_an_image_that_moves_alone(tmp_path, loader, step, text):
         dict(type='RandomCrop', crop_size=(16, 16)),
         dict(type='RandomRotate', prob=1.0, degree=20),
         dict(type='PhotoMetricDistortion'),
-        dict(type='RandomCutOut', prob=1.0, n_holes=2, cutout_ratio=[0.2, 0.2]),
+        dict(type='RandomCutOut', prob=1.0, n_holes=2, cutout_ratio=[(0.2, 0.2)]),
         dict(type='RandomRotFlip', rotate_prob=0.5, flip_prob=0.5),
         RESIZE,
     ],

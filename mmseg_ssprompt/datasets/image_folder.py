@@ -10,6 +10,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from .checks import DatasetError
+from .class_settings import find_wrong_palette, read_class_names
 
 __all__ = ['SUFFIXES', 'ImageFolderDataset']
 
@@ -33,10 +34,11 @@ class ImageFolderDataset(BaseSegDataset):
     None there) images have no label maps: they can be predicted only.
 
     Args:
-        classes: The class names, in the order of their ids. They replace ``metainfo`` as a whole,
-            so that nothing of a base config's classes is left. Defaults to None: those of
-            ``metainfo``.
-        palette: (C, 3) colours from 0 to 255. Defaults to None: drawn, the same each time.
+        classes: The class names, in the order of their ids, or a text file of them, one a line.
+            They replace ``metainfo`` as a whole, so that nothing of a base config's classes is
+            left. Defaults to None: those of ``metainfo``.
+        palette: (C, 3) colours, whole numbers from 0 to 255. Defaults to None: drawn, the same
+            each time.
         label_map: Class ids by the ids in the files, such as ``{0: 0, 255: 1}`` for masks; a value
             may be ``ignore_index``. Ids that are not among its keys stay what they are. Not with
             ``reduce_zero_label``. Defaults to None: files hold class ids.
@@ -61,7 +63,7 @@ class ImageFolderDataset(BaseSegDataset):
 
     def __init__(
         self,
-        classes: Optional[Sequence[str]] = None,
+        classes: Union[str, Sequence[str], None] = None,
         palette: Optional[Sequence[Sequence[int]]] = None,
         label_map: Optional[Mapping[int, int]] = None,
         img_suffix: Union[str, Sequence[str], None] = None,
@@ -296,7 +298,7 @@ class ImageFolderDataset(BaseSegDataset):
 
 
 def _choose_metainfo(
-    classes: Optional[Sequence[str]],
+    classes: Union[str, Sequence[str], None],
     palette: Optional[Sequence[Sequence[int]]],
     metainfo: Optional[Mapping[str, Any]],
 ) -> Dict[str, Any]:
@@ -309,19 +311,20 @@ def _choose_metainfo(
         chosen = (
             dict(classes=classes) if palette is None else dict(classes=classes, palette=palette)
         )
-    names = chosen.get('classes')
-    is_list = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    if not is_list or not names:
+    given = chosen.get('classes')
+    names = read_class_names(given)
+    if not names:
         raise ValueError(
             f'ImageFolderDataset: expected classes as a list of names, such as classes='
-            f"['background', 'crack'], found {names!r}"
+            f"['background', 'crack'], or a file with one a line, found {given!r}"
         )
     chosen['classes'] = tuple(names)
-    if palette is not None and len(palette) != len(names):
-        raise ValueError(
-            f'ImageFolderDataset: expected a colour in palette for each of {len(names)} classes, '
-            f'found {len(palette)}'
-        )
+    if chosen.get('palette') is None:
+        chosen.pop('palette', None)
+        return chosen
+    problem = find_wrong_palette(chosen['palette'], names)
+    if problem is not None:
+        raise ValueError(f'ImageFolderDataset: palette: {problem}')
     return chosen
 
 

@@ -227,9 +227,37 @@ def test_classes_that_are_no_names(tmp_path, classes):
         build(write(tmp_path, ['a.jpg']), classes=classes)
 
 
-def test_a_palette_has_a_colour_for_each_class(tmp_path):
-    with pytest.raises(ValueError, match='for each of 2 classes, found 1'):
-        build(write(tmp_path, ['a.jpg']), palette=[[1, 2, 3]])
+@pytest.mark.parametrize('setting', ['classes', 'metainfo'])
+def test_classes_in_a_file(tmp_path, setting):
+    write(tmp_path, ['a.jpg'])
+    file = tmp_path / 'classes.txt'
+    file.write_text('background\ncrack\n')
+    given = dict(classes=str(file)) if setting == 'classes' else dict(classes=None)
+    dataset = build(tmp_path, metainfo=dict(classes=str(file)), **given)
+    assert dataset.metainfo['classes'] == NAMES
+
+
+@pytest.mark.parametrize('setting', ['palette', 'metainfo'])
+@pytest.mark.parametrize(
+    ('palette', 'text'),
+    [
+        ([[1, 2, 3]], 'for each of 2 classes, .* found 1'),
+        ([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]], r"'background', found \[0.1.*Write \[26, 51, 76\]"),
+        ([[0, 0, 0], [0, 0, 300]], r"for class 'crack', found \[0, 0, 300\]"),
+        ([[0, 0, 0], [0, 0, -1]], r"for class 'crack', found \[0, 0, -1\]"),
+        ([[0, 0, 0], [0, 0]], r"for class 'crack', found \[0, 0\]"),
+        ([0, 1], "for class 'background', found 0"),
+        (7, 'a list with a colour .*, found 7'),
+        (np.zeros((2, 3)), r"'background', found \[0.0, 0.0, 0.0\]"),
+    ],
+)
+def test_palettes_that_are_none(tmp_path, setting, palette, text):
+    write(tmp_path, ['a.jpg'])
+    options = dict(palette=palette)
+    if setting == 'metainfo':
+        options = dict(classes=None, metainfo=dict(classes=NAMES, palette=palette))
+    with pytest.raises(ValueError, match=f'palette: expected .*{text}'):
+        build(tmp_path, **options)
 
 
 @pytest.mark.parametrize('label_map', [{0: 0, 255: 1}, {255: 1}, {'255': 1}])

@@ -10,6 +10,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from .checks import DatasetError
+from .class_settings import find_wrong_palette, read_class_names
 
 __all__ = ['SUFFIXES', 'ImageFolderDataset']
 
@@ -33,17 +34,19 @@ class ImageFolderDataset(BaseSegDataset):
     None there) images have no label maps: they can be predicted only.
 
     Args:
-        classes: The class names, in the order of their ids. They replace ``metainfo`` as a whole,
-            so that nothing of a base config's classes is left. Defaults to None: those of
-            ``metainfo``.
-        palette: (C, 3) colours from 0 to 255. Defaults to None: drawn, the same each time.
+        classes: The class names, in the order of their ids, or a text file of them, one a line.
+            They replace ``metainfo`` as a whole, so that nothing of a base config's classes is
+            left. Defaults to None: those of ``metainfo``.
+        palette: (C, 3) colours, whole numbers from 0 to 255. Defaults to None: drawn, the same
+            each time.
         label_map: Class ids by the ids in the files, such as ``{0: 0, 255: 1}`` for masks; a value
             may be ``ignore_index``. Ids that are not among its keys stay what they are. Not with
             ``reduce_zero_label``. Defaults to None: files hold class ids.
         img_suffix: Ends of the names of images, one or several; upper and lower case are the same.
             Defaults to None: those of :data:`SUFFIXES`.
         seg_map_suffix: What follows an image's name in the name of its label map, such as
-            ``'_mask.png'``. Defaults to None: any suffix of a picture.
+            ``'_mask.png'``. Where images and label maps lie in the same folder, it tells them
+            apart. Defaults to None: any suffix of a picture.
         ann_file: Text file with the name of an image a line, with or without its suffix. Defaults
             to '': all images of the folder.
         metainfo: As for ``BaseSegDataset``; used only where ``classes`` is None.
@@ -60,7 +63,7 @@ class ImageFolderDataset(BaseSegDataset):
 
     def __init__(
         self,
-        classes: Optional[Sequence[str]] = None,
+        classes: Union[str, Sequence[str], None] = None,
         palette: Optional[Sequence[Sequence[int]]] = None,
         label_map: Optional[Mapping[int, int]] = None,
         img_suffix: Union[str, Sequence[str], None] = None,
@@ -117,17 +120,27 @@ class ImageFolderDataset(BaseSegDataset):
         """Paths beneath the image folder, by name without suffix."""
         names: Dict[str, List[str]] = defaultdict(list)
         others: Counter = Counter()
+        labels = 0
         inside = _relative(label_folder, folder)
+        label_ending = self._label_ending(folder, label_folder)
         for file in self._list(folder, 'img_path'):
             name, suffix = os.path.splitext(file)
             if inside is not None and file.startswith(inside):
                 continue
-            if self.exact_label_suffix and file.endswith(self.exact_label_suffix):
-                continue
-            if suffix.lower() in self.suffixes:
+            if label_ending and file.endswith(label_ending):
+                labels += 1
+            elif suffix.lower() in self.suffixes:
                 names[name].append(file)
             else:
                 others[suffix or 'without suffix'] += 1
+        if not names:
+            raise DatasetError(self._describe_empty(folder, sum(others.values()), labels))
+        if labels:
+            print_log(
+                f'{labels} files in {folder!r} that end in {label_ending!r} (seg_map_suffix) are '
+                'taken for label maps',
+                'current',
+            )
         if others:
             counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
             print_log(
@@ -145,15 +158,29 @@ class ImageFolderDataset(BaseSegDataset):
                 'choose by img_suffix'
             )
         images = {name: files[0] for name, files in names.items()}
-        if self.ann_file:
-            images = self._choose(images)
-        if not images:
-            raise DatasetError(
-                f'the data set ImageFolderDataset is empty: expected images '
-                f'({", ".join(self.suffixes)}) in {folder!r}, found '
-                f'{sum(others.values())} other files. Set data_root and data_prefix.img_path'
+        return self._choose(images) if self.ann_file else images
+
+    def _label_ending(self, folder: str, label_folder: Optional[str]) -> Optional[str]:
+        """What tells label maps from images in the image folder; None if it holds images only."""
+        ending = self.exact_label_suffix
+        if label_folder is None:  # label maps may lie there all the same, but '.png' tells nothing
+            return None if ending is None or ending.lower() in SUFFIXES else ending
+        return ending if _is_same_folder(folder, label_folder) else None
+
+    def _describe_empty(self, folder: str, others: int, labels: int) -> str:
+        """Why a folder has no images, and what to do."""
+        text = (
+            f'the data set ImageFolderDataset is empty: expected images '
+            f'({", ".join(self.suffixes)}) in {folder!r}, found '
+        )
+        if labels:
+            return (
+                f'{text}{labels} files that end in {self.exact_label_suffix!r} (seg_map_suffix) '
+                f'and are taken for label maps, and {others} other files. If these are images, '
+                'set seg_map_suffix to what only label maps end in, or give label maps a folder '
+                'of their own (data_prefix.seg_map_path)'
             )
-        return images
+        return f'{text}{others} other files. Set data_root and data_prefix.img_path'
 
     def _choose(self, images: Dict[str, str]) -> Dict[str, str]:
         """Those that the list names."""
@@ -164,6 +191,11 @@ class ImageFolderDataset(BaseSegDataset):
             )
         with open(self.ann_file, encoding='utf-8-sig') as file:
             wanted = [line.strip().replace('\\', '/') for line in file if line.strip()]
+        if not wanted:
+            raise DatasetError(
+                f'ann_file {self.ann_file!r}: expected the name of an image a line, found an empty '
+                'file'
+            )
         by_file = {file: name for name, file in images.items()}
         names = [by_file.get(line, line) for line in wanted]
         missing = [line for line, name in zip(wanted, names) if name not in images]
@@ -266,7 +298,7 @@ class ImageFolderDataset(BaseSegDataset):
 
 
 def _choose_metainfo(
-    classes: Optional[Sequence[str]],
+    classes: Union[str, Sequence[str], None],
     palette: Optional[Sequence[Sequence[int]]],
     metainfo: Optional[Mapping[str, Any]],
 ) -> Dict[str, Any]:
@@ -279,19 +311,20 @@ def _choose_metainfo(
         chosen = (
             dict(classes=classes) if palette is None else dict(classes=classes, palette=palette)
         )
-    names = chosen.get('classes')
-    is_list = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    if not is_list or not names:
+    given = chosen.get('classes')
+    names = read_class_names(given)
+    if not names:
         raise ValueError(
             f'ImageFolderDataset: expected classes as a list of names, such as classes='
-            f"['background', 'crack'], found {names!r}"
+            f"['background', 'crack'], or a file with one a line, found {given!r}"
         )
     chosen['classes'] = tuple(names)
-    if palette is not None and len(palette) != len(names):
-        raise ValueError(
-            f'ImageFolderDataset: expected a colour in palette for each of {len(names)} classes, '
-            f'found {len(palette)}'
-        )
+    if chosen.get('palette') is None:
+        chosen.pop('palette', None)
+        return chosen
+    problem = find_wrong_palette(chosen['palette'], names)
+    if problem is not None:
+        raise ValueError(f'ImageFolderDataset: palette: {problem}')
     return chosen
 
 
@@ -301,6 +334,13 @@ def _relative(inner: Optional[str], outer: str) -> Optional[str]:
         return None
     path = os.path.relpath(inner, outer or '.').replace(os.sep, '/')
     return None if path == '.' or path.startswith('..') else f'{path}/'
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    one, other = one or '.', other or '.'
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    return one.rstrip('/') == other.rstrip('/')  # on a server
 
 
 def _prefer_png(files: Sequence[str]) -> List[str]:

@@ -1,7 +1,8 @@
 """Whether a data set's pipeline keeps to the numbers that a model has label maps hold."""
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Tuple
 
+import numpy as np
 from mmcv.transforms import LoadAnnotations as AnyLoader
 from mmcv.transforms import Resize
 from mmengine.dataset import Compose
@@ -14,6 +15,9 @@ from .label_maps import LoadLabelMap, ResizeWithLabels
 
 __all__ = ['check_label_settings']
 
+#: What transforms do with a number, by the setting that has it.
+_FILLS = 'gives pixels outside of the image'
+_EFFECTS = dict(ignore_index='takes for ignored', seg_fill_in='gives pixels that it cuts out')
 _LOADER = "dict(type='LoadLabelMap', ignore_index=65535)"
 
 
@@ -139,24 +143,28 @@ def _check_resize(transform: Any, loader: Any, where: str) -> None:
 
 
 def _check_fill(transform: Any, ids: LabelIds, where: str) -> None:
-    """What a transform puts where there is no image has to be ignored."""
+    """What a transform puts where there is no image has to be ignored, or meant."""
     key, found = _find_fill(transform)
     if found is None or found == ids.ignore_index:
         return
+    if key == 'seg_fill_in' and not ids.find_unknown(np.array([found])).any():
+        return  # a class, such as the background, that was chosen; by default nothing is filled in
     kind = type(transform).__name__
-    what = 'takes for ignored' if key == 'ignore_index' else 'gives pixels outside of the image'
     raise DatasetError(
-        f'{where}: {kind} {what} the number {found} ({key}), but decode_head.ignore_index, the '
-        f'number of pixels that do not count, is {ids.ignore_index}. Set {key} to '
-        f'{ids.ignore_index} in {kind}'
+        f'{where}: {kind} {_EFFECTS.get(key, _FILLS)} the number {found} ({key}), but '
+        f'decode_head.ignore_index, the number of pixels that do not count, is '
+        f'{ids.ignore_index}. Set {key} to {ids.ignore_index} in {kind}'
     )
 
 
-def _find_fill(transform: Any) -> Any:
-    """The setting of a transform for label maps outside of the image, and its value."""
+def _find_fill(transform: Any) -> Tuple[str, Any]:
+    """The setting of a transform for label maps where there is no image, and its value."""
     pad_val = getattr(transform, 'pad_val', None)
     if isinstance(pad_val, dict):
-        return "pad_val['seg']", pad_val.get('seg')
+        return "pad_val['seg']", pad_val.get('seg', IGNORED_8_BITS)  # as Pad itself
     if getattr(transform, 'cat_max_ratio', 1.0) < 1:
         return 'ignore_index', getattr(transform, 'ignore_index', None)
-    return 'seg_pad_val', getattr(transform, 'seg_pad_val', None)
+    for key in ('seg_fill_in', 'seg_pad_val'):
+        if getattr(transform, key, None) is not None:
+            return key, getattr(transform, key)
+    return '', None

@@ -13,6 +13,8 @@ from mmseg.registry import DATASETS, METRICS, TRANSFORMS
 from torch.utils.data import Dataset
 
 from ..datasets.checks import DatasetError, check_classes
+from ..datasets.class_settings import find_wrong_palette, read_class_names
+from ..datasets.image_folder import ImageFolderDataset
 from ..datasets.label_settings import check_label_settings
 from ..datasets.steps import each_step
 from ..datasets.wrappers import each_dataset_config
@@ -123,7 +125,8 @@ def check_config(
         for part in parts:
             if part.dataset is not None:
                 check_classes(part.dataset, model.class_names, SPLITS[part.split], part.key)
-    return _find_unlikely(cfg, splits) if 'train' in splits else []
+    lines = _find_replaced_classes(parts, model)
+    return lines + (_find_unlikely(cfg, splits) if 'train' in splits else [])
 
 
 def _raise(problems: Sequence[str]) -> None:
@@ -278,16 +281,19 @@ def _classes(dataset: Dataset) -> Sequence[str]:
 
 def _find_wrong_classes(key: str, config: Mapping[str, Any], kind: Any) -> List[str]:
     """Of the class names and colours of a data set, before mmseg builds it of them."""
-    metainfo = config.get('metainfo') or {}
-    if not isinstance(metainfo, Mapping):
-        return [f'{key}.metainfo: expected dict(classes=[...]), found {metainfo!r}']
-    classes, own = metainfo.get('classes'), (kind.METAINFO or {}).get('classes')
-    if classes is None or (isinstance(classes, str) and os.path.isfile(classes)):
-        return []  # mmengine reads names from a file, one a line
-    where = f'{key}.metainfo.classes'
-    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
-        return [f'{where}: expected a list of names, found {classes!r}']
-    double = sorted({name for name in classes if list(classes).count(name) > 1})
+    where, settings = _find_class_settings(key, config, kind)
+    if not isinstance(settings, Mapping):
+        return [f'{where}: expected dict(classes=[...]), found {settings!r}']
+    given, own = settings.get('classes'), (kind.METAINFO or {}).get('classes')
+    palette_key, where = f'{where}.palette', f'{where}.classes'
+    if given is None:
+        return []
+    classes = read_class_names(given)
+    if classes is None:
+        return [f'{where}: expected a list of names, found {given!r}{_describe_no_file(given)}']
+    if '' in classes:
+        return [f'{where}: expected names, found an empty one at place {classes.index("") + 1}']
+    double = sorted({name for name in classes if classes.count(name) > 1})
     if double:
         return [f'{where}: expected each name once, found {double} more than once']
     unknown = [name for name in classes if own and name not in own]
@@ -297,22 +303,30 @@ def _find_wrong_classes(key: str, config: Mapping[str, Any], kind: Any) -> List[
             f'{list(own)}. Choose some of these; or for classes of your own take '
             "type='BaseSegDataset', which has none"
         ]
-    palette = metainfo.get('palette')
-    if palette is not None and not own and len(palette) != len(classes):
+    palette = settings.get('palette')
+    if isinstance(palette, (list, tuple)) and not own and len(palette) != len(classes):
         return [
-            f'{key}.metainfo.palette has {len(palette)} colours, but {where} has {len(classes)} '
-            'names. Give one colour for each, or leave palette out; '
-            f'{_describe_leftovers(metainfo)}'
+            f'{palette_key} has {len(palette)} colours, but {where} has {len(classes)} '
+            'names. Give one colour for each, or leave palette out'
+            + (f'; {_describe_leftovers(settings)}' if 'metainfo' in palette_key else '')
         ]
-    wrong = [each for each in palette or () if not _is_colour(each)]
-    if wrong:
-        return [f'{key}.metainfo.palette: expected [R, G, B] from 0 to 255, found {wrong[0]!r}']
-    return []
+    # Of a registered data set, colours may be those of all of its classes.
+    has_all = isinstance(palette, (list, tuple)) and len(palette) == len(own or ())
+    names = own if own and has_all else classes
+    wrong = None if palette is None else find_wrong_palette(palette, names)
+    return [] if wrong is None else [f'{palette_key}: {wrong}']
 
 
-def _is_colour(value: Any) -> bool:
-    is_list = isinstance(value, (list, tuple)) and len(value) == 3
-    return is_list and all(isinstance(each, int) and 0 <= each <= 255 for each in value)
+def _find_class_settings(key: str, config: Mapping[str, Any], kind: Any) -> Tuple[str, Any]:
+    """The settings of names and colours that count, with their key."""
+    if issubclass(kind, ImageFolderDataset) and config.get('classes') is not None:
+        return key, config
+    return f'{key}.metainfo', config.get('metainfo') or {}
+
+
+def _describe_no_file(classes: Any) -> str:
+    is_path = isinstance(classes, str) and os.path.splitext(classes)[1]
+    return ', which is no text file that can be read' if is_path else ''
 
 
 def _describe_leftovers(metainfo: Mapping[str, Any]) -> str:
@@ -355,6 +369,40 @@ def _find_wrong_metainfo(part: Part) -> List[str]:
                 f'{_describe_leftovers(metainfo)}'
             )
     return problems
+
+
+def _find_replaced_classes(parts: Sequence[Part], model: Optional[ModelFacts]) -> List[str]:
+    """Warnings of class names in ``metainfo`` that ``classes`` beside it replaces.
+
+    They may be what a base config left, unless the model has them.
+
+    Raises:
+        DatasetError: If the model has them.
+    """
+    places: Dict[Tuple[Tuple[str, ...], ...], List[str]] = {}
+    for part in parts:
+        names = _read_both(part)
+        if names is not None and names[0] != names[1]:
+            places.setdefault(names, []).append(part.key)
+    lines = []
+    for (counting, replaced), keys in places.items():
+        line = (
+            f'{", ".join(keys)}: classes={list(counting)} counts, and metainfo.classes='
+            f'{list(replaced)} is left out'
+        )
+        if model is not None and tuple(model.class_names) == replaced:
+            _raise([f'{line}, which are the class names of the model. Set classes={replaced}'])
+        lines.append(f'{line}. If the latter is meant, set classes={replaced}')
+    return lines
+
+
+def _read_both(part: Part) -> Optional[Tuple[Tuple[str, ...], ...]]:
+    """The names in ``classes`` and in ``metainfo`` of a data set that has both."""
+    if not isinstance(part.dataset, ImageFolderDataset):
+        return None
+    metainfo = part.config.get('metainfo') or {}
+    both = [read_class_names(each.get('classes')) for each in (part.config, metainfo)]
+    return None if None in both else tuple(map(tuple, both))
 
 
 def _find_other_zero(part: Part) -> List[str]:

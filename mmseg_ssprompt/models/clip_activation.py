@@ -42,6 +42,11 @@ _PUBLISHED_WITH = {
     ),
 }
 _TOWERS = dict(image='vision', text='text')
+#: Of transformers, for what is compared.
+_DEFAULTS: Dict[str, Dict[str, Any]] = dict(
+    image=dict(hidden_size=768, num_hidden_layers=12, patch_size=32, hidden_act=QUICK_GELU),
+    text=dict(hidden_size=512, num_hidden_layers=12, hidden_act=QUICK_GELU),
+)
 
 
 def check_activation(activation: Optional[str]) -> None:
@@ -200,10 +205,19 @@ def _read_activation(config: Mapping[str, Any], tower: str) -> Optional[str]:
 def _tower_config(config: Mapping[str, Any], tower: str) -> Mapping[str, Any]:
     """The part of a config for a tower; of Hugging Face's for one tower alone, all of it."""
     name = _TOWERS[tower]
-    own = config.get(f'{name}_cfg' if 'model_type' not in config else f'{name}_config')
-    if isinstance(own, Mapping):
+    if 'model_type' not in config:
+        return _as_mapping(config.get(f'{name}_cfg')) or {}
+    own = _as_mapping(config.get(f'{name}_config'))
+    older = _as_mapping(config.get(f'{name}_config_dict'))
+    if older is not None:  # transformers completes it with defaults, which replace what is in own
+        return {**(own or {}), **_DEFAULTS[tower], **older}
+    if own is not None:
         return own
     return config if f'{name}_model' in str(config.get('model_type')) else {}
+
+
+def _as_mapping(value: Any) -> Optional[Mapping[str, Any]]:
+    return value if isinstance(value, Mapping) else None
 
 
 def _fits(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:

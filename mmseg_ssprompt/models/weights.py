@@ -23,6 +23,7 @@ __all__ = [
     'check_weights_are_there',
     'hand_down_weights',
     'missing_weights',
+    'walk_parts',
 ]
 
 #: The files that ``model.weights`` names, and the settings that go with them: by their entry, the
@@ -84,12 +85,12 @@ def find_parts(config: Any) -> Iterator[Tuple[Dict[str, Any], Optional[str]]]:
     Yields:
         The config of the module, itself; and ``'sam'``, ``'clip'`` or None.
     """
-    for part, source, _ in _walk(config, ''):
+    for part, source, _ in walk_parts(config, ''):
         yield part, source
 
 
-def _walk(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Optional[str], str]]:
-    """As :func:`find_parts`, with dotted names."""
+def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Optional[str], str]]:
+    """As :func:`find_parts`, with dotted names, which begin with ``name``."""
     entries: List[Tuple[Any, Any]] = []
     if isinstance(config, dict):
         kind = config.get('type')
@@ -100,7 +101,7 @@ def _walk(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Optional[str
     elif isinstance(config, (list, tuple)):
         entries = list(enumerate(config))
     for key, value in entries:
-        yield from _walk(value, f'{name}.{key}'.lstrip('.'))
+        yield from walk_parts(value, f'{name}.{key}'.lstrip('.'))
 
 
 class MissingFile(NamedTuple):
@@ -135,7 +136,7 @@ def missing_weights(model: Mapping[str, Any], name: str = 'model') -> List[Missi
     """
     files: Dict[str, List[str]] = {}
     remedies: Dict[str, str] = {}
-    for part, source, where in _walk(hand_down_weights(model), name):
+    for part, source, where in walk_parts(hand_down_weights(model), name):
         path = part.get('checkpoint')
         if _is_missing(path) and not _only_compares(part):
             files.setdefault(str(path), []).append(where)

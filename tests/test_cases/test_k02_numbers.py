@@ -29,6 +29,7 @@ from own_photographs import draw_photograph, make_photographs, own_config, save
 from tiny_model import build_tiny, random_images, samples_of, tiny_config
 
 MANY = tuple(f'thing {i}' for i in range(300))
+CUT_OUT = dict(type='RandomCutOut', prob=1.0, n_holes=2, cutout_shape=(8, 8))
 LOADER = dict(type='LoadLabelMap', ignore_index=65535)
 
 
@@ -177,6 +178,19 @@ def build_dataset(pipeline: list, **settings: Any) -> BaseSegDataset:
             r"Pad gives pixels .* 255 \(pad_val\['seg'\]\)",
         ),
         (
+            [LOADER, dict(type='Pad', size=(9, 9), pad_val=dict(img=0))],
+            {},
+            resolve_label_ids(300),
+            r"Pad gives pixels .* 255 \(pad_val\['seg'\]\)",
+        ),
+        (
+            [dict(type='LoadAnnotations'), dict(CUT_OUT, seg_fill_in=7)],
+            {},
+            resolve_label_ids(2),
+            r'RandomCutOut gives pixels that it cuts out the number 7 \(seg_fill_in\), but .* is '
+            '255. Set seg_fill_in to 255 in RandomCutOut',
+        ),
+        (
             [dict(type='LoadAnnotations'), dict(type='RandomCrop', crop_size=9, cat_max_ratio=0.7)],
             {},
             LabelIds(3, 7),
@@ -208,6 +222,15 @@ def test_settings_that_change_numbers(pipeline, settings, ids, text):
     [
         ([dict(type='LoadAnnotations'), dict(type='Pad', size=(9, 9))], resolve_label_ids(2)),
         ([dict(type='LoadAnnotations')], resolve_label_ids(1, rest_id=255)),
+        *(
+            ([dict(type='LoadAnnotations'), dict(CUT_OUT, seg_fill_in=number)], ids)
+            for number, ids in (
+                (255, resolve_label_ids(2)),
+                (0, resolve_label_ids(2)),
+                (None, resolve_label_ids(2)),
+                (0, resolve_label_ids(1, rest_id=0)),
+            )
+        ),
         (
             [LOADER, dict(type='ResizeWithLabels', scale=(9, 9), backend='pillow')],
             resolve_label_ids(300),

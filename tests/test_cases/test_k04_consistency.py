@@ -106,6 +106,55 @@ def test_classes_in_a_file(cfg, tmp_path):
     assert f"{TRAIN}.metainfo: expected dict(classes=[...]), found 'classes.txt'" in fails(cfg)
 
 
+def own_folder(cfg: Config, **options: Any) -> Config:
+    """The data sets of a config as folders, whose ``classes`` replace what is in ``metainfo``."""
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        dataset.update(type='ImageFolderDataset', classes=NAMES, **options)
+    return cfg
+
+
+def test_names_in_a_file_are_checked_too(cfg, tmp_path):
+    file = tmp_path / 'classes.txt'
+    cfg.train_dataloader.dataset.metainfo.classes = str(file)
+    assert f'found {str(file)!r}, which is no text file that can be read' in fails(cfg)
+    file.write_text('crack\ncrack\n')
+    assert "expected each name once, found ['crack'] more than once" in fails(cfg)
+    file.write_text('background\n\ncrack\n')
+    assert 'expected names, found an empty one at place 2' in fails(cfg)
+
+
+def test_names_in_metainfo_that_classes_replace(cfg):
+    """A base config may have left them, so that they are said and not refused."""
+    lines = warn(own_folder(cfg, metainfo=dict(classes=('wall', 'hole'))))
+    assert lines == [
+        f'{TRAIN}, val_dataloader.dataset, test_dataloader.dataset: '
+        "classes=['background', 'crack'] counts, and metainfo.classes=['wall', 'hole'] is left "
+        "out. If the latter is meant, set classes=('wall', 'hole')"
+    ]
+    assert warn(own_folder(cfg, metainfo=dict(classes=list(NAMES)))) == []
+
+
+def test_names_in_metainfo_that_classes_replace_and_the_model_has(cfg):
+    names = ('wall', 'hole')
+    change(cfg, model__decode_head__semantic_prompts__class_names=names)
+    message = fails(own_folder(cfg, metainfo=dict(classes=names)))
+    assert 'is left out, which are the class names of the model. Set classes=' in message
+
+
+def test_settings_of_folders_are_checked_as_metainfo_is(cfg):
+    own_folder(cfg, metainfo=dict(classes=NAMES, palette=[[0, 0, 0]] * 11))
+    assert check_config(cfg) == []  # replaced as a whole
+    cfg.train_dataloader.dataset.palette = [[0, 0, 0]]
+    assert f'{TRAIN}.palette has 1 colours, but {TRAIN}.classes has 2 names' in fails(cfg)
+    cfg.train_dataloader.dataset.palette = [[0, 0, 0], [0, 0, 300]]
+    assert f"{TRAIN}.palette: expected [R, G, B] from 0 to 255, whole numbers, for class 'cr" in (
+        fails(cfg)
+    )
+    cfg.train_dataloader.dataset.classes = ('crack', 'crack')
+    assert f"{TRAIN}.classes: expected each name once, found ['crack']" in fails(cfg)
+
+
 def test_a_class_that_is_there_twice(cfg):
     cfg.train_dataloader.dataset.metainfo.classes = ('crack', 'crack')
     assert "expected each name once, found ['crack'] more than once" in fails(cfg)

@@ -1,5 +1,6 @@
 """The activation of a file of CLIP is read or said, and never assumed."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Dict
@@ -19,6 +20,7 @@ from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
 from mmseg_ssprompt.models.clip.read_out import read_class_token
 from mmseg_ssprompt.models.clip.tower import encode_patches
+from mmseg_ssprompt.models.clip_activation import _read_activation, _tower_config
 from mmseg_ssprompt.models.clip_file import read_clip_file
 from mmseg_ssprompt.models.text import CLIPClassNameEncoder, build_text_encoder
 from mmseg_ssprompt.models.torchscript import find_activations
@@ -320,6 +322,33 @@ def test_clip_of_hugging_face(quick, name, tmp_path):
     found = CLIPClassNameEncoder('tiny', tmp_path / name).encode(NAMES)
     torch.testing.assert_close(found, F.normalize(texts, dim=-1), **CLOSE)
     torch.testing.assert_close(encode_images(tmp_path / name), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize('tower', ['text', 'image'])
+@pytest.mark.parametrize(
+    'older',
+    [
+        None,
+        {},
+        {'hidden_act': 'gelu'},
+        {'hidden_act': 'quick_gelu', 'hidden_size': 96},
+        {'num_hidden_layers': 3},
+    ],
+)
+@pytest.mark.parametrize('act', ['gelu', 'quick_gelu', None])
+def test_a_config_is_read_as_transformers_reads_it(tower, older, act):
+    """``text_config_dict``, of older versions, with all of its defaults, goes before."""
+    name = dict(text='text', image='vision')[tower]
+    own = dict(hidden_size=192, num_hidden_layers=4)
+    if act is not None:
+        own['hidden_act'] = act
+    config = {'model_type': 'clip', f'{name}_config': own, f'{name}_config_dict': older}
+    expected = getattr(transformers.CLIPConfig(**copy.deepcopy(config)), f'{name}_config')
+    found = _tower_config(config, tower)
+    assert _read_activation(config, tower) == expected.hidden_act
+    for key in ('hidden_size', 'num_hidden_layers', *(['patch_size'] if older == {} else [])):
+        if hasattr(expected, key):
+            assert found.get(key, getattr(expected, key)) == getattr(expected, key)
 
 
 def test_a_text_tower_of_hugging_face_alone(tmp_path):

@@ -97,6 +97,41 @@ def test_label_maps_beside_the_images(tmp_path):
     assert pairs(dataset) == {'a.jpg': 'a_mask.png', 'b.jpg': 'b_mask.png'}
 
 
+def test_the_suffix_of_label_maps_in_their_own_folder_leaves_no_image_out(tmp_path):
+    write(tmp_path, ['a.png', 'b.PNG', 'c.jpg'])
+    assert pairs(build(tmp_path, seg_map_suffix='.png')) == {
+        'images/a.png': 'labels/a.png',
+        'images/b.PNG': 'labels/b.png',
+        'images/c.jpg': 'labels/c.png',
+    }
+
+
+def test_the_suffix_of_label_maps_tells_them_by_a_link_to_the_same_folder_too(tmp_path):
+    picture, ids = draw_photograph()
+    save(picture, tmp_path / 'images' / 'a.jpg')
+    save(ids, tmp_path / 'images' / 'a.png')
+    (tmp_path / 'labels').symlink_to(tmp_path / 'images')
+    assert pairs(build(tmp_path, seg_map_suffix='.png')) == {'images/a.jpg': 'labels/a.png'}
+
+
+def test_without_label_maps_only_a_suffix_that_is_more_than_png_leaves_files_out(tmp_path, log):
+    write(tmp_path, ['a.png', 'a_mask.png'], [])
+    options = dict(data_prefix=dict(img_path='images'), pipeline=LOAD[:1], test_mode=True)
+    assert list(pairs(build(tmp_path, seg_map_suffix='_mask.png', **options))) == ['images/a.png']
+    assert "that end in '_mask.png' (seg_map_suffix) are taken for label maps" in log.text
+    assert len(pairs(build(tmp_path, seg_map_suffix='.png', **options))) == 2
+
+
+def test_images_that_are_all_taken_for_label_maps_are_counted(tmp_path):
+    write(tmp_path, ['a.png', 'b.png'], [])
+    prefix = dict(img_path='images', seg_map_path='images')
+    with pytest.raises(DatasetError) as error:
+        build(tmp_path, data_prefix=prefix, seg_map_suffix='.png')
+    assert "found 2 files that end in '.png' (seg_map_suffix)" in str(error.value)
+    assert 'set seg_map_suffix to what only label maps end in' in str(error.value)
+    assert 'data_root' not in str(error.value)
+
+
 def test_a_folder_of_label_maps_inside_of_that_of_the_images(tmp_path):
     picture, ids = draw_photograph()
     save(picture, tmp_path / 'a.png')
@@ -156,6 +191,9 @@ def test_a_list_of_names_chooses(tmp_path):
     (tmp_path / 'list.txt').write_text('x/c\nd\ne.jpg\n')
     with pytest.raises(DatasetError, match=r"found 2 of 3 lines that are none: 'd', 'e.jpg'"):
         build(tmp_path, ann_file='list.txt')
+    (tmp_path / 'list.txt').write_text('\n')
+    with pytest.raises(DatasetError, match=r"ann_file '.*list.txt': .* found an empty file"):
+        build(tmp_path, ann_file='list.txt')
     with pytest.raises(DatasetError, match=r"ann_file '.*other.txt': expected a text file"):
         build(tmp_path, ann_file='other.txt')
 
@@ -189,12 +227,40 @@ def test_classes_that_are_no_names(tmp_path, classes):
         build(write(tmp_path, ['a.jpg']), classes=classes)
 
 
-def test_a_palette_has_a_colour_for_each_class(tmp_path):
-    with pytest.raises(ValueError, match='for each of 2 classes, found 1'):
-        build(write(tmp_path, ['a.jpg']), palette=[[1, 2, 3]])
+@pytest.mark.parametrize('setting', ['classes', 'metainfo'])
+def test_classes_in_a_file(tmp_path, setting):
+    write(tmp_path, ['a.jpg'])
+    file = tmp_path / 'classes.txt'
+    file.write_text('background\ncrack\n')
+    given = dict(classes=str(file)) if setting == 'classes' else dict(classes=None)
+    dataset = build(tmp_path, metainfo=dict(classes=str(file)), **given)
+    assert dataset.metainfo['classes'] == NAMES
 
 
-@pytest.mark.parametrize('label_map', [{0: 0, 255: 1}, {255: 1}])
+@pytest.mark.parametrize('setting', ['palette', 'metainfo'])
+@pytest.mark.parametrize(
+    ('palette', 'text'),
+    [
+        ([[1, 2, 3]], 'for each of 2 classes, .* found 1'),
+        ([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]], r"'background', found \[0.1.*Write \[26, 51, 76\]"),
+        ([[0, 0, 0], [0, 0, 300]], r"for class 'crack', found \[0, 0, 300\]"),
+        ([[0, 0, 0], [0, 0, -1]], r"for class 'crack', found \[0, 0, -1\]"),
+        ([[0, 0, 0], [0, 0]], r"for class 'crack', found \[0, 0\]"),
+        ([0, 1], "for class 'background', found 0"),
+        (7, 'a list with a colour .*, found 7'),
+        (np.zeros((2, 3)), r"'background', found \[0.0, 0.0, 0.0\]"),
+    ],
+)
+def test_palettes_that_are_none(tmp_path, setting, palette, text):
+    write(tmp_path, ['a.jpg'])
+    options = dict(palette=palette)
+    if setting == 'metainfo':
+        options = dict(classes=None, metainfo=dict(classes=NAMES, palette=palette))
+    with pytest.raises(ValueError, match=f'palette: expected .*{text}'):
+        build(tmp_path, **options)
+
+
+@pytest.mark.parametrize('label_map', [{0: 0, 255: 1}, {255: 1}, {'255': 1}])
 def test_masks_become_classes(tmp_path, label_map):
     picture, ids = draw_photograph()
     save(picture, tmp_path / 'images' / 'a.jpg')
@@ -212,7 +278,7 @@ def test_ids_are_exchanged_at_once(tmp_path):
     np.testing.assert_array_equal(ignored, np.where(ids == 0, 255, 1))
 
 
-@pytest.mark.parametrize('label_map', [{0: 2}, {0: -1}, {'a': 0}, {0: 0.0}, [0, 1], {True: 0}])
+@pytest.mark.parametrize('label_map', [{0: 2}, {0: -1}, {'x': 0}, {0: 0.0}, [0, 1], {True: 0}])
 def test_label_maps_that_are_none(tmp_path, label_map):
     with pytest.raises(ValueError, match=r'label_map: expected ids of classes \(0 to 1\) or 255'):
         build(write(tmp_path, ['a.jpg']), label_map=label_map)

@@ -1,11 +1,22 @@
-"""Settings that decode heads share: class names and the numbers in label maps."""
+"""Settings that decode heads share, and which settings parts of a model have."""
 
+import difflib
+import inspect
 from typing import Any, Mapping, Optional, Sequence
+
+from mmseg.registry import MODELS, TASK_UTILS
 
 from ...label_ids import LabelIds, resolve_label_ids
 from ..prompts.semantic import resolve_class_names
+from ..weights import walk_parts
 
-__all__ = ['check_num_classes', 'find_class_names', 'find_label_ids', 'refuse_settings']
+__all__ = [
+    'check_num_classes',
+    'find_class_names',
+    'find_label_ids',
+    'refuse_settings',
+    'refuse_unknown_settings',
+]
 
 _NAMING = ('class_names', 'dataset', 'classes')
 _ONE_CLASS = (
@@ -13,7 +24,13 @@ _ONE_CLASS = (
     'that of the rest. Leave it out'
 )
 #: Of other heads of mmseg, which people bring along, or are told to use.
-_REMEDIES = dict(out_channels=_ONE_CLASS, threshold=_ONE_CLASS)
+_WEIGHTS = (
+    'Leave it out; files of weights are given once for all parts, '
+    'model.weights=dict(sam=FILE, clip=FILE), or as checkpoint of a part'
+)
+_REMEDIES = dict(
+    out_channels=_ONE_CLASS, threshold=_ONE_CLASS, init_cfg=_WEIGHTS, pretrained=_WEIGHTS
+)
 
 
 def refuse_settings(where: str, settings: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -28,8 +45,50 @@ def refuse_settings(where: str, settings: Mapping[str, Any], known: Sequence[str
         ValueError: If there is any, with what to do instead.
     """
     for key, value in settings.items():
-        remedy = _REMEDIES.get(key, f'Expected some of {", ".join(known)}')
+        close = difflib.get_close_matches(key, known, 1, 0.7)
+        guess = f'Is it {close[0]!r}? ' if close else ''
+        remedy = _REMEDIES.get(key, f'{guess}Expected some of {", ".join(known)}')
         raise ValueError(f'{where} has no setting {key!r}, found {key}={value!r}. {remedy}')
+
+
+def refuse_unknown_settings(model: Mapping[str, Any]) -> None:
+    """Refuse settings that parts of a model do not have, and parts that there are not.
+
+    Parts that take any setting refuse the wrong ones themselves.
+
+    Args:
+        model: Config of a model, which is not built.
+
+    Raises:
+        ValueError: With the dotted name of the part, its settings and what to do.
+    """
+    for part, _, name in walk_parts(model, 'model'):
+        if any(key.endswith('_cfg') for key in name.split('.')):
+            continue  # of layers, which take some of it out
+        kind = part['type']
+        cls = MODELS.get(kind) if isinstance(kind, str) else kind
+        if cls is None:
+            _refuse_type(name, kind)
+        elif callable(cls):
+            _refuse_unknown(f'{name} ({getattr(cls, "__name__", kind)})', part, cls)
+
+
+def _refuse_type(name: str, kind: str) -> None:
+    if TASK_UTILS.get(kind) is not None:
+        return
+    known = sorted({*MODELS.module_dict, *(MODELS.parent or MODELS).module_dict})
+    close = difflib.get_close_matches(kind, known, 3, 0.7)
+    advice = f'is it {" or ".join(map(repr, close))}?' if close else 'let custom_imports import it'
+    raise ValueError(f'{name}.type: there is no part of models {kind!r}: {advice}')
+
+
+def _refuse_unknown(where: str, part: Mapping[str, Any], cls: Any) -> None:
+    parameters = inspect.signature(cls).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    known = (*parameters, 'type', '_scope_')  # the last is mmengine's own
+    unknown = {key: value for key, value in part.items() if key not in known}
+    refuse_settings(where, unknown, list(parameters))
 
 
 def find_class_names(semantic_prompts: Mapping[str, Any]) -> Optional[Sequence[str]]:

@@ -1,5 +1,6 @@
 """The segmentor: an encoder-decoder of which only the prompts train and are saved."""
 
+import inspect
 import logging
 from collections import OrderedDict
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
@@ -18,6 +19,7 @@ from ..checkpoint import FILE_KEY
 from ..embedded import check_encoder
 from ..frozen import FrozenModule
 from ..heads import SSPromptHead
+from ..heads.settings import refuse_settings, refuse_unknown_settings
 from ..tensor_checks import count_non_finite, find_difference
 from ..weights import check_weights_are_there, hand_down_weights
 from .label_map import find_best_classes
@@ -77,7 +79,8 @@ class PromptSegmentor(EncoderDecoder):
 
     Raises:
         FileNotFoundError: If files of weights are not there, with all that are not.
-        ValueError: If ``weights`` has an unknown entry, ``test_cfg`` is not valid
+        ValueError: If the model or a part has an unknown setting (:func:`refuse_unknown_settings`),
+            ``weights`` has an unknown entry, ``test_cfg`` is not valid
             (:func:`check_test_cfg`), or ``data_preprocessor.seg_pad_val`` is not the number that
             is ignored.
     """
@@ -93,6 +96,7 @@ class PromptSegmentor(EncoderDecoder):
         **kwargs: Any,
     ) -> None:
         parts = dict(backbone=backbone, decode_head=decode_head, **kwargs, weights=weights)
+        _refuse_settings(parts)
         check_weights_are_there(parts)
         parts = hand_down_weights(parts)
         super().__init__(parts.pop('backbone'), parts.pop('decode_head'), *args, **parts)
@@ -229,6 +233,17 @@ class PromptSegmentor(EncoderDecoder):
             (name, entry) for name, entry in metadata.items() if not f'{name}.'.startswith(frozen)
         )
         return kept
+
+
+def _refuse_settings(parts: Mapping[str, Any]) -> None:
+    """Refuse settings that the model or one of its parts does not have."""
+    known = [name for name in inspect.signature(EncoderDecoder).parameters if name != 'pretrained']
+    known.append('weights')
+    others = {key: value for key, value in parts.items() if key not in known}
+    if others.get('pretrained') is None:
+        others.pop('pretrained', None)  # as many of mmseg's configs say
+    refuse_settings('model (PromptSegmentor)', others, known)
+    refuse_unknown_settings(parts)
 
 
 def _keep(scores: Tensor) -> Tensor:

@@ -282,3 +282,59 @@ def test_a_copy_shares_nothing(model, full):
     before = copy.deepcopy(model.state_dict())
     other.load_state_dict(full)
     assert holds(model, before)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'value', 'text'),
+    [
+        (
+            'backbone.init_cfg',
+            dict(type='Pretrained', checkpoint='a.pth'),
+            r"model\.backbone \(SAMImageEncoder\) has no setting 'init_cfg', .* Leave it out; "
+            r'files of weights are given once for all parts, model\.weights=',
+        ),
+        (
+            'backbone.pretrained',
+            None,
+            r"'pretrained', found .*None. Leave it out; .*model\.weights=",
+        ),
+        ('pretrained', 'a.pth', r"^model \(PromptSegmentor\) .* 'pretrained', .* model\.weights="),
+        ('nek', 1, r"^model \(PromptSegmentor\) has no setting 'nek', found nek=1. Is it 'neck'\?"),
+        (
+            'decode_head.prompt_encoder.size',
+            9,
+            r'prompt_encoder \(SAMPromptEncoder\) .* variant, checkpoint',
+        ),
+        (
+            'decode_head.mask_decoder.depth',
+            9,
+            r'mask_decoder \(SAMMaskDecoder\) .*Expected some of',
+        ),
+        ('decode_head.spatial_prompts.num_prompt', 9, 'SpatialPromptLearner'),
+        ('decode_head.semantic_prompts.class_name', 9, "Is it 'class_names'"),
+        ('decode_head.semantic_prompts.text_encoder.varient', 'tiny', "Is it 'variant'"),
+        ('decode_head.classifier.num_classes', 9, r'model\.decode_head\.classifier \(\w+\) has no'),
+        ('data_preprocessor.means', [0], r"data_preprocessor \(SegDataPreProcessor\).* 'mean'"),
+        (
+            'backbone.type',
+            'SAMImageEncodr',
+            r"model\.backbone\.type: there is no part of models .*: is it 'SAMImageEncoder'",
+        ),
+        (
+            'decode_head.classifier.type',
+            'Own',
+            r'classifier\.type: .* let custom_imports import it',
+        ),
+    ],
+)
+def test_unknown_settings_are_refused_with_their_part(setting, value, text):
+    config = tiny_config()
+    config.merge_from_dict({f'model.{setting}': value})
+    with pytest.raises(ValueError, match=text):
+        MODELS.build(config.model)
+
+
+def test_settings_that_say_nothing_are_no_fault():
+    config = tiny_config()
+    config.merge_from_dict({'model.pretrained': None, 'model.backbone._scope_': 'mmseg'})
+    assert MODELS.build(config.model).decode_head.num_classes == 10

@@ -260,7 +260,8 @@ def test_resuming_computes_what_is_damaged_or_missing(made, damage):
     (folder / 'index.json').unlink()
     damage(folder / '000001.safetensors')
     (folder / '000002.json').unlink()  # killed between the two files
-    half = folder / '000002.json.0123.tmp'  # killed while writing, long ago
+    # Killed while writing, long ago and on another machine.
+    half = folder / f'000002.json.elsewhere.1.{"0" * 32}.tmp'
     half.write_bytes(b'{')
     os.utime(half, (0, 0))
     assert fill(folder, recipe) == [SHARD_SIZE + 3]

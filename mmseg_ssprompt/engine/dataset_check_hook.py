@@ -170,7 +170,8 @@ class DatasetCheckHook(Hook):
 
 def _find_single_windows(cfg: Config, packed: Sequence[Packed]) -> List[str]:
     """Say that windows have no effect on images that are no larger than one."""
-    model = cfg.model.get('module', cfg.model)
+    model = cfg.get('model') or {}  # none where a runner was built of objects
+    model = model.get('module', model)
     test_cfg = model.get('test_cfg') or {}
     sizes = [tuple(each.image.shape[1:]) for each in packed if each.image is not None]
     if test_cfg.get('mode') != 'slide' or not sizes:

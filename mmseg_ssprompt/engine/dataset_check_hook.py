@@ -170,7 +170,7 @@ class DatasetCheckHook(Hook):
 
 def _find_single_windows(cfg: Config, packed: Sequence[Packed]) -> List[str]:
     """Say that windows have no effect on images that are no larger than one."""
-    model = cfg.get('model') or {}
+    model = cfg.get('model') or {}  # none where a runner was built of objects
     model = model.get('module', model)
     test_cfg = model.get('test_cfg') or {}
     sizes = [tuple(each.image.shape[1:]) for each in packed if each.image is not None]

@@ -95,7 +95,11 @@ def test_data_are_checked_against_it(model):
             dataset=ShapesWorldDataset(
                 split='val',
                 num_images=2,
-                pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+                pipeline=[
+                    dict(type='LoadImageFromFile'),
+                    dict(type='LoadAnnotations'),
+                    dict(type='PackSegInputs'),
+                ],
             )
         ),
     )

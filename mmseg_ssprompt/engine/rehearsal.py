@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS, METRICS, VISUALIZERS
 from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
@@ -82,12 +83,18 @@ def rehearse(
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep figures of made-up predictions out of the log."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    logger = MMLogger.get_current_instance()
+    # Not logging.disable: a logger remembers which levels are enabled, and that of mmengine, which
+    # logging does not know, would never hear that they are enabled again.
+    logger.addFilter(_refuse)
     try:
         yield
     finally:
-        logging.disable(before)
+        logger.removeFilter(_refuse)
+
+
+def _refuse(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _predicts_scores(cfg: Config) -> bool:

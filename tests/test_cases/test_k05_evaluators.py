@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
 from mmengine.registry import METRICS, VISUALIZERS, init_default_scope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
@@ -252,3 +253,13 @@ def test_a_good_training_goes_through(runner):
     made.train()
     assert made.iter == 2
     assert made.val_evaluator.metrics[0].results == []
+
+
+def test_the_log_goes_on_after_it(tmp_path, log):
+    """What evaluators say of made-up predictions is kept out of it, and nothing else is."""
+    logger = MMLogger.get_current_instance()
+    rehearse(own_config(tmp_path), 'val', META, LabelIds(2))
+    assert not log.records
+    logger.info('after')
+    logger.warning('after')
+    assert [record.levelname for record in log.records] == ['INFO', 'WARNING']

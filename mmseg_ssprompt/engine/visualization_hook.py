@@ -53,7 +53,7 @@ class PromptVisualizationHook(SegVisualizationHook):
             dataset = runner.test_dataloader.dataset
             check_outputs({'--show-dir': self.out_dir}, find_dataset_inputs(dataset))
             self._names = find_result_names(dataset)
-            _check_images(self._names, self.backend_args)
+            _check_images(self._names)
 
     def after_val_iter(
         self,
@@ -126,8 +126,9 @@ def draw_prediction(
     )
 
 
-def _check_images(names: ResultNames, backend_args: Optional[dict]) -> None:
-    missing = [image for image in names.images if not fileio.exists(image, backend_args)]
+def _check_images(names: ResultNames) -> None:
+    local = [image for image in names.images if '://' not in image]
+    missing = [image for image in local if not Path(image).exists()]
     if missing:
         raise OutputError(
             f'--show-dir draws on images, but {len(missing)} of {len(names.images)} are not '

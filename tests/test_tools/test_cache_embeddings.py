@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def test_uncached_configs_take_arguments(made, tmp_path):
 
 def test_training_without_a_cache_says_how_to_make_it(tmp_path):
     printed = run(sys.executable, TOOLS / 'train.py', CACHED, cwd=tmp_path, fails=True)
-    assert 'there is no embedding cache in' in printed
+    assert re.search(r"train/index.json' does not exist .*val/index.json' does not", printed, re.S)
     assert '`python tools/cache_embeddings.py CONFIG`' in printed
 
 

@@ -188,7 +188,7 @@ def test_other_suffixes_are_refused(tool, capsys):
     with pytest.raises(SystemExit, match='2'):
         tool('convert', 'iter_300.pth', 'a.onnx')
     assert (
-        "OUT: 'a.onnx': expected a name that ends with .pth or .safetensors"
+        "OUT: 'a.onnx': expected a name that ends with .pth or .pt or .safetensors"
         in capsys.readouterr().err
     )
 

@@ -26,7 +26,7 @@ $(READY): $(ROOT)/setup.py $(wildcard $(ROOT)/requirements/*.txt)
 	@echo '==> setting up $(VENV) (a few minutes, once)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo '==> installing the $(STACK) stack and torch'
-	@cd $(ROOT) && $(BIN)/python tools/logged.py $(VENV)/setup.log $(PIP) install --progress-bar off \
+	@cd $(ROOT) && $(BIN)/python -m dev.logged $(VENV)/setup.log $(PIP) install --progress-bar off \
 	    -r requirements/$(STACK).txt -r requirements/runtime.txt -r requirements/tests.txt
 	@echo '==> installing mmseg_ssprompt'
 	@cd $(ROOT) && $(PIP) install --quiet --no-deps --editable .
@@ -34,7 +34,7 @@ $(READY): $(ROOT)/setup.py $(wildcard $(ROOT)/requirements/*.txt)
 	@touch $@
 
 demo: setup
-	@cd $(ROOT) && $(BIN)/python tools/demo.py --seed $(SEED)
+	@cd $(ROOT) && $(BIN)/mmseg-ssprompt demo --seed $(SEED)
 
 test: setup
 	@cd $(ROOT) && $(BIN)/python -m pytest -n $(JOBS)

@@ -1,5 +1,5 @@
 # Embed the scenes once with both encoders, then train without scenes and encoders:
-#     python tools/cache_embeddings.py configs/ssprompt_sam-clip-tiny_shapes_cached.py
+#     mmseg-ssprompt cache configs/ssprompt_sam-clip-tiny_shapes_cached.py
 #     python tools/train.py configs/ssprompt_sam-clip-tiny_shapes_cached.py
 _base_ = ['./ssprompt_sam-clip-tiny_shapes.py']
 

@@ -1,5 +1,5 @@
 # Embed the scenes once, then train without scenes and without the image encoder:
-#     python tools/cache_embeddings.py configs/ssprompt_sam-tiny_shapes_cached.py
+#     mmseg-ssprompt cache configs/ssprompt_sam-tiny_shapes_cached.py
 #     python tools/train.py configs/ssprompt_sam-tiny_shapes_cached.py
 _base_ = ['./ssprompt_sam-tiny_shapes.py']
 

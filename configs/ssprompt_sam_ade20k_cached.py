@@ -1,6 +1,6 @@
 # Embed the images once, each training image in four views, then train without images and without
 # the image encoder:
-#     python tools/cache_embeddings.py configs/ssprompt_sam_ade20k_cached.py
+#     mmseg-ssprompt cache configs/ssprompt_sam_ade20k_cached.py
 #     python tools/train.py configs/ssprompt_sam_ade20k_cached.py
 _base_ = ['./ssprompt_sam_ade20k.py']
 

@@ -1,8 +1,8 @@
 """SSPrompt for MMSegmentation: learn the prompts of a frozen promptable segmenter.
 
 Importing the package registers everything under mmseg's scope; configs do so by
-``custom_imports = dict(imports=['mmseg_ssprompt'])``. What draws (``visualization``, ``analysis``)
-registers nothing and is imported by who needs it: matplotlib takes longer than all of the rest.
+``custom_imports = dict(imports=['mmseg_ssprompt'])``. ``analysis`` and ``cli`` register
+nothing and must be imported explicitly: matplotlib takes longer than all of the rest.
 """
 
 # ruff: noqa: E402
@@ -12,6 +12,16 @@ from .version import __version__
 require_packages()
 allow_mmcv_without_ops()  # before anything imports mmseg.models
 
-from . import cache, datasets, engine, evaluation, models
+from . import cache, datasets, evaluation, hooks, miniature, models, prompt_files, weights
 
-__all__ = ['__version__', 'cache', 'datasets', 'engine', 'evaluation', 'models']
+__all__ = [
+    '__version__',
+    'cache',
+    'datasets',
+    'evaluation',
+    'hooks',
+    'miniature',
+    'models',
+    'prompt_files',
+    'weights',
+]

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -17,6 +18,7 @@ __all__ = [
     'check_writable',
     'remove_leftovers',
     'replacing',
+    'sha256_of',
     'write_atomically',
     'write_json',
 ]
@@ -24,6 +26,7 @@ __all__ = [
 #: Files that are being written match this; others are complete.
 _TEMPORARY = '*.tmp'
 _A_DAY = 24 * 3600
+_BLOCK = 2**20
 
 
 def check_writable(folder: Path) -> None:
@@ -173,3 +176,12 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open('rb') as stream:
+        for block in iter(lambda: stream.read(_BLOCK), b''):
+            digest.update(block)
+    return digest.hexdigest()

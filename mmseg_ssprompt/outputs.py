@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from .datasets.wrappers import each_dataset, each_dataset_config
+from .dataset_wrappers import each_dataset, each_dataset_config
 
 __all__ = [
     'Inputs',

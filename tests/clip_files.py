@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import mmseg_ssprompt  # noqa: F401
-from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS
-from mmseg_ssprompt.models.text import CLIP_TEXT_VARIANTS
+from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS, CLIP_TEXT_VARIANTS
 
 open_clip_model = pytest.importorskip('open_clip.model')
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from mmseg_ssprompt.cache import Embedder, Recipe, SourceViews, fill_cache, finish_cache
-from mmseg_ssprompt.models.weights import hand_down_weights
+from mmseg_ssprompt.weights.model_weights import hand_down_weights
 from tiny_model import tiny_config
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]

@@ -4,7 +4,7 @@ import torch
 from segment_anything.modeling import Sam
 
 import mmseg_ssprompt  # noqa: F401
-from mmseg_ssprompt.models.sam.variants import build_sam
+from mmseg_ssprompt.models.sam.sam_variants import build_sam
 
 
 def randomised_sam(variant: str) -> Sam:

@@ -12,7 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
-from mmseg_ssprompt.engine import PromptCheckpointHook
+from mmseg_ssprompt.hooks import PromptCheckpointHook
 from tiny_model import names_of_trainable, random_images, samples_of, training_loss
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'ablations'

@@ -6,10 +6,10 @@ import pytest
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS, MODELS
 
-from mmseg_ssprompt.models.clip.variants import get_image_variant
-from mmseg_ssprompt.models.sam.variants import get_variant
-from mmseg_ssprompt.models.text.variants import get_text_variant
-from mmseg_ssprompt.models.weights import hand_down_weights
+from mmseg_ssprompt.models.clip.clip_variants import get_image_variant
+from mmseg_ssprompt.models.clip.text_variants import get_text_variant
+from mmseg_ssprompt.models.sam.sam_variants import get_variant
+from mmseg_ssprompt.weights.model_weights import hand_down_weights
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 FILES = sorted(CONFIGS.glob('*.py'))
@@ -28,7 +28,7 @@ def read(file):
     cfg.model = ConfigDict(hand_down_weights(cfg.model))
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
-        if dataset.type == 'EmbeddedDataset':  # as tools/cache_embeddings.py does
+        if dataset.type == 'EmbeddedDataset':  # as mmseg-ssprompt cache does
             parts = dict(encoder=dataset.encoder, weights=weights)
             dataset.encoder = ConfigDict(hand_down_weights(parts)['encoder'])
     return cfg

@@ -16,11 +16,15 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 import tiny_model
-from mmseg_ssprompt.measuring import describe_machine, measure_peak, measure_seconds
+from mmseg_ssprompt.analysis.complexity.measuring import (
+    describe_machine,
+    measure_peak,
+    measure_seconds,
+)
 from mmseg_ssprompt.models.losses import mask_classification_loss
 from mmseg_ssprompt.models.losses.point_sampling import draw_labelled_points
-from mmseg_ssprompt.models.sam.image_encoder import SAMImageEncoder
 from mmseg_ssprompt.models.sam.mask_decoder import SAMMaskDecoder
+from mmseg_ssprompt.models.sam.sam_image_encoder import SAMImageEncoder
 from official_sam import randomised_sam
 from test_end_to_end.tools import CONFIGS, ROOT, free_port, read_metrics, run, run_tool
 

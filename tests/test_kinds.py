@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmseg_ssprompt.kinds import COUNT, DICT, LIST, TEXT, Kind, find_misfit, is_plain, shorten
+from mmseg_ssprompt.plain import COUNT, DICT, LIST, TEXT, Kind, find_misfit, is_plain, shorten
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import time
 import pytest
 import torch
 
-from mmseg_ssprompt.measuring import describe_machine, measure_seconds
+from mmseg_ssprompt.analysis.complexity.measuring import describe_machine, measure_seconds
 
 PEAK = """
 import torch
-from mmseg_ssprompt.measuring import measure_peak
+from mmseg_ssprompt.analysis.complexity.measuring import measure_peak
 held = torch.ones(8_000_000)
 run = lambda: torch.ones(64_000_000, dtype=torch.uint8)
 print(measure_peak(run, torch.device('cpu')), len(held))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from mmengine.config import Config, ConfigDict
 
-from mmseg_ssprompt.models.sam.variants import get_variant
+from mmseg_ssprompt.models.sam.sam_variants import get_variant
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = [ROOT / 'configs', ROOT / 'configs' / 'ablations']

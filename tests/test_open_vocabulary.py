@@ -12,7 +12,11 @@ from PIL import Image
 
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.evaluation import GroupedIoUMetric
-from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
+from mmseg_ssprompt.prompt_files.open_vocabulary import (
+    rename_prompts,
+    split_class_names,
+    with_class_names,
+)
 from tiny_model import build_tiny, random_images, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'

@@ -17,18 +17,27 @@ import sys
 from pathlib import Path
 from typing import List
 
-from command_line import add_arguments, check_before_building, end_process, load_config
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmseg_ssprompt.cli.arguments import (
+    add_arguments,
+    check_before_building,
+    end_process,
+    load_config,
+)
+from mmseg_ssprompt.cli.inputs import ConfigError, output_folder, require
+from mmseg_ssprompt.dataset_wrappers import each_dataset_config, find_configs
 from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
-from mmseg_ssprompt.datasets.wrappers import each_dataset_config, find_configs
-from mmseg_ssprompt.engine.config_checks import each_evaluator
+from mmseg_ssprompt.hooks.config_checks import each_evaluator
 from mmseg_ssprompt.main_process import on_main_process
-from mmseg_ssprompt.open_vocabulary import rename_prompts, split_class_names, with_class_names
 from mmseg_ssprompt.outputs import check_outputs, find_inputs
-from mmseg_ssprompt.tool_inputs import ConfigError, output_folder, require
+from mmseg_ssprompt.prompt_files.open_vocabulary import (
+    rename_prompts,
+    split_class_names,
+    with_class_names,
+)
 
 #: Evaluators that can write predictions.
 _WRITERS = ('IoUMetric', 'GroupedIoUMetric')

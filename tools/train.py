@@ -8,19 +8,19 @@ import logging
 import signal
 from pathlib import Path
 
-from command_line import (
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmseg_ssprompt.cli.arguments import (
     add_arguments,
     check_before_building,
     end_process,
     is_first_process,
     load_config,
 )
-from mmengine.config import Config
-from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-
-from mmseg_ssprompt.engine import check_unlocked, list_checkpoints
+from mmseg_ssprompt.hooks import check_unlocked, list_checkpoints
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from ..datasets.class_names import stuff_classes, thing_classes
+from ..readable_names import stuff_classes, thing_classes
 
 __all__ = ['find_class_groups', 'group_of_each', 'mean_by_group']
 
@@ -16,7 +16,7 @@ def find_class_groups(metainfo: Mapping[str, Any], dataset: str) -> Dict[str, Li
         metainfo: Of the data set; its ``thing_classes`` and ``stuff_classes`` are taken if it has
             them.
         dataset: Registered type of the data set, whose groups may be known to
-            :mod:`mmseg_ssprompt.datasets.class_names`.
+            :mod:`mmseg_ssprompt.readable_names`.
 
     Returns:
         Ids by 'things' and 'stuff', with 'other' for classes that are in neither; or all ids by

@@ -34,7 +34,7 @@ import torch
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
-from ..evaluation.oracle import mask_ious, present_classes
+from .oracle import mask_ious, present_classes
 from .segmentation import ImageSegmentation
 
 __all__ = [
@@ -130,7 +130,7 @@ def analyse_image(
     if num_classes == 1:
         raise ValueError(
             'failures are regions that get the label of another class, but the model has one '
-            'class: look at IoU and at the masks (tools/analysis_tools/map_masks.py) instead'
+            'class: look at IoU and at the masks (mmseg-ssprompt masks) instead'
         )
     fits = _fits(image, truth, num_classes, ignore_index)  # (N, C)
     labels = image.class_scores.argmax(dim=-1)

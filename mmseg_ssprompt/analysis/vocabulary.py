@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-from ..datasets.class_names import readable_class_names
-from ..datasets.shapes_tables import WORLDS
-from ..models.text import normalize_class_name
+from ..class_names import normalize_class_name
+from ..miniature.shapes_tables import WORLDS
+from ..readable_names import readable_class_names
 
 __all__ = ['VOCABULARY_DATASETS', 'default_vocabulary', 'merge_words', 'read_words']
 

@@ -1,20 +1,19 @@
 """The files of a cache: written as a whole or not at all, read, and their checksums."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..datasets.checks import DatasetError
 
-__all__ = ['CacheError', 'free_bytes', 'read_json', 'sha256_of', 'write_atomically']
+__all__ = ['CacheError', 'free_bytes', 'read_json', 'write_atomically']
 
-_BLOCK = 2**20
 _MAX_LEVELS = 200  # of JSON; a reader must not come to the end of Python's stack
 
 
-class CacheError(ValueError):
+class CacheError(DatasetError):
     """An embedding cache that is missing, damaged, or of something else than is asked for."""
 
 
@@ -40,15 +39,6 @@ def write_atomically(file: Path, content: bytes) -> None:
         ) from error
 
 
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with file.open('rb') as stream:
-        for block in iter(lambda: stream.read(_BLOCK), b''):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def free_bytes(folder: Path) -> int:
     """Bytes that are free where ``folder`` is or will be."""
     while not folder.exists():
@@ -70,7 +60,7 @@ def read_json(file: Path) -> Any:
     except (ValueError, RecursionError) as error:  # also of texts that are not UTF-8
         raise CacheError(
             f'cannot read {str(file)!r} ({file.stat().st_size} bytes): expected a JSON file of an '
-            f'embedding cache, found {error}. Delete it and run tools/cache_embeddings.py again'
+            f'embedding cache, found {error}. Delete it and run mmseg-ssprompt cache again'
         ) from error
 
 

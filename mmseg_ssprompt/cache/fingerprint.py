@@ -9,9 +9,10 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from torch.utils.data import Dataset
 
+from ..files import sha256_of
 from ..fingerprint import fingerprint_tensors
 from ..folders import tell_apart
-from .files import CacheError, sha256_of
+from .files import CacheError
 
 __all__ = [
     'check_file_sizes',
@@ -75,7 +76,7 @@ def fingerprint_weights(
         CheckpointError: If the file cannot be read.
     """
     # The models import class names from the data sets, which read caches.
-    from ..models.checkpoint import resolve_checkpoint_path
+    from ..weights.state_dicts import resolve_checkpoint_path
 
     if checkpoint is None:
         raise CacheError(
@@ -92,8 +93,8 @@ def fingerprint_weights(
 def _fingerprint_file(
     file: Path, clip_variant: Optional[str], activation: Optional[str], _state: Any
 ) -> str:
-    from ..models.clip.checkpoint import fingerprint_image_tower
-    from ..models.sam.checkpoint import read_sam
+    from ..models.clip.image_file import fingerprint_image_tower
+    from ..models.sam.sam_file import read_sam
 
     if clip_variant is not None:
         return fingerprint_image_tower(file, clip_variant, activation)
@@ -170,7 +171,7 @@ def check_file_sizes(info: Mapping[str, Any], expected: Mapping[str, Any]) -> No
         if found != identity['bytes']:
             raise CacheError(
                 f'{str(file)!r} is not the file that was embedded: expected {identity["bytes"]:,} '
-                f'bytes, found {found:,}. Run `python tools/cache_embeddings.py CONFIG` again: it '
+                f'bytes, found {found:,}. Run `mmseg-ssprompt cache CONFIG` again: it '
                 'compares the contents of all files, and computes anew what has changed'
             )
 

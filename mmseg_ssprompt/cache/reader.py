@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any, Dict, Mapping
 
+from ..plain import from_json
 from .embedder import EmbeddedSample
 from .files import CacheError, read_json
-from .plain import from_json
 from .recipe import check_key
 from .shards import SHARD_SIZE, has_entries, number_of_shards, read_sample, tensors_file
 from .writer import INDEX
 
 __all__ = ['EmbeddingCache']
 
-_COMMAND = 'python tools/cache_embeddings.py CONFIG'
+_COMMAND = 'mmseg-ssprompt cache CONFIG'
 _ENTRIES = dict(key=dict, metainfo=dict, samples=int, shards=list)
 _ENTRIES_OF_SHARDS = dict(bytes=int, sha256=str, records_sha256=str)
 

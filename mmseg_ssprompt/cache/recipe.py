@@ -10,16 +10,14 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 import torch
 from torch.utils.data import Dataset
 
+from ..dataset_wrappers import build_dataset
 from .files import CacheError
 from .fingerprint import fingerprint_encoder, fingerprint_files
 
-__all__ = ['DTYPES', 'ENCODER_KEY', 'FORMAT', 'Recipe', 'check_key']
+__all__ = ['DTYPES', 'FORMAT', 'Recipe', 'check_key']
 
 #: Of the files, and of what the code makes of the same key.
 FORMAT = 2
-#: Where an embedded sample says, in its metainfo, what weights it was made with: a SHA-256, or one
-#: of each encoder of a pair.
-ENCODER_KEY = 'encoder_weights'
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 #: Settings that say where something lies and not what it is, or (``activation``) what the
 #: fingerprint of the weights says.
@@ -71,8 +69,6 @@ class Recipe:
 
     def build_dataset(self) -> Dataset:
         """The data set whose samples are embedded."""
-        from ..datasets.wrappers import build_dataset  # the data sets read caches
-
         return build_dataset(copy.deepcopy(self.dataset))
 
     def files_are_here(self) -> bool:

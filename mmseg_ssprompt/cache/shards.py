@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..files import sha256_of
+from ..plain import from_json, to_json
 from .embedder import EmbeddedSample
-from .files import CacheError, read_json, sha256_of, write_atomically
-from .plain import from_json, to_json
+from .files import CacheError, read_json, write_atomically
 
 __all__ = [
     'SHARD_SIZE',
@@ -36,7 +37,7 @@ _TENSORS = ('embedding', 'labels', 'clip_tokens')
 _ENTRIES = dict(bytes=int, sha256=str, checksum=str, key=dict, samples=list)
 _ENTRIES_OF_SAMPLES = dict(crc32=int, metainfo=dict, files=(dict, type(None)))
 _ENTRIES_OF_FILES = dict(bytes=int, sha256=str)
-_REMEDY = 'Run tools/cache_embeddings.py CONFIG again: it computes damaged shards anew'
+_REMEDY = 'Run mmseg-ssprompt cache CONFIG again: it computes damaged shards anew'
 
 
 def number_of_shards(samples: int) -> int:

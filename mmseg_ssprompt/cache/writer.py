@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 from torch.utils.data import DataLoader, Subset
 
 from ..files import check_writable, remove_leftovers
+from ..plain import to_json
 from .embedder import EmbeddedSample, SourceViews
 from .files import CacheError, write_atomically
-from .plain import to_json
 from .recipe import FORMAT, check_key
 from .shards import (
     SHARD_SIZE,

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
+from ..dataset_wrappers import build_dataset, each_dataset
 from ..main_process import on_main_process
 from .few_shot_draw import check_positive, draw_few_shot
 from .few_shot_manifest import (
@@ -21,7 +22,6 @@ from .few_shot_manifest import (
     write_manifest,
 )
 from .few_shot_parts import list_parts, narrow
-from .wrappers import build_dataset, each_dataset
 
 __all__ = ['FewShotDataset', 'draw_few_shot']
 
@@ -36,7 +36,7 @@ class FewShotDataset:
 
     To draw, the main process reads every label map once; other processes wait for it. With a
     ``manifest`` that happens in the first run only. Distributed runs on more files than are read
-    in some minutes should draw before, with ``tools/sample_few_shot.py``, as waiting processes
+    in some minutes should draw before, with ``mmseg-ssprompt few-shot``, as waiting processes
     give up after a while (NCCL: ten minutes).
 
     Args:

@@ -8,9 +8,9 @@ from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmseg.datasets import MultiImageMixDataset
 from torch.utils.data import ConcatDataset as TorchConcatDataset
 
+from ..dataset_wrappers import each_dataset
 from ..folders import tell_apart
 from .checks import DatasetError
-from .wrappers import each_dataset
 
 __all__ = ['list_parts', 'name_images', 'narrow']
 

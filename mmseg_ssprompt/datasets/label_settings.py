@@ -10,7 +10,6 @@ from torch.utils.data import Dataset
 
 from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS, LabelIds
 from .checks import DatasetError
-from .embedded import EmbeddedDataset
 from .label_maps import LoadLabelMap, ResizeWithLabels
 
 __all__ = ['check_label_settings']
@@ -49,7 +48,7 @@ def check_label_settings(dataset: Dataset, label_ids: LabelIds, name: str) -> No
 
 
 def _transforms(dataset: Dataset) -> Iterator[Any]:
-    if isinstance(dataset, EmbeddedDataset):
+    if hasattr(dataset, 'recipe'):  # of embedded samples, which a pipeline has made before
         yield from _flatten(Compose(dataset.recipe.dataset.get('pipeline') or []))
     else:
         yield from _flatten(getattr(dataset, 'pipeline', None))

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..dataset_wrappers import each_dataset
 from ..draws import draws_of_their_own, seed_draws
 from ..label_ids import LabelIds
 from .checks import DatasetError, LabelFacts, UnreadableFileError, check_label_ids
-from .embedded import EmbeddedDataset
 from .seeded import SeededDataset
 from .steps import SIZES_KEY, Sizes, Trace, find_failed_step, follow
-from .wrappers import each_dataset
 
 __all__ = ['SAMPLES', 'Frame', 'check_batch_sizes', 'check_packed']
 
@@ -300,4 +299,4 @@ def check_batch_sizes(packed: Sequence[Packed], batch_size: int, key: str) -> No
 
 def is_embedded(dataset: Dataset) -> bool:
     """Whether a data set gives embeddings in place of images."""
-    return any(isinstance(leaf, EmbeddedDataset) for leaf in each_dataset(dataset))
+    return any(hasattr(leaf, 'recipe') for leaf in each_dataset(dataset))

@@ -9,7 +9,6 @@ from mmcv.image import rescale_size
 from mmcv.transforms import Resize
 from torch.utils.data import Dataset
 
-from ..cache import CacheError
 from ..draws import draws_of_their_own
 from ..label_ids import LabelIds
 from .checks import (
@@ -91,7 +90,7 @@ class SampleChecks(Dataset):
     def __getitem__(self, index: int) -> SampleFindings:
         try:
             sample = self.dataset.get_data_info(index)
-        except CacheError as error:  # of embedded samples
+        except DatasetError as error:  # of embedded samples
             return SampleFindings(f'sample {index}', [('embeddings', error)], [], None)
         errors: List[Tuple[str, ValueError]] = []
         remarks: List[str] = []

@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Dict, Hashable, List, Sequence, Set, Tuple
 
-from ..cache.files import sha256_of
+from ..files import sha256_of
 
 __all__ = ['find_shared_images']
 

@@ -12,13 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..files import replacing
-from ..label_ids import (
-    IGNORED_8_BITS,
-    IGNORED_16_BITS,
-    LABEL_IDS_KEY,
-    LabelIds,
-    name_rest,
-)
+from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS, LABEL_IDS_KEY, LabelIds, name_rest
 from ..outputs import OutputError, ResultNames, result_file
 
 __all__ = ['GroupedIoUMetric', 'check_metric']

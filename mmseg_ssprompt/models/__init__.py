@@ -1,13 +1,7 @@
-"""Models: frozen SAM parts, prompt learners, and the head and segmentor that join them."""
+"""Models: frozen base models, prompt learners, and the head and segmentor that join them."""
 
 from .classifiers import CLIPRegionClassifier, EnsembleClassifier, TokenClassifier
-from .clip import CLIPImageEncoder, SAMCLIPImageEncoder
-from .embedded import (
-    EmbeddingPreProcessor,
-    PrecomputedCLIPTokens,
-    PrecomputedEmbedding,
-    PrecomputedFeatures,
-)
+from .clip import CLIPClassNameEncoder, CLIPImageEncoder, SAMCLIPImageEncoder
 from .heads import LinearEmbeddingHead, SSPromptHead
 from .losses import MaskClassificationLoss
 from .prompts import (
@@ -18,7 +12,6 @@ from .prompts import (
 )
 from .sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder
 from .segmentors import PromptSegmentor
-from .text import CLIPClassNameEncoder
 
 __all__ = [
     'CLIPClassNameEncoder',
@@ -26,13 +19,9 @@ __all__ = [
     'CLIPRegionClassifier',
     'ContextPromptLearner',
     'CoordinatePromptLearner',
-    'EmbeddingPreProcessor',
     'EnsembleClassifier',
     'LinearEmbeddingHead',
     'MaskClassificationLoss',
-    'PrecomputedCLIPTokens',
-    'PrecomputedEmbedding',
-    'PrecomputedFeatures',
     'PromptSegmentor',
     'SAMCLIPImageEncoder',
     'SAMImageEncoder',

@@ -19,12 +19,13 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from mmseg_ssprompt.cache import EmbeddedSample
-from mmseg_ssprompt.datasets import DatasetError, LoadLabelMap, ResizeWithLabels, embedded
+from mmseg_ssprompt.cache import embedded_dataset as embedded
+from mmseg_ssprompt.datasets import DatasetError, LoadLabelMap, ResizeWithLabels
 from mmseg_ssprompt.datasets.few_shot_manifest import count_presence
 from mmseg_ssprompt.datasets.label_settings import check_label_settings
 from mmseg_ssprompt.evaluation import GroupedIoUMetric, check_metric
 from mmseg_ssprompt.label_ids import IGNORED_16_BITS, LabelIds, resolve_label_ids
-from mmseg_ssprompt.models.embedded import EmbeddingPreProcessor
+from mmseg_ssprompt.models.base.precomputed import EmbeddingPreProcessor
 from own_photographs import draw_photograph, make_photographs, own_config, save
 from tiny_model import build_tiny, random_images, samples_of, tiny_config
 

@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.engine.config_checks import check_config, read_model_facts
+from mmseg_ssprompt.hooks.config_checks import check_config, read_model_facts
 from own_photographs import CONFIGS, NAMES, make_photographs, own_config
 
 TRAIN = 'train_dataloader.dataset'

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.engine.rehearsal import check_numbers, rehearse
+from mmseg_ssprompt.hooks.rehearsal import check_numbers, rehearse
 from mmseg_ssprompt.label_ids import LabelIds, resolve_label_ids
 from own_photographs import NAMES, make_photographs, own_config
 

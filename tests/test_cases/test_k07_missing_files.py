@@ -10,9 +10,9 @@ from mmseg.registry import DATASETS, MODELS
 
 from embedding_caches import fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError
-from mmseg_ssprompt.missing_files import check_files, find_missing_files
-from mmseg_ssprompt.models.checkpoint import read_checkpoint
-from mmseg_ssprompt.models.weights import hand_down_weights
+from mmseg_ssprompt.hooks.missing_files import check_files, find_missing_files
+from mmseg_ssprompt.weights.model_weights import hand_down_weights
+from mmseg_ssprompt.weights.state_dicts import read_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SAM, CLIP = 'weights/sam_vit_b_01ec64.pth', 'weights/ViT-B-16.pt'
@@ -78,7 +78,7 @@ def test_a_cache_takes_the_place_of_its_source(tmp_path):
     found = find_missing_files(read('ssprompt_sam-tiny_shapes_cached', tmp_path), ('train',))
     assert len(found) == 1
     assert "embedding cache 'data/embeddings/ssprompt_sam-tiny_shapes/train/index.json'" in found[0]
-    assert found[0].endswith('Make it with `python tools/cache_embeddings.py CONFIG`')
+    assert found[0].endswith('Make it with `mmseg-ssprompt cache CONFIG`')
 
 
 def test_nothing_is_missing_where_all_is_there(tmp_path):
@@ -180,6 +180,6 @@ def test_samples_of_other_weights_than_the_model_s_are_refused(tmp_path):
     with pytest.raises(CacheError) as error:
         model(**batch, mode='loss')
     assert "of 'mine.pth', which model.weights names, found one of SHA-256" in str(error.value)
-    assert 'tools/cache_embeddings.py' in str(error.value)
+    assert 'mmseg-ssprompt cache' in str(error.value)
     own = MODELS.build(Config.fromfile(CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py').model)
     assert own(**batch, mode='loss')

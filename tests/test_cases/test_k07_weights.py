@@ -12,22 +12,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
-from mmseg_ssprompt.models.checkpoint import CheckpointError, read_checkpoint
-from mmseg_ssprompt.models.sam.checkpoint import (
-    SAM_PARTS,
-    SamFile,
-    check_whole,
-    load_part,
-    read_sam,
-)
 from mmseg_ssprompt.models.sam.hugging_face import to_official_names
-from mmseg_ssprompt.models.sam.variants import (
+from mmseg_ssprompt.models.sam.sam_file import SAM_PARTS, SamFile, check_whole, load_part, read_sam
+from mmseg_ssprompt.models.sam.sam_variants import (
     SAM_VARIANTS,
     build_image_encoder,
     build_mask_decoder,
     build_prompt_encoder,
     build_sam,
 )
+from mmseg_ssprompt.weights.state_dicts import CheckpointError, read_checkpoint
 from official_sam import randomised_sam
 
 BUILDERS = dict(

@@ -17,9 +17,9 @@ from mmseg.registry import DATASETS, TRANSFORMS
 
 from embedding_caches import PACK, as_dataset, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError
+from mmseg_ssprompt.dataset_wrappers import build_dataset, find_configs
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.datasets.few_shot_manifest import count_presence, make_manifest
-from mmseg_ssprompt.datasets.wrappers import build_dataset, find_configs
 from mmseg_ssprompt.folders import tell_apart
 from picture_files import LOAD, dataset_config
 from trees import write_pair

@@ -179,7 +179,7 @@ def test_folders_that_are_not_on_this_machine():
 def test_a_training_says_it_in_its_log(tmp_path, monkeypatch):
     lines: List[str] = []
     monkeypatch.setattr(
-        'mmseg_ssprompt.engine.dataset_check_hook.print_log',
+        'mmseg_ssprompt.hooks.dataset_check_hook.print_log',
         lambda line, logger, level: lines.append(line),
     )
     cfg = own_config(mixed(tmp_path))

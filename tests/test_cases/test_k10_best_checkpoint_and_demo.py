@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MessageHub
 
-from mmseg_ssprompt.engine import AtomicCheckpointHook
-from mmseg_ssprompt.engine.main_metric import find_main_metric
+from mmseg_ssprompt.hooks import AtomicCheckpointHook
+from mmseg_ssprompt.hooks.main_metric import find_main_metric
 from toy_training import StopAt, Stops, build_toy, log_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

@@ -15,15 +15,16 @@ from torch import nn
 
 from clip_files import make_clip, openai_state_dict, save_converted, say_activation, vision_of
 from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
-from mmseg_ssprompt.models import CLIPImageEncoder, PrecomputedCLIPTokens
-from mmseg_ssprompt.models.checkpoint import CheckpointError
+from mmseg_ssprompt.models import CLIPImageEncoder
+from mmseg_ssprompt.models.base.precomputed import PrecomputedCLIPTokens
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
+from mmseg_ssprompt.models.clip import CLIPClassNameEncoder, build_text_encoder
+from mmseg_ssprompt.models.clip.activation import _read_activation, _tower_config
+from mmseg_ssprompt.models.clip.clip_file import read_clip_file
+from mmseg_ssprompt.models.clip.image_tower import encode_patches
 from mmseg_ssprompt.models.clip.read_out import read_class_token
-from mmseg_ssprompt.models.clip.tower import encode_patches
-from mmseg_ssprompt.models.clip_activation import _read_activation, _tower_config
-from mmseg_ssprompt.models.clip_file import read_clip_file
-from mmseg_ssprompt.models.text import CLIPClassNameEncoder, build_text_encoder
-from mmseg_ssprompt.models.torchscript import find_activations
+from mmseg_ssprompt.weights.state_dicts import CheckpointError
+from mmseg_ssprompt.weights.torchscript import find_activations
 
 open_clip = pytest.importorskip('open_clip')
 
@@ -367,7 +368,7 @@ def test_the_setting_of_the_model_reaches_every_part(bare):
         classifier=dict(type='CLIPRegionClassifier', variant='tiny', token_dims=1, embed_dims=64),
         text_encoder=dict(type='CLIPClassNameEncoder', variant='tiny'),
     )
-    from mmseg_ssprompt.models.weights import hand_down_weights
+    from mmseg_ssprompt.weights.model_weights import hand_down_weights
 
     weights = dict(clip=str(bare), clip_activation='gelu')
     built = {}

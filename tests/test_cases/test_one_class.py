@@ -18,14 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from mmseg_ssprompt.analysis.failures import analyse_image
+from mmseg_ssprompt.analysis.oracle import predict_oracle_maps
 from mmseg_ssprompt.analysis.segmentation import segment_image
 from mmseg_ssprompt.datasets import DatasetError, relabel_dataset
 from mmseg_ssprompt.datasets.few_shot_manifest import count_presence
 from mmseg_ssprompt.evaluation import GroupedIoUMetric
-from mmseg_ssprompt.evaluation.oracle import predict_oracle_maps
 from mmseg_ssprompt.label_ids import LabelIds, resolve_label_ids, with_rest
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
-from mmseg_ssprompt.open_vocabulary import with_class_names
+from mmseg_ssprompt.prompt_files.open_vocabulary import with_class_names
 from own_photographs import draw_photograph, make_photographs, own_config, save
 from tiny_model import build_tiny, random_images, samples_of, tiny_config, training_loss
 

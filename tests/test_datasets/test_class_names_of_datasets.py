@@ -3,13 +3,13 @@
 import pytest
 from mmseg.registry import DATASETS
 
-from mmseg_ssprompt.datasets.class_names import (
+from mmseg_ssprompt.class_names import check_class_names
+from mmseg_ssprompt.models.prompts import SemanticPromptLearner
+from mmseg_ssprompt.readable_names import (
     readable_class_names,
     stuff_classes,
     thing_classes,
 )
-from mmseg_ssprompt.models.prompts import SemanticPromptLearner
-from mmseg_ssprompt.models.text import check_class_names
 
 COUNTS = dict(  # things, stuff
     ACDCDataset=(8, 11),

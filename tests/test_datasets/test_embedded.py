@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 from embedding_caches import LOAD, PACK, RANDOM, as_dataset, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError, Recipe
 from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
-from mmseg_ssprompt.cache.recipe import ENCODER_KEY
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.engine import DatasetCheckHook
+from mmseg_ssprompt.hooks import DatasetCheckHook
 from mmseg_ssprompt.label_ids import LabelIds
+from mmseg_ssprompt.models.base.precomputed import ENCODER_KEY
 from tiny_model import build_tiny, tiny_config, use_sam_tiny
 from trees import make_camvid_tree, make_tree
 

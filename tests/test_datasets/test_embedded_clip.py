@@ -13,7 +13,7 @@ from embedding_caches import as_dataset, fill, shapes
 from mmseg_ssprompt.cache import CacheError, Recipe
 from mmseg_ssprompt.models.clip import CLIPImageEncoder
 from mmseg_ssprompt.models.segmentors.prompt_segmentor import PromptStateError
-from mmseg_ssprompt.models.weights import hand_down_weights
+from mmseg_ssprompt.weights.model_weights import hand_down_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 NAME = 'ssprompt_sam-clip-tiny_shapes'

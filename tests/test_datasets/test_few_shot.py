@@ -23,7 +23,7 @@ from mmseg_ssprompt.datasets.few_shot_manifest import (
     read_manifest,
     write_manifest,
 )
-from mmseg_ssprompt.engine import DatasetCheckHook
+from mmseg_ssprompt.hooks import DatasetCheckHook
 from picture_files import CLASSES, LOAD, dataset_config
 from trees import make_camvid_tree, write_pair
 

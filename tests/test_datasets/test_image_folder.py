@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_ssprompt.datasets import DatasetError, ImageFolderDataset
 from mmseg_ssprompt.models.prompts.semantic import resolve_class_names
-from mmseg_ssprompt.open_vocabulary import with_class_names
+from mmseg_ssprompt.prompt_files.open_vocabulary import with_class_names
 from own_photographs import CONFIGS, draw_photograph, save
 from picture_files import LOAD
 

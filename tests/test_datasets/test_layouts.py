@@ -10,8 +10,8 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from mmseg_ssprompt.datasets.class_names import readable_class_names
 from mmseg_ssprompt.models.prompts.spatial import point_grid
+from mmseg_ssprompt.readable_names import readable_class_names
 from trees import VOID, make_acdc_tree, make_tree
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmengine import fileio
 
-from mmseg_ssprompt.datasets.shapes_backend import shapes_path
-from mmseg_ssprompt.datasets.shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
-from mmseg_ssprompt.datasets.shapes_world import get_world, render_scene, scene_seed
+from mmseg_ssprompt.miniature.shapes_backend import shapes_path
+from mmseg_ssprompt.miniature.shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
+from mmseg_ssprompt.miniature.shapes_world import get_world, render_scene, scene_seed
 
 from mmseg.registry import DATASETS  # isort: skip
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mmseg_ssprompt.datasets.shapes_drawing import SHAPES, TEXTURES, draw_shape, hsv_to_rgb
-from mmseg_ssprompt.datasets.shapes_world import WORLDS, get_world, render_scene, scene_seed
+from mmseg_ssprompt.miniature.shapes_drawing import SHAPES, TEXTURES, draw_shape, hsv_to_rgb
+from mmseg_ssprompt.miniature.shapes_world import WORLDS, get_world, render_scene, scene_seed
 
 WORLD_NAMES = sorted(WORLDS)
 ORDERED_WORLDS = ['coast', 'downstream']

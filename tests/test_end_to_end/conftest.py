@@ -8,7 +8,7 @@ import torch
 from mmseg.registry import DATASETS
 
 from clip_files import make_clip, openai_state_dict, save_torchscript, vision_of
-from mmseg_ssprompt.models.sam.variants import build_sam
+from mmseg_ssprompt.models.sam.sam_variants import build_sam
 from trees import make_ade20k_tree
 
 # CamVid's classes under ADE20K's names.

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.models.checkpoint import CheckpointError
-from mmseg_ssprompt.models.sam.variants import build_sam
+from mmseg_ssprompt.models.sam.sam_variants import build_sam
+from mmseg_ssprompt.weights.state_dicts import CheckpointError
 from trees import make_camvid_tree
 
 from .tools import CONFIGS

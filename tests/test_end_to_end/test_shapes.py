@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine import fileio
 
-from mmseg_ssprompt.datasets.shapes_backend import shapes_path
+from mmseg_ssprompt.miniature.shapes_backend import shapes_path
 
 from .tools import CONFIGS, mmseg_tool, read_metrics, run, run_tool
 

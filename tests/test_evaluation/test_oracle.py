@@ -8,16 +8,16 @@ from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 
-from mmseg_ssprompt.datasets.checks import DatasetError
-from mmseg_ssprompt.evaluation import measure_oracle
-from mmseg_ssprompt.evaluation.oracle import (
+from mmseg_ssprompt.analysis.oracle import (
     label_true_masks,
     mask_ious,
+    measure_oracle,
     paint_best_masks,
     predict_oracle_maps,
     present_classes,
     select_best_masks,
 )
+from mmseg_ssprompt.datasets.checks import DatasetError
 from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
 from tiny_model import build_tiny
 

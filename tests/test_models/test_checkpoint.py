@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import mmseg_ssprompt  # noqa: F401
-from mmseg_ssprompt.models import checkpoint as checkpoint_module
-from mmseg_ssprompt.models.checkpoint import (
+from mmseg_ssprompt.weights import state_dicts as checkpoint_module
+from mmseg_ssprompt.weights.state_dicts import (
     CheckpointError,
     load_strictly,
     read_checkpoint,

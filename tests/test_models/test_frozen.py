@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import mmseg_ssprompt  # noqa: F401
-from mmseg_ssprompt.models.frozen import FrozenModule
+from mmseg_ssprompt.models.base.frozen import FrozenModule
 
 
 class Frozen(FrozenModule):

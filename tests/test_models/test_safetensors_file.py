@@ -12,9 +12,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmseg_ssprompt.cache import CacheError
-from mmseg_ssprompt.models.checkpoint import CheckpointError, read_checkpoint, read_safetensors_file
-from mmseg_ssprompt.models.safetensors_file import pack_safetensors
+from mmseg_ssprompt.cache import ValueError
+from mmseg_ssprompt.weights.safetensors_file import pack_safetensors
+from mmseg_ssprompt.weights.state_dicts import (
+    CheckpointError,
+    read_checkpoint,
+    read_safetensors_file,
+)
 
 META = dict(
     iter=3, classes=('cat', 'dog 🐕'), label_map={1: 2, 3: 4}, nested=[None, 1.5, dict(a=True)]
@@ -79,7 +83,7 @@ def test_files_of_others_hold_tensors_alone(tmp_path, metadata):
 
 
 def test_what_is_no_plain_value_is_not_written():
-    with pytest.raises(CacheError, match=r'meta\.a: expected plain values .* found a set'):
+    with pytest.raises(ValueError, match=r'meta\.a: expected plain values .* found a set'):
         pack_safetensors(state_dict(), dict(a={1}))
 
 
@@ -184,7 +188,7 @@ def test_a_long_header_is_not_read(tmp_path):
 
 def test_texts_that_are_no_metadata(file, tmp_path):
     """With a checksum that is right: only somebody who wants to would write that."""
-    from mmseg_ssprompt.models.safetensors_file import _sha256
+    from mmseg_ssprompt.weights.safetensors_file import _sha256
 
     tensors = {'a': torch.ones(2)}
     for content in ('[]', '{"metadata": 3, "meta": {}}', '{"metadata": {"": 5}, "meta": {}}'):

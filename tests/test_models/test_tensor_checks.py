@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmseg_ssprompt.models.tensor_checks import (
+from mmseg_ssprompt.weights.tensor_checks import (
     count_non_finite,
     exceeds_storage,
     find_difference,

@@ -8,10 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmseg_ssprompt.class_names import check_class_names, normalize_class_name, tokenize_class_names
 from mmseg_ssprompt.models.prompts.fusion import FUSION_MODES, PromptFusion
 from mmseg_ssprompt.models.prompts.spatial import point_grid
-from mmseg_ssprompt.models.text import check_class_names
-from mmseg_ssprompt.models.text.class_names import normalize_class_name, tokenize_class_names
 
 SHAPES = st.one_of(
     st.tuples(st.integers(1, 6), st.integers(1, 9)),

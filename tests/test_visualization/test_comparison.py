@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmseg_ssprompt.visualization import Comparison, Scene, draw_comparison
+from mmseg_ssprompt.analysis.figures import Comparison, Scene, draw_comparison
 
 CLASSES = ('cat', 'dog', 'sea')
 PALETTE = np.array([[250, 10, 20], [30, 240, 40], [50, 60, 230]])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmseg_ssprompt.visualization import colour_labels
+from mmseg_ssprompt.analysis.figures import colour_labels
 
 PALETTE = np.array([[250, 10, 20], [30, 240, 40]])
 

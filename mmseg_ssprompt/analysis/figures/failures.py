@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ...visualization import colour_labels
 from ..class_groups import group_of_each
 from ..failures import ERROR_TYPES
+from .labels import colour_labels
 from .style import class_rows, new_figure, save, shorten, tidy_rows
 
 __all__ = ['FailedScene', 'draw_error_types', 'draw_worst_images']

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ...kinds import is_number
+from ...plain import is_number
 from ..sam.mask_decoder import DecoderOutput
 
 __all__ = ['EnsembleClassifier']

@@ -10,8 +10,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..clip import CLIPRegionReadOut
+from ..clip.clip_variants import get_image_variant
 from ..clip.region_read_out import LOGIT_SCALE
-from ..clip.variants import get_image_variant
 from ..sam.mask_decoder import DecoderOutput
 
 __all__ = ['CLIPRegionClassifier']

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ..checkpoint import load_strictly, read_checkpoint, resolve_checkpoint_path
+from ...weights.state_dicts import load_strictly, read_checkpoint, resolve_checkpoint_path
 from ..sam.mask_decoder import DecoderOutput
 
 __all__ = ['TokenClassifier', 'classifier_trains']

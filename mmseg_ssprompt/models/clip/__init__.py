@@ -1,8 +1,19 @@
-"""CLIP's image tower, frozen: its blocks beside SAM's, and its last one for what masks show."""
+"""CLIP, frozen: the image tower beside SAM, and the text tower that encodes class names."""
 
-from .image_encoder import CLIPImageEncoder
+from .clip_image_encoder import CLIPImageEncoder
+from .clip_variants import CLIP_IMAGE_VARIANTS
 from .region_read_out import CLIPRegionReadOut
 from .sam_clip import SAMCLIPImageEncoder
-from .variants import CLIP_IMAGE_VARIANTS
+from .text_encoder import CLIPClassNameEncoder, build_text_encoder, encode_class_names
+from .text_variants import CLIP_TEXT_VARIANTS
 
-__all__ = ['CLIP_IMAGE_VARIANTS', 'CLIPImageEncoder', 'CLIPRegionReadOut', 'SAMCLIPImageEncoder']
+__all__ = [
+    'CLIP_IMAGE_VARIANTS',
+    'CLIP_TEXT_VARIANTS',
+    'CLIPClassNameEncoder',
+    'CLIPImageEncoder',
+    'CLIPRegionReadOut',
+    'SAMCLIPImageEncoder',
+    'build_text_encoder',
+    'encode_class_names',
+]

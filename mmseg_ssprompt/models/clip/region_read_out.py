@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoint import warn_random_weights
-from ..clip_activation import QUICK_GELU, check_activation, fingerprint_with_activation
-from ..frozen import FrozenModule
-from .checkpoint import load_read_out, read_image_file
+from ...weights.state_dicts import warn_random_weights
+from ..base.frozen import FrozenModule
+from .activation import QUICK_GELU, check_activation, fingerprint_with_activation
+from .clip_variants import get_image_variant
+from .image_file import load_read_out, read_image_file
+from .image_tower import CLIPImageTower, init_as_clip
 from .read_out import ReadOut, read_class_token, read_dense_features
-from .tower import CLIPImageTower, init_as_clip
-from .variants import get_image_variant
 
 __all__ = ['READ_OUTS', 'CLIPRegionReadOut', 'pool_regions']
 

@@ -7,8 +7,8 @@ from typing import Any, Mapping, Optional, Sequence
 from mmseg.registry import MODELS, TASK_UTILS
 
 from ...label_ids import LabelIds, resolve_label_ids
+from ...weights.model_weights import walk_parts
 from ..prompts.semantic import resolve_class_names
-from ..weights import walk_parts
 
 __all__ = [
     'check_num_classes',

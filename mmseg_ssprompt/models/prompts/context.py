@@ -10,10 +10,9 @@ from mmseg.registry import MODELS
 from mmseg.utils import tokenize
 from torch import Tensor, nn
 
-from ..clip_activation import fingerprint_with_activation
-from ..frozen import FrozenModule
-from ..text import check_templates
-from ..text.class_names import tokenize_class_names
+from ...class_names import check_templates, tokenize_class_names
+from ..base.frozen import FrozenModule
+from ..clip.activation import fingerprint_with_activation
 from .semantic import resolve_class_names
 
 __all__ = ['ContextPromptLearner', 'TextTransformer']

@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional
 import torch
 from torch import Tensor, nn
 
-from ...kinds import is_number
+from ...plain import is_number
 
 __all__ = ['FUSION_MODES', 'PromptFusion', 'build_fusion', 'describe_fusion']
 

@@ -5,7 +5,7 @@ from typing import Any, List, Optional, Sequence
 import torch
 from torch import Tensor
 
-from ...kinds import is_number, shorten
+from ...plain import is_number, shorten
 
 __all__ = ['read_boxes', 'read_points']
 

@@ -7,8 +7,8 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...datasets.class_names import readable_class_names
-from ..text import check_class_names
+from ...class_names import check_class_names
+from ...readable_names import readable_class_names
 from .fusion import build_fusion
 
 __all__ = ['SemanticPromptLearner', 'resolve_class_names']

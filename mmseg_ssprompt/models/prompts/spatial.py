@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from segment_anything.utils.amg import build_point_grid
 from torch import Tensor, nn
 
-from ...kinds import is_number
+from ...plain import is_number
 from ..sam.prompt_encoder import SAMPromptEncoder
 from .fusion import build_fusion
 from .given_prompts import read_boxes, read_points

@@ -5,7 +5,7 @@ from typing import Any, Dict, Mapping, Sequence, Tuple
 
 import torch
 
-from ..checkpoint import CheckpointError
+from ...weights.state_dicts import CheckpointError
 
 __all__ = ['MARK', 'to_official_names']
 

@@ -10,10 +10,10 @@ from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
-from ..frozen import FrozenModule
-from .checkpoint import load_part
+from ..base.frozen import FrozenModule
 from .linear import apply_mlp, project
-from .variants import build_mask_decoder
+from .sam_file import load_part
+from .sam_variants import build_mask_decoder
 
 __all__ = ['DecoderOutput', 'SAMMaskDecoder', 'decode_independent', 'decode_joint']
 

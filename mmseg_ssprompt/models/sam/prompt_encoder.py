@@ -7,9 +7,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..frozen import FrozenModule
-from .checkpoint import load_part
-from .variants import build_prompt_encoder, get_variant
+from ..base.frozen import FrozenModule
+from .sam_file import load_part
+from .sam_variants import build_prompt_encoder, get_variant
 
 __all__ = ['SAMPromptEncoder']
 

@@ -15,21 +15,21 @@ from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor, nn
 
 from ...label_ids import LABEL_IDS_KEY, LabelIds, with_rest
-from ..checkpoint import FILE_KEY
-from ..embedded import check_encoder
-from ..frozen import FrozenModule
-from ..heads import SSPromptHead
-from ..heads.settings import refuse_settings, refuse_unknown_settings
-from ..tensor_checks import count_non_finite, find_difference
-from ..weights import check_weights_are_there, hand_down_weights
-from .label_map import find_best_classes
-from .prompt_metadata import (
+from ...prompt_files.prompt_metadata import (
     METADATA_KEY,
     compare_defaults,
     compare_metadata,
     describe_prompts,
     find_malformed,
 )
+from ...weights.model_weights import check_weights_are_there, hand_down_weights
+from ...weights.state_dicts import FILE_KEY
+from ...weights.tensor_checks import count_non_finite, find_difference
+from ..base.frozen import FrozenModule
+from ..base.precomputed import check_encoder
+from ..heads import SSPromptHead
+from ..heads.settings import refuse_settings, refuse_unknown_settings
+from .label_map import find_best_classes
 from .windows import check_test_cfg, predict_windows
 
 __all__ = ['PromptSegmentor', 'PromptStateError']
@@ -37,8 +37,8 @@ __all__ = ['PromptSegmentor', 'PromptStateError']
 _MAX_PROBLEMS_SHOWN = 5  # of tensors
 _REMEDY = (
     'Use the config and the weights that the prompts were trained with '
-    '(python tools/prompt_checkpoint.py inspect FILE names them), or take the prompts to other '
-    'classes with tools/transfer_prompts.py'
+    '(mmseg-ssprompt prompts inspect FILE names them), or take the prompts to other '
+    'classes with mmseg-ssprompt prompts transfer'
 )
 
 
@@ -69,7 +69,7 @@ class PromptSegmentor(EncoderDecoder):
         decode_head: See ``EncoderDecoder``.
         weights: Files of weights, ``dict(sam=..., clip=...)``, that each part takes unless it has
             a ``checkpoint`` of its own; and ``clip_activation``, where neither CLIP's file nor a
-            config beside it says it (:mod:`~mmseg_ssprompt.models.weights`). Defaults to None.
+            config beside it says it (``weights.model_weights``). Defaults to None.
         **kwargs: See ``EncoderDecoder``.
 
     Attributes:

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_files import make_clip, openai_state_dict, save_plain, vision_of
-from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
 from mmseg_ssprompt.models.clip.read_out import read_dense_features
 from mmseg_ssprompt.models.clip.region_read_out import READ_OUTS, pool_regions
 from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
+from mmseg_ssprompt.weights.state_dicts import CheckpointError
 
 E, WIDTH, SIDE = 64, 96, 4
 SCALE = 7.0

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_ssprompt.models.checkpoint import CheckpointError, read_checkpoint
 from mmseg_ssprompt.models.classifiers import TokenClassifier
 from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
+from mmseg_ssprompt.weights.state_dicts import CheckpointError, read_checkpoint
 
 PROJECTION = 'mmseg_ssprompt://projection-tiny_shapes.pth'
 D, E = 96, 64  # widths of the pre-trained projection

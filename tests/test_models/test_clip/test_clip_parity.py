@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from clip_files import WRITERS, make_clip, openai_state_dict, vision_of
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
-from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS, CLIPImageEncoder
+from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS, CLIPClassNameEncoder, CLIPImageEncoder
+from mmseg_ssprompt.models.clip.image_tower import encode_patches
 from mmseg_ssprompt.models.clip.read_out import read_class_token, read_dense_features
 from mmseg_ssprompt.models.clip.region_read_out import READ_OUTS
-from mmseg_ssprompt.models.clip.tower import encode_patches
 from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
-from mmseg_ssprompt.models.text import CLIPClassNameEncoder
 
 NAMES = ['road', 'sky', 'dog', 'traffic light']
 CLOSE = dict(rtol=0, atol=1e-4)

@@ -7,12 +7,13 @@ from mmseg.registry import MODELS
 
 from clip_files import WRITERS, make_clip, openai_state_dict, save_plain, vision_of
 from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
-from mmseg_ssprompt.models import CLIPImageEncoder, PrecomputedCLIPTokens, SAMCLIPImageEncoder
-from mmseg_ssprompt.models.checkpoint import CheckpointError
+from mmseg_ssprompt.models import CLIPImageEncoder, SAMCLIPImageEncoder
+from mmseg_ssprompt.models.base.precomputed import PrecomputedCLIPTokens
 from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS
-from mmseg_ssprompt.models.clip.tower import encode_patches
-from mmseg_ssprompt.models.clip.variants import PIXEL_MEAN, PIXEL_STD
-from mmseg_ssprompt.models.sam import variants as sam
+from mmseg_ssprompt.models.clip.clip_variants import PIXEL_MEAN, PIXEL_STD
+from mmseg_ssprompt.models.clip.image_tower import encode_patches
+from mmseg_ssprompt.models.sam import sam_variants as sam
+from mmseg_ssprompt.weights.state_dicts import CheckpointError
 
 VARIANT, SIZE = 'tiny', 96
 

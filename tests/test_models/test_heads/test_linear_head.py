@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_ssprompt.datasets import DatasetError, ShapesWorldDataset
-from mmseg_ssprompt.engine import DatasetCheckHook
+from mmseg_ssprompt.datasets import DatasetError
+from mmseg_ssprompt.hooks import DatasetCheckHook
+from mmseg_ssprompt.miniature.shapes_dataset import ShapesWorldDataset
 from mmseg_ssprompt.models.heads import LinearEmbeddingHead
 from tiny_model import IGNORED, names_of_trainable, random_labels, samples_of, tiny_config
 

@@ -11,13 +11,13 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import build_point_grid
 from torch import Tensor, nn
 
-from mmseg_ssprompt.datasets import ShapesWorldDataset
-from mmseg_ssprompt.models.checkpoint import read_checkpoint
+from mmseg_ssprompt.miniature.shapes_dataset import ShapesWorldDataset
+from mmseg_ssprompt.models.clip import build_text_encoder, encode_class_names
 from mmseg_ssprompt.models.heads import SSPromptHead
 from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
 from mmseg_ssprompt.models.sam.mask_decoder import decode_joint
-from mmseg_ssprompt.models.sam.variants import build_sam
-from mmseg_ssprompt.models.text import build_text_encoder, encode_class_names
+from mmseg_ssprompt.models.sam.sam_variants import build_sam
+from mmseg_ssprompt.weights.state_dicts import read_checkpoint
 from tiny_model import (
     IGNORED,
     NUM_CLASSES,

@@ -7,10 +7,10 @@ import torch
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_ssprompt.models.frozen import FrozenModule
+from mmseg_ssprompt.models.base.frozen import FrozenModule
+from mmseg_ssprompt.models.clip import build_text_encoder, encode_class_names
 from mmseg_ssprompt.models.prompts import ContextPromptLearner
 from mmseg_ssprompt.models.prompts.context import resolve_class_names
-from mmseg_ssprompt.models.text import build_text_encoder, encode_class_names
 from tiny_model import build_tiny
 
 NAMES = ('kite', 'heart balloon', 'first aid post', 'lake')

@@ -9,9 +9,10 @@ import torch
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor
 
-from mmseg_ssprompt.datasets.class_names import readable_class_names
+from mmseg_ssprompt.class_names import check_class_names
+from mmseg_ssprompt.models.clip import CLIPClassNameEncoder
 from mmseg_ssprompt.models.prompts.semantic import SemanticPromptLearner
-from mmseg_ssprompt.models.text import CLIPClassNameEncoder, check_class_names
+from mmseg_ssprompt.readable_names import readable_class_names
 
 NAMES = ('kite', 'tent', 'forest', 'lake')
 WIDTH = 64

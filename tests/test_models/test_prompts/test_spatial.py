@@ -13,7 +13,7 @@ from mmseg_ssprompt.models.prompts.spatial import (
     point_grid,
 )
 from mmseg_ssprompt.models.sam.prompt_encoder import SAMPromptEncoder
-from mmseg_ssprompt.models.sam.variants import build_prompt_encoder
+from mmseg_ssprompt.models.sam.sam_variants import build_prompt_encoder
 
 SIZE, WIDTH = 96, 96  # input frame and D of the variant tiny
 POINTS = [(10.0, 20.0), (48.0, 48.0), (95.0, 0.5)]

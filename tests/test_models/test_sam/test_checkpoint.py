@@ -6,15 +6,15 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
-from mmseg_ssprompt.models.checkpoint import CheckpointError
-from mmseg_ssprompt.models.sam.checkpoint import SAM_PARTS, guess_variant, load_part
-from mmseg_ssprompt.models.sam.variants import (
+from mmseg_ssprompt.models.sam.sam_file import SAM_PARTS, guess_variant, load_part
+from mmseg_ssprompt.models.sam.sam_variants import (
     SAM_VARIANTS,
     build_image_encoder,
     build_mask_decoder,
     build_prompt_encoder,
     build_sam,
 )
+from mmseg_ssprompt.weights.state_dicts import CheckpointError
 
 BUILDERS = dict(
     image_encoder=build_image_encoder,

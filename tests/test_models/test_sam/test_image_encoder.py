@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmseg_ssprompt.models.checkpoint import CheckpointError
-from mmseg_ssprompt.models.sam.image_encoder import SAMImageEncoder
+from mmseg_ssprompt.models.sam.sam_image_encoder import SAMImageEncoder
+from mmseg_ssprompt.weights.state_dicts import CheckpointError
 from official_sam import randomised_sam
 
 

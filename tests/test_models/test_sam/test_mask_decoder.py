@@ -15,8 +15,8 @@ from mmseg.registry import MODELS
 from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
 
-from mmseg_ssprompt.models.checkpoint import CheckpointError
 from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput, SAMMaskDecoder
+from mmseg_ssprompt.weights.state_dicts import CheckpointError
 
 DECODINGS = ('independent', 'joint')
 MASK_OUTPUTS = ('single', 'best', 'all')

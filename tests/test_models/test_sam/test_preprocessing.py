@@ -21,7 +21,7 @@ import mmseg_ssprompt  # noqa: F401
 
 from mmseg.datasets.transforms import PackSegInputs  # isort: skip
 from mmseg.models.data_preprocessor import SegDataPreProcessor  # isort: skip
-from mmseg_ssprompt.models.sam.variants import PIXEL_MEAN, PIXEL_STD
+from mmseg_ssprompt.models.sam.sam_variants import PIXEL_MEAN, PIXEL_STD
 
 GREY_LEVEL = 1 / min(PIXEL_STD)  # one step of 255, after normalising
 

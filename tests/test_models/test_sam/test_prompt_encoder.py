@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 from segment_anything.modeling import Sam
 
 from mmseg_ssprompt.models.sam.prompt_encoder import SAMPromptEncoder
-from mmseg_ssprompt.models.sam.variants import build_prompt_encoder
+from mmseg_ssprompt.models.sam.sam_variants import build_prompt_encoder
 
 
 @pytest.fixture(scope='module')

@@ -18,14 +18,14 @@ from torch import nn
 
 from mmseg_ssprompt import __version__
 from mmseg_ssprompt.fingerprint import fingerprint_tensors
-from mmseg_ssprompt.models import frozen as frozen_module
-from mmseg_ssprompt.models.checkpoint import read_checkpoint
+from mmseg_ssprompt.models.base import frozen as frozen_module
 from mmseg_ssprompt.models.segmentors import PromptStateError
-from mmseg_ssprompt.models.segmentors.prompt_metadata import (
+from mmseg_ssprompt.prompt_files.prompt_metadata import (
     METADATA_KEY,
     describe_prompts,
     shorten_fingerprint,
 )
+from mmseg_ssprompt.weights.state_dicts import read_checkpoint
 from tiny_model import build_tiny, random_images, tiny_config
 
 SAM = 'mmseg_ssprompt://sam-tiny_shapes.pth'
@@ -85,7 +85,7 @@ def refusal(model: nn.Module, state_dict: Dict[str, Any], **kwargs: Any) -> List
     assert all(torch.equal(after[key], value) for key, value in before.items())
     first, *lines, remedy = str(info.value).splitlines()
     assert 'does not hold the prompts of the configured model' in first
-    assert 'tools/transfer_prompts.py' in remedy
+    assert 'mmseg-ssprompt prompts transfer' in remedy
     return [line.strip() for line in lines]
 
 

@@ -1,0 +1,1 @@
+"""What developers run: benchmarks, studies, fuzzing, pre-training of the miniature."""

@@ -1,0 +1,1 @@
+"""What ``dev/benchmark.py`` measures, a module for each part of the work."""

@@ -1,0 +1,120 @@
+"""A training step from an embedded sample, against one that embeds its images."""
+
+import argparse
+import tempfile
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Iterator, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mmseg_ssprompt.cache import EmbeddedSample, EmbeddingCache, fill_cache, finish_cache
+from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
+from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
+from mmseg_ssprompt.models.sam.sam_variants import build_image_encoder
+
+from .model import build_model, make_samples
+from .rows import Row, find_difference, take_turns
+
+__all__ = ['TrainingStep', 'compare']
+
+
+class TrainingStep:
+    """Forward, backward and an optimiser's step of the whole model, with random weights."""
+
+    def __init__(
+        self, args: argparse.Namespace, batch: Optional[int] = None, clip: bool = False
+    ) -> None:
+        self.model = build_model(args, clip).train()
+        self.head = self.model.decode_head
+        side = self.head.prompt_encoder.image_size
+        self.images = torch.randn(batch or args.batch, 3, side, side).to(args.device)
+        self.samples = make_samples(self.model, len(self.images))
+        self.features = self.model.extract_feat(self.images)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=0.0)  # every step is the same step
+
+    @cached_property
+    def official(self) -> nn.Module:
+        """SAM's own image encoder with the model's weights; only :meth:`naive` needs it."""
+        backbone = self.model.backbone
+        encoder = build_image_encoder(backbone.variant).eval().requires_grad_(False)
+        encoder.load_state_dict(backbone.model.state_dict())
+        return encoder.to(self.images.device)
+
+    def from_embedding(self) -> Tensor:
+        """Joint decoding of a cached embedding."""
+        return self._step(self.head(self.features))
+
+    def from_images(self) -> Tensor:
+        """Joint decoding of what our encoder makes of the images."""
+        return self._step(self.head(self.model.extract_feat(self.images)))
+
+    def naive(self) -> Tensor:
+        """The official encoder, then the official decoder for each image, all prompts at once."""
+        with torch.no_grad():
+            embedding = self.official(self.images)
+        outputs = [self._decode_officially(image[None]) for image in embedding]
+        decoded = DecoderOutput(*(torch.stack(each) for each in zip(*outputs)))
+        class_logits = self.head.classifier(decoded, self.head.semantic_prompts())
+        return self._step(HeadOutput(decoded.mask_logits, class_logits))
+
+    def _decode_officially(self, embedding: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """One image's :class:`DecoderOutput`; the official module keeps its mask tokens."""
+        encoder, decoder = self.head.prompt_encoder, self.head.mask_decoder.decoder
+        tokens = []
+        handle = decoder.transformer.register_forward_hook(
+            lambda module, args, output: tokens.append(output[0][:, 1])
+        )
+        sparse = self.head.spatial_prompts(encoder)
+        prompts = (encoder.image_pe(), sparse, encoder.dense_prompt())
+        masks, iou = decoder(embedding, *prompts, multimask_output=False)
+        handle.remove()
+        return masks[:, 0], tokens[0], iou[:, 0]
+
+    def _step(self, output: HeadOutput) -> Tensor:
+        torch.manual_seed(0)  # the same points in every step
+        losses = self.head.loss_by_feat(output, self.samples)
+        total = sum(losses.values())
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        return total.detach()
+
+
+def compare(args: argparse.Namespace) -> Iterator[Row]:
+    """Time of a step, and of reading what it needs."""
+    case = TrainingStep(args)
+    difference = find_difference(case.from_embedding(), case.from_images())
+    name = 'training step from embedded samples, over'
+    turns = partial(take_turns, args)
+    yield turns(f'{name} one with our encoder', case.from_embedding, case.from_images, difference)
+    case.head.mask_decoder.decoding = 'independent'
+    difference = find_difference(case.from_embedding(), case.naive())
+    case.head.mask_decoder.decoding = 'joint'
+    yield turns(f'{name} the official modules', case.from_embedding, case.naive, difference)
+    with tempfile.TemporaryDirectory() as folder:
+        cache = _make_cache(Path(folder), case)
+        read = partial(_read, cache, args.batch)
+        read()
+        yield turns('reading embedded samples, of the training step', read, case.from_embedding)
+
+
+def _make_cache(folder: Path, case: TrainingStep) -> EmbeddingCache:
+    """Embedded samples on disk, in float16 as by default."""
+    embedding = case.features[-1].half().cpu()
+    count, key = len(embedding), dict(made_by='benchmark')
+    samples = [
+        EmbeddedSample(embedding[i], sample.gt_sem_seg.data.to('cpu', torch.uint8), {})
+        for i, sample in enumerate(case.samples)
+    ]
+    fill_cache(folder, key, range(count), samples.__getitem__)
+    finish_cache(folder, key, {}, count)
+    return EmbeddingCache(folder, key)
+
+
+def _read(cache: EmbeddingCache, count: int) -> Tensor:
+    """What a data loader's worker does, without its processes: read and check a batch."""
+    samples = [cache[number] for number in range(count)]
+    return torch.stack([sample.embedding.float() for sample in samples])

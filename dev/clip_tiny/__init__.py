@@ -1,0 +1,1 @@
+"""The parts of ``dev/pretrain_clip_tiny.py``."""

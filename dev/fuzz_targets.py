@@ -1,0 +1,191 @@
+"""What ``fuzz_readers.py`` damages: files that are read, and what lies behind their checksums."""
+
+import contextlib
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Callable, Dict, NamedTuple, Tuple, Type
+
+import torch
+from safetensors.torch import save
+
+from mmseg_ssprompt.cache import CacheError, EmbeddedSample, EmbeddingCache, finish_cache, shards
+from mmseg_ssprompt.cache.shards import write_shard
+from mmseg_ssprompt.cache.writer import INDEX, fill_cache
+from mmseg_ssprompt.prompt_files.prompt_file import get_metadata, write_prompts
+from mmseg_ssprompt.weights.checkpoint_loader import load_from_local
+from mmseg_ssprompt.weights.safetensors_file import _sha256, read_safetensors
+from mmseg_ssprompt.weights.state_dicts import CheckpointError, read_checkpoint
+
+__all__ = ['TARGETS', 'Target']
+
+KEY = dict(format=2, views=1)
+PTH, SAFE, SHARD, RECORDS = 'a.pth', 'a.safetensors', '000000.safetensors', '000000.json'
+
+
+class Target(NamedTuple):
+    """A reader, and what it reads.
+
+    Attributes:
+        make: Writes valid files into an empty folder.
+        take: Returns what of these is to be damaged.
+        put: Writes it back, damaged, with checksums that fit where ``take`` left them out.
+        read: Reads the files.
+        errors: What that may raise.
+    """
+
+    make: Callable[[Path], Any]
+    take: Callable[[Path], bytes]
+    put: Callable[[Path, bytes], Any]
+    read: Callable[[Path], Any]
+    errors: Tuple[Type[Exception], ...]
+
+
+def make_prompts(folder: Path) -> None:
+    """Prompts as they are saved, with tensors of several types."""
+    tensors = dict(learned=torch.randn(3, 2, 4), count=torch.arange(3), half=torch.ones(2).half())
+    for name in (PTH, SAFE):
+        write_prompts(tensors, dict(iter=3, cfg='model = dict()', size=(2, 3)), folder / name)
+    (folder / 'whole').write_bytes((folder / SAFE).read_bytes())
+
+
+def read_prompts(name: str) -> Callable[[Path], None]:
+    """Reads them as a runner does, and what they say of themselves as the tools do."""
+
+    def read(folder: Path) -> None:
+        content = load_from_local(str(folder / name), 'cpu')
+        state_dict = content.get('state_dict')
+        if isinstance(state_dict, dict):
+            get_metadata(state_dict, name)
+
+    return read
+
+
+def take_pickle(folder: Path) -> bytes:
+    """What torch unpickles, without the bytes of the tensors."""
+    with zipfile.ZipFile(folder / PTH) as archive:
+        return archive.read('archive/data.pkl')
+
+
+def put_pickle(folder: Path, content: bytes) -> None:
+    with zipfile.ZipFile(folder / PTH) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    records['archive/data.pkl'] = content
+    with zipfile.ZipFile(folder / PTH, 'w') as archive:
+        for name, record in records.items():
+            archive.writestr(name, record)
+
+
+def split(content: bytes) -> Tuple[bytes, bytes]:
+    """The JSON of a safetensors file, and the bytes of its tensors."""
+    end = 8 + int.from_bytes(content[:8], 'little')
+    return content[8:end], content[end:]
+
+
+def take_header(folder: Path) -> bytes:
+    return split((folder / SAFE).read_bytes())[0]
+
+
+def put_header(folder: Path, header: bytes) -> None:
+    _, tensors = split((folder / 'whole').read_bytes())
+    (folder / SAFE).write_bytes(len(header).to_bytes(8, 'little') + header + tensors)
+
+
+def take_texts(folder: Path) -> bytes:
+    """What lies beside the tensors."""
+    return json.loads(take_header(folder))['__metadata__']['mmseg_ssprompt'].encode()
+
+
+def put_texts(folder: Path, content: bytes) -> None:
+    text = content.decode('utf-8', errors='replace')
+    tensors = {key: tensor.clone() for key, tensor in read_safetensors(folder / 'whole')[0].items()}
+    texts = dict(mmseg_ssprompt=text, sha256=_sha256(tensors, text))
+    (folder / SAFE).write_bytes(save(tensors, metadata=texts))
+
+
+def make_cache(folder: Path) -> None:
+    """Two embedded samples."""
+    files = dict(img_path=dict(bytes=3, sha256='0'))
+    samples = [
+        EmbeddedSample(torch.randn(4, 2, 2), torch.ones(1, 4, 4).byte(), dict(a=(i, {1: 2})), files)
+        for i in range(2)
+    ]
+    write_shard(folder, 0, samples, KEY)
+    finish_cache(folder, KEY, dict(classes=('a',)), 2)
+
+
+def read_cache(folder: Path) -> None:
+    """Opens a cache, and reads what the index says that is there."""
+    shards._open.cache_clear()  # a file that is damaged while it is mapped kills the process
+    cache = EmbeddingCache(folder, KEY)
+    for number in range(min(len(cache), 20)):
+        cache[number]
+
+
+def complete_cache(folder: Path) -> None:
+    """Computes what is damaged, as the tool does, and then finds it whole."""
+    fill_cache(folder, KEY, range(2), lambda _: EmbeddedSample(torch.zeros(4, 2, 2), None, {}))
+    finish_cache(folder, KEY, {}, 2)
+    read_cache(folder)
+
+
+def put_shard(folder: Path, content: bytes) -> None:
+    (folder / SHARD).write_bytes(content)
+    records = json.loads((folder / RECORDS).read_bytes())
+    records.update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    put_records(folder, json.dumps(records).encode())
+    rewrite_index(folder, bytes=records['bytes'], sha256=records['sha256'])
+
+
+def put_records(folder: Path, content: bytes) -> None:
+    with contextlib.suppress(ValueError, RecursionError):
+        records = json.loads(content)
+        if isinstance(records, dict):
+            records['checksum'] = shards._checksum_of_records(records)
+            content = json.dumps(records, sort_keys=True).encode()
+    (folder / RECORDS).write_bytes(content)
+    rewrite_index(folder, records_sha256=hashlib.sha256(content).hexdigest())
+
+
+def rewrite_index(folder: Path, **entries: Any) -> None:
+    index = json.loads((folder / INDEX).read_bytes())
+    index['shards'][0].update(entries)
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def whole(name: str) -> Dict[str, Callable]:
+    """``take`` and ``put`` of a file as it is."""
+    return dict(
+        take=lambda folder: (folder / name).read_bytes(),
+        put=lambda folder, content: (folder / name).write_bytes(content),
+    )
+
+
+CHECKPOINT = dict(make=make_prompts, errors=(CheckpointError,))
+CACHE = dict(make=make_cache, errors=(CacheError,))
+
+#: By name; those with a hyphen have checksums that fit.
+TARGETS: Dict[str, Target] = {
+    'checkpoint': Target(**CHECKPOINT, **whole(PTH), read=read_prompts(PTH)),
+    'checkpoint-pickle': Target(
+        **CHECKPOINT, take=take_pickle, put=put_pickle, read=read_prompts(PTH)
+    ),
+    'weights': Target(
+        **CHECKPOINT, **whole(PTH), read=lambda folder: read_checkpoint(folder / PTH)
+    ),
+    'safetensors': Target(**CHECKPOINT, **whole(SAFE), read=read_prompts(SAFE)),
+    'safetensors-header': Target(
+        **CHECKPOINT, take=take_header, put=put_header, read=read_prompts(SAFE)
+    ),
+    'safetensors-texts': Target(
+        **CHECKPOINT, take=take_texts, put=put_texts, read=read_prompts(SAFE)
+    ),
+    'index': Target(**CACHE, **whole(INDEX), read=read_cache),
+    'records': Target(**CACHE, **whole(RECORDS), read=complete_cache),
+    'records-sealed': Target(
+        **CACHE, take=whole(RECORDS)['take'], put=put_records, read=read_cache
+    ),
+    'shard': Target(**CACHE, **whole(SHARD), read=read_cache),
+    'shard-sealed': Target(**CACHE, take=whole(SHARD)['take'], put=put_shard, read=read_cache),
+}

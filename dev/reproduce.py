@@ -1,0 +1,89 @@
+"""Run a named study over seeds, and write its table and its figure.
+
+    python -m dev.reproduce components --seeds 0 1 2 3 4
+
+Each row of a study is trained with the ordinary tools. First its learning rate is chosen on
+validation scenes, by the same small search for every row; then it is trained and tested with each
+seed. What is complete is not run again, so a study that was stopped goes on where it was, and
+studies share what they have in common. As a slurm array: ``--only "$SLURM_ARRAY_TASK_ID"`` runs
+one row, and the last call without it writes the table.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from mmseg_ssprompt.cli.inputs import output_folder
+
+from .studies.definitions import STUDIES, StudyRow
+from .studies.processes import TOOLS
+from .studies.report import write_report
+from .studies.runs import Measurement, Training, run_all
+from .studies.search import find_learning_rates
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Run a study')
+    parser.add_argument('study', choices=sorted(STUDIES))
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
+    parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/reproduce'))
+    parser.add_argument('--out-dir', type=output_folder, default=TOOLS.parent / 'docs' / 'evidence')
+    parser.add_argument('--only', type=int, help='number of the one row to run, from 0')
+    return parser.parse_args()
+
+
+def trained_row(row: StudyRow) -> Optional[StudyRow]:
+    """The row whose training gives the prompts of ``row``."""
+    return row.source or (row if row.trains else None)
+
+
+def measure(
+    rows: Sequence[StudyRow], seeds: Sequence[int], root: Path, jobs: int
+) -> Dict[str, List[Measurement]]:
+    """Tune, train and test; the measurements of each row, one per seed."""
+    trained = {row: trained_row(row) for row in rows}
+    sources = list({source: None for source in trained.values() if source is not None})
+    rates = find_learning_rates(sources, root, jobs)
+    trainings = {
+        (row, seed): Training(row, rates[row], seed, root) for row in sources for seed in seeds
+    }
+    run_all(list(trainings.values()), jobs)
+    measurements = {
+        row.name: [Measurement(row, trainings.get((trained[row], seed)), root) for seed in seeds]
+        for row in rows
+    }
+    run_all([run for runs in measurements.values() for run in runs], jobs)
+    return measurements
+
+
+def summarise(row: StudyRow, runs: Sequence[Measurement]) -> Dict[str, Any]:
+    """The line of a row in the table."""
+    results = [run.result() for run in runs]
+    trainings = [run.training.result() for run in runs if run.training and not run.row.source]
+    return dict(
+        name=row.name,
+        config=f'configs/{row.config}',
+        options=list(row.options),
+        miou=[result['mIoU'] for result in results],
+        things=[result['mIoU.things'] for result in results],
+        stuff=[result['mIoU.stuff'] for result in results],
+        learning_rate=runs[0].training.lr if trainings else None,
+        trainable_parameters=trainings[0]['trainable_parameters'] if trainings else 0,
+        train_seconds=[training['train_seconds'] for training in trainings] or [0.0] * len(runs),
+    )
+
+
+def main() -> None:
+    args = parse_args()
+    study = STUDIES[args.study]
+    rows = study.rows if args.only is None else study.rows[args.only : args.only + 1]
+    runs = measure(rows, args.seeds, args.work_dir.absolute(), args.jobs)
+    if args.only is None:
+        table = [summarise(row, runs[row.name]) for row in rows]
+        write_report(args.study, study, args.seeds, table, args.out_dir)
+        print(args.out_dir / f'{args.study}.md')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,1 @@
+"""The parts of ``dev/pretrain_sam_tiny.py``."""

@@ -1,0 +1,292 @@
+"""What each study compares."""
+
+from dataclasses import dataclass, replace
+from typing import Dict, Optional, Tuple
+
+__all__ = ['STUDIES', 'Study', 'StudyRow']
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One line of a study's table.
+
+    Attributes:
+        name: What the line is called.
+        config: Below ``configs/``.
+        options: Settings beside the config, as ``--cfg-options`` takes them.
+        trains: Whether there is anything to train.
+        oracle: ``'best_mask'`` or ``'true_mask'``: the same prompts, measured with a part of the
+            truth (see ``mmseg-ssprompt oracle``).
+        source: The row whose learned prompts are transferred to this one's config.
+        parts: Which of them.
+        reference: Name of the row that this one is compared with. Defaults to None: the study's.
+    """
+
+    name: str
+    config: str
+    options: Tuple[str, ...] = ()
+    trains: bool = True
+    oracle: Optional[str] = None
+    source: Optional['StudyRow'] = None
+    parts: Tuple[str, ...] = ()
+    reference: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """Rows that differ in what their names say, and in nothing else but a tuned learning rate.
+
+    Attributes:
+        title: The heading of its page.
+        note: What its rows have in common, for the page.
+        reference: Name of the row that the others are compared with, seed by seed.
+        rows: The lines of the table.
+    """
+
+    title: str
+    note: str
+    reference: str
+    rows: Tuple[StudyRow, ...]
+
+
+def _ablation(name: str, config: str) -> StudyRow:
+    return StudyRow(name, f'ablations/{config}_sam-tiny_shapes.py')
+
+
+_SSPROMPT = StudyRow('SSPrompt', 'ssprompt_sam-tiny_shapes.py')
+_ZERO_SHOT = StudyRow(
+    'handcrafted prompts (zero-shot)', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False
+)
+_COAST = StudyRow('SSPrompt', 'ssprompt_sam-tiny_shapes-coast.py')
+_COAST_ZERO_SHOT = StudyRow(
+    'handcrafted prompts (zero-shot)', 'ssprompt_sam-tiny_shapes-coast_zero-shot.py', trains=False
+)
+
+
+def _components() -> Study:
+    rows = (
+        _ZERO_SHOT,
+        _ablation('2-D coordinates', 'coordinates'),
+        _ablation('SpaPrompt', 'spatial-only'),
+        _ablation('SpaPrompt, W = 0.5', 'spatial-only_fixed-weight'),
+        _ablation('SpaPrompt, W = 1', 'spatial-only_learned-only'),
+        _ablation('SemPrompt', 'semantic-only'),
+        _ablation('SemPrompt, W = 0.5', 'semantic-only_fixed-weight'),
+        _ablation('SemPrompt, W = 1', 'semantic-only_learned-only'),
+        _ablation('SSPrompt, W = 0.5', 'fixed-weight'),
+        _ablation('SSPrompt, W = 1', 'learned-only'),
+        _SSPROMPT,
+        _ablation('CoOp', 'coop'),
+        _ablation('CoOp, a context for each class', 'coop_class-specific'),
+        _ablation('CoOp and SpaPrompt', 'coop_spatial'),
+        _ablation('projection alone', 'projection'),
+        _ablation('SSPrompt and projection', 'ssprompt_projection'),
+        _ablation('linear classifier on the image embedding', 'linear'),
+        _ablation('mask decoder fine-tuned', 'decoder'),
+        _ablation("mask_output='best'", 'mask-output-best'),
+        _ablation("mask_output='all'", 'mask-output-all'),
+        *_oracles(_ZERO_SHOT, 'zero-shot'),
+        *_oracles(_SSPROMPT, 'SSPrompt'),
+    )
+    note = (
+        'Each part of the method alone, with learned and fixed weights, beside what else could be '
+        'trained.'
+    )
+    return Study('Components', note, 'SSPrompt', rows)
+
+
+def _oracles(row: StudyRow, name: str) -> Tuple[StudyRow, ...]:
+    return (
+        replace(row, name=f'{name}, best masks with true labels', oracle='best_mask'),
+        replace(row, name=f'{name}, true masks with predicted labels', oracle='true_mask'),
+    )
+
+
+def _prompts() -> Study:
+    option = 'model.decode_head.spatial_prompts.num_prompts'
+    rows = [
+        replace(_SSPROMPT, name=f'N = {count}', options=(f'{option}={count}',))
+        for count in (1, 4, 16, 25, 49, 100, 225, 400)
+    ]
+    rows.insert(5, replace(_SSPROMPT, name='N = 64'))
+    note = 'SSPrompt with regular grids of N points.'
+    return Study('Number of spatial prompts', note, 'N = 64', tuple(rows))
+
+
+def _shots() -> Study:
+    few = [
+        StudyRow(
+            f'{shots} shot{"s" if shots > 1 else ""}',
+            'ssprompt_sam-tiny_shapes_16shot.py',
+            (f'train_dataloader.dataset.shots={shots}',),
+        )
+        for shots in (1, 2, 4, 8, 16)
+    ]
+    everything = replace(
+        _SSPROMPT, name='all 512 images', options=('train_dataloader.dataset.num_images=512',)
+    )
+    title = 'Shots: training images with each class'
+    note = 'SSPrompt on the images that `FewShotDataset` draws from 512, and on all of them.'
+    return Study(title, note, everything.name, (*few, everything))
+
+
+def _decoding() -> Study:
+    handcrafted = replace(_ZERO_SHOT, name='handcrafted prompts, joint')
+    independent = 'model.decode_head.mask_decoder.decoding=independent'
+    rows = (
+        handcrafted,
+        replace(handcrafted, name='handcrafted prompts, independent', options=(independent,)),
+        replace(_SSPROMPT, name='SSPrompt, joint'),
+        _ablation('SSPrompt, independent', 'independent'),
+    )
+    note = (
+        'sam-tiny was pre-trained in both ways (zero-shot mIoU in its own world: 79.4 joint, 80.0 '
+        'independent).'
+    )
+    return Study('Joint and independent decoding', note, 'SSPrompt, joint', rows)
+
+
+def _transfer() -> Study:
+    to_coast = _transfer_rows('to the coast', _SSPROMPT, _COAST, _COAST_ZERO_SHOT)
+    from_coast = _transfer_rows('from the coast', _COAST, _SSPROMPT, _ZERO_SHOT)
+    note = (
+        'Prompts learned in one downstream world, tested in the other. Five of the ten class names '
+        'are in both; the other semantic prompts are the handcrafted ones of the target.'
+    )
+    rows = (*to_coast, *from_coast)
+    return Study('Transfer between two worlds', note, to_coast[0].name, rows)
+
+
+def _transfer_rows(
+    direction: str, source: StudyRow, target: StudyRow, zero_shot: StudyRow
+) -> Tuple[StudyRow, ...]:
+    handcrafted = replace(zero_shot, name=f'{direction}: handcrafted prompts')
+    handcrafted = replace(handcrafted, reference=handcrafted.name)
+    parts = dict(spatial=('spatial',), semantic=('semantic',), all=('spatial', 'semantic'))
+    transferred = [
+        replace(
+            target,
+            name=f'{direction}: {which} prompts',
+            source=source,
+            parts=taken,
+            reference=handcrafted.name,
+        )
+        for which, taken in parts.items()
+    ]
+    learned = replace(target, name=f'{direction}: learned there', reference=handcrafted.name)
+    return (handcrafted, *transferred, learned)
+
+
+def _layout() -> Study:
+    """The coast, where a coarse grid misses small things, with few and with many prompts."""
+    rows = []
+    for count in (16, 64):
+        size = f'model.decode_head.spatial_prompts.num_prompts={count}'
+        spatial, semantic = (
+            f'model.decode_head.{side}_prompts.fusion.mode' for side in ('spatial', 'semantic')
+        )
+        reference = f'N = {count}: SSPrompt'
+        variants = {
+            'SpaPrompt': (f'{semantic}=default_only',),
+            'SemPrompt': (f'{spatial}=default_only',),
+            'SSPrompt, W = 0.5': (f'{spatial}=fixed_weight', f'{semantic}=fixed_weight'),
+            'SSPrompt': (),
+        }
+        rows.append(
+            replace(
+                _COAST_ZERO_SHOT,
+                name=f'N = {count}: handcrafted prompts',
+                options=(size,),
+                reference=reference,
+            )
+        )
+        rows += [
+            replace(
+                _COAST,
+                name=f'N = {count}: {name}',
+                options=(size, *options),
+                reference=reference,
+            )
+            for name, options in variants.items()
+        ]
+    oracles = (
+        *_oracles(_COAST_ZERO_SHOT, 'N = 64: handcrafted'),
+        *_oracles(rows[-1], 'N = 64: SSPrompt'),
+    )
+    rows += [replace(row, reference=reference) for row in oracles]
+    note = 'On the coast, the second downstream world, with grids of 16 and of 64 points.'
+    return Study('Small and thin things', note, 'N = 64: SSPrompt', tuple(rows))
+
+
+def _precision() -> Study:
+    amp = 'optim_wrapper.type=PromptAmpOptimWrapper'
+    rows = (
+        replace(_SSPROMPT, name='float32'),
+        replace(_SSPROMPT, name='bfloat16', options=(amp, 'optim_wrapper.dtype=bfloat16')),
+        replace(_SSPROMPT, name='float16', options=(amp, 'optim_wrapper.dtype=float16')),
+        StudyRow('float32, float16 cache', 'ssprompt_sam-tiny_shapes_cached.py'),
+    )
+    note = (
+        'SSPrompt trained in float32, in mixed precision (`--amp`), and on cached embeddings that '
+        'were stored in float16.'
+    )
+    return Study('Precision of training', note, 'float32', rows)
+
+
+def _classifiers() -> Study:
+    """Each classifier, with nothing, either part and both parts of the prompts learned."""
+    spatial, semantic = (
+        f'model.decode_head.{side}_prompts.fusion.mode=default_only'
+        for side in ('spatial', 'semantic')
+    )
+    learned = {
+        'handcrafted prompts (zero-shot)': (spatial, semantic),
+        'SpaPrompt': (semantic,),
+        'SemPrompt': (spatial,),
+        'SSPrompt': (),
+    }
+    configs = dict(
+        token='ablations/token_sam-clip-tiny_shapes.py',
+        region='ssprompt_sam-clip-tiny_shapes.py',
+        ensemble='ablations/ensemble_sam-clip-tiny_shapes.py',
+    )
+    rows = {
+        f'{classifier}: {name}': StudyRow(
+            f'{classifier}: {name}',
+            config,
+            options,
+            trains=len(options) < 2,
+            reference=f'token: {name}',
+        )
+        for classifier, config in configs.items()
+        for name, options in learned.items()
+    }
+    dense = 'model.decode_head.classifier.read_out=dense'
+    for name in ('handcrafted prompts (zero-shot)', 'SSPrompt'):
+        row = rows[f'region: {name}']
+        row = replace(row, name=f'region, dense: {name}', options=(dense, *row.options))
+        rows[row.name] = row
+    unlearned = 'model.decode_head.classifier.checkpoint=None'
+    row = rows['token: SSPrompt']
+    row = replace(row, name='token, projection learned too: SSPrompt', options=(unlearned,))
+    rows[row.name] = row
+    note = (
+        'What labels the masks of sam-tiny: its mask tokens, projected to the text space of the '
+        "miniature's CLIP (token; the projection is pre-trained, or learned with the prompts as on "
+        'the real SAM); what that CLIP sees under each mask, by a class token or by the mean of '
+        'dense features (region); or token and region together (ensemble). Each row is compared '
+        'with the same prompts under the token classifier.'
+    )
+    return Study('Classifiers', note, 'token: SSPrompt', tuple(rows.values()))
+
+
+STUDIES: Dict[str, Study] = dict(
+    components=_components(),
+    prompts=_prompts(),
+    shots=_shots(),
+    decoding=_decoding(),
+    transfer=_transfer(),
+    layout=_layout(),
+    precision=_precision(),
+    classifiers=_classifiers(),
+)

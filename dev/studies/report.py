@@ -1,0 +1,98 @@
+"""The page, the JSON and the figure of a study."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from .definitions import Study
+
+__all__ = ['mean_and_interval', 'write_report']
+
+
+def mean_and_interval(differences: Sequence[float]) -> Tuple[float, float]:
+    """Mean and half of the 95 % interval of paired differences (Student's t)."""
+    count = len(differences)
+    if count < 2:
+        return float(np.mean(differences)), float('nan')
+    error = np.std(differences, ddof=1) / np.sqrt(count)
+    return float(np.mean(differences)), float(stats.t.ppf(0.975, count - 1) * error)
+
+
+def write_report(
+    name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, Any]], folder: Path
+) -> None:
+    """Write ``NAME.md``, ``NAME.json`` and ``NAME.png``.
+
+    Args:
+        name: Key of the study.
+        study: What was compared.
+        seeds: The seeds of the figures of each row.
+        rows: ``name``, ``config``, ``miou`` (one per seed), ``things``, ``stuff``,
+            ``learning_rate``, ``trainable_parameters`` and ``train_seconds``.
+        folder: Where they go.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = dict(study=name, seeds=list(seeds), rows=rows)
+    (folder / f'{name}.json').write_text(json.dumps(content, indent=1) + '\n')
+    (folder / f'{name}.md').write_text(_page(name, study, seeds, rows))
+    _draw(study, rows, folder / f'{name}.png')
+
+
+def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, Any]]) -> str:
+    mious = {row['name']: row['miou'] for row in rows}
+    references = {row.name: row.reference or study.reference for row in study.rows}
+    seed_list = ' '.join(map(str, seeds))
+    lines = [
+        f'# {study.title}',
+        '',
+        study.note,
+        '',
+        f'Made by `python -m dev.reproduce {name} --seeds {seed_list}` on the miniature (see',
+        '[sam-tiny](../sam-tiny.md)): mIoU (%) on the 200 test scenes, mean and standard deviation',
+        'over seeds, each of which draws another training set. The learning rate of each row was',
+        'chosen on validation scenes, with a training set of its own. Differences from the',
+        'reference are paired by seed, with their 95 % interval. "Trained" counts parameters;',
+        'seconds are of training, several runs at a time on one machine.',
+        '',
+        '| | mIoU | things | stuff | difference | lr | trained | seconds |',
+        '|---|---|---|---|---|---|---|---|',
+    ]
+    lines += [_line(row, mious, references[row['name']]) for row in rows]
+    return '\n'.join([*lines, '', f'![{study.title}]({name}.png)', ''])
+
+
+def _line(row: Dict[str, Any], mious: Dict[str, Sequence[float]], reference: str) -> str:
+    cells = [row['name'], *(_spread(row[key]) for key in ('miou', 'things', 'stuff'))]
+    if row['name'] == reference:
+        cells.append('reference')
+    else:
+        mean, half = mean_and_interval(np.subtract(row['miou'], mious[reference]).tolist())
+        cells.append(f'{mean:+.1f} ± {half:.1f}')
+    lr = row['learning_rate']
+    cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']
+    cells.append(f'{np.mean(row["train_seconds"]):.0f}')
+    return f'| {" | ".join(cells)} |'
+
+
+def _spread(values: Sequence[float]) -> str:
+    deviation = np.std(values, ddof=1) if len(values) > 1 else float('nan')
+    return f'{np.mean(values):.1f} ± {deviation:.1f}'
+
+
+def _draw(study: Study, rows: List[Dict[str, Any]], path: Path) -> None:
+    references = {row.reference or study.reference for row in study.rows}
+    figure = Figure(figsize=(8, 0.34 * len(rows) + 1.2), layout='constrained', dpi=110)
+    axis = figure.subplots()
+    for place, row in enumerate(rows):
+        is_reference = row['name'] in references
+        axis.barh(place, np.mean(row['miou']), color='#2166ac' if is_reference else '#92b4d4')
+        axis.plot(row['miou'], [place] * len(row['miou']), 'k|', markersize=7)
+    axis.set_yticks(range(len(rows)), [row['name'] for row in rows])
+    axis.invert_yaxis()
+    axis.set_xlabel('mIoU (%) on the test scenes; a line for each seed')
+    axis.set_title(study.title)
+    figure.savefig(path)

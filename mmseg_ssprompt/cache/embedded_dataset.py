@@ -1,0 +1,163 @@
+"""A data set of embedded samples: it needs neither images nor the image encoder."""
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any, Dict, List, Union
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose, force_full_init
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..models.base.precomputed import ENCODER_KEY
+from .embedder import EmbeddedSample
+from .fingerprint import check_file_sizes, names_weights
+from .reader import EmbeddingCache
+from .recipe import Recipe
+
+__all__ = ['EmbeddedDataset']
+
+
+@DATASETS.register_module()
+class EmbeddedDataset(Dataset):
+    """The embedded samples of another data set, as ``mmseg-ssprompt cache`` has stored them.
+
+    The arguments say how the samples are made; the tool makes them so, and a cache that was made
+    in another way is refused. The other data set is built only to compare its list of files and
+    their sizes, and only where its folders are; where they are not, the log says so.
+
+    In training each access draws one of the V views from numpy's generator, which mmengine seeds
+    in each worker; in testing it is always the first.
+
+    Args:
+        cache_dir: Folder of the cache.
+        dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
+            around some, or a list of configs, which are concatenated.
+        encoder: Config of the frozen image encoder, or of a pair. Without a ``checkpoint`` it has
+            the weights that ``model.weights`` names: the tool makes the cache with them, and the
+            model compares each sample's with its own.
+        data_preprocessor: Config of what normalises and pads the images.
+        views: ``V``, how often each image goes through the pipeline. Defaults to 1.
+        seed: Of the pipeline's random draws. Defaults to 0.
+        dtype: ``'float16'``, ``'bfloat16'`` or ``'float32'``. Defaults to 'float16'.
+        test_mode: Whether samples are for validation or test. Defaults to False.
+        lazy_init: Whether to open the cache later, in :meth:`full_init`. Defaults to False.
+
+    Raises:
+        CacheError: If there is no such cache, it is damaged, or was made in another way, with the
+            file, what was expected and found, and the command that makes it.
+        FileNotFoundError: If the encoder's checkpoint is not there.
+        ValueError: If ``views`` is not positive or ``dtype`` is none of the three.
+    """
+
+    pipeline = Compose([])  # all of it was run before
+
+    def __init__(
+        self,
+        cache_dir: str,
+        dataset: Union[Dict[str, Any], List[Dict[str, Any]]],
+        encoder: Dict[str, Any],
+        data_preprocessor: Dict[str, Any],
+        views: int = 1,
+        seed: int = 0,
+        dtype: str = 'float16',
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        self.cache_dir = Path(cache_dir).expanduser()
+        self.recipe = Recipe(dataset, encoder, data_preprocessor, views, seed, dtype, test_mode)
+        self.test_mode = test_mode
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Open the cache, if it is the one that is asked for."""
+        if self._fully_initialized:
+            return
+        here = self.recipe.files_are_here()
+        if not here and is_main_process():
+            print_log(
+                f'The images of {str(self.cache_dir)!r} are not on this machine: their list is '
+                'not compared with that of the cache',
+                'current',
+                logging.WARNING,
+            )
+        self._source = self.recipe.build_dataset() if here else None
+        key = self.recipe.key(self._source, weights=names_weights(self.recipe.encoder))
+        self._cache = EmbeddingCache(self.cache_dir, key)
+        self._fully_initialized = True
+
+    @property
+    @force_full_init
+    def metainfo(self) -> Dict[str, Any]:
+        """Metainfo of the data set that was embedded, a copy."""
+        return copy.deepcopy(self._cache.metainfo)
+
+    @force_full_init
+    def __len__(self) -> int:
+        """Number of images, however many views there are."""
+        return len(self._cache) // self.recipe.views
+
+    @force_full_init
+    def __getitem__(self, idx: int) -> Dict[str, Any]:
+        """An embedding (D, h, w) in the cache's type, and its data sample.
+
+        Where the encoder has CLIP beside SAM, it is a pair with CLIP's tokens (1 + h' w', width).
+
+        Raises:
+            CacheError: If it is damaged, or its image or label map is there in another size than
+                when it was embedded, with the file.
+        """
+        view = 0
+        if not self.test_mode and self.recipe.views > 1:
+            view = int(np.random.randint(self.recipe.views))
+        return _pack(self._read(idx, view), self._cache.weights)
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> Dict[str, Any]:
+        """The record of an image, with the label map (H, W) of its first view."""
+        sample = self._read(idx, 0)
+        keys = ('img_path', 'seg_map_path', 'reduce_zero_label')
+        info = {key: sample.metainfo.get(key) for key in keys}
+        if sample.labels is not None:
+            info['gt_seg_map'] = _unpad(sample)[0].numpy()
+        return info
+
+    def _read(self, idx: int, view: int) -> EmbeddedSample:
+        if not -len(self) <= idx < len(self):
+            raise IndexError(f'{idx}: there are {len(self)} images')
+        idx = idx % len(self)
+        sample = self._cache[idx * self.recipe.views + view]
+        if self._source is not None:
+            check_file_sizes(self._source.get_data_info(idx), sample.files or {})
+        return sample
+
+
+def _pack(sample: EmbeddedSample, weights: Any) -> Dict[str, Any]:
+    """What mmseg's ``PackSegInputs`` returns, with an embedding in place of the image."""
+    data_sample = SegDataSample(metainfo={**sample.metainfo, ENCODER_KEY: weights})
+    if sample.labels is not None:
+        data_sample.gt_sem_seg = PixelData(data=_unpad(sample).to(torch.int64))
+    inputs = sample.embedding
+    if sample.clip_tokens is not None:
+        inputs = (sample.embedding, sample.clip_tokens)
+    return dict(inputs=inputs, data_samples=data_sample)
+
+
+def _unpad(sample: EmbeddedSample) -> Tensor:
+    """A label map (1, H, W) as the pipeline returned it.
+
+    It was padded with the image, with a number that the model need not ignore; the model's data
+    preprocessor pads it anew.
+    """
+    left, right, top, bottom = sample.metainfo.get('padding_size') or (0, 0, 0, 0)
+    height, width = sample.labels.shape[-2:]
+    return sample.labels[:, top : height - bottom, left : width - right]

@@ -1,0 +1,1 @@
+"""The command ``mmseg-ssprompt``: one module for each of its sub-commands."""

@@ -1,0 +1,214 @@
+"""Embed a config's data sets once, so that training needs neither images nor the image encoder.
+
+    mmseg-ssprompt cache configs/ssprompt_sam-tiny_shapes_cached.py
+    torchrun --nproc_per_node 8 mmseg-ssprompt cache CONFIG --launcher pytorch
+
+The EmbeddedDatasets of the config say what is made and where. Those of other data sets are made as
+``--views``, ``--cache-dir`` and the config's image encoder and data preprocessor say. Run again, it
+keeps the shards that are there, of which neither the files nor the images have changed.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.dist import barrier, get_dist_info, init_dist, is_distributed, is_main_process
+from mmengine.registry import init_default_scope
+
+from ..cache import CacheError, Embedder, Recipe, SourceViews, fill_cache, finish_cache
+from ..cache.files import free_bytes
+from ..cache.writer import missing_samples
+from ..dataset_wrappers import each_dataset_config, find_configs
+from ..files import check_writable
+from ..models.base.precomputed import PrecomputedFeatures
+from ..weights.model_weights import hand_down_weights
+from .arguments import add_arguments, end_process, load_config
+
+from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt)
+
+SPLITS = ('train', 'val', 'test')
+PATIENCE = 7 * 24 * 3600  # seconds that ranks wait for others, which may have more left to do
+INTERVAL = 10.0  # seconds between lines of progress
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Compute image embeddings once and store them')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--views', type=int, help='how often each training image goes through the pipeline'
+    )
+    parser.add_argument('--cache-dir', help='folder with one folder for each split')
+    parser.add_argument('--split', choices=[*SPLITS, 'all'], default='all')
+    add_arguments(parser)
+    parser.set_defaults(work_dir=None)
+    return parser.parse_args()
+
+
+def has_image_encoder(backbone: ConfigDict) -> bool:
+    """Whether a backbone, or each of a pair, encodes images."""
+    parts = [backbone.sam, backbone.clip] if 'sam' in backbone else [backbone]
+    return not any(issubclass(MODELS.get(part.type), PrecomputedFeatures) for part in parts)
+
+
+def to_plain(config: Any) -> Any:
+    """A config, or a list of configs, without mmengine's types."""
+    return Config(dict(it=config)).to_dict()['it']
+
+
+def embedded_datasets(cfg: Config, split: str) -> List[Dict[str, Any]]:
+    """The configs of a split's EmbeddedDatasets; of one that is made up where there are none.
+
+    An encoder without a checkpoint has the weights of the model.
+    """
+    weights = cfg.model.get('weights')
+    dataset = to_plain(cfg[f'{split}_dataloader'].dataset)
+    found = list(find_configs(dataset, 'EmbeddedDataset'))
+    if found:
+        return [
+            {
+                **{key: value for key, value in each.items() if key != 'type'},
+                **hand_down_weights(dict(encoder=each['encoder'], weights=weights)),
+            }
+            for each in found
+        ]
+    if not has_image_encoder(cfg.model.backbone):
+        types = [each.get('type') for each in each_dataset_config(dataset)]
+        raise CacheError(
+            f'{split}_dataloader.dataset: expected an EmbeddedDataset, because the model has no '
+            f'image encoder, found {", ".join(map(str, types))}'
+        )
+    made = dict(
+        cache_dir=str(Path('data') / 'embeddings' / Path(cfg.filename).stem / split),
+        dataset=dataset,
+        encoder=hand_down_weights(cfg.model.to_dict())['backbone'],
+        data_preprocessor=cfg.model.data_preprocessor.to_dict(),
+        test_mode=split != 'train',
+    )
+    return [made]
+
+
+def plan(cfg: Config, args: argparse.Namespace) -> Dict[Path, Recipe]:
+    """What is made, by folder; splits that are one data set share one.
+
+    Raises:
+        CacheError: If two that are made in other ways would share a folder.
+    """
+    plans: Dict[Path, Recipe] = {}
+    for split in SPLITS if args.split == 'all' else [args.split]:
+        if cfg.get(f'{split}_dataloader') is None:
+            continue
+        for made in embedded_datasets(cfg, split):
+            made.pop('lazy_init', None)
+            folder = Path(made.pop('cache_dir')).expanduser()
+            if args.cache_dir is not None:
+                folder = Path(args.cache_dir).expanduser() / folder.name
+            if args.views is not None and split == 'train':
+                made['views'] = args.views
+            recipe = Recipe(**made)
+            if plans.get(folder, recipe) != recipe:
+                raise CacheError(
+                    f'{str(folder)!r}: expected a folder for each data set that is embedded, found '
+                    'two in this one. Give each EmbeddedDataset a cache_dir whose last part is its '
+                    'own'
+                )
+            if recipe not in plans.values():
+                plans[folder] = recipe
+    return plans
+
+
+def start_processes(cfg: Config) -> None:
+    """Join the other ranks, unless ``load_config`` has done so."""
+    if cfg.launcher != 'none' and not is_distributed():
+        options = dict(cfg.get('env_cfg', {}).get('dist_cfg', {}), timeout=PATIENCE)
+        init_dist(cfg.launcher, **options)
+
+
+def say(line: str) -> None:
+    """Print once, whatever the number of ranks."""
+    if is_main_process():
+        print(line, flush=True)
+
+
+def check_room(folder: Path, sample_bytes: int, images: int, views: int) -> None:
+    """Say what disk space is needed, and refuse to start without.
+
+    Raises:
+        CacheError: If less is free.
+    """
+    total = images * views
+    missing = missing_samples(folder, total)
+    needed, free = sample_bytes * missing, free_bytes(folder)
+    say(
+        f'{folder}: {sample_bytes:,} bytes a sample x {images} samples x {views} views = '
+        f'{sample_bytes * total / 1e9:.3f} GB; {needed / 1e9:.3f} GB to write, '
+        f'{free / 1e9:.1f} GB free'
+    )
+    if needed > free:
+        raise CacheError(
+            f'no room in {str(folder)!r}: expected {needed:,} bytes, found {free:,} free. Fewer '
+            "views or dtype='float16' take less; --cache-dir names another place"
+        )
+
+
+class Progress:
+    """Prints now and then how far this rank is."""
+
+    def __init__(self) -> None:
+        self.start = self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Note that so many samples are done."""
+        now = time.monotonic()
+        if now - self.last < INTERVAL and done < total:
+            return
+        self.last = now
+        rate = done / max(now - self.start, 1e-9)
+        say(f'  {done}/{total} of rank 0, {rate:.2f} a second, {(total - done) / rate:.0f} s left')
+
+
+def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
+    """Make one cache, or go on making it."""
+    start = time.monotonic()
+    check_writable(folder)
+    dataset = recipe.build_dataset()
+    key = recipe.key(dataset)
+    views = SourceViews(dataset, recipe.views, recipe.seed)
+    embed = Embedder(recipe, get_device())
+    check_room(folder, embed.estimate_bytes(views[0]), len(dataset), recipe.views)
+    rank, world_size = get_dist_info()
+    progress = Progress()
+    computed = fill_cache(
+        *(folder, key, views, embed),
+        rank=rank,
+        world_size=world_size,
+        num_workers=num_workers,
+        report=progress,
+        files=views.files,
+    )
+    barrier()
+    if is_main_process():
+        index = finish_cache(folder, key, dataset.metainfo, len(views))
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        say(
+            f'{folder}: {len(views)} embedded samples in {len(index["shards"])} shards, '
+            f'{size:,} bytes; rank 0 computed {computed} in {time.monotonic() - start:.1f} s'
+        )
+    barrier()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    start_processes(cfg)
+    for folder, recipe in plan(cfg, args).items():
+        split = 'val' if recipe.test_mode else 'train'
+        make(folder, recipe, cfg[f'{split}_dataloader'].get('num_workers', 0))
+    end_process()
+
+
+if __name__ == '__main__':
+    main()

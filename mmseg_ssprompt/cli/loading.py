@@ -1,0 +1,137 @@
+"""What the interpretation tools share: a run, loaded from its config and checkpoint."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.logging import print_log
+from torch import nn
+
+from ..analysis import find_class_groups
+from ..analysis.spatial import DefaultTokens, default_tokens
+from ..datasets.checks import check_classes
+from ..models.heads import SSPromptHead
+from ..outputs import find_inputs
+from .inputs import output_folder, prepare_outputs, read_config
+
+from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
+from mmseg.registry import DATASETS  # isort: skip
+
+__all__ = ['Run', 'add_arguments', 'load_run', 'samples']
+
+_MESSAGES = 10  # while a data set is gone through
+
+
+class Run(NamedTuple):
+    """A trained model and the data set it is looked at on.
+
+    Attributes:
+        cfg: The config, with the options of the command line.
+        model: The segmentor, in eval mode.
+        dataset: The split; empty if it was not asked for, with its metainfo.
+        groups: Class ids by group: things and stuff, or all.
+        source: What was loaded, for the JSON.
+    """
+
+    cfg: Config
+    model: nn.Module
+    dataset: Any
+    groups: Dict[str, List[int]]
+    source: Dict[str, Optional[str]]
+
+    @property
+    def head(self) -> SSPromptHead:
+        """The model's head."""
+        return self.model.decode_head
+
+    @property
+    def default_tokens(self) -> DefaultTokens:
+        """The places that the spatial prompts started from."""
+        options = dict(self.cfg.model.decode_head.spatial_prompts)
+        places = {key: options[key] for key in options if key not in ('type', 'fusion')}
+        return default_tokens(self.head.prompt_encoder.image_size, **places)
+
+
+def add_arguments(parser: argparse.ArgumentParser, with_split: bool) -> None:
+    """Add the arguments that the tools share."""
+    parser.add_argument('config', type=Path, help='path of the config')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='trained prompts; without it the initial ones are shown'
+    )
+    parser.add_argument(
+        '--out-dir', type=output_folder, required=True, help='folder for what is written'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='write into an --out-dir that holds files'
+    )
+    if with_split:
+        parser.add_argument('--split', choices=['test', 'val'], default='test')
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='e.g. cpu, cuda:0'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings that override those of the config, as key=value',
+    )
+
+
+def load_run(args: argparse.Namespace) -> Run:
+    """Build model and data set; only a tool with ``--split`` reads the data.
+
+    Raises:
+        FileNotFoundError: If there is no such config or checkpoint.
+        ConfigError: If the config cannot be read, or has no model.
+        OutputError: If something that is read, or of another run, would be overwritten.
+        CheckpointError: If the checkpoint is damaged.
+        PromptStateError: If it is of another model.
+        DatasetError: If the data set is empty, or its classes are not those of the prompts.
+        ValueError: If the config has no prompts, or no such split.
+    """
+    cfg = read_config(args.config, args.cfg_options, needs=['model'])
+    files = [args.config, args.checkpoint, getattr(args, 'words', None)]
+    outputs = {'--out-dir': args.out_dir}
+    prepare_outputs(outputs, find_inputs(cfg, files=files), outputs, args.overwrite)
+    model = init_model(cfg, args.checkpoint, device=args.device)
+    if not isinstance(model.decode_head, SSPromptHead):
+        raise ValueError(
+            f'config {str(args.config)!r}: expected decode_head.type SSPromptHead, found '
+            f'{type(model.decode_head).__name__}, which has no prompts to interpret'
+        )
+    if args.checkpoint is None:
+        print_log('NO CHECKPOINT: the initial prompts are shown', level=logging.WARNING)
+    split = getattr(args, 'split', None)
+    dataset_cfg = _dataset_config(cfg, split or 'test')
+    dataset = _build_dataset(dataset_cfg, read=split is not None)
+    check_classes(dataset, model.decode_head.class_names, split or 'test')
+    return Run(
+        cfg=cfg,
+        model=model,
+        dataset=dataset,
+        groups=find_class_groups(dataset.metainfo, dataset_cfg.type),
+        source=dict(config=str(args.config), checkpoint=args.checkpoint, split=split),
+    )
+
+
+def _dataset_config(cfg: Config, split: str) -> ConfigDict:
+    loader = cfg.get(f'{split}_dataloader')
+    if not loader:
+        raise ValueError(f'config {cfg.filename!r} has no {split}_dataloader: add one')
+    return loader.dataset
+
+
+def _build_dataset(cfg: ConfigDict, read: bool) -> Any:
+    return DATASETS.build(cfg if read else dict(cfg, lazy_init=True))
+
+
+def samples(run: Run) -> Iterator[Dict[str, Any]]:
+    """The samples of the split one by one, saying now and then how far it is."""
+    total = len(run.dataset)
+    for index in range(total):
+        yield run.dataset[index]
+        if (index + 1) * _MESSAGES // total > index * _MESSAGES // total:
+            print_log(f'{index + 1} of {total} images')

@@ -1,0 +1,73 @@
+"""Map what each spatial prompt is used for over a data set.
+
+    mmseg-ssprompt masks CONFIG CHECKPOINT --out-dir DIR [--split val]
+
+writes ``masks.json`` and ``masks.png`` into DIR. Of each mask: its mean probability at each place
+over all images, how many pixels it wins, and which class it gives them. The winner of a pixel is
+the mask that contributes most to the class which the pixel gets
+(``mmseg_ssprompt/analysis/mask_usage.py``).
+"""
+
+import argparse
+from typing import List, Optional
+
+import torch
+
+from ..analysis import MaskUsage, segment_image
+from ..analysis.figures import draw_mask_usage
+from ..files import write_json
+from .loading import Run, add_arguments, load_run, samples
+
+MAX_SHOWN = 36
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Map the masks of each spatial prompt')
+    add_arguments(parser, with_split=True)
+    return parser.parse_args()
+
+
+def measure(run: Run) -> MaskUsage:
+    """Add up all images of the split."""
+    usage = MaskUsage(run.head.class_names, run.head.mask_decoder.masks_per_prompt)
+    for data in samples(run):
+        usage.add(segment_image(run.model, data))
+    return usage
+
+
+def prompt_points(run: Run) -> List[List[List[float]]]:
+    """Of each prompt the place it asks at, as fractions of the frame.
+
+    One default point, or the two corners of a default box; of coordinate prompts the learned one.
+    """
+    learner, size = run.head.spatial_prompts, run.head.prompt_encoder.image_size
+    coordinates: Optional[torch.Tensor] = getattr(learner, 'coordinates', None)
+    if coordinates is not None:
+        return coordinates.detach()[:, None].tolist()
+    start = run.default_tokens
+    return [(start.points[start.prompts == n] / size).tolist() for n in range(learner.num_prompts)]
+
+
+def main() -> None:
+    args = parse_args()
+    run = load_run(args)
+    usage = measure(run)
+    masks, points = usage.report(), prompt_points(run)
+    for mask in masks:
+        mask['points'] = points[mask['prompt']]
+    report = dict(
+        run.source,
+        num_images=usage.num_images,
+        num_prompts=run.head.spatial_prompts.num_prompts,
+        masks_per_prompt=usage.masks_per_prompt,
+        never_winning=sum(mask['won_share'] == 0 for mask in masks),
+        masks=masks,
+    )
+    paths = [args.out_dir / 'masks.png', args.out_dir / 'masks.json']
+    write_json(report, paths[1])
+    draw_mask_usage(report, usage.mean_masks, paths[0], MAX_SHOWN)
+    print('\n'.join(map(str, paths)))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,94 @@
+"""Make a checkpoint for one data set from prompts that were learned on another.
+
+    mmseg-ssprompt prompts transfer SOURCE_CHECKPOINT TARGET_CONFIG --out FILE
+    python tools/test.py TARGET_CONFIG FILE
+
+Semantic prompts are matched by class name, and the handcrafted prompt stands where there is no
+match; spatial prompts are taken as they are. See docs/transfer.md.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ..datasets.checks import check_classes
+from ..hooks.prompt_checkpoint_hook import to_plain
+from ..models import PromptSegmentor, SSPromptHead
+from ..outputs import find_inputs
+from ..prompt_files.prompt_file import SUFFIXES, write_prompts
+from ..prompt_files.prompt_source import read_prompt_source
+from ..prompt_files.transfer import PARTS, PromptTransferError, TransferReport, transfer_prompts
+from .inputs import output_file, prepare_outputs, read_config
+
+from mmseg.registry import DATASETS, MODELS  # isort: skip  (after mmseg_ssprompt)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Transfer prompts to another data set')
+    parser.add_argument('source', type=Path, help='checkpoint of the trained prompts')
+    parser.add_argument('target', type=Path, help='config of the data set they are to be used on')
+    parser.add_argument(
+        '--out',
+        type=output_file(*SUFFIXES),
+        required=True,
+        help='the checkpoint that is written',
+    )
+    parser.add_argument(
+        '--parts', nargs='+', choices=PARTS, default=PARTS, help='which prompts; both by default'
+    )
+    parser.add_argument(
+        '--source-config',
+        type=Path,
+        help='config of the trained prompts; by default what the checkpoint says of them',
+    )
+    return parser.parse_args()
+
+
+def build_target(cfg: Config, path: Path) -> PromptSegmentor:
+    """The model of the target config, with untrained prompts.
+
+    Raises:
+        PromptTransferError: If it has no prompts.
+    """
+    model = MODELS.build(cfg.model)
+    if not isinstance(model, PromptSegmentor) or not isinstance(model.decode_head, SSPromptHead):
+        head = getattr(model, 'decode_head', None)
+        raise PromptTransferError(
+            f'config {str(path)!r}: expected a PromptSegmentor with an SSPromptHead, found a '
+            f'{type(model).__name__} with a {type(head).__name__}, which has no prompts'
+        )
+    return model
+
+
+def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[str, Any]) -> dict:
+    """The metadata that mmengine's checkpoints have, and what was transferred from where."""
+    return dict(
+        cfg=cfg.pretty_text,
+        dataset_meta=to_plain(dict(metainfo), 'meta.dataset_meta'),
+        prompt_transfer=dict(report._asdict(), source=source.name),
+    )
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args.target, needs=['model', 'test_dataloader.dataset'])
+    configs = [cfg] if args.source_config is None else [cfg, read_config(args.source_config)]
+    inputs = find_inputs(*configs, files=[args.source, args.target, args.source_config])
+    prepare_outputs({'--out': args.out}, inputs)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    source = read_prompt_source(args.source, args.source_config)
+    target = build_target(cfg, args.target)
+    # Only its classes and palette are needed, so no file of the data set is looked for.
+    dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
+    check_classes(dataset, target.decode_head.class_names, 'test')
+    state_dict, report = transfer_prompts(source, target, args.parts)
+    meta = make_meta(cfg, report, args.source, dataset.metainfo)
+    write_prompts(state_dict, meta, args.out)
+    print(f'{report}\n{args.out}')
+
+
+if __name__ == '__main__':
+    main()

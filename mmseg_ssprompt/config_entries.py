@@ -1,0 +1,24 @@
+"""Settings of a config that may be one or several."""
+
+from typing import Any, Iterator, List, Mapping, Tuple
+
+from mmengine.config import Config
+
+__all__ = ['each_entry', 'each_evaluator']
+
+
+def each_entry(value: Any, key: str) -> List[Tuple[str, Any]]:
+    """A setting that may be one or a list, with the key of each."""
+    if isinstance(value, (list, tuple)):
+        return [(f'{key}[{index}]', each) for index, each in enumerate(value)]
+    return [(key, value)]
+
+
+def each_evaluator(cfg: Config, key: str) -> Iterator[Tuple[str, Mapping[str, Any]]]:
+    """The configs of metrics, with their keys; those that are built already are left out."""
+    value = cfg.get(key)
+    if isinstance(value, Mapping) and isinstance(value.get('metrics'), (list, tuple, Mapping)):
+        key, value = f'{key}.metrics', value['metrics']  # Evaluator(metrics=[...])
+    for place, config in each_entry(value, key):
+        if isinstance(config, Mapping):
+            yield place, config

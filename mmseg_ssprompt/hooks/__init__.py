@@ -1,0 +1,44 @@
+"""Hooks and loops: what surrounds the model while it trains."""
+
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .dataset_check_hook import DatasetCheckHook
+from .finite_guard_hook import FiniteGuardHook, NonFiniteError
+from .mmengine_fixes import (
+    MainProcessLoggerHook,
+    PromptAmpOptimWrapper,
+    PromptDistributedDataParallel,
+)
+from .newest_checkpoint import find_newest_checkpoint, list_checkpoints
+from .optim_wrapper_constructor import PromptOptimWrapperConstructor
+from .output_check_hook import OutputCheckHook
+from .preemption_hook import PreemptionHook
+from .prompt_checkpoint_hook import PromptCheckpointHook
+from .run_lock_hook import RunLockHook, WorkDirInUseError, check_unlocked
+from .run_record_hook import RunRecordError, RunRecordHook
+from .train_loop import ResumableTrainLoop
+from .trainable_report_hook import TrainableReportHook
+from .visualization_hook import PromptVisualizationHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'DatasetCheckHook',
+    'FiniteGuardHook',
+    'MainProcessLoggerHook',
+    'NonFiniteError',
+    'OutputCheckHook',
+    'PreemptionHook',
+    'PromptAmpOptimWrapper',
+    'PromptCheckpointHook',
+    'PromptDistributedDataParallel',
+    'PromptOptimWrapperConstructor',
+    'PromptVisualizationHook',
+    'ResumableTrainLoop',
+    'RunLockHook',
+    'RunRecordError',
+    'RunRecordHook',
+    'TrainableReportHook',
+    'WorkDirInUseError',
+    'check_unlocked',
+    'find_newest_checkpoint',
+    'list_checkpoints',
+]

@@ -1,0 +1,262 @@
+"""Data and config are looked at before a training step is spent on them."""
+
+import functools
+import logging
+from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from mmengine.utils import to_2tuple
+from torch.utils.data import Dataset
+
+from ..dataset_wrappers import each_dataset
+from ..datasets.checks import (
+    DatasetError,
+    LabelFacts,
+    check_classes,
+    check_label_ids,
+    find_loaders,
+)
+from ..datasets.left_out import find_left_out
+from ..datasets.packed_checks import Frame, Packed, check_batch_sizes, check_packed
+from ..datasets.survey import Survey, survey_samples
+from ..label_ids import LabelIds, resolve_label_ids
+from ..main_process import on_main_process
+from .config_checks import SPLITS, ModelFacts, check_config, read_metainfo
+from .rehearsal import check_numbers, rehearse
+
+__all__ = ['DatasetCheckHook', 'read_frame']
+
+
+@HOOKS.register_module()
+class DatasetCheckHook(Hook):
+    """Checks config, images, label maps and evaluators before training and testing.
+
+    Before the first step:
+
+    - what the config says in several places is compared (:func:`check_config`);
+    - the classes of every data set are compared with the prompts;
+    - images and label maps are read: all of them, or ``max_samples`` evenly spread ones;
+    - the first samples pass the whole pipeline, and what leaves it is looked at
+      (:func:`check_packed`);
+    - evaluators and the visualiser are tried on a made-up prediction (:func:`rehearse`).
+
+    What can be used, but perhaps not as one thinks, is logged once with its count. During training
+    the labels of each batch are checked before it goes to the model, and in validation and test
+    what the model returns beside it. ``mmseg-ssprompt check-data`` reads all samples and lists all
+    that is wrong.
+
+    Args:
+        max_samples: How many samples of a data set are read. Defaults to 1000.
+
+    Raises:
+        DatasetError: With the file or the key of the config, what was expected and what was found.
+    """
+
+    def __init__(self, max_samples: int = 1000) -> None:
+        self.max_samples = max_samples
+        self._config_is_checked = False
+        self._rehearsed: Set[Tuple[str, bool]] = set()
+
+    def check_config(self, runner: Runner, *splits: str) -> None:
+        """Compare what the config says in several places, once.
+
+        Args:
+            runner: Its model is built; its data sets need not be.
+            *splits: Which of 'train', 'val' and 'test' run.
+        """
+        if self._config_is_checked:
+            return
+        self._config_is_checked = True
+        head = _decode_head(runner)
+        model = ModelFacts(tuple(head.class_names), read_label_ids(head))
+        cfg = _read_config(runner)
+        _log('the config', on_main_process(lambda: check_config(cfg, splits, model)))
+        for split in splits:
+            metainfo = read_metainfo(cfg, split) if split != 'train' else None
+            if metainfo is not None:
+                on_main_process(functools.partial(self._rehearse, cfg, split, metainfo, model.ids))
+
+    def before_train(self, runner: Runner) -> None:
+        """Check training and validation data, and what validation needs."""
+        self.check_config(runner, 'train', 'val')
+        self._check(runner, runner.train_dataloader, 'train')
+        if runner.val_loop is not None:
+            self._check(runner, runner.val_dataloader, 'val')
+
+    def before_test(self, runner: Runner) -> None:
+        """Check test data, and what testing needs."""
+        self.check_config(runner, 'test')
+        self._check(runner, runner.test_dataloader, 'test')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Check the labels of a batch, which are still on the CPU."""
+        ids = read_label_ids(_decode_head(runner))
+        for sample in data_batch['data_samples']:
+            file = sample.metainfo.get('seg_map_path')
+            if 'gt_sem_seg' not in sample:
+                raise DatasetError(
+                    f'image {str(sample.metainfo.get("img_path"))!r}: expected a label map to '
+                    "train with, found none. Put dict(type='LoadAnnotations') into the pipeline"
+                )
+            labels = sample.gt_sem_seg.data.numpy()
+            facts = LabelFacts(bool(sample.metainfo.get('reduce_zero_label')))
+            check_label_ids(labels, ids, file, facts)
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Check label maps with which predictions are compared."""
+        _check_truth(data_batch, read_label_ids(_decode_head(runner)))
+
+    before_test_iter = before_val_iter
+
+    def _check(self, runner: Runner, dataloader: Any, split: str) -> None:
+        dataset, name = dataloader.dataset, SPLITS[split]
+        leaves = list(each_dataset(dataset))
+        for leaf in leaves:
+            check_classes(leaf, _decode_head(runner).class_names, name)
+        on_main_process(lambda: self._survey(runner, dataset, leaves, split))
+        on_main_process(lambda: self._try(runner, dataloader, split))
+
+    def _survey(
+        self, runner: Runner, dataset: Dataset, leaves: Sequence[Dataset], split: str
+    ) -> None:
+        ids, name = read_label_ids(_decode_head(runner)), SPLITS[split]
+        max_damaged = getattr(dataset, 'max_damaged', 0)  # of training data
+        survey = Survey(leaves[0].metainfo['classes'], ids, read_facts(leaves))
+        for leaf in leaves:
+            count = survey_samples(survey, leaf, ids, self.max_samples, max_damaged)
+            runner.logger.info(f'Checked {count} of {len(leaf)} {name} samples')
+        if survey.ignored:
+            runner.logger.info(f'{name} data: {survey.describe_ignored()}')
+        if 'labelled_classes' not in leaves[0].metainfo:  # else names may be none of the data set's
+            survey.check_whole(training=split == 'train')
+        survey.notes += [line for leaf in leaves for line in find_left_out(leaf)]
+        _log(f'{name} data', survey.warnings())
+
+    def _try(self, runner: Runner, dataloader: Any, split: str) -> None:
+        """Let some samples pass the pipeline, and a made-up one the evaluators."""
+        ids, cfg = read_label_ids(_decode_head(runner)), _read_config(runner)
+        training = split == 'train'
+        packed = check_packed(
+            dataloader.dataset, ids, SPLITS[split], training, read_frame(cfg, training)
+        )
+        if training:
+            return
+        size = (cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
+        check_batch_sizes(packed, size, f'{split}_dataloader')
+        _log('the config', _find_single_windows(cfg, packed))
+        labelled = all('gt_sem_seg' in each.sample for each in packed)
+        metainfo = next(each_dataset(dataloader.dataset)).metainfo
+        self._rehearse(cfg, split, metainfo, ids, labelled)
+
+    def _rehearse(
+        self,
+        cfg: Config,
+        split: str,
+        metainfo: Mapping[str, Any],
+        ids: LabelIds,
+        labelled: bool = True,
+    ) -> None:
+        """Try the evaluators of a split, with label maps and without them only once."""
+        if (split, labelled) not in self._rehearsed:
+            self._rehearsed.add((split, labelled))
+            tried = rehearse(cfg, split, metainfo, ids, labelled)
+            _log('the config', [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')])
+
+
+def _find_single_windows(cfg: Config, packed: Sequence[Packed]) -> List[str]:
+    """Say that windows have no effect on images that are no larger than one."""
+    model = cfg.get('model') or {}  # none where a runner was built of objects
+    model = model.get('module', model)
+    test_cfg = model.get('test_cfg') or {}
+    sizes = [tuple(each.image.shape[1:]) for each in packed if each.image is not None]
+    if test_cfg.get('mode') != 'slide' or not sizes:
+        return []
+    height, width = to_2tuple(test_cfg['crop_size'])
+    if any(size[0] > height or size[1] > width for size in sizes):
+        return []
+    return [
+        f"model.test_cfg.mode is 'slide', but the pipeline makes images of at most "
+        f'{max(size[0] for size in sizes)} x {max(size[1] for size in sizes)} (height x width), '
+        f'which are a single window of {height} x {width}: leave Resize out of it, or let its '
+        'scale be larger'
+    ]
+
+
+def _check_truth(data_batch: Any, ids: LabelIds) -> None:
+    """Refuse label maps of another size than predictions, or with ids of no class."""
+    for sample in _flatten(data_batch['data_samples']):
+        if 'gt_sem_seg' not in sample:
+            continue
+        labels, metainfo = sample.gt_sem_seg.data.cpu().numpy(), sample.metainfo
+        file, size = metainfo.get('seg_map_path'), metainfo.get('ori_shape')
+        if size is not None and labels.shape[1:] != tuple(size[:2]):
+            raise DatasetError(
+                f'label map {str(file)!r} is {labels.shape[1]} x {labels.shape[2]} (height x '
+                f'width), but its image, whose size predictions have, is {size[0]} x {size[1]}. '
+                'Put LoadAnnotations after what changes sizes, or mend the file'
+            )
+        check_label_ids(labels, ids, file, LabelFacts(bool(metainfo.get('reduce_zero_label'))))
+
+
+def _flatten(samples: Any) -> Iterator[Any]:
+    """Samples, of which test-time augmentation makes a list for each view."""
+    for each in samples:
+        if isinstance(each, (list, tuple)):
+            yield from _flatten(each)
+        else:
+            yield each
+
+
+def read_label_ids(head: Any) -> LabelIds:
+    """The numbers in the label maps of a decode head."""
+    ids: Optional[LabelIds] = getattr(head, 'label_ids', None)
+    return ids or resolve_label_ids(head.num_classes, head.ignore_index)
+
+
+def read_facts(leaves: Sequence[Dataset]) -> LabelFacts:
+    """What data sets do to the ids in files, if all do the same."""
+    facts = [
+        LabelFacts(bool(getattr(leaf, 'reduce_zero_label', False)), _find_label_map(leaf))
+        for leaf in leaves
+    ]
+    return facts[0] if all(each == facts[0] for each in facts) else LabelFacts()
+
+
+def _find_label_map(dataset: Dataset) -> Optional[Mapping[int, int]]:
+    """That of a data set, or of the transform that loads its label maps."""
+    holders = [dataset, *find_loaders(dataset)]
+    return next(filter(None, (getattr(each, 'label_map', None) for each in holders)), None)
+
+
+def read_frame(cfg: Config, training: bool) -> Frame:
+    """What a config's data preprocessor makes of images."""
+    model = cfg.get('model') or {}
+    model = model.get('module', model)
+    preprocessor = model.get('data_preprocessor') or {}
+    size = preprocessor.get('size')
+    if not training:
+        size = (preprocessor.get('test_cfg') or {}).get('size')
+        if (model.get('test_cfg') or {}).get('mode', 'whole') != 'whole':
+            size = None  # windows have that size, not images
+    normalises = preprocessor.get('mean') is not None
+    return Frame(None if size is None else tuple(size), normalises)
+
+
+def _log(name: str, lines: List[str]) -> None:
+    for line in lines:
+        print_log(f'{name}: {line}', 'current', logging.WARNING)
+
+
+def _read_config(runner: Runner) -> Config:
+    """The config of a runner; an empty one if it was made of parts."""
+    return getattr(runner, 'cfg', None) or Config()
+
+
+def _decode_head(runner: Runner) -> Any:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return getattr(model, 'module', model).decode_head  # SegTTAModel keeps it in .module

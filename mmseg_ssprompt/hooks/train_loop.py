@@ -1,0 +1,127 @@
+"""Training by iterations that an interruption does not change."""
+
+from typing import Any, Dict, Sequence
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.registry import LOOPS
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
+
+from ..datasets.seeded import PlacedSampler, SeededDataset
+from ..draws import seed_draws
+from ..models.losses.matching import NonFiniteLogitsError
+from ..weights.checkpoint_kinds import VALIDATION_DUE
+from .dataset_check_hook import DatasetCheckHook
+from .finite_guard_hook import NonFiniteError, describe_batch
+
+__all__ = ['ResumableTrainLoop']
+
+
+# Tells the draws of training steps from those of samples.
+_OF_STEPS = 2
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(IterBasedTrainLoop):
+    """mmengine's loop, in which all that is drawn depends on the seed and the iteration alone.
+
+    A resumed training thus reads the samples, and draws the numbers, that the one that was
+    interrupted would have; on one process of a CPU it ends with the same bits. mmengine's own
+    loop reads all samples anew to get to where it was, and draws from generators that begin
+    anew.
+
+    Args:
+        runner: The runner.
+        dataloader: Config of the data loader.
+        max_damaged: How many samples whose files cannot be read are replaced by others before
+            training ends; see :class:`SeededDataset`. Defaults to 0: it ends at the first.
+        **kwargs: See ``IterBasedTrainLoop``.
+
+    Raises:
+        TypeError: If ``dataloader`` is not a config.
+        ValueError: If ``max_damaged`` is no number from 0 on.
+    """
+
+    def __init__(
+        self, runner: Runner, dataloader: Dict[str, Any], max_damaged: int = 0, **kwargs: Any
+    ) -> None:
+        if not isinstance(dataloader, dict):
+            raise TypeError(
+                'ResumableTrainLoop: expected the config of a data loader as train_dataloader, '
+                f'found a {type(dataloader).__name__}; give the config, or use IterBasedTrainLoop'
+            )
+        for hook in runner.hooks:
+            if isinstance(hook, DatasetCheckHook):  # before data sets are built of it
+                hook.check_config(runner, 'train', 'val')
+        super().__init__(runner, _with_places(dataloader, runner.seed, max_damaged), **kwargs)
+
+    def run(self) -> Any:
+        """Train, from the iteration on that was resumed."""
+        if self._iter >= self._max_iters:
+            self.runner.logger.warning(
+                f'Training is already finished: it is resumed at iteration {self._iter} of '
+                f'{self._max_iters}, so that nothing is trained. To train on, let max_iters be '
+                'larger; to train anew, give another work_dir'
+            )
+        if self._iter > 0:
+            # The seed may be that of the checkpoint, which was not known before.
+            start = self._iter * self.dataloader.batch_sampler.batch_size
+            self.dataloader.sampler.go_to(self.runner.seed, start)
+            self.dataloader_iterator = _ResumedIterator(self.dataloader, self._iter)
+        return super().run()
+
+    def run_iter(self, data_batch: Sequence[dict]) -> None:
+        """Iterate one mini-batch, with draws of its own.
+
+        Raises:
+            NonFiniteError: If logits are not finite, with the files of the batch.
+        """
+        seed_draws(_OF_STEPS, self.runner.seed, get_rank(), self._iter)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed(torch.initial_seed())
+        self.runner.message_hub.update_info(VALIDATION_DUE, self._validates_after(self._iter + 1))
+        try:
+            super().run_iter(data_batch)
+        except NonFiniteLogitsError as error:
+            raise NonFiniteError(
+                f'iteration {self._iter + 1}: {error}\n{describe_batch(data_batch)}'
+            ) from error
+
+    def _validates_after(self, iterations: int) -> bool:
+        return (
+            self.runner.val_loop is not None
+            and iterations >= self.val_begin
+            and (iterations % self.val_interval == 0 or iterations == self._max_iters)
+        )
+
+
+class _ResumedIterator:
+    """Batches from the place on where training was.
+
+    The loop drops as many batches as there were iterations: mmengine by taking them, OneDL by
+    ``skip_iter``. None of them is read.
+    """
+
+    def __init__(self, dataloader: DataLoader, dropped: int) -> None:
+        self._iterator = iter(dataloader)
+        self._dropped = dropped
+
+    def __next__(self) -> Any:
+        if self._dropped > 0:
+            self._dropped -= 1
+            return None
+        return next(self._iterator)
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Drop batches."""
+        self._dropped -= num_iters
+
+
+def _with_places(dataloader: Dict[str, Any], seed: int, max_damaged: int) -> Dict[str, Any]:
+    """The config of a data loader that reads its samples by their place in training."""
+    return dict(
+        dataloader,
+        dataset=dict(type=SeededDataset, dataset=dataloader['dataset'], max_damaged=max_damaged),
+        sampler=dict(type=PlacedSampler, sampler=dataloader['sampler'], seed=seed),
+    )

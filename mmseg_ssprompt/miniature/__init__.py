@@ -1,0 +1,10 @@
+"""ShapesWorld, a drawn world of shapes on which the whole method runs on a CPU."""
+
+from .shapes_backend import ShapesBackend
+from .shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
+
+__all__ = [
+    'ShapesBackend',
+    'ShapesCoastDataset',
+    'ShapesWorldDataset',
+]

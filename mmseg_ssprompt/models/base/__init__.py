@@ -1,0 +1,7 @@
+"""What base models have in common."""
+
+from .frozen import FrozenModule
+
+__all__ = [
+    'FrozenModule',
+]

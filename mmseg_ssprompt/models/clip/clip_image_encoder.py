@@ -1,0 +1,109 @@
+"""CLIP's image encoder as a frozen mmseg backbone, up to its last block."""
+
+from os import PathLike
+from typing import Optional, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...weights.state_dicts import warn_random_weights
+from ..base.frozen import FrozenModule
+from ..sam import sam_variants as sam
+from .activation import QUICK_GELU, check_activation, fingerprint_with_activation
+from .clip_variants import PIXEL_MEAN, PIXEL_STD, get_image_variant
+from .image_file import load_image_tower, read_image_file
+from .image_tower import CLIPImageTower, encode_patches, init_as_clip
+
+__all__ = ['CLIPImageEncoder']
+
+
+@MODELS.register_module()
+class CLIPImageEncoder(FrozenModule):
+    """All blocks of CLIP's image encoder but the last, without gradients.
+
+    What a mask shows is read by the last block (:class:`CLIPRegionReadOut`), so one pass serves
+    any masks. Images come as they are normalised and padded for SAM, because both see the same
+    frame, and are normalised anew.
+
+    Args:
+        variant: A key of ``CLIP_IMAGE_VARIANTS``. Defaults to 'ViT-B/16'.
+        checkpoint: A file of CLIP (OpenAI's, open_clip's or Hugging Face's), or
+            ``mmseg_ssprompt://NAME``. With ``None`` the weights are random, and the log says so.
+            Defaults to None.
+        image_size: Side in pixels to which the frame is resized, a multiple of the patch size.
+            Positional embeddings are interpolated. Defaults to None: 32 patches, which is 512
+            pixels for ViT-B/16 and 448 for ViT-L/14.
+        activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs, where neither the file nor a
+            config beside it says it. Defaults to None: what they say, and QuickGELU for random
+            weights.
+
+    Shape:
+        - Input: (B, 3, S, S), RGB, normalised with SAM's mean and standard deviation.
+        - Output: a tuple of one tensor, the tokens (B, 1 + h w, width), the class token first, with
+          ``h = w = image_size / patch size``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file does not fit the variant, or its activation is not known.
+        ValueError: If the variant or activation is unknown, or the size no multiple of its patches.
+    """
+
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'clip'
+
+    def __init__(
+        self,
+        variant: str = 'ViT-B/16',
+        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        image_size: Optional[int] = None,
+        activation: Optional[str] = None,
+    ) -> None:
+        super().__init__()
+        check_activation(activation)
+        geometry = get_image_variant(variant)
+        self.variant = variant
+        self.image_size = geometry.count_patches(image_size) * geometry.patch_size
+        #: Of the features of an image, one after the other.
+        self.output_shapes = (geometry.tokens_shape(image_size),)
+        file = None if checkpoint is None else read_image_file(checkpoint, variant)
+        self.activation = file.activation('image', activation) if file else activation or QUICK_GELU
+        with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
+            self.tower = CLIPImageTower(geometry, self.activation)
+            if file is None:
+                init_as_clip(self.tower)
+        if file is None:
+            remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
+            warn_random_weights(f'the CLIP image encoder {variant}', remedy)
+        else:
+            load_image_tower(self.tower, variant, file)
+        self.pretrained = file is not None
+        shape = (1, 3, 1, 1)
+        std = torch.tensor(PIXEL_STD).view(shape)
+        scale = torch.tensor(sam.PIXEL_STD).view(shape) / std
+        shift = (torch.tensor(sam.PIXEL_MEAN) - torch.tensor(PIXEL_MEAN)).view(shape) / std
+        self.register_buffer('_scale', scale, persistent=False)
+        self.register_buffer('_shift', shift, persistent=False)
+        self.freeze()
+
+    def _describe_weights(self, weights: str) -> str:
+        return fingerprint_with_activation(weights, self.activation)
+
+    def _pretrained_part(self) -> nn.Module:
+        # As a cache of embeddings names the encoder that made them.
+        return self.tower
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tuple[Tensor]:
+        """(B, 3, S, S) -> ((B, 1 + h w, width),)."""
+        tokens, _ = encode_patches(self.tower, self.normalise(x))
+        return (tokens,)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """From SAM's normalisation and size to CLIP's: (B, 3, S, S) to (B, 3, size, size)."""
+        x = x * self._scale + self._shift
+        if x.shape[-1] == self.image_size:
+            return x
+        size = (self.image_size,) * 2
+        return F.interpolate(x, size, mode='bilinear', align_corners=False, antialias=True)

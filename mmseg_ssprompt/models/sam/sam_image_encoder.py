@@ -1,0 +1,104 @@
+"""SAM's image encoder as a frozen mmseg backbone."""
+
+from contextlib import nullcontext
+from os import PathLike
+from typing import Optional, Tuple, Union
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..base.frozen import FrozenModule
+from .sam_file import load_part
+from .sam_variants import build_image_encoder, get_variant
+from .vit import encode_block, encode_image
+
+__all__ = ['SAMImageEncoder']
+
+_DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+
+@MODELS.register_module()
+class SAMImageEncoder(FrozenModule):
+    """SAM's image encoder: normalised, padded images to image embeddings, without gradients.
+
+    segment_anything's own modules with fused attention: the same embedding up to rounding.
+
+    Args:
+        variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
+        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
+            ``None`` the weights are random, and the log says so. Defaults to None.
+        dtype: ``'bfloat16'`` or ``'float16'``, in which matrices are multiplied, whatever
+            surrounds the encoder; weights and sums stay in float32. Defaults to None, as the
+            surroundings, which is float32 without AMP.
+        compile: Whether blocks are compiled by ``torch.compile`` when the first image comes.
+            Defaults to False.
+
+    Shape:
+        - Input: (B, 3, S, S), RGB, normalised, then padded with zeros at the right and below.
+        - Output: a tuple of one tensor, (B, D, h, w) with ``h = w = S / patch size``, of the
+          input's dtype if ``dtype`` is given.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file does not fit the variant.
+        ValueError: If the variant or the dtype is unknown.
+    """
+
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'sam'
+
+    def __init__(
+        self,
+        variant: str,
+        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        dtype: Optional[str] = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        if dtype not in _DTYPES:
+            raise ValueError(f'dtype must be one of {tuple(_DTYPES)}, got {dtype!r}')
+        self.dtype = _DTYPES[dtype]
+        self._encode_block = torch.compile(encode_block, dynamic=False) if compile else encode_block
+        self.variant = variant
+        geometry = get_variant(variant)
+        self.image_size = geometry.image_size
+        #: Of the features of an image, one after the other.
+        self.output_shapes = ((geometry.prompt_embed_dim, *[geometry.embedding_size] * 2),)
+        with torch.device('meta') if checkpoint is not None else nullcontext():
+            self.model = build_image_encoder(variant)  # random weights of vit_h take 8 s
+        load_part(self.model, checkpoint, variant, 'image_encoder')
+        self.pretrained = checkpoint is not None
+        self.freeze()
+
+    def _pretrained_part(self) -> nn.Module:
+        # As a cache of embeddings names the encoder that made them.
+        return self.model
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tuple[Tensor]:
+        """(B, 3, S, S) -> ((B, D, h, w),).
+
+        Raises:
+            ValueError: If ``x`` has another shape.
+        """
+        self._check_input(x)
+        if self.dtype is None:
+            return (encode_image(self.model, x, self._encode_block),)
+        with torch.autocast(x.device.type, self.dtype):
+            embedding = encode_image(self.model, x, self._encode_block)
+        return (embedding.to(x.dtype),)
+
+    def _check_input(self, x: Tensor) -> None:
+        """Refuse what the positional embedding does not cover."""
+        size = self.image_size
+        if x.ndim == 4 and tuple(x.shape[1:]) == (3, size, size):
+            return
+        raise ValueError(
+            f'SAM {self.variant} expects images of shape (B, 3, {size}, {size}), got '
+            f'{tuple(x.shape)}: resize the longest side to {size} in the pipeline and pad by '
+            f'data_preprocessor=dict(size=({size}, {size}), test_cfg=dict(size=({size}, {size}))). '
+            f'To keep the size of larger pictures, train with RandomCrop(crop_size=({size}, '
+            f"{size})) and predict windows, model.test_cfg=dict(mode='slide', crop_size=({size}, "
+            f'{size}), stride=({size * 2 // 3}, {size * 2 // 3}))'
+        )

@@ -1,0 +1,211 @@
+"""Plain values: what a file is expected to hold, the first that is of another kind, and JSON."""
+
+import contextlib
+import math
+import numbers
+import reprlib
+from collections import OrderedDict
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    *('BOOLEAN', 'COUNT', 'DICT', 'LIST', 'TEXT', 'Kind', 'NotPlainError'),
+    *('find_misfit', 'from_json', 'is_number', 'is_plain', 'shorten', 'to_json', 'to_plain'),
+]
+
+
+_PLAIN = (type(None), bool, int, float, str, Tensor)  # what every torch loads safely
+
+
+class NotPlainError(ValueError):
+    """A value that a checkpoint of tensors and plain values has no place for."""
+
+
+class Kind(NamedTuple):
+    """What is expected of a value.
+
+    Attributes:
+        name: In words, for errors.
+        fits: Whether a value, without what is in it, is of this kind.
+        entries: The kinds of some entries of a dict, by key. They may be missing.
+        each: The kind of all other entries of a dict, and of those of a list. None: any.
+    """
+
+    name: str
+    fits: Callable[[Any], bool]
+    entries: Mapping[str, Any] = {}
+    each: Optional[Any] = None
+
+    def of(self, each: Optional['Kind'] = None, **entries: 'Kind') -> 'Kind':
+        """This kind with more said of what is in it."""
+        return self._replace(each=each, entries=entries)
+
+    def or_none(self) -> 'Kind':
+        """This kind, or None."""
+        fits = self.fits
+        return self._replace(name=f'{self.name} or None', fits=lambda x: x is None or fits(x))
+
+
+DICT = Kind('a dict', lambda x: isinstance(x, Mapping))
+LIST = Kind('a list', lambda x: isinstance(x, (list, tuple)))
+TEXT = Kind('a text', lambda x: isinstance(x, str))
+BOOLEAN = Kind('True or False', lambda x: isinstance(x, bool))
+COUNT = Kind('a number from 0 on', lambda x: type(x) is int and x >= 0)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a config is a finite number, which True and False are not."""
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
+
+
+def find_misfit(value: Any, kind: Kind, where: str = '') -> Optional[str]:
+    """Say what in a value from a file is not of the kind that is expected there.
+
+    Args:
+        value: Any value.
+        kind: What is expected.
+        where: The path to the value. Defaults to '': the names of its entries suffice.
+
+    Returns:
+        The path to the first that is not, what was expected and what was found; None if all are.
+    """
+    if not kind.fits(value):
+        return f'{where}{": " if where else ""}expected {kind.name}, found {shorten(value)}'
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        pairs = list(enumerate(value)) if isinstance(value, (list, tuple)) else []
+    for key, entry in pairs:
+        expected = kind.entries.get(key, kind.each)
+        if expected is not None:
+            misfit = find_misfit(entry, expected, f'{where}.{key}' if where else str(key))
+            if misfit is not None:
+                return misfit
+    return None
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is made of dicts, lists, numbers, texts, booleans and None alone."""
+    if isinstance(value, Mapping):
+        return all(is_plain(key) and is_plain(entry) for key, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def shorten(value: Any) -> str:
+    """A value in a few words, for errors, whatever it is."""
+    return _SHORT.repr(value)
+
+
+class _Repr(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 200
+
+    def repr_Tensor(self, value: Tensor, level: int) -> str:
+        return f'a tensor of {value.dtype}'
+
+    repr_Parameter = repr_Tensor
+
+
+_SHORT = _Repr()
+
+
+_TUPLE, _ITEMS = '__tuple__', '__items__'
+
+
+def to_json(value: Any, where: str = 'metainfo') -> Any:
+    """Copy plain values into what JSON has: ``from_json(to_json(x)) == x``.
+
+    Args:
+        value: Dicts, lists and tuples of numbers, strings, booleans and None. Numpy's scalars
+            become Python's, and the subclasses of tuples (``torch.Size``) tuples.
+        where: What is being converted, for the error.
+
+    Raises:
+        ValueError: If something is none of these, with the path to it.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, tuple):
+        return {_TUPLE: [to_json(x, f'{where}[{i}]') for i, x in enumerate(value)]}
+    if isinstance(value, list):
+        return [to_json(x, f'{where}[{i}]') for i, x in enumerate(value)]
+    if isinstance(value, dict):
+        pairs = [(to_json(k, where), to_json(v, f'{where}.{k}')) for k, v in value.items()]
+        named = all(isinstance(k, str) for k in value) and set(value) not in ({_TUPLE}, {_ITEMS})
+        return dict(pairs) if named else {_ITEMS: pairs}
+    raise ValueError(
+        f'{where}: expected plain values (numbers, texts, lists, tuples, dicts), found a '
+        f'{type(value).__name__}. Leave it out of meta_keys of PackSegInputs, or of metainfo'
+    )
+
+
+def from_json(value: Any) -> Any:
+    """What :func:`to_json` was given.
+
+    Args:
+        value: What ``json.loads`` returned.
+
+    Raises:
+        ValueError: If :func:`to_json` does not write such values.
+    """
+    if isinstance(value, list):
+        return [from_json(x) for x in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {_TUPLE}:
+        return tuple(map(from_json, _expect_list(value, _TUPLE)))
+    if set(value) == {_ITEMS}:
+        pairs = [from_json(pair) for pair in _expect_list(value, _ITEMS)]
+        try:
+            return dict(pairs)
+        except TypeError:  # no pairs, or keys that are lists or dicts
+            raise ValueError(f'expected pairs of a key and a value, found {pairs!r}') from None
+    return {k: from_json(v) for k, v in value.items()}
+
+
+def _expect_list(value: Dict[str, Any], name: str) -> List[Any]:
+    """The only entry of ``value``."""
+    if not isinstance(value[name], list):
+        raise ValueError(f'expected a list under {name!r}, found {value[name]!r}')
+    return value[name]
+
+
+def to_plain(value: Any, where: str = 'value') -> Any:
+    """Copy nested containers, with numpy's scalars and arrays as numbers and tensors.
+
+    Args:
+        value: Dicts, lists and tuples of tensors, numbers, strings and numpy values.
+        where: What is being converted, for the error.
+
+    Raises:
+        NotPlainError: If something is none of these, with the path to it.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()  # may be another object: of dates, of long doubles
+    if type(value) in _PLAIN or isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray):
+        with contextlib.suppress(TypeError, ValueError):  # types that torch does not have
+            return torch.from_numpy(value.copy())
+    if isinstance(value, dict):  # also mmengine's ConfigDict
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        plain = kind((to_plain(k, where), to_plain(v, f'{where}.{k}')) for k, v in value.items())
+        if hasattr(value, '_metadata'):  # of a state dict, which torch keeps beside its tensors
+            plain._metadata = to_plain(value._metadata, f'{where}._metadata')
+        return plain
+    if isinstance(value, (list, tuple)):
+        kind = tuple if isinstance(value, tuple) else list
+        return kind(to_plain(v, f'{where}[{i}]') for i, v in enumerate(value))
+    raise NotPlainError(
+        f'checkpoints hold tensors and plain values only, so that they load without running code, '
+        f'but {where} is a {type(value).__module__}.{type(value).__qualname__}'
+    )

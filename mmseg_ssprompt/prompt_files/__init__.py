@@ -1,0 +1,12 @@
+"""Learned prompts as files: written, read, inspected, and taken to other classes."""
+
+from .prompt_source import PromptSource, read_prompt_source
+from .transfer import PromptTransferError, TransferReport, transfer_prompts
+
+__all__ = [
+    'PromptSource',
+    'PromptTransferError',
+    'TransferReport',
+    'read_prompt_source',
+    'transfer_prompts',
+]

@@ -1,0 +1,102 @@
+"""Files of trained prompts: in the formats of torch and of safetensors, written as a whole."""
+
+import io
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Dict, List, Mapping
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from ..files import write_atomically
+from ..plain import to_json, to_plain
+from ..weights.safetensors_file import SUFFIX, pack_safetensors
+from ..weights.state_dicts import FILE_KEY, CheckpointError
+from ..weights.tensor_checks import check_finite, find_unusable
+from .prompt_metadata import METADATA_KEY, find_malformed
+
+__all__ = ['SUFFIXES', 'get_metadata', 'write_prompts']
+
+#: What a file of prompts may end with.
+SUFFIXES = ('.pth', '.pt', SUFFIX)
+
+
+def get_metadata(state_dict: Mapping[str, Tensor], name: str) -> Dict[str, Any]:
+    """What a state dict says of its prompts; see ``describe_prompts``.
+
+    Args:
+        state_dict: Tensors by name, as they were read.
+        name: Where they come from, for the error.
+
+    Returns:
+        The metadata; empty if the state dict has none.
+
+    Raises:
+        CheckpointError: If it is not as this package writes it.
+    """
+    found = getattr(state_dict, '_metadata', {}).get('', {})
+    if METADATA_KEY not in found:
+        return {}
+    malformed = find_malformed(found[METADATA_KEY])
+    if malformed is not None:
+        raise CheckpointError(f'{name}, metadata of the prompts, {malformed}')
+    return dict(found[METADATA_KEY])
+
+
+def write_prompts(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], file: Path) -> None:
+    """Write prompts, and what is said of them; a half-written file never has its name.
+
+    Args:
+        state_dict: Tensors by name, with torch's ``_metadata``, which is kept.
+        meta: Of mmengine's checkpoints: the config, the classes, the number of iterations. What a
+            ``.safetensors`` file has no place for is left out, and the log says so.
+        file: Its path, with one of :data:`SUFFIXES`; folders are made.
+
+    Raises:
+        ValueError: If the path has another suffix.
+        CheckpointError: If there is something else than dense tensors of numbers.
+        NonFinitePromptsError: If numbers are NaN or infinite.
+    """
+    if file.suffix not in SUFFIXES:
+        raise ValueError(
+            f'cannot write {str(file)!r}: expected a name that ends with one of {SUFFIXES}'
+        )
+    for key, value in state_dict.items():
+        flaw = find_unusable(value, torch.empty(0, dtype=getattr(value, 'dtype', None)))
+        if flaw is not None:
+            raise CheckpointError(f'cannot write {str(file)!r}: {key}: {flaw}')
+    check_finite(state_dict, 'state_dict')
+    kept = OrderedDict(state_dict)
+    kept._metadata = OrderedDict(
+        (name, {key: value for key, value in entry.items() if key != FILE_KEY})
+        for name, entry in getattr(state_dict, '_metadata', {}).items()
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == SUFFIX:
+        write_atomically(file, pack_safetensors(kept, _keep_texts(meta)))
+        return
+    content = io.BytesIO()
+    torch.save(to_plain(dict(meta=dict(meta), state_dict=kept)), content)
+    write_atomically(file, content.getbuffer())
+
+
+def _keep_texts(meta: Mapping[str, Any]) -> Dict[str, Any]:
+    """What can be written as text."""
+    kept: Dict[str, Any] = {}
+    left_out: List[str] = []
+    for key, value in meta.items():
+        try:
+            to_json(value, f'meta.{key}')
+        except ValueError:
+            left_out.append(key)
+        else:
+            kept[key] = value
+    if left_out:
+        print_log(
+            f'meta.{", meta.".join(left_out)}: not written, since there are tensors in it',
+            'current',
+            logging.WARNING,
+        )
+    return kept

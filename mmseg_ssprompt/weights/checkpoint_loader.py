@@ -1,0 +1,82 @@
+"""How mmengine reads checkpoint files from disk: without running anything in them."""
+
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional
+
+import torch
+from mmengine.runner import CheckpointLoader
+
+from ..plain import find_misfit
+from .state_dicts import CheckpointError, name_file, read_safetensors_file, read_torch_file
+from .safetensors_file import SUFFIX
+from .checkpoint_kinds import CHECKPOINT
+
+__all__ = ['load_from_local']
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
+    """Read a local checkpoint of tensors and plain values, and check that it is undamaged.
+
+    It takes the place of mmengine's own loader of local files, which leaves ``weights_only`` to
+    torch (before 2.6: a file may run code), or in the OneDL fork falls back to an unsafe load, and
+    which does not compare the checksums.
+
+    Args:
+        filename: Path of the file, where ``~`` is the home directory; one that ends with
+            ``.safetensors`` has a state dict and ``meta``, and no state of a training.
+        map_location: As for ``torch.load``.
+
+    Returns:
+        The content, which has ``meta`` and ``state_dict``, also of a file that is a state dict
+        itself. The state dict says what file it is from.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file is damaged, holds other things than mmengine's checkpoints,
+            or Python objects; mmengine's own checkpoints do (the history of the log), those of
+            :class:`PromptCheckpointHook` do not.
+    """
+    file = Path(filename).expanduser()
+    if not file.is_file():
+        state = 'is a folder, and no file' if file.is_dir() else 'does not exist'
+        raise FileNotFoundError(f'checkpoint {str(file)!r} {state}')
+    if file.suffix == SUFFIX:
+        state_dict, meta = read_safetensors_file(file)
+        return dict(meta=meta, state_dict=_move(name_file(state_dict, file), map_location))
+    # Not memory-mapped: a resumed optimiser keeps the tensors, and the file may be written over.
+    content = read_torch_file(file, map_location, mmap=False, verify=True)
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f'checkpoint {str(file)!r}: expected a dict, as mmengine saves it, found a '
+            f'{type(content).__name__}'
+        )
+    if 'state_dict' not in content:
+        content = dict(state_dict=content)
+    content['meta'] = {} if content.get('meta') is None else content['meta']
+    misfit = find_misfit(content, CHECKPOINT) or _find_other_names(content)
+    if misfit is not None:
+        raise CheckpointError(
+            f'checkpoint {str(file)!r}: {misfit}; expected what mmengine saves, or a state dict '
+            'alone: save it so'
+        )
+    # On resuming, mmengine would run this text as a program.
+    meta = {key: value for key, value in content['meta'].items() if key != 'config'}
+    return dict(content, meta=meta, state_dict=name_file(content['state_dict'], file))
+
+
+def _find_other_names(content: Mapping[str, Any]) -> Optional[str]:
+    """Say what mmengine's EMAHook, which swaps both state dicts by name, would not find."""
+    names = (key for key in content.get('ema_state_dict', ()) if key.startswith('module.'))
+    for name in names:
+        if name[len('module.') :] not in content['state_dict']:
+            return f'ema_state_dict: expected the names of state_dict, found {name!r}'
+    return None
+
+
+def _move(state_dict: Dict[str, Any], map_location: Any) -> Dict[str, Any]:
+    """Copies of memory-mapped tensors, on a device."""
+    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    for key, value in state_dict.items():
+        state_dict[key] = value.to(device, copy=True)
+    return state_dict

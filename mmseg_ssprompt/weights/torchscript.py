@@ -1,0 +1,189 @@
+"""Reading the tensors of a TorchScript archive without running the program in it.
+
+OpenAI published CLIP as TorchScript archives. Such a file holds a program, and ``torch.jit.load``
+compiles it and may run parts of it, so it is to be trusted like any other code. The weights lie
+beside the program: ``data.pkl`` describes the module as plain objects that refer to raw arrays in
+``data/``. Only these are read here, by an unpickler that knows tensors and nothing else.
+"""
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Tuple
+
+import torch
+from torch import Tensor
+
+from .state_dicts import CheckpointError
+
+__all__ = ['find_activations', 'read_torchscript_tensors']
+
+_STORAGE_DTYPES = {
+    'HalfStorage': torch.float16,
+    'BFloat16Storage': torch.bfloat16,
+    'FloatStorage': torch.float32,
+    'DoubleStorage': torch.float64,
+    'BoolStorage': torch.bool,
+    'ByteStorage': torch.uint8,
+    'CharStorage': torch.int8,
+    'ShortStorage': torch.int16,
+    'IntStorage': torch.int32,
+    'LongStorage': torch.int64,
+}
+_CONTAINERS = ('build_intlist', 'build_doublelist', 'build_boollist', 'build_tensorlist')
+
+
+def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:
+    """Read every tensor of a TorchScript archive, on the CPU, by its name in the module.
+
+    Beside parameters and buffers these are tensors that are plain attributes of a module, such as
+    CLIP's attention mask.
+
+    Raises:
+        CheckpointError: If the archive is damaged, or refers to anything but tensors and plain
+            values.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            root = next(n for n in archive.namelist() if n.partition('/')[2] == 'data.pkl')
+            with archive.open(root) as stream:
+                module = _TensorUnpickler(stream, archive, root[: -len('.pkl')] + '/').load()
+        return dict(_walk(module))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # an unpickler raises almost any type on a damaged file
+        raise CheckpointError(
+            f'cannot read TorchScript archive {str(file)!r} ({file.stat().st_size} bytes): '
+            f'expected tensors and plain values, but {type(error).__name__}: {error}; copy or '
+            'download it again, or save the state_dict() of a module that you trust instead'
+        ) from error
+
+
+#: Factor in CLIP's QuickGELU, ``x * sigmoid(1.702 x)``, rounded to half precision at worst.
+_QUICK_FACTOR, _TOLERANCE = 1.702, 1e-3
+#: Longest program that is looked through, in bytes: OpenAI's have 1 MB.
+_MAX_PROGRAM = 64 * 2**20
+
+
+def find_activations(file: Path) -> List[str]:
+    """The activations that the program in a TorchScript archive computes, which is not run.
+
+    Args:
+        file: An archive.
+
+    Returns:
+        ``'gelu'``, ``'quick_gelu'`` and ``'gelu_tanh'``, as far as the text of the program has
+        them; none if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            text = _read_program(archive)
+            gelus = re.findall(r'torch\.gelu\(([^)]*)', text)
+            found = {'gelu_tanh' if 'tanh' in options else 'gelu' for options in gelus}
+            if 'torch.sigmoid' in text and _has_quick_factor(text, archive):
+                found.add('quick_gelu')
+    except Exception:  # damage, which reading the tensors tells
+        return []
+    return sorted(found)
+
+
+def _read_program(archive: zipfile.ZipFile) -> str:
+    """The text of all of a program."""
+    records = [r for r in archive.infolist() if re.match(r'[^/]+/code/.*\.py$', r.filename)]
+    if sum(record.file_size for record in records) > _MAX_PROGRAM:
+        return ''
+    return '\n'.join(archive.read(record).decode('utf-8', 'replace') for record in records)
+
+
+def _has_quick_factor(text: str, archive: zipfile.ZipFile) -> bool:
+    """Whether a program knows QuickGELU's factor: as a number, or traced, as a constant."""
+    numbers = map(float, re.findall(r'(?<![\w.])\d+\.\d+(?![\w.])', text))
+    if any(abs(number - _QUICK_FACTOR) < _TOLERANCE for number in numbers):
+        return True
+    root = next(n for n in archive.namelist() if n.partition('/')[2] == 'constants.pkl')
+    folder = f'{root[: -len(".pkl")]}/'
+    with archive.open(root) as stream:
+        constants = _TensorUnpickler(stream, archive, folder).load()
+    return any(
+        isinstance(each, Tensor)
+        and each.numel() == 1
+        and abs(each.item() - _QUICK_FACTOR) < _TOLERANCE
+        for each in constants
+    )
+
+
+class _Module:
+    """What stands for a module of the archive: its attributes, and none of its methods."""
+
+    attributes: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.attributes = state
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Knows modules as plain records, tensors, and the containers of TorchScript.
+
+    Args:
+        stream: The content of ``data.pkl``.
+        archive: Where the arrays are.
+        folder: The folder of the archive that the arrays are in, with its slash.
+    """
+
+    def __init__(self, stream: BinaryIO, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(stream)
+        self._archive = archive
+        self._folder = folder
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == '__torch__' or module.startswith('__torch__.'):
+            return _Module
+        if module == 'torch' and name in _STORAGE_DTYPES:
+            return _STORAGE_DTYPES[name]
+        known: Dict[Tuple[str, str], Callable[..., Any]] = {
+            ('torch._utils', '_rebuild_tensor_v2'): _view,
+            ('torch', 'device'): _first,
+            ('collections', 'OrderedDict'): dict,
+            ('torch.jit._pickle', 'restore_type_tag'): _first,
+            **{('torch.jit._pickle', container): _first for container in _CONTAINERS},
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f'it refers to {module}.{name}, which was not loaded')
+        return known[module, name]
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        """Read one raw array; the device that it was saved from does not matter."""
+        _, dtype, key, _, numel = pid
+        record = self._archive.getinfo(f'{self._folder}{key}')
+        if record.file_size != numel * dtype.itemsize:
+            raise ValueError(
+                f'{record.filename} has {record.file_size} bytes, but {numel} numbers of type '
+                f'{dtype} need {numel * dtype.itemsize}'
+            )
+        if not numel:
+            return torch.empty(0, dtype=dtype)
+        if record.compress_type != zipfile.ZIP_STORED:  # may be far larger than the file
+            raise ValueError(f'{record.filename} is compressed, which torch never does')
+        return torch.frombuffer(bytearray(self._archive.read(record)), dtype=dtype)
+
+
+def _view(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+    """A tensor of an array; ``as_strided`` refuses one that reaches beyond it."""
+    return storage.as_strided(size, stride, offset)
+
+
+def _first(value: Any, *_: Any) -> Any:
+    """A container as it is, without the type that TorchScript notes beside it."""
+    return value
+
+
+def _walk(module: _Module, prefix: str = '') -> Iterator[Tuple[str, Tensor]]:
+    """Yield the tensors of a module and of its submodules with their dotted names."""
+    if not isinstance(module, _Module) or not isinstance(module.attributes, dict):
+        return
+    for name, value in module.attributes.items():
+        if isinstance(value, Tensor):
+            yield f'{prefix}{name}', value
+        elif isinstance(value, _Module):
+            yield from _walk(value, f'{prefix}{name}.')

@@ -1,0 +1,175 @@
+"""The tool makes the caches of a config, on one process or two."""
+
+import importlib
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedding_caches import contents, fill, recipe_of, shapes
+from mmseg_ssprompt.cache import CacheError, Embedder
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / 'tools'
+CACHED = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes_cached.py'
+UNCACHED = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes.py'
+FLIP = """
+flip = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+"""
+#: 17 scenes with random augmentation; two views of them are three shards.
+CONFIGS = dict(
+    cached=f"""
+_base_ = [{str(CACHED)!r}]
+{FLIP}
+source = dict(pipeline=flip, num_images=17)
+train_dataloader = dict(dataset=dict(cache_dir='cache/train', dataset=source, views=2))
+""",
+    uncached=f"""
+_base_ = [{str(UNCACHED)!r}]
+{FLIP}
+train_dataloader = dict(dataset=dict(pipeline=flip, num_images=17))
+""",
+)
+
+
+def run(*command: Any, cwd: Path, fails: bool = False) -> str:
+    """Run a command and return what it printed."""
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=300
+    )
+    output = done.stdout + done.stderr
+    assert (done.returncode != 0) == fails, output[-4000:]
+    return output
+
+
+def make_cache(*args: Any, cwd: Path, fails: bool = False) -> str:
+    return run(sys.executable, TOOLS / 'cache_embeddings.py', *args, cwd=cwd, fails=fails)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
+
+
+def write_config(folder: Path, kind: str) -> str:
+    (folder / f'{kind}.py').write_text(CONFIGS[kind])
+    return f'{kind}.py'
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """A folder with a training cache of one process, and what was printed."""
+    folder = tmp_path_factory.mktemp('one')
+    printed = make_cache(write_config(folder, 'cached'), '--split', 'train', cwd=folder)
+    return folder / 'cache' / 'train', printed
+
+
+def test_disk_use_is_said_before_and_after(made):
+    cache, printed = made
+    size = sum(file.stat().st_size for file in cache.iterdir())
+    lines = printed.splitlines()
+    before = next(line for line in lines if 'bytes a sample x' in line)
+    # 96 * 12 * 12 * 2 bytes of embedding, 96 * 96 of labels
+    assert '36,864 bytes a sample x 17 samples x 2 views = 0.001 GB' in before
+    after = f'34 embedded samples in 3 shards, {size:,} bytes; rank 0 computed 34'
+    assert any(after in line for line in lines)
+
+
+def test_two_processes_make_the_same_files(made, tmp_path):
+    cache, _ = made
+    run(
+        *(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', 2),
+        *('--master_port', free_port(), TOOLS / 'cache_embeddings.py'),
+        *(write_config(tmp_path, 'cached'), '--launcher', 'pytorch', '--split', 'train'),
+        cwd=tmp_path,
+    )
+    assert contents(tmp_path / 'cache' / 'train') == contents(cache)
+
+
+def test_a_run_that_was_killed_goes_on(made):
+    cache, _ = made
+    before = contents(cache)
+    (cache / 'index.json').unlink()
+    shard = cache / '000001.safetensors'
+    shard.write_bytes(shard.read_bytes()[:5000])
+    printed = make_cache('cached.py', '--split', 'train', cwd=cache.parents[1])
+    assert 'rank 0 computed 16 in' in printed
+    assert contents(cache) == before
+
+
+def test_another_pipeline_is_refused(made):
+    cache, _ = made
+    before = contents(cache)
+    option = 'train_dataloader.dataset.dataset.pipeline.2.prob=0.25'
+    printed = make_cache(
+        *('cached.py', '--split', 'train', '--cfg-options', option),
+        cwd=cache.parents[1],
+        fails=True,
+    )
+    assert 'key.dataset.pipeline[2].prob: expected 0.25, found 0.5. Delete the folder' in printed
+    assert contents(cache) == before
+
+
+def test_uncached_configs_take_arguments(made, tmp_path):
+    """In place of those of an EmbeddedDataset."""
+    cache, _ = made
+    make_cache(
+        *(write_config(tmp_path, 'uncached'), '--split', 'train'),
+        *('--views', 2, '--cache-dir', 'here'),
+        cwd=tmp_path,
+    )
+    assert contents(tmp_path / 'here' / 'train') == contents(cache)
+
+
+def test_training_without_a_cache_says_how_to_make_it(tmp_path):
+    printed = run(sys.executable, TOOLS / 'train.py', CACHED, cwd=tmp_path, fails=True)
+    assert re.search(r"train/index.json' does not exist .*val/index.json' does not", printed, re.S)
+    assert '`mmseg-ssprompt cache CONFIG`' in printed
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """The tool as a module, whose image encoder must not run."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    monkeypatch.setattr(Embedder, '__call__', None)
+    return importlib.import_module('cache_embeddings')
+
+
+def test_room_is_looked_for_before_the_first_sample(tool, tmp_path, monkeypatch):
+    recipe, free = recipe_of(shapes(5), views=2), 10 * 36_864 - 1
+    monkeypatch.setattr(tool, 'free_bytes', lambda folder: free)
+    message = rf"no room in '{tmp_path}': expected 368,640 bytes, found {free:,} free\. Fewer views"
+    with pytest.raises(CacheError, match=message):
+        tool.make(tmp_path, recipe, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_needs_no_more_room(tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.undo()
+    recipe = recipe_of(shapes(17))
+    fill(tmp_path, recipe)
+    for file in tmp_path.glob('000001.*'):
+        file.unlink()
+    monkeypatch.setattr(tool, 'free_bytes', lambda folder: 36_864)  # for one sample
+    tool.make(tmp_path, recipe, 0)
+    assert 'rank 0 computed 1 in' in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_into(tool, tmp_path):
+    (tmp_path / 'file').write_text('something else')
+    folder = tmp_path / 'file' / 'train'
+    with pytest.raises(OSError, match=rf"cannot write into '{folder}': expected a folder with"):
+        tool.make(folder, recipe_of(shapes(1)), 0)
+    assert (tmp_path / 'file').read_text() == 'something else'

@@ -1,0 +1,209 @@
+"""Studies: the statistics, the search, the report, and runs that are run once."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (
+    'train_cfg.max_iters=2',
+    'train_cfg.val_interval=2',
+    'train_dataloader.dataset.num_images=4',
+    'train_dataloader.batch_size=2',
+    'val_dataloader.dataset.num_images=2',
+    'test_dataloader.dataset.num_images=2',
+    'param_scheduler.1.end=2',
+    'param_scheduler.0.end=1',
+    'param_scheduler.1.begin=1',
+)
+
+
+@pytest.fixture(autouse=True)
+def tools_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    yield
+    for name in [name for name in sys.modules if name.split('.')[0] in ('studies', 'records')]:
+        del sys.modules[name]
+
+
+def make_row(name, config='ssprompt_sam-tiny_shapes.py', **kwargs):
+    from dev.studies.definitions import StudyRow
+
+    return StudyRow(name, config, SMALL, **kwargs)
+
+
+def test_interval_by_hand():
+    from dev.studies.report import mean_and_interval
+
+    mean, half = mean_and_interval([1.0, 2.0, 3.0])
+    assert mean == 2.0
+    # t(0.975, 2) = 4.3027; the standard error is 1 / sqrt(3)
+    assert half == pytest.approx(4.3027 / np.sqrt(3), rel=1e-4)
+    assert np.isnan(mean_and_interval([1.0])[1])
+
+
+def test_every_row_has_a_config_and_a_reference():
+    from dev.studies.definitions import STUDIES
+
+    names = {
+        *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
+        'classifiers',
+    }
+    assert set(STUDIES) == names
+    for study in STUDIES.values():
+        names = [row.name for row in study.rows]
+        assert len(set(names)) == len(names)
+        assert {row.reference or study.reference for row in study.rows} <= set(names)
+        assert all((ROOT / 'configs' / row.config).is_file() for row in study.rows)
+
+
+@pytest.mark.parametrize(
+    ('tried', 'expected'),
+    [
+        ({}, [3e-3, 1e-2, 3e-2]),
+        ({3e-3: 5.0, 1e-2: 9.0, 3e-2: 7.0}, []),
+        ({3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0}, [1e-3]),
+        ({3e-3: 1.0, 1e-2: 8.0, 3e-2: 9.0}, [1e-1]),
+        ({1e-3: 9.5, 3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0}, [3e-4]),
+        ({1e-4: 9.9, 3e-4: 9.0, 1e-3: 8.0}, []),  # a bound
+        ({1e-1: 1.0, 3e-1: 2.0, 1.0: 3.0}, []),
+    ],
+)
+def test_search_ends_when_the_best_rate_lies_between_others(tried, expected):
+    from dev.studies.search import rates_to_try
+
+    assert rates_to_try(tried) == pytest.approx(expected)
+
+
+def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
+    import reproduce
+
+    from dev.studies import runs, search
+    from dev.studies.definitions import Study
+
+    zero_shot = make_row('zero-shot', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False)
+    learned = make_row('learned')
+    best_mask = make_row('best masks', oracle='best_mask')
+    moved = make_row('moved', source=learned, parts=('semantic',), reference='zero-shot')
+    study = Study('A study', 'Of a note.', 'learned', (zero_shot, learned, best_mask, moved))
+    monkeypatch.setattr(reproduce, 'STUDIES', dict(small=study))
+    monkeypatch.setattr(search, 'rates_to_try', lambda tried: [] if tried else [1e-9, 1e-2])
+    command = ['reproduce.py', 'small', '--seeds', '0', '1', '--jobs', '2']
+    command += ['--work-dir', str(tmp_path / 'work'), '--out-dir', str(tmp_path / 'evidence')]
+    monkeypatch.setattr(sys, 'argv', command)
+    reproduce.main()
+    content = json.loads((tmp_path / 'evidence' / 'small.json').read_text())
+    assert content['study'] == 'small'
+    assert content['seeds'] == [0, 1]
+    rows = {row['name']: row for row in content['rows']}
+    handcrafted, trained = rows['zero-shot'], rows['learned']
+    assert handcrafted['trainable_parameters'] == 0
+    assert handcrafted['miou'][0] == handcrafted['miou'][1]  # nothing depends on the seed
+    assert trained['trainable_parameters'] == 13002
+    assert trained['learning_rate'] in (1e-9, 1e-2)
+    assert len(trained['miou']) == len(trained['train_seconds']) == 2
+    assert np.mean(rows['best masks']['miou']) > np.mean(trained['miou'])
+    assert rows['moved']['trainable_parameters'] == 0
+    page = (tmp_path / 'evidence' / 'small.md').read_text()
+    assert '| zero-shot |' in page
+    assert 'Of a note.' in page
+    assert 'python -m dev.reproduce small --seeds 0 1' in page
+    assert (tmp_path / 'evidence' / 'small.png').stat().st_size > 5000
+
+    printed = capsys.readouterr().out
+    assert '[2/2] learned, seed 1000' in printed
+    assert 'zero-shot: ' in printed
+    monkeypatch.setattr(runs, 'run_tool', lambda *args: pytest.fail('run again'))
+    reproduce.main()  # everything is there already
+
+
+def test_each_seed_draws_other_images_and_writes_its_own_manifest(tmp_path):
+    from dev.studies.definitions import STUDIES
+    from dev.studies.runs import Training
+
+    few = STUDIES['shots'].rows[0]
+    training = Training(few, 1e-2, 3, tmp_path)
+    options = training._options()
+    assert 'train_dataloader.dataset.seed=3' in options  # which images are drawn
+    assert 'train_dataloader.dataset.dataset.seed=3' in options  # from which training set
+    assert 'randomness.seed=3' in options
+    assert options[-1] == 'train_dataloader.dataset.shots=1'
+
+
+def test_studies_share_a_training_but_not_one_with_other_options(tmp_path):
+    from dev.studies.definitions import STUDIES
+    from dev.studies.runs import Training
+
+    def folder(study, name):
+        (row,) = (row for row in STUDIES[study].rows if row.name == name)
+        return Training(row, 1e-2, 0, tmp_path).folder
+
+    assert folder('components', 'SSPrompt') == folder('prompts', 'N = 64')
+    assert folder('components', 'SSPrompt') == folder('decoding', 'SSPrompt, joint')
+    rows = [row for row in STUDIES['layout'].rows if row.oracle is None]
+    layout = [Training(row, 1e-2, 0, tmp_path).folder for row in rows]
+    assert len(set(layout)) == len(layout)
+
+
+def test_a_training_makes_its_caches_and_is_measured_on_them(tmp_path):
+    from dev.studies.definitions import StudyRow
+    from dev.studies.runs import Measurement, Training
+
+    small = [option for option in SMALL if '.dataset.' not in option]
+    small += [f'{split}_dataloader.dataset.dataset.num_images=4' for split in ('train', 'val')]
+    small += ['test_dataloader.dataset.dataset.num_images=3']
+    row = StudyRow('cached', 'ssprompt_sam-tiny_shapes_cached.py', tuple(small))
+    training = Training(row, 1e-2, 3, tmp_path)
+    training.execute(threads=1, gpu=0)
+    index = json.loads((training.folder / 'cache' / 'train' / 'index.json').read_text())
+    assert index['key']['dataset']['seed'] == 3
+    measurement = Measurement(row, training, tmp_path)
+    measurement.execute(threads=1, gpu=0)
+    assert 0 <= measurement.result()['mIoU'] <= 100
+    log = (measurement.folder / 'test.log').read_text()
+    assert str(training.folder / 'cache' / 'test') in log
+
+
+def test_a_training_whose_losses_are_not_finite_is_no_result(tmp_path, monkeypatch):
+    from dev.studies import runs
+
+    training = runs.Training(make_row('learned'), 1e-2, 0, tmp_path)
+    monkeypatch.setattr(runs, 'read_losses', lambda work_dir: [1.0, float('nan')])
+    monkeypatch.setattr(runs, 'run_tool', lambda *args: 'Trainable: 1 parameters')
+    with pytest.raises(RuntimeError, match='a loss in the log is not finite'):
+        training.execute(threads=1, gpu=0)
+    assert not training.result_file.exists()
+
+
+@pytest.mark.parametrize(
+    ('visible', 'expected'), [(None, '1'), ('4,6', '6'), ('GPU-a,GPU-b', 'GPU-b')]
+)
+def test_runs_share_out_the_gpus_that_are_visible(visible, expected, monkeypatch):
+    from dev.studies.processes import _name_gpu
+
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if visible is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    assert _name_gpu(1) == expected
+
+
+@pytest.mark.parametrize('hidden', ['', '-1'])
+def test_no_gpu_is_visible_where_none_was(hidden, monkeypatch):
+    from dev.studies.processes import _name_gpu
+
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', hidden)
+    assert _name_gpu(0) == hidden
+
+
+def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):
+    from dev.studies.definitions import StudyRow
+    from dev.studies.runs import Training
+
+    row = StudyRow('broken', 'ssprompt_sam-tiny_shapes.py', ('model.decode_head.num_classes=3',))
+    run = Training(row, 1e-2, 0, tmp_path)
+    with pytest.raises(RuntimeError, match='num_classes is 3'):
+        run.execute(threads=1, gpu=0)
+    assert not run.result_file.exists()

@@ -1,0 +1,182 @@
+"""One training at a time in a work_dir."""
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmseg_ssprompt import main_process
+from mmseg_ssprompt.hooks import RunLockHook, WorkDirInUseError, check_unlocked
+from mmseg_ssprompt.hooks import run_lock_hook as module
+from toy_training import build_toy, log_of
+
+HOOK = dict(type='RunLockHook')
+OWNER = """
+import fcntl, sys, time
+file = open(sys.argv[1], 'a+')
+fcntl.lockf(file, fcntl.LOCK_EX)
+file.truncate(0)
+file.write('process 7 on elsewhere\\n')
+file.flush()
+print('locked', flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def owner(tmp_path):
+    """Another process that trains in ``tmp_path``."""
+    command = [sys.executable, '-c', OWNER, str(tmp_path / 'run.lock')]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == 'locked\n'
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def told_to_others(monkeypatch):
+    """What other processes of the same training hear of the lock."""
+    told = []
+    monkeypatch.setattr(main_process, 'broadcast_object_list', told.extend)
+    return told
+
+
+def test_a_second_training_is_refused(tmp_path, owner, told_to_others):
+    with pytest.raises(WorkDirInUseError) as caught:
+        build_toy(tmp_path, HOOK).train()
+    text = str(caught.value)
+    assert repr(str(tmp_path)) in text
+    assert 'found process 7 on elsewhere' in text
+    assert '--work-dir' in text
+    (told,) = told_to_others
+    assert told is caught.value
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_it_is_refused_before_anything_is_written(tmp_path, owner):
+    before = {path: path.read_bytes() for path in tmp_path.rglob('*')}
+    with pytest.raises(WorkDirInUseError, match=r'found process 7 on elsewhere.*--work-dir'):
+        check_unlocked(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob('*')} == before
+
+
+def test_nothing_is_left_by_looking(tmp_path, monkeypatch):
+    check_unlocked(tmp_path / 'nowhere')
+    check_unlocked(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'run.lock').write_text('process 7\n')
+    check_unlocked(tmp_path)
+    assert can_be_locked(tmp_path / 'run.lock')
+    assert (tmp_path / 'run.lock').read_text() == 'process 7\n'
+
+    def fail(*args):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'lockf', fail)
+    check_unlocked(tmp_path)
+
+
+def test_the_lock_of_a_killed_process_is_none(tmp_path, owner):
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    build_toy(tmp_path, HOOK).train()
+    assert (tmp_path / 'iter_8.pth').is_file()
+
+
+def test_it_says_who_trains_and_ends_with_the_training(tmp_path):
+    runner = build_toy(tmp_path, HOOK)
+    seen = []
+
+    class Look(RunLockHook):
+        def before_run(self, runner):
+            pass
+
+        def before_train(self, runner):
+            seen.append(can_be_locked(tmp_path / 'run.lock'))
+
+    runner.register_hook(Look())
+    runner.train()
+    assert seen == [False]
+    assert (tmp_path / 'run.lock').read_text().startswith(f'process {os.getpid()} on ')
+    assert can_be_locked(tmp_path / 'run.lock')
+
+
+def can_be_locked(path: Path) -> bool:
+    """As another process sees it."""
+    code = 'import fcntl, sys; fcntl.lockf(open(sys.argv[1], "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)'
+    command = [sys.executable, '-c', code, str(path)]
+    return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def test_workers_that_outlive_a_killed_training_do_not_keep_the_lock(tmp_path):
+    code = """
+import os, sys, time
+from types import SimpleNamespace
+sys.path.insert(0, sys.argv[2])
+import mmseg_ssprompt
+from pathlib import Path
+from mmseg_ssprompt.hooks import RunLockHook
+hook = RunLockHook()
+hook._take(Path(sys.argv[1]), None)
+if os.fork() == 0:
+    time.sleep(20)
+    os._exit(0)
+print('forked', flush=True)
+time.sleep(600)
+"""
+    command = [sys.executable, '-c', code, str(tmp_path / 'run.lock'), str(Path.cwd())]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert 'forked\n' in iter(process.stdout.readline, '')
+    assert not can_be_locked(tmp_path / 'run.lock')
+    process.kill()
+    process.wait()
+    assert can_be_locked(tmp_path / 'run.lock')
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, 'lockf', fail)
+    build_toy(tmp_path, HOOK).train()
+    log = log_of(tmp_path)
+    assert 'cannot be locked' in log
+    assert (tmp_path / 'iter_8.pth').is_file()
+
+
+@pytest.mark.parametrize('number', [errno.EACCES, errno.EAGAIN])
+def test_both_errors_of_posix_mean_that_it_is_locked(tmp_path, monkeypatch, number):
+    def fail(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, 'lockf', fail)
+    (tmp_path / 'run.lock').write_text('process 7 on elsewhere')
+    with pytest.raises(WorkDirInUseError, match='found process 7 on elsewhere'):
+        build_toy(tmp_path, HOOK).train()
+
+
+def test_a_file_that_cannot_be_opened_is_told_to_the_others(tmp_path, told_to_others):
+    (tmp_path / 'run.lock').mkdir()
+    with pytest.raises(OSError, match='run.lock'):
+        build_toy(tmp_path, HOOK).train()
+    assert isinstance(told_to_others[0], OSError)
+
+
+def test_a_platform_without_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'fcntl', None)
+    build_toy(tmp_path, HOOK).train()
+    assert not (tmp_path / 'run.lock').exists()
+
+
+def test_testing_takes_no_lock(tmp_path, owner):
+    runner = build_toy(tmp_path, HOOK)
+    started = time.monotonic()
+    runner.val()
+    assert time.monotonic() - started < 60

@@ -1,1 +1,0 @@
-"""What ``tools/benchmark.py`` measures, a module for each part of the work."""

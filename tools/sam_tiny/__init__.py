@@ -1,1 +1,0 @@
-"""The parts of ``tools/pretrain_sam_tiny.py``."""

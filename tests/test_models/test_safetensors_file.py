@@ -12,7 +12,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmseg_ssprompt.cache import ValueError
 from mmseg_ssprompt.weights.safetensors_file import pack_safetensors
 from mmseg_ssprompt.weights.state_dicts import (
     CheckpointError,

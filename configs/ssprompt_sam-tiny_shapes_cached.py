@@ -35,5 +35,5 @@ test_dataloader = dict(
 )
 model = dict(
     data_preprocessor=dict(_delete_=True, type='EmbeddingPreProcessor'),
-    backbone=dict(_delete_=True, type='PrecomputedEmbedding', variant={{_base_.sam.variant}}),
+    backbone=dict(_delete_=True, type='PrecomputedFeatures', encoder={{_base_.model.backbone}}),
 )

@@ -30,5 +30,5 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 model = dict(
     data_preprocessor=dict(_delete_=True, type='EmbeddingPreProcessor'),
-    backbone=dict(_delete_=True, type='PrecomputedEmbedding', variant={{_base_.sam.variant}}),
+    backbone=dict(_delete_=True, type='PrecomputedFeatures', encoder={{_base_.model.backbone}}),
 )

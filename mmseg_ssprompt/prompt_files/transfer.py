@@ -174,9 +174,7 @@ def _take_spatial(state: Dict[str, Tensor], source: PromptSource, head: nn.Modul
     if default is not None and source.head is not None:
         config = source.head['spatial_prompts']
         with torch.random.fork_rng(devices=[]):  # a learner draws the noise on its prompts
-            again = MODELS.build(
-                dict(config), default_args=dict(prompt_encoder=head.prompt_encoder)
-            )
+            again = MODELS.build(dict(config), default_args=dict(segmenter=head.segmenter))
         _check_same_base(
             again.fusion.default, default, 'the handcrafted points or boxes', 'SAM', source
         )
@@ -230,12 +228,12 @@ def _take_decoder(state: Dict[str, Tensor], source: PromptSource, head: nn.Modul
     """Copy a mask decoder that trained with the prompts."""
     if not source.decoder_trains:
         return
-    if head.mask_decoder.frozen:
+    if not head.segmenter.trainable:
         raise PromptTransferError(
             f'{source.name}: its mask decoder trained, but that of the target is frozen: expected '
-            'the same in both; set model.decode_head.mask_decoder.trainable=True in the target'
+            'the same in both; set model.decode_head.segmenter.trainable=True in the target'
         )
-    taken = _select(source, state, f'{_HEAD}mask_decoder.')
+    taken = _select(source, state, f'{_HEAD}segmenter.')
     for key, value in taken.items():
         _check_shape(key, value, state[key], source)
     _copy(state, taken)

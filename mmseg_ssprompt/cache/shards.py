@@ -1,4 +1,4 @@
-"""Shards: a few embedded samples in a safetensors file, with what is known of them in its header."""
+"""Shards: a few embedded samples in a safetensors file, described in its header."""
 
 import json
 import zlib

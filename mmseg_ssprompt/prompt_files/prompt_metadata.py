@@ -64,13 +64,12 @@ def describe_prompts(model: nn.Module) -> Dict[str, Any]:
     Args:
         model: A ``PromptSegmentor``.
 
-    Returns:
         ``format`` and ``package`` (versions), ``base`` (the ``kind`` of base model, and the SHA-256
         of each of its frozen ``parts`` by name, None for random weights), ``class_names``,
-        ``trained`` (the parts of the head that train), ``classifier`` (its type, and how it looks at
-        masks) and, where there are such prompts, ``spatial_prompts`` and ``semantic_prompts`` (type, fusion, number, templates, SHA-256 of
-        the text encoder, and for spatial prompts that were transferred the file that they were
-        taken from).
+        ``trained`` (the parts of the head that train), ``classifier`` (its type, and how it looks
+        at masks) and, where there are such prompts, ``spatial_prompts`` and ``semantic_prompts``
+        (type, fusion, number, templates, SHA-256 of the text or prompt encoder, and for spatial
+        prompts that were transferred the file that they were taken from).
     """
     head = model.decode_head
     metadata = dict(

@@ -112,7 +112,7 @@ def transfer_prompts(
     state._metadata = copy.deepcopy(own._metadata)
     described = state._metadata[''][METADATA_KEY]
     head = target.decode_head
-    _check_same_weights(source, described['base'])
+    _check_same_weights(source, described['base']['parts'])
     _check_has_default(head.semantic_prompts)
     _set_to_default(state)
     _take_decoder(state, source, head)
@@ -260,7 +260,7 @@ def _copy(state: Dict[str, Tensor], taken: Mapping[str, Tensor]) -> None:
 
 def _check_same_weights(source: PromptSource, target: Mapping[str, Optional[str]]) -> None:
     """Compare the fingerprints of the frozen parts, where both sides have them."""
-    for part, found in source.metadata.get('base', {}).items():
+    for part, found in source.metadata.get('base', {}).get('parts', {}).items():
         expected = target.get(part)
         if found is not None and expected is not None and found != expected:
             raise PromptTransferError(

@@ -48,6 +48,10 @@ class ImageEncoder(Protocol):
         """Of each frozen part."""
 
     @staticmethod
+    def frame_of(config: Mapping[str, Any]) -> Optional[Tuple[int, int]]:
+        """:attr:`frame` of an encoder of this config."""
+
+    @staticmethod
     def feature_shapes(config: Mapping[str, Any]) -> Dict[str, Shape]:
         """Shapes of :meth:`ImageFeatures.named` that an encoder of this config gives."""
 

@@ -108,8 +108,7 @@ class PrecomputedFeatures(FrozenModule):
         cls = get_encoder_class(encoder)
         self.shapes: Dict[str, Shape] = cls.feature_shapes(encoder)
         self._files: Optional[Fingerprints] = None
-        for name in ('pixel_mean', 'pixel_std', 'divisor'):
-            setattr(self, name, getattr(cls, name, None))
+        self.frame = cls.frame_of(encoder)
         self.freeze()
 
     def fingerprints(self) -> Fingerprints:

@@ -104,6 +104,10 @@ class CLIPImageEncoder(FrozenModule):
         return ImageFeatures((), None, tokens)
 
     @staticmethod
+    def frame_of(config: Mapping[str, Any]) -> None:
+        """None: images of any size are resized."""
+
+    @staticmethod
     def feature_shapes(config: Mapping[str, Any]) -> Dict[str, Shape]:
         """Shapes of the features of an encoder of this config, by their names."""
         geometry = get_image_variant(config.get('variant', 'ViT-B/16'))

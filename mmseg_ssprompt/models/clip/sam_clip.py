@@ -44,6 +44,11 @@ class SAMCLIPImageEncoder(BaseModule):
         return fingerprint_parts(self)
 
     @staticmethod
+    def frame_of(config: Mapping[str, Any]) -> Any:
+        """That of SAM's encoder."""
+        return get_encoder_class(config['sam']).frame_of(config['sam'])
+
+    @staticmethod
     def feature_shapes(config: Mapping[str, Any]) -> Dict[str, Shape]:
         """Shapes of the features of an encoder of this config, by their names."""
         sam, clip = (get_encoder_class(c).feature_shapes(c) for c in _pair(config))

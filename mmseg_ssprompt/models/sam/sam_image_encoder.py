@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from os import PathLike
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 import torch
 from mmseg.registry import MODELS
@@ -65,7 +65,7 @@ class SAMImageEncoder(FrozenModule):
         self.variant = variant
         geometry = get_variant(variant)
         self.image_size = self.divisor = geometry.image_size
-        self.frame = (geometry.image_size,) * 2
+        self.frame = (geometry.image_size, geometry.image_size)
         with torch.device('meta') if checkpoint is not None else nullcontext():
             self.model = build_image_encoder(variant)  # random weights of vit_h take 8 s
         load_part(self.model, checkpoint, variant, 'image_encoder')
@@ -89,6 +89,12 @@ class SAMImageEncoder(FrozenModule):
         with torch.autocast(x.device.type, self.dtype):
             embedding = encode_image(self.model, x, self._encode_block)
         return ImageFeatures((), None, embedding.to(x.dtype))
+
+    @staticmethod
+    def frame_of(config: Mapping[str, Any]) -> Tuple[int, int]:
+        """(S, S) of an encoder of this config."""
+        size = get_variant(config['variant']).image_size
+        return size, size
 
     @staticmethod
     def feature_shapes(config: Mapping[str, Any]) -> Dict[str, Shape]:

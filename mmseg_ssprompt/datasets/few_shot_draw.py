@@ -102,5 +102,5 @@ def check_positive(**numbers: int) -> None:
         ValueError: With the name and the value of the first one.
     """
     for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise ValueError(f'{key} must be a whole number from 1, found {value!r}')

@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter, defaultdict
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from itertools import chain
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from mmengine import fileio
 from mmengine.logging import print_log
@@ -10,7 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from .checks import DatasetError
-from .class_settings import find_wrong_palette, read_class_names
+from .class_settings import find_palette_problem, read_class_names
 
 __all__ = ['SUFFIXES', 'ImageFolderDataset']
 
@@ -102,9 +103,7 @@ class ImageFolderDataset(BaseSegDataset):
             self.data_prefix.get(key) for key in ('img_path', 'seg_map_path')
         )
         images = self._find_images(image_folder, label_folder)
-        labels = None
-        if label_folder is not None:
-            labels = self._find_labels(images, label_folder)
+        labels = None if label_folder is None else self._find_labels(images, label_folder)
         return [
             dict(
                 img_path=os.path.join(image_folder, image),
@@ -119,7 +118,7 @@ class ImageFolderDataset(BaseSegDataset):
     def _find_images(self, folder: str, label_folder: Optional[str]) -> Dict[str, str]:
         """Paths beneath the image folder, by name without suffix."""
         names: Dict[str, List[str]] = defaultdict(list)
-        others: Counter = Counter()
+        others: Counter[str] = Counter()
         labels = 0
         inside = _relative(label_folder, folder)
         label_ending = self._label_ending(folder, label_folder)
@@ -151,11 +150,10 @@ class ImageFolderDataset(BaseSegDataset):
             )
         double = sorted(files for files in names.values() if len(files) > 1)
         if double:
-            doubles = [file for files in double for file in files]
             raise DatasetError(
                 f'{folder!r}: expected one image of each name, found {len(double)} names with '
-                f'several, such as {_show(doubles)}. Rename or remove one of each, or '
-                'choose by img_suffix'
+                f'several, such as {_show(chain.from_iterable(double))}. Rename or remove one of '
+                'each, or choose by img_suffix'
             )
         images = {name: files[0] for name, files in names.items()}
         return self._choose(images) if self.ann_file else images
@@ -216,7 +214,10 @@ class ImageFolderDataset(BaseSegDataset):
                 name = self._name_of_label(file)
                 if name is not None:
                     found[name].append(file)
-        labels = {name: _prefer_png(files) for name, files in found.items()}
+        labels = {  # of several files the PNGs, if there are any
+            name: [file for file in files if file.lower().endswith('.png')] or files
+            for name, files in found.items()
+        }
         missing = sorted(image for name, image in images.items() if name not in labels)
         unused = sorted(file for name in labels if name not in images for file in labels[name])
         if missing:
@@ -230,10 +231,9 @@ class ImageFolderDataset(BaseSegDataset):
             )
         double = sorted(labels[name] for name in images if len(labels[name]) > 1)
         if double:
-            doubles = [file for files in double for file in files]
             raise DatasetError(
                 f'{folder!r}: expected one label map for each image, found {len(double)} images '
-                f'with several: {_show(doubles)}. Remove one of each, or set '
+                f'with several: {_show(chain.from_iterable(double))}. Remove one of each, or set '
                 'seg_map_suffix'
             )
         if unused and not self.ann_file:
@@ -281,18 +281,15 @@ class ImageFolderDataset(BaseSegDataset):
                 'label_map and reduce_zero_label=True: expected one of them, because both change '
                 f'ids of the files. Write what 0 becomes into label_map: 0: {self.ignore_index}'
             )
+        targets = (*range(count), self.ignore_index)
         is_map = isinstance(label_map, Mapping) and all(
-            type(number) is int and number >= 0 for pair in label_map.items() for number in pair
+            type(old) is int and old >= 0 and type(new) is int and new in targets
+            for old, new in label_map.items()
         )
-        wrong = {
-            old: new
-            for old, new in (label_map.items() if is_map else ())
-            if new >= count and new != self.ignore_index
-        }
-        if not is_map or wrong:
+        if not is_map:
             raise ValueError(
                 f'label_map: expected ids of classes (0 to {count - 1}) or {self.ignore_index} '
-                f'(ignored) by ids in the files, found {wrong or label_map!r}'
+                f'(ignored) by ids in the files, found {label_map!r}'
             )
         return {**{number: number for number in range(count)}, **label_map}
 
@@ -303,14 +300,9 @@ def _choose_metainfo(
     metainfo: Optional[Mapping[str, Any]],
 ) -> Dict[str, Any]:
     """The metainfo that counts, checked."""
-    if classes is None:
-        chosen = dict(metainfo or {})
-        if palette is not None:
-            chosen['palette'] = palette
-    else:
-        chosen = (
-            dict(classes=classes) if palette is None else dict(classes=classes, palette=palette)
-        )
+    chosen = dict(metainfo or {}) if classes is None else dict(classes=classes)
+    if palette is not None:
+        chosen['palette'] = palette
     given = chosen.get('classes')
     names = read_class_names(given)
     if not names:
@@ -322,7 +314,7 @@ def _choose_metainfo(
     if chosen.get('palette') is None:
         chosen.pop('palette', None)
         return chosen
-    problem = find_wrong_palette(chosen['palette'], names)
+    problem = find_palette_problem(chosen['palette'], names)
     if problem is not None:
         raise ValueError(f'ImageFolderDataset: palette: {problem}')
     return chosen
@@ -330,7 +322,7 @@ def _choose_metainfo(
 
 def _relative(inner: Optional[str], outer: str) -> Optional[str]:
     """Where a folder lies inside of another, with a slash at its end; None if it does not."""
-    if inner is None or not (inner and outer is not None):
+    if not inner:
         return None
     path = os.path.relpath(inner, outer or '.').replace(os.sep, '/')
     return None if path == '.' or path.startswith('..') else f'{path}/'
@@ -343,12 +335,7 @@ def _is_same_folder(one: str, other: str) -> bool:
     return one.rstrip('/') == other.rstrip('/')  # on a server
 
 
-def _prefer_png(files: Sequence[str]) -> List[str]:
-    """The PNGs among files, or all if there is none."""
-    pngs = [file for file in files if file.lower().endswith('.png')]
-    return pngs or list(files)
-
-
-def _show(files: Sequence[str]) -> str:
+def _show(files: Iterable[str]) -> str:
+    files = list(files)
     more = f' and {len(files) - _SHOWN} more' if len(files) > _SHOWN else ''
     return ', '.join(map(repr, files[:_SHOWN])) + more

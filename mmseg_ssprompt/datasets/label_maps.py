@@ -45,7 +45,7 @@ class LoadLabelMap(LoadAnnotations):
         label_map: Optional[Mapping[int, int]] = None,
         allow_missing: bool = False,
         reduce_zero_label: Optional[bool] = None,
-        backend_args: Optional[dict] = None,
+        backend_args: Optional[Dict[str, Any]] = None,
         imdecode_backend: str = 'pillow',
     ) -> None:
         super().__init__(backend_args=backend_args, imdecode_backend=imdecode_backend)
@@ -117,27 +117,15 @@ class LoadLabelMap(LoadAnnotations):
             )
         return of_dataset
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(ignore_index={self.ignore_index}, '
-            f'label_map={self.label_map}, allow_missing={self.allow_missing}, '
-            f'reduce_zero_label={self.reduce_zero_label}, '
-            f"imdecode_backend='{self.imdecode_backend}', backend_args={self.backend_args})"
-        )
-
 
 def _check_number(key: str, value: Any) -> int:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, int)
-        or not 0 <= number <= IGNORED_16_BITS
-    ):
+    if type(number) is not int or not 0 <= number <= IGNORED_16_BITS:
         raise ValueError(
             f'LoadLabelMap.{key}: expected whole numbers from 0 to {IGNORED_16_BITS}, found '
             f'{value!r}'
         )
-    return number
+    return int(number)
 
 
 def _check_labels(labels: Optional[np.ndarray], path: str) -> np.ndarray:

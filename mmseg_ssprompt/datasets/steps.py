@@ -62,7 +62,7 @@ def _list_of(transform: Any) -> Optional[List[Any]]:
     return inner if is_list else None
 
 
-def _children(pipeline: Any) -> Iterator[Tuple[str, List[Any], int]]:
+def _children(pipeline: Any) -> Iterator[Tuple[str, Any, int]]:
     """Place, list and index of what is inside of a transform."""
     if isinstance(pipeline, (list, tuple)):
         yield from ((f'[{index}]', pipeline, index) for index in range(len(pipeline)))
@@ -159,7 +159,7 @@ class Trace:
         elif isinstance(result, dict):
             self._note_loads(step, seen, image, result)
             moves = probe is not None and _moves_pixels(step.transform, probe)
-            result[SIZES_KEY] = self._look(step, seen, result, moves)
+            result[SIZES_KEY] = self._see_sizes(step, seen, result, moves)
         return result
 
     def _can_misplace(self, seen: Sizes) -> bool:
@@ -175,7 +175,7 @@ class Trace:
         elif result.get('img') is image:
             self.loads.setdefault(step.place, None)
 
-    def _look(self, step: Step, seen: Sizes, result: Dict[str, Any], moves: bool) -> Sizes:
+    def _see_sizes(self, step: Step, seen: Sizes, result: Dict[str, Any], moves: bool) -> Sizes:
         image, labels = _size(result.get('img')), _size(result.get('gt_seg_map'))
         now = seen._replace(image=image, labels=labels, original=seen.original or image)
         if seen.labels is None and labels is not None:
@@ -189,13 +189,11 @@ class Trace:
 
 
 def _describe(step: Step, seen: Sizes, now: Sizes) -> str:
+    sizes = (('image', seen.image, now.image), ('label map', seen.labels, now.labels))
     changes = [
         f'the {name} from {_text(old)} to {_text(new)}'
-        for name, old, new in (
-            ('image', seen.image, now.image),
-            ('label map', seen.labels, now.labels),
-        )
-        if None not in (old, new) and old != new
+        for name, old, new in sizes
+        if old is not None and new is not None and old != new
     ]
     return f'{step} changes {" and ".join(changes)}' if changes else str(step)
 
@@ -209,53 +207,49 @@ def _size(picture: Any) -> Optional[Size]:
     return (int(shape[0]), int(shape[1])) if len(shape) >= 2 else None
 
 
-def _moves_pixels(transform: Any, sample: Dict[str, Any]) -> bool:
+def _moves_pixels(transform: Any, sample: Mapping[str, Any]) -> bool:
     """Whether a transform, in one of some tries, moves the pixels of a label map."""
-    size = _size(sample['img'] if sample.get('gt_seg_map') is None else sample['gt_seg_map'])
-    y, x = np.indices(size)
-    # Neighbours, and rows and columns that are turned round, have other numbers.
-    grid = ((7 * y + 13 * x + (y // 16) * (x // 16)) % 251).astype(np.uint8)
-    for number in range(_TRIES):
-        seed_draws(number)
-        tried = copy.deepcopy({key: value for key, value in sample.items() if key != SIZES_KEY})
-        tried.update(gt_seg_map=grid.copy(), seg_fields=['gt_seg_map'])
-        try:
-            result = transform(tried)
-        except Exception:  # the run that counts says it
-            return False
-        moved = result.get('gt_seg_map') if isinstance(result, Mapping) else None
-        if moved is None:
-            return False
-        if not np.array_equal(moved, grid):
-            return True
-    return False
+    present = sample['img'] if sample.get('gt_seg_map') is None else sample['gt_seg_map']
+    grid = _draw_grid(present.shape[0], present.shape[1])
+    tried = _try_out(transform, dict(sample, gt_seg_map=grid, seg_fields=['gt_seg_map']))
+    return any(not np.array_equal(labels, grid) for _, labels in tried)
 
 
 def _parts_pixels(transform: Any, sample: Mapping[str, Any]) -> bool:
     """Whether a transform, in one of some tries, moves the pixels of the image alone.
 
     It gets an image and a label map of the same numbers. Where the image has the same numbers
-    afterwards in other places, the label map has to have them in these places too. What computes
-    new numbers, such as interpolation or other colours, cannot be told so.
+    afterwards in other places, the label map has to have them in these places too. A transform
+    that computes new numbers, such as interpolation or other colours, shows nothing in this way.
     """
-    grid = (np.arange(32 * 48, dtype=np.uint32) * 7 % 251).astype(np.uint8).reshape(32, 48)
-    others = {k: v for k, v in sample.items() if k not in (SIZES_KEY, 'img', 'gt_seg_map')}
+    grid = _draw_grid(32, 48)
+    given = dict(sample, img=np.repeat(grid[..., None], 3, axis=2), gt_seg_map=grid)
+    given.update(img_shape=grid.shape, ori_shape=grid.shape, pad_shape=grid.shape)
+    return any(
+        np.array_equal(np.sort(image[..., 0], axis=None), np.sort(grid, axis=None))
+        and not np.array_equal(image[..., 0], labels)
+        for image, labels in _try_out(transform, given)
+        if image.shape[:2] == labels.shape
+    )
+
+
+def _draw_grid(height: int, width: int) -> np.ndarray:
+    """Numbers (H, W) uint8: neighbours, and rows and columns turned round, have others."""
+    y, x = np.indices((height, width))
+    return ((7 * y + 13 * x + (y // 16) * (x // 16)) % 251).astype(np.uint8)
+
+
+def _try_out(transform: Any, sample: Mapping[str, Any]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """Image and label map that a transform makes of a sample, in some tries."""
+    sample = {key: value for key, value in sample.items() if key != SIZES_KEY}
     for number in range(_TRIES):
         seed_draws(number)
-        image = np.repeat(grid[..., None], 3, axis=2)
-        tried = dict(copy.deepcopy(others), img=image, gt_seg_map=grid.copy())
-        tried.update(img_shape=grid.shape, ori_shape=grid.shape, pad_shape=grid.shape)
         try:
-            result = transform(tried)
-            image, labels = result['img'], result['gt_seg_map']
-            is_moved = image.shape[:2] == labels.shape and np.array_equal(
-                np.sort(image[..., 0], axis=None), np.sort(grid, axis=None)
-            )
-        except Exception:  # the run that counts says it
-            return False
-        if is_moved and not np.array_equal(image[..., 0], labels):
-            return True
-    return False
+            result = transform(copy.deepcopy(sample))
+            image, labels = np.asarray(result['img']), np.asarray(result['gt_seg_map'])
+        except Exception:  # the run that counts reports it
+            return
+        yield image, labels
 
 
 def _describe_parting(step: Step, seen: Sizes, sample: Mapping[str, Any]) -> str:
@@ -286,7 +280,7 @@ class _FollowedStep:
         return getattr(self.followed, name)
 
 
-def follow(dataset: Dataset, trace: Trace) -> Dataset:
+def follow(dataset: Any, trace: Trace) -> Any:
     """A copy of a data set whose steps tell a trace what they do; the data set stays as it is.
 
     Args:

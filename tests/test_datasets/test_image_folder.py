@@ -242,7 +242,7 @@ def test_classes_in_a_file(tmp_path, setting):
     ('palette', 'text'),
     [
         ([[1, 2, 3]], 'for each of 2 classes, .* found 1'),
-        ([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]], r"'background', found \[0.1.*Write \[26, 51, 76\]"),
+        ([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]], r"'background', found \[0.1, 0.2, 0.3\]"),
         ([[0, 0, 0], [0, 0, 300]], r"for class 'crack', found \[0, 0, 300\]"),
         ([[0, 0, 0], [0, 0, -1]], r"for class 'crack', found \[0, 0, -1\]"),
         ([[0, 0, 0], [0, 0]], r"for class 'crack', found \[0, 0\]"),

@@ -118,7 +118,7 @@ def tokenize_class_names(class_names: Sequence[str], templates: Sequence[str]) -
     """
     texts = [template.replace('{}', name) for template in templates for name in class_names]
     # One place more than CLIP has tells a text that just fits from one that was cut off.
-    tokens = tokenize(texts, context_length=CONTEXT_LENGTH + 1)
+    tokens: Tensor = tokenize(texts, context_length=CONTEXT_LENGTH + 1)
     marks = tokens >= tokens[0, 0]  # the marks of start and end have the highest ids
     lengths = tokens.argmax(dim=-1) + 1  # the end's is the highest
     wrong = (marks.sum(dim=-1) != 2) | (lengths > CONTEXT_LENGTH)
@@ -129,7 +129,7 @@ def tokenize_class_names(class_names: Sequence[str], templates: Sequence[str]) -
             f'class name {class_names[index]!r} (index {index}) in template '
             f'{templates[template]!r} {_describe_wrong(texts[first], int(marks[first].sum()))}'
         )
-    return tokens[:, : int(lengths.max())].unflatten(0, (len(templates), len(class_names)))
+    return tokens[:, : int(lengths.max())].reshape(len(templates), len(class_names), -1)
 
 
 def _describe_wrong(text: str, marks: int) -> str:

@@ -300,7 +300,7 @@ def _choose_metainfo(
     metainfo: Optional[Mapping[str, Any]],
 ) -> Dict[str, Any]:
     """The metainfo that counts, checked."""
-    chosen = dict(metainfo or {}) if classes is None else dict(classes=classes)
+    chosen: Dict[str, Any] = dict(metainfo or {}) if classes is None else dict(classes=classes)
     if palette is not None:
         chosen['palette'] = palette
     given = chosen.get('classes')

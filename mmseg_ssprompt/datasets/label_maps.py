@@ -157,7 +157,8 @@ def _rename(labels: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
         return labels
     table = np.arange(1 + IGNORED_16_BITS, dtype=np.int32)
     table[list(label_map)] = list(label_map.values())
-    return table[labels]
+    renamed: np.ndarray = table[labels]
+    return renamed
 
 
 @TRANSFORMS.register_module()

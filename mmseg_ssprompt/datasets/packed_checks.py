@@ -4,7 +4,6 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..dataset_wrappers import each_dataset
 from ..draws import draws_of_their_own, seed_draws
@@ -50,7 +49,7 @@ class Packed(NamedTuple):
 
 
 def check_packed(
-    dataset: Dataset, ids: LabelIds, name: str, training: bool, frame: Optional[Frame] = None
+    dataset: Any, ids: LabelIds, name: str, training: bool, frame: Optional[Frame] = None
 ) -> List[Packed]:
     """Let the first samples of each data set pass the whole pipeline, and look at what leaves it.
 
@@ -85,7 +84,7 @@ def check_packed(
     return found
 
 
-def _each_part(dataset: Dataset) -> Iterator[Dataset]:
+def _each_part(dataset: Any) -> Iterator[Any]:
     """The data sets that are read one after the other."""
     if isinstance(getattr(dataset, 'datasets', None), (list, tuple)):
         for inner in dataset.datasets:
@@ -96,7 +95,7 @@ def _each_part(dataset: Dataset) -> Iterator[Dataset]:
         yield dataset
 
 
-def _pack(dataset: Dataset, index: int, trace: Trace, name: str) -> Iterator[Packed]:
+def _pack(dataset: Any, index: int, trace: Trace, name: str) -> Iterator[Packed]:
     trace.begin()
     where = f'{name} data, sample {index} of {type(dataset).__name__}'
     try:
@@ -115,26 +114,26 @@ def _pack(dataset: Dataset, index: int, trace: Trace, name: str) -> Iterator[Pac
         yield Packed(None if is_embedded(dataset) else image, sample, seen)
 
 
-def _explain(
-    dataset: Dataset, where: str, trace: Trace, error: Optional[Exception]
-) -> DatasetError:
+def _explain(dataset: Any, where: str, trace: Trace, error: Optional[Exception]) -> DatasetError:
     if trace.ended_by is not None:
         return DatasetError(
             f'{where}: expected a sample from each transform, but {trace.ended_by} returned None '
             f'({"of each of some samples" if error else "of this one"}). Let it return the sample, '
             'or change what it refuses'
         )
-    step = find_failed_step(getattr(dataset, 'pipeline', []), error)
-    raised = f'{type(error).__name__}: {error}'
+    step = None if error is None else find_failed_step(getattr(dataset, 'pipeline', []), error)
     return DatasetError(
-        f'{where} does not pass its pipeline: {"it" if step is None else step} fails ({raised})'
+        f'{where} does not pass its pipeline: {"it" if step is None else step} fails '
+        f'({type(error).__name__}: {error})'
     )
 
 
 def _unpack(result: Any, where: str, trace: Trace) -> Iterator[Tuple[Any, Any, Sizes]]:
     """The views of a sample, one without test-time augmentation."""
     if not isinstance(result, Mapping) or not {'inputs', 'data_samples'} <= set(result):
-        found = _describe(result)
+        found: Any = f'a {type(result).__name__}'
+        if isinstance(result, Mapping):
+            found = [key for key in result if key != SIZES_KEY]
         raise DatasetError(
             f"{where}: expected 'inputs' and 'data_samples' from the pipeline, found {found}. End "
             "it with dict(type='PackSegInputs')"
@@ -143,12 +142,6 @@ def _unpack(result: Any, where: str, trace: Trace) -> Iterator[Tuple[Any, Any, S
     if not isinstance(samples, (list, tuple)):
         images, samples = [images], [samples]
     yield from zip(images, samples, [*trace.packed, *[Sizes()] * len(samples)])
-
-
-def _describe(result: Any) -> Any:
-    if not isinstance(result, Mapping):
-        return f'a {type(result).__name__}'
-    return [key for key in result if key != SIZES_KEY]
 
 
 class _Check(NamedTuple):
@@ -160,13 +153,8 @@ class _Check(NamedTuple):
     training: bool
     frame: Frame
 
-    @property
-    def _image_file(self) -> str:
-        return repr(str(self.packed.sample.metainfo.get('img_path')))
-
-    @property
-    def _label_file(self) -> str:
-        return repr(str(self.packed.sample.metainfo.get('seg_map_path')))
+    def _file(self, key: str) -> str:
+        return repr(str(self.packed.sample.metainfo.get(key)))
 
     def run(self) -> None:
         """Raise a :class:`DatasetError` of the first thing that is wrong."""
@@ -178,13 +166,13 @@ class _Check(NamedTuple):
             self._check_labels(self.packed.sample.gt_sem_seg.data)
         elif self.training:
             raise DatasetError(
-                f'{self.name} data, image {self._image_file}: expected a label map to train with, '
-                "found none. Put dict(type='LoadAnnotations') into the pipeline, before it is "
-                'packed'
+                f'{self.name} data, image {self._file("img_path")}: expected a label map to train '
+                "with, found none. Put dict(type='LoadAnnotations') into the pipeline, before it "
+                'is packed'
             )
 
     def _check_image(self, image: Tensor) -> None:
-        where = f'{self.name} data, image {self._image_file}, as it leaves the pipeline'
+        where = f'{self.name} data, image {self._file("img_path")}, as it leaves the pipeline'
         if image.ndim != 3 or image.shape[0] != 3:
             raise DatasetError(f'{where}: expected (3, H, W), found {tuple(image.shape)}')
         if image.dtype == torch.bool or image.is_complex():
@@ -217,14 +205,14 @@ class _Check(NamedTuple):
         missing = [key for key in needed if key not in metainfo]
         if missing and self.packed.image is not None:
             raise DatasetError(
-                f'{self.name} data, image {self._image_file}: expected {needed} in what is packed, '
-                'with which a prediction is brought back to the image; '
+                f'{self.name} data, image {self._file("img_path")}: expected {needed} in what is '
+                'packed, with which a prediction is brought back to the image; '
                 f'{missing} are not there. Leave out meta_keys of PackSegInputs, or add them; a '
                 'loader of your own has to set ori_shape and img_shape'
             )
 
     def _check_labels(self, labels: Tensor) -> None:
-        where = f'{self.name} data, label map {self._label_file}'
+        where = f'{self.name} data, label map {self._file("seg_map_path")}'
         if labels.ndim != 3 or labels.shape[0] != 1:
             raise DatasetError(
                 f'{where}: expected one channel of class ids, found the shape '
@@ -234,22 +222,21 @@ class _Check(NamedTuple):
         if labels.is_floating_point():
             raise DatasetError(f'{where}: expected ids as whole numbers, found {labels.dtype}')
         if self.packed.image is not None:
-            self._check_sizes(where, tuple(labels.shape[1:]))
+            self._check_sizes(where, tuple(labels.shape[1:]), tuple(self.packed.image.shape[1:]))
         metainfo = self.packed.sample.metainfo
         facts = LabelFacts(bool(metainfo.get('reduce_zero_label')))
         check_label_ids(labels.numpy(), self.ids, metainfo.get('seg_map_path'), facts)
 
-    def _check_sizes(self, where: str, labels: Tuple[int, ...]) -> None:
-        seen, image = self.packed.seen, tuple(self.packed.image.shape[1:])
-        if self.training:
-            expected, what = image, 'its image'
-        else:
+    def _check_sizes(self, where: str, labels: Tuple[int, ...], image: Tuple[int, ...]) -> None:
+        seen = self.packed.seen
+        expected, what = image, 'its image'
+        if not self.training:
             original = self.packed.sample.metainfo.get('ori_shape') or seen.original or image
             expected, what = tuple(original[:2]), 'the original image, whose size predictions have,'
         if labels != expected:
             raise DatasetError(
-                f'{where} is {_text(labels)} (height x width), but {what} {self._image_file} is '
-                f'{_text(expected)}{self._explain()}'
+                f'{where} is {_text(labels)} (height x width), but {what} '
+                f'{self._file("img_path")} is {_text(expected)}{self._explain()}'
             )
         if seen.moved_by:
             raise DatasetError(f'{where} does not lie on its image{self._explain()}')
@@ -297,6 +284,6 @@ def check_batch_sizes(packed: Sequence[Packed], batch_size: int, key: str) -> No
         )
 
 
-def is_embedded(dataset: Dataset) -> bool:
+def is_embedded(dataset: Any) -> bool:
     """Whether a data set gives embeddings in place of images."""
     return any(hasattr(leaf, 'recipe') for leaf in each_dataset(dataset))

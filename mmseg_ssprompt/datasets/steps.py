@@ -1,7 +1,7 @@
 """The steps of a data set's pipeline: which they are, what each does, and which one has failed."""
 
 import copy
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mmcv.transforms import KeyMapper
@@ -203,7 +203,7 @@ def _text(size: Size) -> str:
 
 
 def _size(picture: Any) -> Optional[Size]:
-    shape = getattr(picture, 'shape', ())
+    shape: Sequence[int] = getattr(picture, 'shape', ())
     return (int(shape[0]), int(shape[1])) if len(shape) >= 2 else None
 
 
@@ -235,7 +235,7 @@ def _parts_pixels(transform: Any, sample: Mapping[str, Any]) -> bool:
 
 def _draw_grid(height: int, width: int) -> np.ndarray:
     """Numbers (H, W) uint8: neighbours, and rows and columns turned round, have others."""
-    y, x = np.indices((height, width))
+    y, x = np.arange(height)[:, None], np.arange(width)
     return ((7 * y + 13 * x + (y // 16) * (x // 16)) % 251).astype(np.uint8)
 
 

@@ -7,12 +7,13 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...models.base.precomputed import PrecomputedFeatures
 from ...models.sam.sam_variants import get_variant
 from ...weights.state_dicts import resolve_checkpoint_path
 
+from mmseg.models.segmentors import BaseSegmentor  # isort: skip
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 from mmseg.structures import SegDataSample  # isort: skip
 
@@ -31,7 +32,7 @@ class Subject(NamedTuple):
     """
 
     cfg: Config
-    model: nn.Module
+    model: BaseSegmentor
     random_weights: List[str]
 
     @property
@@ -97,7 +98,7 @@ def use_random_weights(cfg: ConfigDict) -> List[str]:
     return sorted(missing)
 
 
-def _parts(value: Any) -> List[dict]:
+def _parts(value: Any) -> List[ConfigDict]:
     """All dicts in a config, itself first."""
     if isinstance(value, dict):
         return [value] + [part for entry in value.values() for part in _parts(entry)]
@@ -106,7 +107,7 @@ def _parts(value: Any) -> List[dict]:
     return []
 
 
-def make_batch(subject: Subject) -> Dict[str, list]:
+def make_batch(subject: Subject) -> Dict[str, Any]:
     """One random picture of the input's size with labels, as a data loader gives it.
 
     The label map has nine blocks of different classes, or of all classes if there are fewer: the

@@ -8,7 +8,13 @@ from torch import Tensor
 from ..dataset_wrappers import each_dataset
 from ..draws import draws_of_their_own, seed_draws
 from ..label_ids import LabelIds
-from .checks import DatasetError, LabelFacts, UnreadableFileError, check_label_ids
+from .checks import (
+    DatasetError,
+    LabelFacts,
+    UnreadableFileError,
+    check_label_ids,
+    check_label_shape,
+)
 from .seeded import SeededDataset
 from .steps import SIZES_KEY, Sizes, Trace, find_failed_step, follow
 
@@ -106,8 +112,8 @@ def _pack(dataset: Any, index: int, trace: Trace, name: str) -> Iterator[Packed]
         raise
     except Exception as error:  # transforms raise almost any type
         raise _explain(dataset, where, trace, error) from error
-    if trace.mistakes:
-        raise DatasetError(f'{name} data: {trace.mistakes[0]}')
+    if trace.mistake is not None:
+        raise DatasetError(f'{name} data: {trace.mistake}')
     if result is None:
         raise _explain(dataset, where, trace, None)
     for image, sample, seen in _unpack(result, where, trace):
@@ -213,19 +219,12 @@ class _Check(NamedTuple):
 
     def _check_labels(self, labels: Tensor) -> None:
         where = f'{self.name} data, label map {self._file("seg_map_path")}'
-        if labels.ndim != 3 or labels.shape[0] != 1:
-            raise DatasetError(
-                f'{where}: expected one channel of class ids, found the shape '
-                f'{tuple(labels.shape[1:] if labels.shape[0] == 1 else labels.shape)}: colours '
-                'must be converted to ids'
-            )
-        if labels.is_floating_point():
-            raise DatasetError(f'{where}: expected ids as whole numbers, found {labels.dtype}')
+        metainfo, ids = self.packed.sample.metainfo, (labels[0] if len(labels) == 1 else labels)
+        check_label_shape(dict(metainfo, gt_seg_map=ids.numpy()))
         if self.packed.image is not None:
-            self._check_sizes(where, tuple(labels.shape[1:]), tuple(self.packed.image.shape[1:]))
-        metainfo = self.packed.sample.metainfo
+            self._check_sizes(where, tuple(ids.shape), tuple(self.packed.image.shape[1:]))
         facts = LabelFacts(bool(metainfo.get('reduce_zero_label')))
-        check_label_ids(labels.numpy(), self.ids, metainfo.get('seg_map_path'), facts)
+        check_label_ids(ids.numpy(), self.ids, metainfo.get('seg_map_path'), facts)
 
     def _check_sizes(self, where: str, labels: Tuple[int, ...], image: Tuple[int, ...]) -> None:
         seen = self.packed.seen

@@ -43,13 +43,17 @@ def each_step(pipeline: Any, place: str = 'pipeline') -> Iterator[Step]:
 
     Args:
         pipeline: A list of transforms, or a transform such as ``Compose``, ``RandomChoice`` or
-            ``TestTimeAug``, of which only the first branch is looked into.
+            ``TestTimeAug``; of the latter's branches only the first is read.
         place: Of the pipeline in the config. Defaults to 'pipeline'.
     """
-    for name, holder, key in _children(pipeline):
-        yield from each_step(holder[key], f'{place}{name}')
-    if not isinstance(pipeline, (list, tuple)) and _list_of(pipeline) is None:
+    if _is_step(pipeline):
         yield Step(place, pipeline)
+        return
+    first: Dict[str, Any] = {}
+    for name, holder, key in _children(pipeline):
+        first.setdefault(name, holder[key])
+    for name, inner in first.items():
+        yield from each_step(inner, f'{place}{name}')
 
 
 def _list_of(transform: Any) -> Optional[List[Any]]:
@@ -62,20 +66,19 @@ def _list_of(transform: Any) -> Optional[List[Any]]:
     return inner if is_list else None
 
 
-def _children(pipeline: Any) -> Iterator[Tuple[str, Any, int]]:
-    """Place, list and index of what is inside of a transform."""
-    if isinstance(pipeline, (list, tuple)):
-        yield from ((f'[{index}]', pipeline, index) for index in range(len(pipeline)))
-    elif getattr(pipeline, 'subroutines', None):  # TestTimeAug: all lists of one from each list
-        for branch in pipeline.subroutines[:1]:
-            yield from (
-                (f'.transforms[{index}]', branch.transforms, index)
-                for index in range(len(branch.transforms))
-            )
-    else:
-        inner = _list_of(pipeline) or []
-        name = '' if type(pipeline).__name__ == 'Compose' else '.transforms'
-        yield from ((f'{name}[{index}]', inner, index) for index in range(len(inner)))
+def _is_step(node: Any) -> bool:
+    return not isinstance(node, (list, tuple)) and _list_of(node) is None
+
+
+def _children(node: Any) -> List[Tuple[str, Any, int]]:
+    """Place, list and index of what is inside of a list or a transform."""
+    if isinstance(node, (list, tuple)):
+        return [(f'[{index}]', node, index) for index in range(len(node))]
+    name = '' if type(node).__name__ == 'Compose' else '.transforms'
+    # TestTimeAug has all lists of one transform from each list.
+    branches = getattr(node, 'subroutines', None)
+    lists = [branch.transforms for branch in branches] if branches else [_list_of(node) or []]
+    return [(f'{name}[{i}]', inner, i) for inner in lists for i in range(len(inner))]
 
 
 def find_failed_step(pipeline: Any, error: BaseException) -> Optional[Step]:
@@ -129,7 +132,7 @@ class Trace:
             of those before them that leave the image as it is.
         packed: For each sample that was packed, what was seen before.
         ended_by: The last step that returned nothing.
-        mistakes: What steps do to the image and not to its label map, in words.
+        mistake: What a step does to the image and not to its label map, in words.
     """
 
     def __init__(self, training: bool) -> None:
@@ -141,16 +144,19 @@ class Trace:
         self.loads: Dict[str, Optional[str]] = {}
         self.packed: List[Sizes] = []
         self.ended_by: Optional[Step] = None
-        self.mistakes: List[str] = []
+        self.mistake: Optional[str] = None
 
     def run(self, step: Step, sample: Any) -> Any:
         """Let a step do its work, and note what it has done."""
         if not isinstance(sample, dict):
             return step.transform(sample)
         seen, image = sample.get(SIZES_KEY, Sizes()), sample.get('img')
-        probe = copy.deepcopy(sample) if self._can_misplace(seen) else None
         if self.training and seen.labels is not None and _parts_pixels(step.transform, sample):
-            self.mistakes.append(_describe_parting(step, seen, sample))
+            self.mistake = self.mistake or _describe_parting(step, seen, sample)
+        # In training what comes before the label map may not move pixels, in validation what
+        # comes after it.
+        may_not_move = (seen.labels is None) == self.training and seen.image is not None
+        moves = may_not_move and _moves_pixels(step.transform, sample)
         result = step.transform(sample)
         if result is None:
             self.ended_by = step
@@ -158,14 +164,8 @@ class Trace:
             self.packed.append(seen._replace(flipped=bool(sample.get('flip'))))
         elif isinstance(result, dict):
             self._note_loads(step, seen, image, result)
-            moves = probe is not None and _moves_pixels(step.transform, probe)
             result[SIZES_KEY] = self._see_sizes(step, seen, result, moves)
         return result
-
-    def _can_misplace(self, seen: Sizes) -> bool:
-        if self.training:
-            return seen.image is not None and seen.labels is None
-        return seen.labels is not None
 
     def _note_loads(self, step: Step, seen: Sizes, image: Any, result: Dict[str, Any]) -> None:
         if seen.labels is None and _size(result.get('gt_seg_map')) is not None:
@@ -294,26 +294,16 @@ def follow(dataset: Any, trace: Trace) -> Any:
         twin.dataset = follow(dataset.dataset, trace)
     pipeline = vars(dataset).get('pipeline')
     if pipeline is not None:
-        twin.pipeline = _follow_steps(_copy(pipeline), 'pipeline', trace)
+        try:  # transforms keep what they have seen
+            pipeline = copy.deepcopy(pipeline)
+        except Exception:  # locks, open files and the like
+            pipeline = copy.copy(pipeline)
+        twin.pipeline = _follow_steps(pipeline, 'pipeline', trace)
     return twin
 
 
-def _copy(pipeline: Any) -> Any:
-    """A deep copy, because transforms keep what they have seen; where that fails a flat one."""
-    try:
-        return copy.deepcopy(pipeline)
-    except Exception:  # locks, open files and the like
-        return copy.copy(pipeline)
-
-
 def _follow_steps(node: Any, place: str, trace: Trace) -> Any:
-    branches = getattr(node, 'subroutines', None) or []
-    for branch in branches:
-        for index, inner in enumerate(branch.transforms):
-            branch.transforms[index] = _follow_steps(inner, f'{place}.transforms[{index}]', trace)
-    if branches:
-        return node
-    if not isinstance(node, list) and _list_of(node) is None:
+    if _is_step(node):
         return node if isinstance(node, _FollowedStep) else _FollowedStep(Step(place, node), trace)
     for name, holder, key in _children(node):
         holder[key] = _follow_steps(holder[key], f'{place}{name}', trace)

@@ -154,10 +154,6 @@ def test_no_image_is_left_that_could_be_credited(seed):
     [
         (dict(shots=0), 'shots must be a whole number from 1, found 0'),
         (dict(shots=1.5), 'found 1.5'),
-        (dict(seed='1'), "seed must be a whole number, found '1'"),
-        (dict(presence=np.ones((3, 2))), r'boolean matrix .* found float64 of shape \(3, 2\)'),
-        (dict(presence=np.ones(3, bool)), r'found bool of shape \(3,\)'),
-        (dict(names=['a']), 'a name for each of 3 images, found 1'),
         (dict(names=['a', 'b', 'a']), "image 'a' is there 2 times"),
     ],
 )

@@ -33,8 +33,8 @@ def check_class_names(class_names: Sequence[str]) -> List[str]:
         class_names: The C class names.
 
     Raises:
-        ValueError: If they are no list, there are none, or a name is not a string, has nothing
-            to read in it, or is there twice; with the indices of all such names.
+        ValueError: If they are no list or an empty one, or if a name is not a string, is blank or
+            is there twice; with the indices of all such names.
     """
     if isinstance(class_names, (str, bytes)) or not isinstance(class_names, Sequence):
         raise ValueError(

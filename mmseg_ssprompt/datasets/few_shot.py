@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 from mmengine.dataset import Compose, force_full_init
-from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
@@ -102,8 +101,7 @@ class FewShotDataset:
         )
         self.dataset = narrow(self.dataset, find_images(self.drawn, self.manifest, self.dataset))
         self._fully_initialized = True
-        if is_main_process():
-            self._report()
+        self._report()
 
     @force_full_init
     def get_data_info(self, idx: int) -> Dict[str, Any]:

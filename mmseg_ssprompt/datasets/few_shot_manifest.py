@@ -136,6 +136,8 @@ def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> D
             'at what the label maps hold'
         )
     classes = list(parts[0].metainfo['classes'])
+    counts, contained = Counter(credited.values()), presence.sum(axis=0).tolist()
+    rows = [dict(image=names[i], credited_to=classes[c]) for i, c in credited.items()]
     return dict(
         version=MANIFEST_VERSION,
         dataset=' + '.join(dict.fromkeys(type(part).__name__ for part in parts)),
@@ -143,21 +145,6 @@ def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> D
         shots=shots,
         seed=seed,
         min_pixels=min_pixels,
-        **_summarise(credited, presence, shots, names, classes),
-    )
-
-
-def _summarise(
-    credited: Dict[int, int],
-    presence: np.ndarray,
-    shots: int,
-    names: List[str],
-    classes: List[str],
-) -> Dict[str, Any]:
-    """The entries of a manifest that depend on the draw."""
-    counts, contained = Counter(credited.values()), presence.sum(axis=0).tolist()
-    rows = [dict(image=names[i], credited_to=classes[c]) for i, c in credited.items()]
-    return dict(
         images=sorted(rows, key=lambda row: row['image']),
         counts={name: counts[c] for c, name in enumerate(classes)},
         incomplete={name: contained[c] for c, name in enumerate(classes) if counts[c] < shots},
@@ -235,12 +222,11 @@ def find_images(manifest: Dict[str, Any], file: Any, dataset: Any) -> List[int]:
 
 
 def _describe(parts: Sequence[BaseDataset]) -> str:
-    return ' + '.join(map(_describe_part, parts))
-
-
-def _describe_part(dataset: BaseDataset) -> str:
-    folder = dataset.data_prefix.get('img_path') or dataset.data_root
-    return f'{type(dataset).__name__}' + (f' in {str(folder)!r}' if folder else '')
+    folders = [part.data_prefix.get('img_path') or part.data_root for part in parts]
+    return ' + '.join(
+        type(part).__name__ + (f' in {str(folder)!r}' if folder else '')
+        for part, folder in zip(parts, folders)
+    )
 
 
 def _compare(file: Any, entry: str, expected: Any, found: Any) -> None:

@@ -40,8 +40,8 @@ def check_image(loader: Any, sample: Dict[str, Any]) -> CheckedFile:
     """Read an image with its loader, and refuse one that the model would see otherwise.
 
     Args:
-        loader: A ``LoadImageFromFile``. Of others only the result is checked, because they may
-            read something else than ``img_path``.
+        loader: A ``LoadImageFromFile``. The file of another loader is not checked, because it
+            may read something else than ``img_path``.
         sample: What ``dataset.get_data_info`` gives.
 
     Raises:

@@ -132,29 +132,21 @@ class ImageFolderDataset(BaseSegDataset):
                 names[name].append(file)
             else:
                 others[suffix or 'without suffix'] += 1
+        count = sum(others.values())
         if not names:
-            raise DatasetError(self._describe_empty(folder, sum(others.values()), labels))
+            raise DatasetError(self._describe_empty(folder, count, labels))
         if labels:
-            print_log(
+            _log(
                 f'{labels} files in {folder!r} that end in {label_ending!r} (seg_map_suffix) are '
-                'taken for label maps',
-                'current',
+                'taken for label maps'
             )
         if others:
             counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
-            print_log(
-                f'{sum(others.values())} of {sum(others.values()) + sum(map(len, names.values()))} '
-                f'files in {folder!r} are left out, because only {"/".join(self.suffixes)} are '
-                f'images: {counts}',
-                'current',
+            _log(
+                f'{count} of {count + sum(map(len, names.values()))} files in {folder!r} are left '
+                f'out, because only {"/".join(self.suffixes)} are images: {counts}'
             )
-        double = sorted(files for files in names.values() if len(files) > 1)
-        if double:
-            raise DatasetError(
-                f'{folder!r}: expected one image of each name, found {len(double)} names with '
-                f'several, such as {_show(chain.from_iterable(double))}. Rename or remove one of '
-                'each, or choose by img_suffix'
-            )
+        _check_single(names.values(), f'{folder!r}: expected one image of each name', 'img_suffix')
         images = {name: files[0] for name, files in names.items()}
         return self._choose(images) if self.ann_file else images
 
@@ -182,17 +174,15 @@ class ImageFolderDataset(BaseSegDataset):
 
     def _choose(self, images: Dict[str, str]) -> Dict[str, str]:
         """Those that the list names."""
-        if not os.path.isfile(self.ann_file):
-            raise DatasetError(
-                f'ann_file {self.ann_file!r}: expected a text file with the name of an image a '
-                'line, found no such file'
-            )
-        with open(self.ann_file, encoding='utf-8-sig') as file:
-            wanted = [line.strip().replace('\\', '/') for line in file if line.strip()]
+        wanted: List[str] = []
+        is_file = os.path.isfile(self.ann_file)
+        if is_file:
+            with open(self.ann_file, encoding='utf-8-sig') as file:
+                wanted = [line.strip().replace('\\', '/') for line in file if line.strip()]
         if not wanted:
             raise DatasetError(
-                f'ann_file {self.ann_file!r}: expected the name of an image a line, found an empty '
-                'file'
+                f'ann_file {self.ann_file!r}: expected a text file with the name of an image a '
+                f'line, found {"an empty" if is_file else "no such"} file'
             )
         by_file = {file: name for name, file in images.items()}
         names = [by_file.get(line, line) for line in wanted]
@@ -201,7 +191,7 @@ class ImageFolderDataset(BaseSegDataset):
             raise DatasetError(
                 f'ann_file {self.ann_file!r}: expected names of images in '
                 f'{self.data_prefix["img_path"]!r}, found {len(missing)} of {len(wanted)} lines '
-                f'that are none: {_show(missing)}'
+                f'without such an image: {_show(missing)}'
             )
         return {name: images[name] for name in names}
 
@@ -229,23 +219,19 @@ class ImageFolderDataset(BaseSegDataset):
                 f'{_show(unused) if unused else "none"}. Leave these images out, or set '
                 'data_prefix.seg_map_path=None to predict without label maps'
             )
-        double = sorted(labels[name] for name in images if len(labels[name]) > 1)
-        if double:
-            raise DatasetError(
-                f'{folder!r}: expected one label map for each image, found {len(double)} images '
-                f'with several: {_show(chain.from_iterable(double))}. Remove one of each, or set '
-                'seg_map_suffix'
-            )
+        chosen = (labels[name] for name in images)
+        _check_single(
+            chosen, f'{folder!r}: expected one label map for each image', 'seg_map_suffix'
+        )
         if unused and not self.ann_file:
-            print_log(
+            _log(
                 f'{len(unused)} label maps in {folder!r} have no image in '
-                f'{self.data_prefix["img_path"]!r}: {_show(unused)}',
-                'current',
+                f'{self.data_prefix["img_path"]!r}: {_show(unused)}'
             )
         return {name: os.path.join(folder, labels[name][0]) for name in images}
 
     def _name_of_label(self, file: str) -> Optional[str]:
-        """The name of the image that a file would be the label map of; None if it is none."""
+        """The name of the image whose label map a file would be; None if it is no label map."""
         if self.exact_label_suffix is not None:
             ending = self.exact_label_suffix
             return file[: -len(ending)] if ending and file.endswith(ending) else None
@@ -274,7 +260,7 @@ class ImageFolderDataset(BaseSegDataset):
                 int(old) if isinstance(old, str) and old.isdecimal() else old: new
                 for old, new in label_map.items()
             }
-        # Of one class the rest has a number too (rest_id), which may be 0; the class is 1 then.
+        # With one class the rest has a number too (rest_id); if it is 0, the class is 1.
         count = max(2, len(self._metainfo['classes']))
         if self.reduce_zero_label:
             raise ValueError(
@@ -333,6 +319,20 @@ def _is_same_folder(one: str, other: str) -> bool:
     if os.path.exists(one) and os.path.exists(other):
         return os.path.samefile(one, other)
     return one.rstrip('/') == other.rstrip('/')  # on a server
+
+
+def _log(text: str) -> None:
+    print_log(text, 'current')
+
+
+def _check_single(groups: Iterable[List[str]], expected: str, setting: str) -> None:
+    """Refuse several files where one is expected."""
+    double = sorted(files for files in groups if len(files) > 1)
+    if double:
+        raise DatasetError(
+            f'{expected}, found {len(double)} with several: {_show(chain.from_iterable(double))}. '
+            f'Remove all but one of each, or set {setting}'
+        )
 
 
 def _show(files: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Label maps of 16 bits, masks of any two numbers, and images that have none."""
+"""Label maps of 16 bits, masks of any two numbers, and images without label maps."""
 
 from typing import Any, Dict, Mapping, Optional
 
@@ -191,7 +191,7 @@ def replace_loaders(transforms: Any, **settings: Any) -> Any:
     Args:
         transforms: The config of a pipeline, of a transform, or lists of them, nested as for
             test-time augmentation.
-        **settings: Of the loaders that take the place, and of those that are there already.
+        **settings: Arguments of the new loaders, and of each ``LoadLabelMap`` that is there.
 
     Returns:
         A copy.

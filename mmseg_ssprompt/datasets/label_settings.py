@@ -26,7 +26,7 @@ def check_label_settings(dataset: BaseDataset, label_ids: LabelIds, name: str) -
 
     Args:
         dataset: A data set that reads files, without wrappers.
-        label_ids: Of the model's head.
+        label_ids: The numbers that the model's head expects.
         name: What it is for, such as ``'training'``.
 
     Raises:

@@ -17,7 +17,7 @@ def count_pictures(folder: str) -> Dict[str, int]:
 
 
 def _each_picture(folder: str) -> Iterator[str]:
-    """Paths of pictures below a folder of this machine; none of hidden files."""
+    """Paths of pictures below a folder of this machine, without hidden files."""
     for where, _, names in os.walk(folder, followlinks=True):
         for name in names:
             if _PICTURE.search(name) and not name.startswith('.'):
@@ -27,7 +27,7 @@ def _each_picture(folder: str) -> Iterator[str]:
 def find_left_out(dataset: Any) -> List[str]:
     """Say which pictures in the folders of a data set it does not take.
 
-    Only of data sets that take all files of a folder with a suffix.
+    Only data sets that take all files of a folder with a suffix are looked at.
 
     Args:
         dataset: A data set of mmseg, without wrappers.

@@ -64,7 +64,7 @@ def check_packed(
     Args:
         dataset: A data set, or a wrapper.
         ids: Which ids label maps may have.
-        name: Of the split, for errors: 'training', 'validation' or 'test'.
+        name: The split, for errors: 'training', 'validation' or 'test'.
         training: Whether label maps must lie on the images that leave the pipeline; otherwise on
             the original ones, whose size predictions have.
         frame: What the data preprocessor makes of images. Defaults to None: not known.
@@ -263,8 +263,8 @@ def check_batch_sizes(packed: Sequence[Packed], batch_size: int, key: str) -> No
 
     Args:
         packed: Some samples.
-        batch_size: Of the data loader.
-        key: Of the data loader in the config.
+        batch_size: The data loader's.
+        key: Where the config has the data loader.
 
     Raises:
         DatasetError: With two images.

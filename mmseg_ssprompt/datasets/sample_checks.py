@@ -34,22 +34,13 @@ class SampleFindings(NamedTuple):
         remarks: Keys of :data:`.survey.REMARKS`.
         present: Which of the C classes it shows, (C,) bool; None without a label map, or if that
             is not valid.
-        pixels: Of its label map.
+        pixels: How many pixels its label map has.
         ignored: How many of them have the ignored id.
     """
 
     image: str
     errors: List[Tuple[str, ValueError]]
     remarks: List[str]
-    present: Optional[np.ndarray]
-    pixels: int = 0
-    ignored: int = 0
-
-
-class _Labels(NamedTuple):
-    """What was found in a label map: as in :class:`SampleFindings`."""
-
-    errors: List[Tuple[str, ValueError]]
     present: Optional[np.ndarray] = None
     pixels: int = 0
     ignored: int = 0
@@ -78,12 +69,12 @@ class SampleChecks(Dataset[SampleFindings]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> SampleFindings:
+        errors: List[Tuple[str, ValueError]] = []
+        remarks: List[str] = []
         try:
             sample = self.dataset.get_data_info(index)
         except DatasetError as error:  # of embedded samples
-            return SampleFindings(f'sample {index}', [('embeddings', error)], [], None)
-        errors: List[Tuple[str, ValueError]] = []
-        remarks: List[str] = []
+            return SampleFindings(f'sample {index}', [('embeddings', error)], remarks)
         orientation = 1
         for loader, kind in self._loaders:
             try:
@@ -93,41 +84,41 @@ class SampleChecks(Dataset[SampleFindings]):
                     sample, found, _ = check_labels(loader, sample)
                 else:
                     sample, found = read_with(loader, sample), []
+                remarks += found
             except DatasetError as error:
                 errors.append(('label maps' if kind == 'label map' else 'images', error))
-            else:
-                remarks += found
-        labels = _Labels([])
+        findings = SampleFindings(str(sample.get('img_path')), errors, remarks)
         if sample.get('gt_seg_map') is not None:
-            labels = self._check_labels(sample, orientation)
             remarks += ['orientation'] * (orientation != 1)
-            remarks += ['ignored'] * (0 < labels.pixels == labels.ignored)
-        elif not errors:
-            remarks.append('unlabelled')
-        image = str(sample.get('img_path'))
-        return SampleFindings(image, errors + labels.errors, remarks, *labels[1:])
+            return self._check_labels(findings, sample, orientation)
+        remarks += ['unlabelled'] * (not errors)
+        return findings
 
-    def _check_labels(self, sample: Dict[str, Any], orientation: int) -> _Labels:
-        """Errors of a label map, and what it shows."""
+    def _check_labels(
+        self, findings: SampleFindings, sample: Dict[str, Any], orientation: int
+    ) -> SampleFindings:
+        """Add the errors of a label map, and what it shows."""
         labels = sample['gt_seg_map']
         try:
             check_label_shape(sample)
         except DatasetError as error:
-            return _Labels([('label maps', error)])
-        errors: List[Tuple[str, ValueError]] = []
+            findings.errors.append(('label maps', error))
+            return findings
         try:
             check_label_size(sample)
         except DatasetError as error:
-            errors.append(('sizes', _explain_rotation(error, orientation)))
+            findings.errors.append(('sizes', _explain_rotation(error, orientation)))
         try:
             facts = LabelFacts.of({**sample, 'label_map': sample.get('label_map') or self._map})
             check_label_ids(labels, self.ids, sample.get('seg_map_path'), facts)
         except DatasetError as error:
-            return _Labels([*errors, ('label ids', error)])
+            findings.errors.append(('label ids', error))
+            return findings
         classes, ignored = np.array(self.ids.classes), self.ids.ignore_index
         pixels = np.bincount(labels.ravel().astype(int), minlength=max(classes.max(), ignored) + 1)
+        findings.remarks.extend(['ignored'] * bool(pixels[ignored] == labels.size > 0))
         present = (pixels[classes] > 0) & (classes != ignored)
-        return _Labels(errors, present, labels.size, int(pixels[ignored]))
+        return findings._replace(present=present, pixels=labels.size, ignored=int(pixels[ignored]))
 
 
 def _find_loading(dataset: BaseDataset) -> List[Tuple[Any, Optional[str]]]:

@@ -44,7 +44,7 @@ def each_step(pipeline: Any, place: str = 'pipeline') -> Iterator[Step]:
     Args:
         pipeline: A list of transforms, or a transform such as ``Compose``, ``RandomChoice`` or
             ``TestTimeAug``; of the latter's branches only the first is read.
-        place: Of the pipeline in the config. Defaults to 'pipeline'.
+        place: Where the config has the pipeline. Defaults to 'pipeline'.
     """
     if _is_step(pipeline):
         yield Step(place, pipeline)
@@ -57,7 +57,7 @@ def each_step(pipeline: Any, place: str = 'pipeline') -> Iterator[Step]:
 
 
 def _list_of(transform: Any) -> Optional[List[Any]]:
-    """The transforms inside of one; None if there are none."""
+    """The transforms inside of another; None if it has no list of them."""
     if isinstance(transform, KeyMapper):  # which hands on other names
         return None
     inner = getattr(transform, 'subroutines', None) or getattr(transform, 'transforms', None)
@@ -82,7 +82,7 @@ def _children(node: Any) -> List[Tuple[str, Any, int]]:
 
 
 def find_failed_step(pipeline: Any, error: BaseException) -> Optional[Step]:
-    """The step of a pipeline in which an error arose; None if it was in none of them."""
+    """The step of a pipeline in which an error arose; None if it arose elsewhere."""
     steps = {id(step.transform): step for step in each_step(pipeline)}
     codes = {
         step.transform.__code__: step
@@ -101,9 +101,9 @@ class Sizes(NamedTuple):
     """What was seen of image and label map of a sample on their way through a pipeline.
 
     Attributes:
-        image: Height and width.
-        labels: Likewise.
-        original: Those of the image when it was loaded.
+        image: Height and width of the image.
+        labels: Height and width of the label map.
+        original: Height and width of the image when it was loaded.
         loaded_by: The step that has loaded the label map.
         moved_by: The steps that have moved the image's pixels without the label map, before it
             was there; in validation those that have moved the label map.

@@ -73,7 +73,7 @@ class Survey:
 
     Attributes:
         read: Samples so far.
-        pixels: Of valid label maps.
+        pixels: How many pixels the valid label maps have.
         ignored: How many of them have the ignored id.
         errors: What was wrong, by kind.
         notes: Sentences on the data set as a whole.
@@ -133,15 +133,18 @@ class Survey:
         if ignored and ignored == self._surveyed_labels:
             raise DatasetError(
                 f'all {ignored} label maps have only ignored pixels, the first that of '
-                f'{self._first("ignored")}: expected ids of the {len(self.classes)} classes. '
-                f'{self._explain_ignored()}'
+                f'{self.remarks["ignored"].listed[0]!r}: expected ids of the {len(self.classes)} '
+                f'classes. {self._explain_ignored()}'
             )
         seen = np.flatnonzero(self.images_of_class).tolist()
         is_mask = seen == [0] if self.ids.rest_id is None else not seen
-        if training and is_mask and self._ignores_much() and self.missing_classes():
+        missing = self.missing_classes()
+        if training and is_mask and self._ignores_much() and missing:
+            several = len(missing) > 1
+            name = f'the classes {missing[:10]} are' if several else f'class {missing[0]!r} is'
             raise DatasetError(
-                f'{self.describe_ignored()}, and {_name(self.missing_classes())} of '
-                f'{self._surveyed_labels} label maps. {self._explain_ignored()}'
+                f'{self.describe_ignored()}, and {name} in none of {self._surveyed_labels} label '
+                f'maps. {self._explain_ignored()}'
             )
 
     def _ignores_much(self) -> bool:
@@ -167,21 +170,18 @@ class Survey:
                 f'label_map turns {ignored[:10]} into {self.ids.ignore_index}: '
                 'let it turn the ids in the files into those of the classes'
             )
-        proposal = propose_label_map([*self._values(), self.ids.ignore_index], self.ids)
+        seen = [self.ids.classes[index] for index in np.flatnonzero(self.images_of_class).tolist()]
+        values = seen or [self.ids.channels[0]]
+        proposal = propose_label_map([*values, self.ids.ignore_index], self.ids)
         if proposal is None:
             return f'Give pixels that count other ids than {self.ids.ignore_index} in the files'
         return f'If {self.ids.ignore_index} stands for a class, {proposal}'
-
-    def _values(self) -> List[int]:
-        """The ids that were seen; the first, or that of the rest, if no class was."""
-        seen = [self.ids.classes[index] for index in np.flatnonzero(self.images_of_class).tolist()]
-        return seen or [self.ids.channels[0]]
 
     def warnings(self) -> List[str]:
         """A line for each kind of remark, one for classes that are never seen, and the notes."""
         lines = [
             f'{listing.count} of {self.read} images {REMARKS[kind]}; the first is '
-            f'{self._first(kind)}'
+            f'{listing.listed[0]!r}'
             for kind, listing in self.remarks.items()
         ]
         missing = self.missing_classes()
@@ -196,7 +196,7 @@ class Survey:
         return [*lines, *self.notes]
 
     def missing_classes(self) -> List[str]:
-        """Classes that no label map has; none if there is no valid label map."""
+        """Classes that no label map has; empty if there is no valid label map."""
         if self._surveyed_labels == 0:
             return []
         return [
@@ -216,16 +216,6 @@ class Survey:
             ignored_pixels=self.ignored,
         )
 
-    def _first(self, kind: str) -> str:
-        return repr(self.remarks[kind].listed[0])
-
-
-def _name(classes: Sequence[str]) -> str:
-    """``class 'crack' is in none``, or more of them."""
-    if len(classes) == 1:
-        return f'class {classes[0]!r} is in none'
-    return f'the classes {list(classes[:10])}{" and more" * (len(classes) > 10)} are in none'
-
 
 def survey_samples(
     survey: Survey,
@@ -237,7 +227,7 @@ def survey_samples(
     """Read evenly spread samples of a data set into a survey, up to the first error.
 
     Args:
-        survey: To which findings are added.
+        survey: Takes the findings.
         dataset: A data set of mmseg, without wrappers.
         ids: Which ids label maps may have.
         max_samples: How many are read; more are thinned out evenly.

@@ -17,7 +17,7 @@ from ..outputs import OutputError, ResultNames, result_file
 
 __all__ = ['GroupedIoUMetric', 'check_metric']
 
-#: Of the data set's metainfo.
+#: Keys of the data set's metainfo, by group.
 _GROUPS = dict(things='thing_classes', stuff='stuff_classes', labelled='labelled_classes')
 
 
@@ -28,7 +28,7 @@ def check_metric(metric: BaseMetric, label_ids: LabelIds) -> None:
 
     Args:
         metric: One of an evaluator's.
-        label_ids: Of the model's head.
+        label_ids: The numbers that the model's head expects.
 
     Raises:
         ValueError: With what to use instead.
@@ -124,7 +124,7 @@ class GroupedIoUMetric(IoUMetric):
                 self._write(labels.cpu().numpy(), sample)
 
     def _find_label_ids(self, sample: Mapping[str, Any]) -> LabelIds:
-        """Those of the model; where it says none, what its number of classes leaves."""
+        """The model's numbers; without them those that the number of classes leaves."""
         label_ids = sample.get(LABEL_IDS_KEY)
         if label_ids is None:
             count = len(self.dataset_meta['classes'])
@@ -147,7 +147,7 @@ class GroupedIoUMetric(IoUMetric):
         """Write a prediction (H, W) as PNG of 8 or 16 bits, with the numbers of the files.
 
         Where the data set leaves out the id 0 (``reduce_zero_label``), its files have numbers that
-        are higher by 1. Of other class names numbers are written as they are.
+        are higher by 1. A data set under other class names gets its numbers as they are.
         """
         file = result_file(Path(self.output_dir), self._name_result(sample['img_path']), '.png')
         with replacing(file) as temporary:

@@ -19,5 +19,5 @@ test_dataloader = dict(
 )
 model = dict(
     data_preprocessor=_base_.embedding_preprocessor,
-    backbone=dict(sam=dict(type='PrecomputedEmbedding'), clip=dict(type='PrecomputedCLIPTokens')),
+    backbone=dict(_base_.precomputed, encoder=_base_.model.backbone),
 )

@@ -20,5 +20,5 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 model = dict(
     data_preprocessor=_base_.embedding_preprocessor,
-    backbone=dict(_base_.precomputed, variant=_base_.sam.variant),
+    backbone=dict(_base_.precomputed, encoder=_base_.model.backbone),
 )

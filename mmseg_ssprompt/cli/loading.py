@@ -52,7 +52,7 @@ class Run(NamedTuple):
         """The places that the spatial prompts started from."""
         options = dict(self.cfg.model.decode_head.spatial_prompts)
         places = {key: options[key] for key in options if key not in ('type', 'fusion')}
-        return default_tokens(self.head.prompt_encoder.image_size, **places)
+        return default_tokens(self.head.segmenter.prompt_encoder.image_size, **places)
 
 
 def add_arguments(parser: argparse.ArgumentParser, with_split: bool) -> None:

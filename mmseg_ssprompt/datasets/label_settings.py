@@ -1,6 +1,6 @@
 """Whether a data set's pipeline keeps to the numbers that a model has label maps hold."""
 
-from typing import Any, Iterator, Tuple
+from typing import Any, List, Tuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations as AnyLoader
@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset, Compose
 from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS, LabelIds
 from .checks import DatasetError
 from .label_maps import LoadLabelMap, ResizeWithLabels
+from .steps import each_step
 
 __all__ = ['check_label_settings']
 
@@ -37,7 +38,7 @@ def check_label_settings(dataset: BaseDataset, label_ids: LabelIds, name: str) -
     _check_rest(dataset, label_ids, where)
     _check_subset(dataset, label_ids, where)
     loader = None
-    for transform in _transforms(dataset):
+    for transform in _list_transforms(dataset):
         if isinstance(transform, AnyLoader):
             loader = transform
             _check_loader(dataset, loader, label_ids, where)
@@ -46,24 +47,11 @@ def check_label_settings(dataset: BaseDataset, label_ids: LabelIds, name: str) -
             _check_fill(transform, label_ids, where)
 
 
-def _transforms(dataset: BaseDataset) -> Iterator[Any]:
+def _list_transforms(dataset: BaseDataset) -> List[Any]:
+    pipeline = getattr(dataset, 'pipeline', None) or []
     if hasattr(dataset, 'recipe'):  # of embedded samples, which a pipeline has made before
-        yield from _flatten(Compose(dataset.recipe.dataset.get('pipeline') or []))
-    else:
-        yield from _flatten(getattr(dataset, 'pipeline', None))
-
-
-def _flatten(transform: Any) -> Iterator[Any]:
-    """A transform, and those inside of it: in lists, or by themselves as in ``RandomResize``."""
-    if isinstance(transform, (list, tuple)):
-        for each in transform:
-            yield from _flatten(each)
-    elif transform is not None:
-        yield transform
-        for key in ('transforms', 'resize', 'subroutines'):
-            inner = getattr(transform, key, None)
-            if isinstance(inner, (list, tuple)) or callable(getattr(inner, 'transform', None)):
-                yield from _flatten(inner)
+        pipeline = Compose(dataset.recipe.dataset.get('pipeline') or [])
+    return [step.transform for step in each_step(pipeline)]
 
 
 def _check_rest(dataset: BaseDataset, ids: LabelIds, where: str) -> None:
@@ -119,10 +107,10 @@ def _check_loader(dataset: BaseDataset, loader: Any, ids: LabelIds, where: str) 
 
 
 def _check_resize(transform: Any, loader: Any, where: str) -> None:
+    resize = getattr(transform, 'resize', transform)  # of RandomResize
+    is_pillow = isinstance(resize, Resize) and resize.backend == 'pillow'
     is_wide = getattr(loader, 'ignore_index', 0) == IGNORED_16_BITS
-    if not is_wide or not isinstance(transform, Resize) or isinstance(transform, ResizeWithLabels):
-        return
-    if transform.backend == 'pillow':
+    if is_wide and is_pillow and not isinstance(resize, ResizeWithLabels):
         raise DatasetError(
             f"{where}: Resize(backend='pillow') cannot resize label maps of 16 bits. Use "
             "dict(type='ResizeWithLabels', ...) with the same arguments"

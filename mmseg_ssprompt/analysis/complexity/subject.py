@@ -110,7 +110,7 @@ def make_batch(subject: Subject) -> Dict[str, Any]:
     """One random picture of the input's size with labels, as a data loader gives it.
 
     The label map has nine blocks of different classes, or of all classes if there are fewer: the
-    loss matches masks with the classes that are there. A model without an image encoder gets a
+    loss matches masks with the classes that are there. A model without an image encoder gets
     random features.
 
     Returns:
@@ -120,9 +120,11 @@ def make_batch(subject: Subject) -> Dict[str, Any]:
     height, width = subject.frame
     generator = torch.Generator().manual_seed(0)
     backbone = subject.model.backbone
+    inputs: Any
     if isinstance(backbone, PrecomputedFeatures):
-        shapes = backbone.shapes
-        inputs = {k: [torch.randn(shapes[k], generator=generator)] for k in sorted(shapes)[::-1]}
+        # A side that the encoder leaves open is 1.
+        known = {name: [side or 1 for side in shape] for name, shape in backbone.shapes.items()}
+        inputs = {k: [torch.randn(known[k], generator=generator)] for k in sorted(known)[::-1]}
     else:
         inputs = [torch.randint(256, (3, height, width), generator=generator, dtype=torch.uint8)]
     shapes = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), (height, width))

@@ -11,6 +11,8 @@ from typing import Any, Dict
 
 import pytest
 
+import warm_processes
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 
@@ -18,9 +20,13 @@ CONFIGS = ROOT / 'configs'
 def run(*command: Any, cwd: Path, **environment: str) -> str:
     """Run a command and return what it printed; fail with the end of it if it failed."""
     env = {'OMP_NUM_THREADS': '2', **os.environ, 'PYTHON': sys.executable, **environment}
-    done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=1500
-    )
+    command = list(map(str, command))
+    if warm_processes.can_start(command):
+        done = warm_processes.run(command, cwd=cwd, env=env, timeout=1500)
+    else:
+        done = subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, text=True, timeout=1500
+        )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-6000:]
     return output

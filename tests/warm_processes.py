@@ -9,6 +9,7 @@ and exit status, and can be killed as any other. The slow tier starts the same c
 
 import array
 import atexit
+import contextlib
 import json
 import os
 import random
@@ -59,7 +60,7 @@ class WarmProcess:
     """The part of ``subprocess.Popen`` that tests use.
 
     Args:
-        command: ``(sys.executable, script, *arguments)`` or ``(sys.executable, '-m', module, ...)``.
+        command: ``(sys.executable, script, *arguments)``, or with ``'-m', module`` for the script.
         cwd: Working directory.
         env: All environment variables; those of this process by default.
         stdout: Open file for the output.
@@ -110,7 +111,7 @@ class WarmProcess:
             self._keeper.settimeout(timeout)
             try:
                 self.returncode = int(self._read_line())
-            except socket.timeout:
+            except TimeoutError:
                 raise subprocess.TimeoutExpired(self.args, timeout) from None
             finally:
                 self._keeper.settimeout(None)
@@ -196,10 +197,8 @@ def _let_go_of_files(kept: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for name in os.listdir('/proc/self/fd'):
         if int(name) not in (kept, nothing):
-            try:
+            with contextlib.suppress(OSError):  # the listing's own is closed
                 os.dup2(nothing, int(name))
-            except OSError:  # the listing's own
-                pass
 
 
 def _keep(request: dict, files: List[int]) -> None:
@@ -228,9 +227,9 @@ def _become(request: dict, out: int, err: int) -> None:
         os.dup2(file, number)
     for file in {out, err}:
         os.close(file)
-    sys.stdin = sys.__stdin__ = open(os.devnull)
-    sys.stdout = sys.__stdout__ = open(1, 'w', closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, 'w', buffering=1, closefd=False)
+    sys.stdin = sys.__stdin__ = open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, 'w', closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, 'w', buffering=1, closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request['env'])

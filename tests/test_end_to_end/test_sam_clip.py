@@ -12,7 +12,7 @@ import pytest
 
 from .tools import CONFIGS, read_metrics, run_tool
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 ZERO_SHOT = CONFIGS / 'ssprompt_sam-clip_ade20k_zero-shot.py'
 #: Other than ADE20K's, in part.
 NAMES = 'road, Sky,unicorn,building,hot-air balloon'

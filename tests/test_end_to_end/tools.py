@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import IO, Any, Dict, Mapping, Sequence, Union
 
 import pytest
 
@@ -30,6 +30,23 @@ def run(*command: Any, cwd: Path, **environment: str) -> str:
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-6000:]
     return output
+
+
+def start_process(
+    command: Sequence[Any], *, cwd: Path, env: Mapping[str, str], stdout: IO[str]
+) -> Union[subprocess.Popen, warm_processes.WarmProcess]:
+    """Start a command in a session of its own; its errors go where its output goes."""
+    command = list(map(str, command))
+    if warm_processes.can_start(command):
+        return warm_processes.WarmProcess(command, cwd=cwd, env=env, stdout=stdout)
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=dict(env),
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def free_port() -> str:

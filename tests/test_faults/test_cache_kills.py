@@ -12,6 +12,7 @@ import pytest
 
 from test_end_to_end.tools import CONFIGS, ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 CONFIG = CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py'
 KILLS = max(4, int(os.environ.get('MMSEG_SSPROMPT_KILLS', '10')) // 3)
 SEED = int(os.environ.get('MMSEG_SSPROMPT_KILLS_SEED', '0'))

@@ -4,9 +4,9 @@ import copy
 import gc
 import os
 
-# The suite holds what CPUs compute, to the bit where it says so; "make test-cuda" is for a GPU.
+# The suite holds what CPUs compute, to the bit where it says so; "make gpu" is for a GPU.
 # mmengine chooses its device when it is imported.
-if os.environ.get('MMSEG_SSPROMPT_CUDA') != '1':
+if os.environ.get('MMSEG_SSPROMPT_GPU') != '1':
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 # Each of several workers has a core of its own: more threads would wait for each other.
@@ -23,7 +23,6 @@ from yapf.yapflib import yapf_api
 import mmseg_ssprompt  # noqa: F401  (before anything imports mmseg.models)
 import warm_processes
 from mmseg_ssprompt.weights import state_dicts
-
 
 # Runner writes and logs its config four times, each time in the layout of yapf, which takes longer
 # than a training of some steps. Without it the text is Python all the same.

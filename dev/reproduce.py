@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from mmseg_ssprompt.cli.inputs import output_folder
+from mmseg_ssprompt.cli.parser import output_folder
 
 from .studies.definitions import STUDIES, StudyRow
 from .studies.processes import TOOLS

@@ -14,9 +14,14 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import torch
 from mmengine.config import Config
 
+from mmseg_ssprompt.cli.records import (
+    read_last_validation,
+    read_losses,
+    read_metrics,
+    read_train_seconds,
+)
 from mmseg_ssprompt.files import write_json
 
-from ..records import read_last_validation, read_losses, read_metrics, read_train_seconds
 from .definitions import StudyRow
 from .processes import TOOLS, run_tool
 

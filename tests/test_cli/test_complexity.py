@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 

@@ -32,7 +32,7 @@ $(READY): $(ROOT)/setup.py $(wildcard $(ROOT)/requirements/*.txt)
 	@echo '==> setting up $(VENV) (a few minutes, once)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo '==> installing the $(STACK) stack and torch'
-	@cd $(ROOT) && $(BIN)/python -m dev.logged $(VENV)/setup.log $(PIP) install --progress-bar off \
+	@cd $(ROOT) && $(BIN)/python mmseg_ssprompt/cli/logged.py $(VENV)/setup.log $(PIP) install --progress-bar off \
 	    -r requirements/$(STACK).txt -r requirements/runtime.txt -r requirements/tests.txt
 	@echo '==> installing mmseg_ssprompt'
 	@cd $(ROOT) && $(PIP) install --quiet --no-deps --editable .

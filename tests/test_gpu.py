@@ -232,7 +232,7 @@ def test_nccl(tmp_path):
 def test_an_embedding_cache_made_on_the_gpu_serves_both(tmp_path):
     config = CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py'
     small = [option.replace('dataset.num', 'dataset.dataset.num') for option in SMALL]
-    run_tool('cache_embeddings.py', config, *small, cwd=tmp_path)
+    run_tool('cache', config, *small, cwd=tmp_path)
     for devices in ({}, dict(CUDA_VISIBLE_DEVICES='')):
         folder = tmp_path / f'run_{len(devices)}'
         run_tool('train.py', config, '--work-dir', folder, *small, cwd=tmp_path, **devices)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MessageHub
 
+from mmseg_ssprompt.cli import logged
 from mmseg_ssprompt.hooks import AtomicCheckpointHook
 from mmseg_ssprompt.hooks.main_metric import find_main_metric
 from toy_training import StopAt, Stops, build_toy, log_of
@@ -156,7 +157,7 @@ def test_every_training_config_keeps_it(file):
 # What the steps of "make setup" and "make demo" print
 
 
-LOGGED = CONFIGS.parent / 'tools' / 'logged.py'
+LOGGED = Path(logged.__file__)
 PRINTS = """
 import sys
 for i in range(1, 401):

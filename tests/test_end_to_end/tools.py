@@ -57,8 +57,9 @@ def free_port() -> str:
 
 
 def run_tool(name: str, *args: Any, cwd: Path, **environment: str) -> str:
-    """Run ``tools/NAME.py`` with this Python."""
-    return run(sys.executable, ROOT / 'tools' / name, *args, cwd=cwd, **environment)
+    """Run ``tools/NAME.py``, or a sub-command of ``mmseg-ssprompt``, with this Python."""
+    program = [ROOT / 'tools' / name] if name.endswith('.py') else ['-m', 'mmseg_ssprompt', name]
+    return run(sys.executable, *program, *args, cwd=cwd, **environment)
 
 
 def mmseg_tool(name: str) -> Path:

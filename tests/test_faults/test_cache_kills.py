@@ -20,10 +20,10 @@ IMAGES = 'train_dataloader.dataset.dataset.num_images=256'  # in 16 shards
 
 
 def start(folder: Path) -> subprocess.Popen:
-    command = ['cache_embeddings.py', CONFIG, '--split', 'train', '--cache-dir', folder]
+    command = ['cache', CONFIG, '--split', 'train', '--cache-dir', folder]
     with open(f'{folder}.txt', 'a') as log:
         return subprocess.Popen(
-            [sys.executable, ROOT / 'tools' / command[0], *command[1:], '--cfg-options', IMAGES],
+            [sys.executable, '-m', 'mmseg_ssprompt', *command, '--cfg-options', IMAGES],
             env=dict(os.environ, OMP_NUM_THREADS='1'),
             cwd=ROOT,
             stdout=log,

@@ -6,14 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from test_end_to_end.tools import ROOT
-
-sys.path.insert(0, str(ROOT / 'tools'))
-import fuzz_readers
-
+from dev import fuzz_readers
 from dev.fuzz_targets import TARGETS
 
-sys.path.remove(str(ROOT / 'tools'))
 #: Of what is damaged there, most leaves a value of the same kind.
 TEXTS = ('checkpoint-pickle', 'safetensors-texts', 'records-sealed', 'shard-sealed')
 

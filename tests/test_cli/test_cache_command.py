@@ -84,6 +84,7 @@ def test_disk_use_is_said_before_and_after(made):
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_two_processes_make_the_same_files(made, tmp_path):
     cache, _ = made
     command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2']

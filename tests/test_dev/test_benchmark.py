@@ -41,6 +41,8 @@ def table(tmp_path_factory):
     return table
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_rows(table):
     names = [row['name'] for row in table['rows']]
     compiled = [f'{ENCODER}, {dtype}, compiled' for dtype in ('float32', 'bfloat16')]
@@ -76,6 +78,8 @@ def test_rows(table):
         assert row['name'] in table['printed']
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_differences_are_those_of_rounding(table):
     found = {row['name']: row['difference'] for row in table['rows']}
     assert 0 < found['independent decode, N = 100, forward and backward'] < 1e-4
@@ -84,6 +88,8 @@ def test_differences_are_those_of_rounding(table):
     assert found['state dict on disk'] is None
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_text_encoder_is_gone_before_training(table):
     rows = {row['name']: row for row in table['rows']}
     for name in (
@@ -91,6 +97,18 @@ def test_the_text_encoder_is_gone_before_training(table):
         'time in the text encoder, of a training step',
     ):
         assert rows[name]['ours'] == 0 and rows[name]['reference'] > 0
+
+
+def test_the_rows_of_one_benchmark(tmp_path, capsys):
+    file = tmp_path / 'new' / 'table.json'
+    run_here('dev.benchmark', 'text', '--small', '--repeats', 1, '--classes', 5, '--json', file)
+    table, printed = json.loads(file.read_text()), capsys.readouterr().out
+    assert table['machine']['variant'] == 'tiny' and table['machine']['torch']
+    assert len(table['rows']) == 3
+    for row in table['rows']:
+        assert set(row) == COLUMNS
+        assert row['name'] in printed
+        assert row['must'] is None and row['aim'] is None  # targets are for real sizes
 
 
 def test_other_results_have_no_ratio():
@@ -122,6 +140,8 @@ def test_a_page_without_marks_is_left_alone(tmp_path):
     assert page.read_text() == '# Performance\n'
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_targets_are_for_real_sizes(table):
     assert all(row['must'] is None and row['aim'] is None for row in table['rows'])
 
@@ -142,6 +162,8 @@ def test_the_profile_names_every_group(capsys):
         assert re.search(rf'^\| {group} \| \d+ ms \| \d+ ms \|$', printed, re.MULTILINE)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_machine_is_described(table):
     assert table['machine']['variant'] == 'tiny'
     assert table['machine']['torch']

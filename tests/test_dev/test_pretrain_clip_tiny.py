@@ -203,6 +203,7 @@ def test_weights_are_small_and_finite():
     assert shapes_of(load(PROJECTION)) == shapes_of(load('projection-tiny_shapes.pth'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('held_out', [50])
 def test_gate(held_out, capsys):
     run_here('dev.pretrain_clip_tiny', '--out-dir', ASSETS, '--evaluate', '--held-out', held_out)

@@ -64,6 +64,7 @@ def test_projection_weights():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('held_out', [100])
 def test_gate(held_out, capsys):
     run_here('dev.pretrain_sam_tiny', '--out-dir', ASSETS, '--evaluate', '--held-out', held_out)

@@ -10,6 +10,7 @@ and exit status, and can be killed as any other. The slow tier starts the same c
 import array
 import atexit
 import contextlib
+import gc
 import json
 import os
 import random
@@ -30,12 +31,14 @@ import torch
 
 Command = Sequence[Union[str, Path]]
 _server: Optional[socket.socket] = None
+_lock = threading.Lock()  # tests start processes from several threads
 
 
 def prepare() -> None:
     """Fork the server. Call it once, before the first test."""
     global _server
     ours, theirs = socket.socketpair()
+    gc.freeze()  # or each collection in a fork walks through, and copies, what imports have made
     if os.fork() == 0:
         ours.close()
         try:
@@ -85,7 +88,8 @@ class WarmProcess:
         for file in (stdout, stderr):
             if file is not None:
                 file.flush()
-        _send(_server, json.dumps(request).encode(), [file.fileno() for file in files])
+        with _lock:
+            _send(_server, json.dumps(request).encode(), [file.fileno() for file in files])
         theirs.close()
         self.pid = int(self._read_line())
 
@@ -176,6 +180,7 @@ def _receive(connection: socket.socket) -> tuple:
 def _serve(connection: socket.socket) -> None:
     """Fork a keeper for each request, until the test process ends."""
     _let_go_of_files(connection.fileno())
+    import matplotlib.pyplot  # noqa: F401  (here alone: the package imports without it)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need nobody who waits for them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:

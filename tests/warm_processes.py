@@ -171,9 +171,9 @@ def _receive(connection: socket.socket) -> tuple:
     head, files, _, _ = socket.recv_fds(connection, 8, 3)
     if not head:
         return b'', []
-    content = b''
-    while len(content) < int.from_bytes(head, 'little'):
-        content += connection.recv(1 << 20)
+    content, size = b'', int.from_bytes(head, 'little')
+    while len(content) < size:  # no byte of the next request
+        content += connection.recv(size - len(content))
     return content, files
 
 

@@ -6,5 +6,5 @@ sam = dict(variant='vit_h')
 model = dict(
     weights=dict(sam='weights/sam_vit_h_4b8939.pth'),
     backbone=sam,
-    decode_head=dict(prompt_encoder=sam, mask_decoder=sam),
+    decode_head=dict(segmenter=sam),
 )

@@ -6,5 +6,5 @@ sam = dict(variant='vit_l')
 model = dict(
     weights=dict(sam='weights/sam_vit_l_0b3195.pth'),
     backbone=sam,
-    decode_head=dict(prompt_encoder=sam, mask_decoder=sam),
+    decode_head=dict(segmenter=sam),
 )

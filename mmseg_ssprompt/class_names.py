@@ -1,7 +1,7 @@
 """From class names and templates to tokens, with nothing lost on the way."""
 
 import unicodedata
-from typing import Dict, List, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from mmseg.utils import get_predefined_templates, tokenize
 from mmseg.utils.get_templates import PREDEFINED_TEMPLATES
@@ -13,6 +13,7 @@ __all__ = [
     'check_templates',
     'normalize_class_name',
     'tokenize_class_names',
+    'tokenize_texts',
 ]
 
 #: The longest text that CLIP reads, in tokens.
@@ -117,19 +118,37 @@ def tokenize_class_names(class_names: Sequence[str], templates: Sequence[str]) -
             and end inside.
     """
     texts = [template.replace('{}', name) for template in templates for name in class_names]
+    names = [
+        f'class name {name!r} (index {index}) in template {template!r}'
+        for template in templates
+        for index, name in enumerate(class_names)
+    ]
+    return tokenize_texts(texts, names).unflatten(0, (len(templates), len(class_names)))
+
+
+def tokenize_texts(texts: Sequence[str], names: Optional[Sequence[str]] = None) -> Tensor:
+    """Tokens of texts.
+
+    Args:
+        texts: C texts.
+        names: What each is called in errors. Defaults to None: by itself.
+
+    Returns:
+        Token ids (C, L) with 0 after a text's end, where L <= 77 is the length of the longest.
+
+    Raises:
+        ValueError: As :func:`tokenize_class_names`.
+    """
     # One place more than CLIP has tells a text that just fits from one that was cut off.
-    tokens = tokenize(texts, context_length=CONTEXT_LENGTH + 1)
+    tokens = tokenize(list(texts), context_length=CONTEXT_LENGTH + 1)
     marks = tokens >= tokens[0, 0]  # the marks of start and end have the highest ids
     lengths = tokens.argmax(dim=-1) + 1  # the end's is the highest
     wrong = (marks.sum(dim=-1) != 2) | (lengths > CONTEXT_LENGTH)
     if wrong.any():
         first = int(wrong.nonzero()[0])
-        template, index = divmod(first, len(class_names))
-        raise ValueError(
-            f'class name {class_names[index]!r} (index {index}) in template '
-            f'{templates[template]!r} {_describe_wrong(texts[first], int(marks[first].sum()))}'
-        )
-    return tokens[:, : int(lengths.max())].unflatten(0, (len(templates), len(class_names)))
+        name = f'text {texts[first]!r}' if names is None else names[first]
+        raise ValueError(f'{name} {_describe_wrong(texts[first], int(marks[first].sum()))}')
+    return tokens[:, : int(lengths.max())]
 
 
 def _describe_wrong(text: str, marks: int) -> str:

@@ -5,7 +5,7 @@ _base_ = ['../ssprompt_sam-tiny_shapes.py']
 fusion = dict(mode='default_only')
 model = dict(
     decode_head=dict(
-        mask_decoder=dict(trainable=True),
+        segmenter=dict(trainable=True),
         spatial_prompts=dict(fusion=fusion),
         semantic_prompts=dict(fusion=fusion),
     )

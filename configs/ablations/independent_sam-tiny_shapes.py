@@ -2,4 +2,4 @@
 # SSPrompt, each prompt decoded in a pass of its own, as SAM was trained.
 _base_ = ['../ssprompt_sam-tiny_shapes.py']
 
-model = dict(decode_head=dict(mask_decoder=dict(decoding='independent')))
+model = dict(decode_head=dict(segmenter=dict(decoding='independent')))

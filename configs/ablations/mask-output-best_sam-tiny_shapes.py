@@ -2,4 +2,4 @@
 # SSPrompt with that of SAM's masks 1 to 3 whose predicted IoU is the highest.
 _base_ = ['../ssprompt_sam-tiny_shapes.py']
 
-model = dict(decode_head=dict(mask_decoder=dict(mask_output='best')))
+model = dict(decode_head=dict(segmenter=dict(mask_output='best')))

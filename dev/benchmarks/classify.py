@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from mmseg_ssprompt.analysis.complexity.measuring import measure_peak
 from mmseg_ssprompt.models import CLIPRegionClassifier
+from mmseg_ssprompt.models.base import Decoded, ImageFeatures
 from mmseg_ssprompt.models.clip.clip_variants import get_image_variant
-from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 from mmseg_ssprompt.models.sam.sam_variants import get_variant
 
 from .rows import Row, compare_peaks, take_turns
@@ -42,8 +42,9 @@ class Classification:
 
     def run(self) -> None:
         """Forward and backward."""
-        decoded = DecoderOutput(self.masks, None, self.iou)
-        self.classifier(decoded, self.prompts, [self.tokens]).square().mean().backward()
+        decoded = Decoded(self.masks, None, self.iou)
+        features = ImageFeatures((), self.tokens, self.tokens)
+        self.classifier(decoded, self.prompts, features).square().mean().backward()
 
 
 def compare(args: argparse.Namespace) -> Iterator[Row]:

@@ -30,7 +30,7 @@ def build_model(args: argparse.Namespace, clip: bool = False) -> nn.Module:
     init_default_scope('mmseg')
     cfg = _read_config(args, clip)
     sam = cfg.backbone.get('sam', cfg.backbone)
-    for part in (sam, cfg.decode_head.prompt_encoder, cfg.decode_head.mask_decoder):
+    for part in (sam, cfg.decode_head.segmenter):
         part.update(variant=args.variant)
     cfg.decode_head.spatial_prompts.num_prompts = args.prompts
     cfg.decode_head.num_classes = args.classes
@@ -58,7 +58,7 @@ def _read_config(args: argparse.Namespace, clip: bool = False) -> ConfigDict:
 def make_samples(model: nn.Module, count: int) -> List[SegDataSample]:
     """Data samples with blocks of random labels, as large as the input frame."""
     head, device = model.decode_head, next(model.parameters()).device
-    side = head.prompt_encoder.image_size
+    side = head.segmenter.prompt_encoder.image_size
     shape = (side, side)
     meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, padding_size=[0, 0, 0, 0])
     samples = []

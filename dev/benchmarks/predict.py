@@ -20,7 +20,7 @@ class Prediction:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.model = build_model(args).eval()
-        side = self.model.decode_head.prompt_encoder.image_size
+        side = self.model.decode_head.segmenter.prompt_encoder.image_size
         self.images = torch.randn(args.batch, 3, side, side).to(args.device)
 
     @torch.no_grad()

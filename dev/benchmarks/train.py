@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_ssprompt.cache import EmbeddedSample, EmbeddingCache, fill_cache, finish_cache
+from mmseg_ssprompt.models.base import Decoded
 from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
-from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 from mmseg_ssprompt.models.sam.sam_variants import build_image_encoder
 
 from .model import build_model, make_samples
@@ -28,7 +28,7 @@ class TrainingStep:
     ) -> None:
         self.model = build_model(args, clip).train()
         self.head = self.model.decode_head
-        side = self.head.prompt_encoder.image_size
+        side = self.head.segmenter.prompt_encoder.image_size
         self.images = torch.randn(batch or args.batch, 3, side, side).to(args.device)
         self.samples = make_samples(self.model, len(self.images))
         self.features = self.model.extract_feat(self.images)
@@ -56,18 +56,19 @@ class TrainingStep:
         with torch.no_grad():
             embedding = self.official(self.images)
         outputs = [self._decode_officially(image[None]) for image in embedding]
-        decoded = DecoderOutput(*(torch.stack(each) for each in zip(*outputs)))
+        decoded = Decoded(*(torch.stack(each) for each in zip(*outputs)))
         class_logits = self.head.classifier(decoded, self.head.semantic_prompts())
         return self._step(HeadOutput(decoded.mask_logits, class_logits))
 
     def _decode_officially(self, embedding: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """One image's :class:`DecoderOutput`; the official module keeps its mask tokens."""
-        encoder, decoder = self.head.prompt_encoder, self.head.mask_decoder.decoder
+        """One image's :class:`Decoded`; the official module keeps its mask tokens."""
+        segmenter = self.head.segmenter
+        encoder, decoder = segmenter.prompt_encoder, segmenter.mask_decoder.decoder
         tokens = []
         handle = decoder.transformer.register_forward_hook(
             lambda module, args, output: tokens.append(output[0][:, 1])
         )
-        sparse = self.head.spatial_prompts(encoder)
+        sparse = self.head.spatial_prompts(segmenter)
         prompts = (encoder.image_pe(), sparse, encoder.dense_prompt())
         masks, iou = decoder(embedding, *prompts, multimask_output=False)
         handle.remove()
@@ -90,9 +91,9 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
     name = 'training step from embedded samples, over'
     turns = partial(take_turns, args)
     yield turns(f'{name} one with our encoder', case.from_embedding, case.from_images, difference)
-    case.head.mask_decoder.decoding = 'independent'
+    case.head.segmenter.mask_decoder.decoding = 'independent'
     difference = find_difference(case.from_embedding(), case.naive())
-    case.head.mask_decoder.decoding = 'joint'
+    case.head.segmenter.mask_decoder.decoding = 'joint'
     yield turns(f'{name} the official modules', case.from_embedding, case.naive, difference)
     with tempfile.TemporaryDirectory() as folder:
         cache = _make_cache(Path(folder), case)
@@ -103,10 +104,12 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
 
 def _make_cache(folder: Path, case: TrainingStep) -> EmbeddingCache:
     """Embedded samples on disk, in float16 as by default."""
-    embedding = case.features[-1].half().cpu()
+    embedding = case.features.embedding.half().cpu()
     count, key = len(embedding), dict(made_by='benchmark')
     samples = [
-        EmbeddedSample(embedding[i], sample.gt_sem_seg.data.to('cpu', torch.uint8), {})
+        EmbeddedSample(
+            dict(embedding=embedding[i]), sample.gt_sem_seg.data.to('cpu', torch.uint8), {}
+        )
         for i, sample in enumerate(case.samples)
     ]
     fill_cache(folder, key, range(count), samples.__getitem__)
@@ -117,4 +120,4 @@ def _make_cache(folder: Path, case: TrainingStep) -> EmbeddingCache:
 def _read(cache: EmbeddingCache, count: int) -> Tensor:
     """What a data loader's worker does, without its processes: read and check a batch."""
     samples = [cache[number] for number in range(count)]
-    return torch.stack([sample.embedding.float() for sample in samples])
+    return torch.stack([sample.features['embedding'].float() for sample in samples])

@@ -132,7 +132,7 @@ def _shots() -> Study:
 
 def _decoding() -> Study:
     handcrafted = replace(_ZERO_SHOT, name='handcrafted prompts, joint')
-    independent = 'model.decode_head.mask_decoder.decoding=independent'
+    independent = 'model.decode_head.segmenter.decoding=independent'
     rows = (
         handcrafted,
         replace(handcrafted, name='handcrafted prompts, independent', options=(independent,)),

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
+from ..models.heads.ssprompt_head import find_frame
+
 __all__ = ['ImageSegmentation', 'segment_image']
 
 _CHUNK = 16  # masks brought to the image's own size at a time
@@ -19,10 +21,10 @@ class ImageSegmentation(NamedTuple):
     decoder's masks per prompt (1, or 3 with ``mask_output='all'``).
 
     Attributes:
-        masks: (N, mh, mw) float, probabilities in the padded, square input frame.
+        masks: (N, mh, mw) float, probabilities in the padded input frame.
         class_scores: (N, C + 1) float, softmax over classes, the last for "no object".
         prediction: (H, W) int64, mmseg's prediction at the image's own size.
-        frame_size: Side of the square input frame, in pixels.
+        frame: Height and width of the padded input frame, in pixels.
         image_shape: Height and width of the image in that frame, without padding; it begins at
             the upper left corner.
     """
@@ -30,15 +32,15 @@ class ImageSegmentation(NamedTuple):
     masks: Tensor
     class_scores: Tensor
     prediction: Tensor
-    frame_size: int
+    frame: Tuple[int, int]
     image_shape: Tuple[int, int]
 
     @property
     def inside(self) -> Tensor:
         """(mh, mw) bool: which places of the masks have their centre in the image."""
         sides = [
-            (torch.arange(count, device=self.masks.device) + 0.5) * self.frame_size / count < end
-            for count, end in zip(self.masks.shape[-2:], self.image_shape)
+            (torch.arange(count, device=self.masks.device) + 0.5) * side / count < end
+            for count, side, end in zip(self.masks.shape[-2:], self.frame, self.image_shape)
         ]
         return sides[0][:, None] & sides[1][None]
 
@@ -50,7 +52,7 @@ class ImageSegmentation(NamedTuple):
         """
         height, width = self.image_shape
         for chunk in self.masks.split(_CHUNK):
-            frame = _resize(chunk, (self.frame_size, self.frame_size))
+            frame = _resize(chunk, self.frame)
             yield _resize(frame[:, :height, :width], tuple(self.prediction.shape))
 
 
@@ -80,6 +82,6 @@ def segment_image(model: nn.Module, data: Dict[str, Any]) -> ImageSegmentation:
         masks=output.mask_logits[0].float().sigmoid(),
         class_scores=output.class_logits[0].float().softmax(dim=-1),
         prediction=sample.pred_sem_seg.data[0],
-        frame_size=batch['inputs'].shape[-1],
+        frame=find_frame([sample.metainfo]),
         image_shape=tuple(sample.metainfo['img_shape'][:2]),
     )

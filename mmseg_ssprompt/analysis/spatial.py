@@ -70,12 +70,13 @@ def default_tokens(
         boxes: As for ``SpatialPromptLearner``.
     """
     if boxes is not None:
-        corners = torch.tensor(boxes, dtype=torch.float).view(-1, 2)  # (2N, 2)
+        corners = torch.tensor(boxes, dtype=torch.float).view(-1, 2) * size  # (2N, 2)
         token = torch.arange(len(corners)) % 2
         return DefaultTokens(
             corners, torch.arange(len(corners)) // 2, token, torch.tensor(_CORNERS)[token]
         )
-    places = point_grid(num_prompts, extent) * size if points is None else torch.tensor(points)
+    places = point_grid(num_prompts, extent) if points is None else torch.tensor(points)
+    places = places * size
     count = len(places)
     zeros = torch.zeros(count, dtype=torch.long)
     return DefaultTokens(places.float(), torch.arange(count), zeros, zeros + _POSITIVE)

@@ -40,7 +40,7 @@ class EmbeddedDataset(Dataset):
         cache_dir: Folder of the cache.
         dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
             around some, or a list of configs, which are concatenated.
-        encoder: Config of the frozen image encoder, or of a pair. Without a ``checkpoint`` it has
+        encoder: Config of the frozen image encoder. Without a ``checkpoint`` it has
             the weights that ``model.weights`` names: the tool makes the cache with them, and the
             model compares each sample's with its own.
         data_preprocessor: Config of what normalises and pads the images.
@@ -108,9 +108,7 @@ class EmbeddedDataset(Dataset):
 
     @force_full_init
     def __getitem__(self, idx: int) -> Dict[str, Any]:
-        """An embedding (D, h, w) in the cache's type, and its data sample.
-
-        Where the encoder has CLIP beside SAM, it is a pair with CLIP's tokens (1 + h' w', width).
+        """The features of an image in the cache's type, by name, and its data sample.
 
         Raises:
             CacheError: If it is damaged, or its image or label map is there in another size than
@@ -146,10 +144,7 @@ def _pack(sample: EmbeddedSample, weights: Any) -> Dict[str, Any]:
     data_sample = SegDataSample(metainfo={**sample.metainfo, ENCODER_KEY: weights})
     if sample.labels is not None:
         data_sample.gt_sem_seg = PixelData(data=_unpad(sample).to(torch.int64))
-    inputs = sample.embedding
-    if sample.clip_tokens is not None:
-        inputs = (sample.embedding, sample.clip_tokens)
-    return dict(inputs=inputs, data_samples=data_sample)
+    return dict(inputs=sample.features, data_samples=data_sample)
 
 
 def _unpad(sample: EmbeddedSample) -> Tensor:

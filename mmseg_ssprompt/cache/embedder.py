@@ -1,7 +1,6 @@
 """From a data set's pipeline to embedded samples."""
 
 import copy
-import math
 from typing import Any, Dict, NamedTuple, Optional
 
 import torch
@@ -15,36 +14,40 @@ from .files import CacheError
 from .fingerprint import identify_files
 from .recipe import DTYPES, Recipe
 
-__all__ = ['EmbeddedSample', 'Embedder', 'SourceViews']
+__all__ = ['LABELS', 'EmbeddedSample', 'Embedder', 'SourceViews']
+
+
+#: Name of the label map among a sample's tensors.
+LABELS = 'labels'
 
 
 class EmbeddedSample(NamedTuple):
     """What the model sees of a sample.
 
     Attributes:
-        embedding: (D, h, w) of the cache's type, on the CPU: the image embedding.
+        features: Of the cache's type, on the CPU, by the names of
+            :meth:`~mmseg_ssprompt.models.base.ImageFeatures.named`, without the batch.
         labels: (1, H, W), or None where there is no label map. On disk one byte a pixel, or four
             if there are other ids than 0 to 255.
         metainfo: Of the data sample, after the data preprocessor.
         files: What :func:`identify_files` says of the files that it was made of; None if unknown.
-        clip_tokens: (1 + h' w', width) of the cache's type, on the CPU; None without CLIP.
     """
 
-    embedding: Tensor
+    features: Dict[str, Tensor]
     labels: Optional[Tensor]
     metainfo: Dict[str, Any]
     files: Optional[Dict[str, Any]] = None
-    clip_tokens: Optional[Tensor] = None
 
-    @property
-    def tensors(self) -> Dict[str, Tensor]:
-        """Those that are there, by name."""
-        return {name: each for name, each in self._asdict().items() if isinstance(each, Tensor)}
+    def named(self) -> Dict[str, Tensor]:
+        """All tensors that are there, by name."""
+        return (
+            dict(self.features) if self.labels is None else {**self.features, LABELS: self.labels}
+        )
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tensors."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.named().values())
 
 
 class SourceViews(Dataset):
@@ -89,18 +92,6 @@ class Embedder:
         self.encoder = MODELS.build(copy.deepcopy(recipe.encoder)).to(device).eval()
 
     @torch.no_grad()
-    def estimate_bytes(self, packed: Any) -> int:
-        """The bytes that a sample will take on disk, without running the image encoder.
-
-        Args:
-            packed: What the pipeline returned.
-        """
-        (sample,) = self.preprocessor(pseudo_collate([packed]), self.training)['data_samples']
-        numbers = sum(math.prod(shape) for shape in self.encoder.output_shapes)
-        labels = _narrow(sample.gt_sem_seg.data) if 'gt_sem_seg' in sample else torch.empty(0)
-        return numbers * self.dtype.itemsize + labels.numel() * labels.element_size()
-
-    @torch.no_grad()
     def __call__(self, packed: Any) -> EmbeddedSample:
         """Embed one sample. Each is a batch of its own, so none depends on its neighbours.
 
@@ -113,9 +104,10 @@ class Embedder:
         """
         batch = self.preprocessor(pseudo_collate([packed]), self.training)
         (sample,) = batch['data_samples']
-        features = [
-            each[0].to(self.dtype).cpu().contiguous() for each in self.encoder(batch['inputs'])
-        ]
+        features = {
+            feature: tensor[0].to(self.dtype).cpu().contiguous()
+            for feature, tensor in self.encoder(batch['inputs']).named().items()
+        }
         name = sample.metainfo.get('img_path')
         unknown = sorted(set(sample.keys()) - {'gt_sem_seg'})
         if unknown:
@@ -123,14 +115,13 @@ class Embedder:
                 f'sample {name!r}: expected gt_sem_seg as the only annotation, found {unknown}: a '
                 'cache does not hold these'
             )
-        if not all(each.isfinite().all() for each in features):
+        if not all(tensor.isfinite().all() for tensor in features.values()):
             raise CacheError(
                 f'sample {name!r}: expected features that are finite in {self.dtype}, found '
                 "infinite or undefined numbers. Set dtype='float32', or look at the image"
             )
         labels = _narrow(sample.gt_sem_seg.data.cpu()) if 'gt_sem_seg' in sample else None
-        *clip_tokens, embedding = features
-        return EmbeddedSample(embedding, labels, sample.metainfo, None, *clip_tokens)
+        return EmbeddedSample(features, labels, sample.metainfo)
 
 
 def _narrow(labels: Tensor) -> Tensor:

@@ -1,20 +1,16 @@
-"""The files of a cache: written as a whole or not at all, read, and their checksums."""
+"""The files of a cache: each is written as a whole or not at all."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from .. import files
 from ..datasets.checks import DatasetError
 
-__all__ = ['CacheError', 'free_bytes', 'read_json', 'write_atomically']
-
-_MAX_LEVELS = 200  # of JSON; a reader must not come to the end of Python's stack
+__all__ = ['CacheError', 'free_bytes', 'write_atomically']
 
 
 class CacheError(DatasetError):
-    """An embedding cache that is missing, damaged, or of something else than is asked for."""
+    """An embedding cache that is missing, damaged, or built from other inputs."""
 
 
 def write_atomically(file: Path, content: bytes) -> None:
@@ -44,32 +40,3 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def read_json(file: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        CacheError: If it is none, or nested deeper than any that a cache writes.
-    """
-    try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-        if _is_deeper(content, _MAX_LEVELS):
-            raise ValueError(f'more than {_MAX_LEVELS} levels')
-        return content
-    except (ValueError, RecursionError) as error:  # also of texts that are not UTF-8
-        raise CacheError(
-            f'cannot read {str(file)!r} ({file.stat().st_size} bytes): expected a JSON file of an '
-            f'embedding cache, found {error}. Delete it and run mmseg-ssprompt cache again'
-        ) from error
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and dicts are nested deeper, without recursion."""
-    nodes = [[value]]
-    for _ in range(levels + 1):
-        entries = (node.values() if isinstance(node, dict) else node for node in nodes)
-        nodes = [entry for own in entries for entry in own if isinstance(entry, (dict, list))]
-        if not nodes:
-            return False
-    return True

@@ -5,46 +5,51 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping
 
 from torch.utils.data import Dataset
 
 from ..files import sha256_of
-from ..fingerprint import fingerprint_tensors
 from ..folders import tell_apart
+from ..models.base.precomputed import get_encoder_class
+from ..weights.model_weights import check_weights_are_there, walk_parts
 from .files import CacheError
 
 __all__ = [
     'check_file_sizes',
     'fingerprint_encoder',
     'fingerprint_files',
-    'fingerprint_weights',
     'identify_files',
     'names_weights',
 ]
 
-_PART = 'image_encoder.'
-_PAIR = ('sam', 'clip')
 #: Entries of a data set's records that name files.
 _FILES = ('img_path', 'seg_map_path')
 
 
-def fingerprint_encoder(config: Mapping[str, Any]) -> Any:
-    """Fingerprints of an image encoder's weights.
+def fingerprint_encoder(config: Mapping[str, Any]) -> Dict[str, str]:
+    """Fingerprints of an image encoder's weights, by the names of its parts.
+
+    They are read from the files and not from the encoder, so that training on a cache need not
+    build one.
 
     Args:
-        config: Of a ``SAMImageEncoder``, or a ``SAMCLIPImageEncoder``.
-
-    Returns:
-        SHA-256; of the pair, both by their names.
+        config: Of a frozen image encoder.
 
     Raises:
-        As :func:`fingerprint_weights`.
+        CacheError: If it names no file for one of its parts.
+        FileNotFoundError: If a file is not there.
+        CheckpointError: If a file cannot be read.
     """
-    if all(name in config for name in _PAIR):
-        return {name: fingerprint_encoder(config[name]) for name in _PAIR}
-    clip_variant = config['variant'] if config.get('type') == 'CLIPImageEncoder' else None
-    return fingerprint_weights(config.get('checkpoint'), clip_variant, config.get('activation'))
+    check_weights_are_there(dict(encoder=config))
+    found = get_encoder_class(config).fingerprint_files(config)
+    random = [part for part, sha256 in found.items() if sha256 is None]
+    if random:
+        raise CacheError(
+            f'encoder.checkpoint: expected the file of {", ".join(random)}, found None: random '
+            'weights differ from run to run, so a cache of them would fit no other run'
+        )
+    return found
 
 
 def names_weights(config: Mapping[str, Any]) -> bool:
@@ -53,59 +58,8 @@ def names_weights(config: Mapping[str, Any]) -> bool:
     Args:
         config: As for :func:`fingerprint_encoder`.
     """
-    parts = [config[name] for name in _PAIR] if all(name in config for name in _PAIR) else [config]
+    parts = [part for part, source, _ in walk_parts(config, '') if source is not None]
     return all(part.get('checkpoint') is not None for part in parts)
-
-
-def fingerprint_weights(
-    checkpoint: Any, clip_variant: Optional[str] = None, activation: Optional[str] = None
-) -> str:
-    """SHA-256 of the image encoder in an official file of SAM, or of CLIP.
-
-    It is read from the file and not from the encoder, so that training on a cache need not build
-    one. Other parts of the file do not count, nor does its format.
-
-    Args:
-        checkpoint: As for :class:`SAMImageEncoder` or :class:`CLIPImageEncoder`.
-        clip_variant: Of the latter, as there. Defaults to None: the file is one of SAM.
-        activation: Of the latter, as there. Defaults to None.
-
-    Raises:
-        CacheError: If it is None, or holds no image encoder.
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file cannot be read.
-    """
-    # The models import class names from the data sets, which read caches.
-    from ..weights.state_dicts import resolve_checkpoint_path
-
-    if checkpoint is None:
-        raise CacheError(
-            'encoder.checkpoint: expected the file of the image encoder, found None: random '
-            'weights differ from run to run, so a cache of them would fit no other run'
-        )
-    file = resolve_checkpoint_path(checkpoint)
-    state = file.stat() if file.is_file() else None
-    state = state and (state.st_size, state.st_mtime_ns)
-    return _fingerprint_file(file, clip_variant, activation, state)
-
-
-@lru_cache(maxsize=8)  # training, validation and test ask for the same
-def _fingerprint_file(
-    file: Path, clip_variant: Optional[str], activation: Optional[str], _state: Any
-) -> str:
-    from ..models.clip.image_file import fingerprint_image_tower
-    from ..models.sam.sam_file import read_sam
-
-    if clip_variant is not None:
-        return fingerprint_image_tower(file, clip_variant, activation)
-    tensors = read_sam(file).tensors
-    encoder = {k[len(_PART) :]: v for k, v in tensors.items() if k.startswith(_PART)}
-    if not encoder:
-        raise CacheError(
-            f'checkpoint {str(file)!r}: expected tensors named {_PART}*, found '
-            f'{sorted(tensors)[:5]}'
-        )
-    return fingerprint_tensors(encoder)
 
 
 def fingerprint_files(dataset: Dataset, config: Any) -> str:

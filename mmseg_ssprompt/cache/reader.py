@@ -1,20 +1,20 @@
 """Reading a finished cache."""
 
+import json
 from pathlib import Path
 from typing import Any, Dict, Mapping
 
-from ..plain import from_json
+from ..plain import COUNT, DICT, LIST, find_misfit, from_json
 from .embedder import EmbeddedSample
-from .files import CacheError, read_json
+from .files import CacheError
 from .recipe import check_key
-from .shards import SHARD_SIZE, has_entries, number_of_shards, read_sample, tensors_file
+from .shards import SHARD_SIZE, number_of_shards, read_sample, shard_file
 from .writer import INDEX
 
 __all__ = ['EmbeddingCache']
 
 _COMMAND = 'mmseg-ssprompt cache CONFIG'
-_ENTRIES = dict(key=dict, metainfo=dict, samples=int, shards=list)
-_ENTRIES_OF_SHARDS = dict(bytes=int, sha256=str, records_sha256=str)
+_INDEX = DICT.of(key=DICT, metainfo=DICT, samples=COUNT, sizes=LIST.of(COUNT))
 
 
 class EmbeddingCache:
@@ -29,7 +29,7 @@ class EmbeddingCache:
 
     Attributes:
         metainfo: Of the data set that was embedded.
-        weights: SHA-256 of the image encoder's weights; of a pair, both by their names.
+        weights: SHA-256 of the image encoder's weights, by the names of its parts.
 
     Raises:
         CacheError: If there is none, it is damaged or was made in another way.
@@ -41,17 +41,15 @@ class EmbeddingCache:
         try:
             self.metainfo: Dict[str, Any] = from_json(index['metainfo'])
         except ValueError as error:
-            raise CacheError(
-                f'{str(folder / INDEX)!r}, metainfo: {error}. Delete it and run `{_COMMAND}`'
-            ) from error
-        encoder = index['key'].get('encoder')
-        self.weights = encoder.get('weights') if isinstance(encoder, Mapping) else None
-        self._samples, self._shards = index['samples'], index['shards']
+            raise _not_an_index(folder / INDEX, f'metainfo: {error}') from error
+        self.weights = index['key'].get('encoder', {}).get('weights')
+        self._samples, self._sizes = index['samples'], index['sizes']
+        self._key = json.dumps(index['key'], sort_keys=True)
         self._check_sizes()
 
     def __len__(self) -> int:
         """How many embedded samples there are."""
-        return self._samples
+        return int(self._samples)
 
     def __getitem__(self, number: int) -> EmbeddedSample:
         """Read an embedded sample.
@@ -62,25 +60,18 @@ class EmbeddingCache:
         """
         if not 0 <= number < self._samples:
             raise IndexError(f'{number} is not between 0 and {self._samples - 1}')
-        return read_sample(self.folder, self._shards[number // SHARD_SIZE], number)
+        return read_sample(self.folder, number, self._sizes[number // SHARD_SIZE], self._key)
 
     def _check_sizes(self) -> None:
         """Refuse a cache of which a shard is missing or cut."""
-        for shard, entry in enumerate(self._shards):
-            file = tensors_file(self.folder, shard)
-            size = file.stat().st_size if file.is_file() else 'no such file'
-            if size != entry['bytes']:
+        for shard, size in enumerate(self._sizes):
+            file = shard_file(self.folder, shard)
+            found = file.stat().st_size if file.is_file() else 'no such file'
+            if found != size:
                 raise CacheError(
-                    f'embedding cache {str(file)!r}: expected {entry["bytes"]} bytes, found '
-                    f'{size}. `{_COMMAND}` computes missing and damaged shards'
+                    f'embedding cache {str(file)!r}: expected {size} bytes, found {found}. '
+                    f'`{_COMMAND}` computes missing and damaged shards'
                 )
-
-
-def _is_index(value: Any) -> bool:
-    """Whether a value has the entries of an index, with values of their kinds."""
-    if not has_entries(value, _ENTRIES) or value['samples'] < 0:
-        return False
-    return all(has_entries(shard, _ENTRIES_OF_SHARDS) for shard in value['shards'])
 
 
 def _read_index(file: Path, key: Mapping[str, Any]) -> Dict[str, Any]:
@@ -90,17 +81,23 @@ def _read_index(file: Path, key: Mapping[str, Any]) -> Dict[str, Any]:
             f'there is no embedding cache in {str(file.parent)!r}: expected {file.name}, found no '
             f'such file. Make it, or go on making it, with `{_COMMAND}`'
         )
-    index = read_json(file)
-    if not _is_index(index):
-        raise CacheError(
-            f'{str(file)!r}: expected an index with {list(_ENTRIES)}, found something else. '
-            f'Delete it and run `{_COMMAND}`'
-        )
+    try:
+        index = json.loads(file.read_text(encoding='utf-8'))
+    except (ValueError, RecursionError) as error:  # also of texts that are not UTF-8
+        raise _not_an_index(file, str(error)) from error
+    complete = isinstance(index, dict) and {'key', 'metainfo', 'samples', 'sizes'} <= set(index)
+    misfit = find_misfit(index, _INDEX) or (None if complete else 'an entry is missing')
+    if misfit is not None:
+        raise _not_an_index(file, misfit)
     remedy = f'Delete the folder or name another cache_dir, then run `{_COMMAND}`'
     check_key(file, key, index['key'], remedy)
-    if len(index['shards']) != number_of_shards(index['samples']):
-        raise CacheError(
-            f'{str(file)!r}, shards: expected {number_of_shards(index["samples"])}, found '
-            f'{len(index["shards"])}. Delete it and run `{_COMMAND}`'
-        )
+    if len(index['sizes']) != number_of_shards(index['samples']):
+        raise _not_an_index(file, f'{len(index["sizes"])} shards of {index["samples"]} samples')
     return index
+
+
+def _not_an_index(file: Path, found: str) -> CacheError:
+    return CacheError(
+        f'{str(file)!r}: expected the index of an embedding cache, found {found}. Delete it and '
+        f'run `{_COMMAND}`'
+    )

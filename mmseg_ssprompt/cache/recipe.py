@@ -17,7 +17,7 @@ from .fingerprint import fingerprint_encoder, fingerprint_files
 __all__ = ['DTYPES', 'FORMAT', 'Recipe', 'check_key']
 
 #: Of the files, and of what the code makes of the same key.
-FORMAT = 2
+FORMAT = 3
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 #: Settings that say where something lies and not what it is, or (``activation``) what the
 #: fingerprint of the weights says.
@@ -31,8 +31,8 @@ class Recipe:
     Attributes:
         dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
             around some, or a list of configs, which are concatenated.
-        encoder: Config of the frozen image encoder, with its ``checkpoint``; where samples are only
-            read, it need not have one.
+        encoder: Config of the frozen image encoder, with its files of weights; where samples are
+            only read, it need not name them.
         data_preprocessor: Config of what normalises and pads the images.
         views: ``V``, how often each image goes through the pipeline. Defaults to 1.
         seed: Of the pipeline's random draws. Defaults to 0.
@@ -84,7 +84,8 @@ class Recipe:
             weights: Whether the key says what weights the encoder has. Defaults to True.
 
         Raises:
-            CacheError: If the encoder has no checkpoint, and the key is to say its weights.
+            CacheError: If the encoder names no file, and the key is to say its weights.
+            FileNotFoundError: If there is no such file.
         """
         encoder = _without_locations(self.encoder)
         if weights:

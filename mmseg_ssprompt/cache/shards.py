@@ -1,43 +1,54 @@
-"""Shards: a few embedded samples in a safetensors file, and what is known of them beside it."""
+"""Shards: a few embedded samples in a safetensors file, described in its header."""
 
-import hashlib
 import json
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..files import sha256_of
-from ..plain import from_json, to_json
-from .embedder import EmbeddedSample
-from .files import CacheError, read_json, write_atomically
+from ..plain import DICT, LIST, Kind, find_misfit, from_json, to_json
+from .embedder import LABELS, EmbeddedSample
+from .files import CacheError, write_atomically
 
 __all__ = [
     'SHARD_SIZE',
-    'describe_shard',
-    'has_entries',
+    'ShardHeader',
     'is_complete',
     'number_of_shards',
-    'read_records',
+    'read_header',
     'read_sample',
-    'records_file',
-    'tensors_file',
+    'shard_file',
     'write_shard',
 ]
 
 #: Samples in a shard. Of SAM at 1024 pixels they take 50 MB.
 SHARD_SIZE = 16
-#: Names of a sample's tensors, in the order in which their bytes are counted.
-_TENSORS = ('embedding', 'labels', 'clip_tokens')
-_ENTRIES = dict(bytes=int, sha256=str, checksum=str, key=dict, samples=list)
-_ENTRIES_OF_SAMPLES = dict(crc32=int, metainfo=dict, files=(dict, type(None)))
-_ENTRIES_OF_FILES = dict(bytes=int, sha256=str)
-_REMEDY = 'Run mmseg-ssprompt cache CONFIG again: it computes damaged shards anew'
+#: The only entry of a shard's safetensors metadata.
+_ENTRY = 'shard'
+_NUMBER = Kind('a number', lambda x: type(x) is int)
+_NAMES = LIST.of(Kind('a name', lambda x: isinstance(x, str)))
+_FILES = DICT.of(DICT.of(bytes=_NUMBER)).or_none()
+_RECORD = DICT.of(crc32=_NUMBER, tensors=_NAMES, metainfo=DICT, files=_FILES)
+_HEADER = DICT.of(key=DICT, samples=LIST.of(_RECORD))
+_REMEDY = 'Run `mmseg-ssprompt cache CONFIG` again: it computes damaged shards again'
+
+
+class ShardHeader(NamedTuple):
+    """What is known of a shard.
+
+    Attributes:
+        key: How its samples were made.
+        samples: Of each sample its checksum, the names of its tensors, its metainfo as JSON, and
+            the identity of its files.
+    """
+
+    key: Dict[str, Any]
+    samples: List[Dict[str, Any]]
 
 
 def number_of_shards(samples: int) -> int:
@@ -45,20 +56,15 @@ def number_of_shards(samples: int) -> int:
     return -(-samples // SHARD_SIZE)
 
 
-def tensors_file(folder: Path, shard: int) -> Path:
-    """The file of a shard's tensors."""
+def shard_file(folder: Path, shard: int) -> Path:
+    """The file of a shard."""
     return folder / f'{shard:06d}.safetensors'
-
-
-def records_file(folder: Path, shard: int) -> Path:
-    """The file of a shard's key, checksums and metainfo."""
-    return folder / f'{shard:06d}.json'
 
 
 def write_shard(
     folder: Path, shard: int, samples: Sequence[EmbeddedSample], key: Mapping[str, Any]
 ) -> None:
-    """Write the tensors, then what is known of them: a shard without the latter does not count.
+    """Write a shard as a whole.
 
     Args:
         folder: Where to.
@@ -67,152 +73,122 @@ def write_shard(
         key: How they were made.
 
     Raises:
-        CacheError: If there is no room, or metainfo has other than plain values.
+        CacheError: If there is no room.
+        ValueError: If metainfo has other than plain values.
     """
     tensors: Dict[str, Tensor] = {}
     records: List[Dict[str, Any]] = []
     for position, sample in enumerate(samples):
-        tensors.update({f'{position}.{name}': each for name, each in sample.tensors.items()})
-        crc = _checksum(sample.tensors)
-        metainfo = to_json(dict(sample.metainfo))
-        records.append(dict(crc32=crc, metainfo=metainfo, files=sample.files))
-    content = save(tensors)
-    write_atomically(tensors_file(folder, shard), content)
-    entries = dict(
-        bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), key=key, samples=records
-    )
-    entries['checksum'] = _checksum_of_records(entries)
-    write_atomically(records_file(folder, shard), _as_json(entries))
+        named = sample.named()
+        tensors.update({f'{position}.{name}': tensor for name, tensor in named.items()})
+        record = dict(
+            tensors=sorted(named), metainfo=to_json(dict(sample.metainfo)), files=sample.files
+        )
+        records.append(dict(record, crc32=_checksum(named, record)))
+    # Sorted, because mmengine keeps the names of metainfo in a set.
+    header = json.dumps(dict(key=key, samples=records), sort_keys=True)
+    write_atomically(shard_file(folder, shard), save(tensors, {_ENTRY: header}))
 
 
-def read_records(folder: Path, shard: int) -> Dict[str, Any]:
-    """All that is known of a shard: its key and, for each sample, the metainfo and the files.
+def read_header(folder: Path, shard: int) -> ShardHeader:
+    """Read what is known of a shard, without its tensors.
 
     Raises:
-        CacheError: If it is not what was written.
+        CacheError: If there is no such file, or it is no shard.
     """
-    file = records_file(folder, shard)
-    if not file.is_file():
-        raise _damaged(file, 'a JSON file', 'no such file')
-    entries = read_json(file)
-    if not has_entries(entries, _ENTRIES) or not all(map(_is_record, entries['samples'])):
-        raise _damaged(file, 'the size, checksums, key and samples of a shard', 'something else')
-    found = _checksum_of_records(entries)
-    if found != entries['checksum']:
-        raise _damaged(file, f'the SHA-256 {entries["checksum"]}', found)
-    return entries
+    return _parse_header(_map(shard_file(folder, shard)), shard_file(folder, shard))
 
 
-def has_entries(value: Any, kinds: Mapping[str, Any]) -> bool:
-    """Whether a value is a dict with these entries, and values of their kinds."""
-    if not isinstance(value, dict):
+def is_complete(folder: Path, shard: int, header: ShardHeader) -> bool:
+    """Whether all samples of a shard are as they were written."""
+    try:
+        tensors = _map(shard_file(folder, shard))
+        for position in range(len(header.samples)):
+            _read(tensors, header, position, shard_file(folder, shard))
+    except CacheError:
         return False
-    return all(entry in value and isinstance(value[entry], k) for entry, k in kinds.items())
+    return True
 
 
-def _is_record(value: Any) -> bool:
-    """Whether a value is what :func:`write_shard` writes of a sample."""
-    if not has_entries(value, _ENTRIES_OF_SAMPLES):
-        return False
-    files = value['files'] or {}
-    return all(has_entries(entry, _ENTRIES_OF_FILES) for entry in files.values())
-
-
-def is_complete(folder: Path, shard: int, entries: Mapping[str, Any]) -> bool:
-    """Whether the tensors of a shard are there, with the size and checksum in its records."""
-    file = tensors_file(folder, shard)
-    if not file.is_file():
-        return False
-    return file.stat().st_size == entries['bytes'] and sha256_of(file) == entries['sha256']
-
-
-def describe_shard(folder: Path, shard: int, entries: Mapping[str, Any]) -> Dict[str, Any]:
-    """The entry of a complete shard in the index."""
-    return dict(
-        file=tensors_file(folder, shard).name,
-        bytes=entries['bytes'],
-        sha256=entries['sha256'],
-        records_sha256=sha256_of(records_file(folder, shard)),
-    )
-
-
-def read_sample(folder: Path, entry: Mapping[str, Any], number: int) -> EmbeddedSample:
+def read_sample(folder: Path, number: int, size: int, key: str) -> EmbeddedSample:
     """Read an embedded sample from its memory-mapped shard.
 
     Args:
         folder: Of the cache.
-        entry: Of the shard, in the index.
         number: Of the embedded sample.
+        size: Bytes of the shard, by the index.
+        key: Of the index, as JSON.
 
     Raises:
         CacheError: If the shard or what is known of it is not what was written, with the file.
     """
     shard, position = divmod(number, SHARD_SIZE)
-    records = _load_records(folder, shard, entry['records_sha256'])
-    if position >= len(records):
-        what = f'the record of sample {position}'
-        raise _damaged(records_file(folder, shard), what, f'{len(records)} records')
-    record, file = records[position], tensors_file(folder, shard)
-    try:
-        tensors = _open(file, entry['bytes'], entry['sha256'])
-        names = set(tensors.keys())
-        found = {
-            # Copies: who writes to what was read must not write to the mapped memory.
-            name: tensors.get_tensor(f'{position}.{name}').clone()
-            for name in _TENSORS
-            if name == 'embedding' or f'{position}.{name}' in names
-        }
-    except SafetensorError as error:
-        raise _damaged(file, 'a safetensors file', str(error)) from error
-    crc = _checksum(found)
-    if crc != record['crc32']:
-        what = f'the CRC-32 {record["crc32"]} of sample {position}'
-        raise _damaged(file, what, str(crc))
-    try:
-        metainfo = from_json(record['metainfo'])
-    except ValueError as error:
-        raise _damaged(records_file(folder, shard), 'metainfo', str(error)) from error
-    found.setdefault('labels', None)
-    return EmbeddedSample(**found, metainfo=metainfo, files=record['files'])
+    file = shard_file(folder, shard)
+    tensors, header = _open(file, size, key)
+    if position >= len(header.samples):
+        raise _damaged(file, f'sample {position}', f'{len(header.samples)} samples')
+    return _read(tensors, header, position, file)
 
 
-@lru_cache(maxsize=256)  # in each process; the checksum tells a shard from one that replaces it
-def _open(file: Path, size: int, _sha256: str) -> Any:
-    """Map a shard into memory, if it has the size that the index says."""
-    found = file.stat().st_size if file.is_file() else None
+@lru_cache(maxsize=256)  # in each process; the size tells a shard from one that is cut
+def _open(file: Path, size: int, key: str) -> Any:
+    """Map a shard into memory, if it is the one that the index says."""
+    found = file.stat().st_size if file.is_file() else 'no such file'
     if found != size:
-        what = 'no such file' if found is None else f'{found} bytes'
-        raise _damaged(file, f'{size} bytes', what)
-    return safe_open(str(file), framework='pt', device='cpu')
+        raise _damaged(file, f'{size} bytes', str(found))
+    tensors = _map(file)
+    header = _parse_header(tensors, file)
+    if header.key != json.loads(key):
+        raise _damaged(file, 'a shard of this cache', 'one that was made in another way')
+    return tensors, header
 
 
-@lru_cache(maxsize=4096)
-def _load_records(folder: Path, shard: int, sha256: str) -> List[Dict[str, Any]]:
-    """What is known of a shard's samples, if it is what the index says."""
-    file = records_file(folder, shard)
-    found = sha256_of(file) if file.is_file() else 'no such file'
-    if found != sha256:
-        raise _damaged(file, f'the SHA-256 {sha256}', found)
-    return read_records(folder, shard)['samples']
+def _map(file: Path) -> Any:
+    if not file.is_file():
+        raise _damaged(file, 'a shard', 'no such file')
+    try:
+        return safe_open(str(file), framework='pt', device='cpu')
+    except (SafetensorError, OSError) as error:
+        raise _damaged(file, 'a safetensors file', str(error)) from error
 
 
-def _checksum_of_records(entries: Mapping[str, Any]) -> str:
-    """SHA-256 of all that is in the file but itself."""
-    others = {name: value for name, value in entries.items() if name != 'checksum'}
-    return hashlib.sha256(_as_json(others)).hexdigest()
+def _parse_header(tensors: Any, file: Path) -> ShardHeader:
+    text = (tensors.metadata() or {}).get(_ENTRY)
+    try:
+        header = json.loads(text or '')
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, 'the header of a shard', str(error)) from error
+    misfit = find_misfit(header, _HEADER)
+    if misfit is not None or set(header) != {'key', 'samples'}:
+        raise _damaged(file, 'the header of a shard', misfit or 'something else')
+    return ShardHeader(**header)
 
 
-def _as_json(entries: Mapping[str, Any]) -> bytes:
-    # Sorted, because mmengine keeps the names of metainfo in a set.
-    return json.dumps(entries, sort_keys=True).encode()
+def _read(tensors: Any, header: ShardHeader, position: int, file: Path) -> EmbeddedSample:
+    record = dict(header.samples[position])
+    crc = record.pop('crc32', None)
+    try:
+        # Copies: who writes to what was read must not write to the mapped memory.
+        named = {
+            name: tensors.get_tensor(f'{position}.{name}').clone() for name in record['tensors']
+        }
+        found = _checksum(named, record)
+        metainfo = from_json(record['metainfo'])
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _damaged(file, f'sample {position}', str(error)) from error
+    if found != crc:
+        raise _damaged(file, f'the CRC-32 {crc} of sample {position}', str(found))
+    labels = named.pop(LABELS, None)
+    return EmbeddedSample(named, labels, metainfo, record['files'])
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    """CRC-32 of the bytes of a sample's tensors, one after the other."""
-    crc = 0
-    for name in _TENSORS:
-        if name in tensors:
-            crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), crc)
+def _checksum(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> int:
+    """CRC-32 of a sample: of what is known of it, and of the bytes of its tensors."""
+    crc = zlib.crc32(json.dumps(record, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        crc = zlib.crc32(f'{name} {tuple(tensor.shape)} {tensor.dtype}'.encode(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
     return crc
 
 

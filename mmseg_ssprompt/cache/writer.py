@@ -13,19 +13,17 @@ from .files import CacheError, write_atomically
 from .recipe import FORMAT, check_key
 from .shards import (
     SHARD_SIZE,
-    describe_shard,
     is_complete,
     number_of_shards,
-    read_records,
-    records_file,
-    tensors_file,
+    read_header,
+    shard_file,
     write_shard,
 )
 
 __all__ = ['INDEX', 'fill_cache', 'finish_cache', 'missing_samples']
 
 INDEX = 'index.json'
-_REMEDY = 'Delete the folder to make it anew, or name another one (--cache-dir)'
+_REMEDY = 'Delete the folder, or name another one (--cache-dir)'
 
 
 def fill_cache(
@@ -100,12 +98,12 @@ def finish_cache(
         CacheError: If a shard is not there, or damaged, or another process has meanwhile made it
             in another way.
     """
-    shards = []
+    sizes = []
     for shard in range(number_of_shards(samples)):
-        records = read_records(folder, shard)
-        check_key(records_file(folder, shard), key, records['key'], _REMEDY)
-        shards.append(describe_shard(folder, shard, records))
-    index = dict(format=FORMAT, key=key, metainfo=to_json(metainfo), samples=samples, shards=shards)
+        file = shard_file(folder, shard)
+        check_key(file, key, read_header(folder, shard).key, _REMEDY)
+        sizes.append(file.stat().st_size)
+    index = dict(format=FORMAT, key=key, metainfo=to_json(metainfo), samples=samples, sizes=sizes)
     write_atomically(folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
     remove_leftovers(folder)
     return index
@@ -116,7 +114,7 @@ def missing_samples(folder: Path, samples: int) -> int:
     return sum(
         len(_numbers(shard, samples))
         for shard in range(number_of_shards(samples))
-        if not (tensors_file(folder, shard).is_file() and records_file(folder, shard).is_file())
+        if not shard_file(folder, shard).is_file()
     )
 
 
@@ -129,13 +127,13 @@ def _is_done(
 ) -> bool:
     """Whether a shard is there as a whole, and made of ``files``; of another key it is refused."""
     try:
-        records = read_records(folder, shard)
+        header = read_header(folder, shard)
     except CacheError:  # missing or damaged
         return False
-    check_key(records_file(folder, shard), key, records['key'], _REMEDY)
-    if not is_complete(folder, shard, records):
+    check_key(shard_file(folder, shard), key, header.key, _REMEDY)
+    if [record['files'] for record in header.samples] != [files(n) for n in numbers]:
         return False
-    return [record['files'] for record in records['samples']] == [files(n) for n in numbers]
+    return is_complete(folder, shard, header)
 
 
 def _numbers(shard: int, samples: int) -> range:

@@ -36,8 +36,7 @@ INTERVAL = 10.0  # seconds between lines of progress
 
 def has_image_encoder(backbone: ConfigDict) -> bool:
     """Whether a backbone, or each of a pair, encodes images."""
-    parts = [backbone.sam, backbone.clip] if 'sam' in backbone else [backbone]
-    return not any(issubclass(MODELS.get(part.type), PrecomputedFeatures) for part in parts)
+    return MODELS.get(backbone.type) is not PrecomputedFeatures
 
 
 def to_plain(config: Any) -> Any:
@@ -164,7 +163,7 @@ def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
     key = recipe.key(dataset)
     views = SourceViews(dataset, recipe.views, recipe.seed)
     embed = Embedder(recipe, get_device())
-    check_room(folder, embed.estimate_bytes(views[0]), len(dataset), recipe.views)
+    check_room(folder, embed(views[0]).nbytes, len(dataset), recipe.views)
     rank, world_size = get_dist_info()
     progress = Progress()
     computed = fill_cache(
@@ -180,7 +179,7 @@ def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
         index = finish_cache(folder, key, dataset.metainfo, len(views))
         size = sum(file.stat().st_size for file in folder.iterdir())
         say(
-            f'{folder}: {len(views)} embedded samples in {len(index["shards"])} shards, '
+            f'{folder}: {len(views)} embedded samples in {len(index["sizes"])} shards, '
             f'{size:,} bytes; rank 0 computed {computed} in {time.monotonic() - start:.1f} s'
         )
     barrier()

@@ -111,7 +111,7 @@ def _describe_weight(fusion: Any) -> str:
 
 def explain_spatial(run: Run, seed: int) -> Dict[str, Any]:
     """The report on the spatial prompts."""
-    learner, encoder = run.head.spatial_prompts, run.head.prompt_encoder
+    learner, encoder = run.head.spatial_prompts, run.head.segmenter.prompt_encoder
     start = run.default_tokens
     fusion = getattr(learner, 'fusion', None)
     if fusion is None:

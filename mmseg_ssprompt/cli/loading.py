@@ -51,7 +51,7 @@ class Run(NamedTuple):
         """The places that the spatial prompts started from."""
         options = dict(self.cfg.model.decode_head.spatial_prompts)
         places = {key: options[key] for key in options if key not in ('type', 'fusion')}
-        return default_tokens(self.head.prompt_encoder.image_size, **places)
+        return default_tokens(self.head.segmenter.prompt_encoder.image_size, **places)
 
 
 def load_run(args: argparse.Namespace) -> Run:

@@ -23,7 +23,7 @@ MAX_SHOWN = 36
 
 def measure(run: Run) -> MaskUsage:
     """Add up all images of the split."""
-    usage = MaskUsage(run.head.class_names, run.head.mask_decoder.masks_per_prompt)
+    usage = MaskUsage(run.head.class_names, run.head.segmenter.masks_per_prompt)
     for data in samples(run):
         usage.add(segment_image(run.model, data))
     return usage
@@ -34,7 +34,7 @@ def prompt_points(run: Run) -> List[List[List[float]]]:
 
     One default point, or the two corners of a default box; of coordinate prompts the learned one.
     """
-    learner, size = run.head.spatial_prompts, run.head.prompt_encoder.image_size
+    learner, size = run.head.spatial_prompts, run.head.segmenter.prompt_encoder.image_size
     coordinates: Optional[torch.Tensor] = getattr(learner, 'coordinates', None)
     if coordinates is not None:
         return coordinates.detach()[:, None].tolist()

@@ -91,12 +91,12 @@ def _describe_metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
     names = metadata['class_names']
     yield f'classes: {len(names)}: {", ".join(names)}'
     for name in PARTS:
-        entries = {k: v for k, v in metadata.get(name, {}).items() if k != 'text_encoder'}
+        entries = {k: v for k, v in metadata.get(name, {}).items() if not k.endswith('_encoder')}
         if entries:
             yield f'{name}: ' + ', '.join(f'{key} {value}' for key, value in entries.items())
     yield f'trained: {", ".join(metadata["trained"]) or "nothing (handcrafted prompts)"}'
-    yield 'base model (SHA-256 of the weights):'
-    weights = dict(metadata['base'])
+    yield f'base model: {metadata["base"]["kind"]} (SHA-256 of the weights):'
+    weights = dict(metadata['base']['parts'])
     semantic = metadata.get('semantic_prompts', {})
     if 'text_encoder' in semantic:
         weights['text encoder'] = semantic['text_encoder']

@@ -1,6 +1,12 @@
 """Models: frozen base models, prompt learners, and the head and segmentor that join them."""
 
-from .classifiers import CLIPRegionClassifier, EnsembleClassifier, TokenClassifier
+from .base import EmbeddingPreProcessor, PrecomputedFeatures
+from .classifiers import (
+    BaseModelClassifier,
+    CLIPRegionClassifier,
+    EnsembleClassifier,
+    TokenClassifier,
+)
 from .clip import CLIPClassNameEncoder, CLIPImageEncoder, SAMCLIPImageEncoder
 from .heads import LinearEmbeddingHead, SSPromptHead
 from .losses import MaskClassificationLoss
@@ -10,23 +16,27 @@ from .prompts import (
     SemanticPromptLearner,
     SpatialPromptLearner,
 )
-from .sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder
+from .sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder, SAMSegmenter
 from .segmentors import PromptSegmentor
 
 __all__ = [
+    'BaseModelClassifier',
     'CLIPClassNameEncoder',
     'CLIPImageEncoder',
     'CLIPRegionClassifier',
     'ContextPromptLearner',
     'CoordinatePromptLearner',
+    'EmbeddingPreProcessor',
     'EnsembleClassifier',
     'LinearEmbeddingHead',
     'MaskClassificationLoss',
+    'PrecomputedFeatures',
     'PromptSegmentor',
     'SAMCLIPImageEncoder',
     'SAMImageEncoder',
     'SAMMaskDecoder',
     'SAMPromptEncoder',
+    'SAMSegmenter',
     'SSPromptHead',
     'SemanticPromptLearner',
     'SpatialPromptLearner',

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..models.base.frozen import FrozenModule
+from ..models.base import fingerprint_parts
 from ..plain import BOOLEAN, COUNT, DICT, TEXT, Kind, find_misfit, shorten
 from ..version import __version__
 
@@ -25,7 +25,7 @@ __all__ = [
 #: Where it is among a module's own metadata.
 METADATA_KEY = 'prompts'
 #: Of the metadata; a later one is refused.
-FORMAT = 1
+FORMAT = 2
 #: Embeddings of the same weights differ by rounding between machines, those of other points,
 #: weights or templates by a hundred times as much.
 TOLERANCE = dict(rtol=1e-3, atol=1e-4)
@@ -33,7 +33,6 @@ TOLERANCE = dict(rtol=1e-3, atol=1e-4)
 PARTS = ('spatial_prompts', 'semantic_prompts')
 #: The handcrafted prompts of each part, by their names in a state dict.
 DEFAULTS = {part: f'decode_head.{part}.fusion.default' for part in PARTS}
-_PROMPT_ENCODER = 'decode_head.prompt_encoder'
 _NAMES = Kind('a list of names', lambda x: type(x) is list and all(type(y) is str for y in x))
 _SHA256 = TEXT._replace(name='a SHA-256').or_none()
 _LEARNER = DICT.of(
@@ -42,6 +41,7 @@ _LEARNER = DICT.of(
     num_prompts=COUNT,
     templates=_NAMES,
     text_encoder=_SHA256,
+    prompt_encoder=_SHA256,
     fits_other_classes=BOOLEAN,
     taken_from=TEXT,
 )
@@ -52,7 +52,7 @@ _METADATA = DICT.of(
     class_names=_NAMES,
     classifier=TEXT,
     trained=_NAMES,
-    base=DICT._replace(name='the SHA-256 of each part').of(_SHA256),
+    base=DICT.of(kind=TEXT, parts=DICT._replace(name='the SHA-256 of each part').of(_SHA256)),
     **dict.fromkeys(PARTS, _LEARNER),
 )
 _DIGITS = 12
@@ -64,20 +64,21 @@ def describe_prompts(model: nn.Module) -> Dict[str, Any]:
     Args:
         model: A ``PromptSegmentor``.
 
-    Returns:
-        ``format`` and ``package`` (versions), ``base`` (SHA-256 of each frozen part by name, None
-        for random weights), ``class_names``, ``trained`` (the parts of the head that train),
-        ``classifier`` (its type, and how it looks at masks) and, where there are such prompts,
-        ``spatial_prompts`` and ``semantic_prompts`` (type, fusion, number, templates, SHA-256 of
-        the text encoder, and for spatial prompts that were transferred the file that they were
-        taken from).
+        ``format`` and ``package`` (versions), ``base`` (the ``kind`` of base model, and the SHA-256
+        of each of its frozen ``parts`` by name, None for random weights), ``class_names``,
+        ``trained`` (the parts of the head that train), ``classifier`` (its type, and how it looks
+        at masks) and, where there are such prompts, ``spatial_prompts`` and ``semantic_prompts``
+        (type, fusion, number, templates, SHA-256 of the text or prompt encoder, and for spatial
+        prompts that were transferred the file that they were taken from).
     """
     head = model.decode_head
-    parts = {name: part for name, part in model.named_modules() if isinstance(part, FrozenModule)}
     metadata = dict(
         format=FORMAT,
         package=__version__,
-        base={name: part.fingerprint for name, part in parts.items() if part.frozen},
+        base=dict(
+            kind=getattr(getattr(head, 'segmenter', None), 'kind', 'none'),
+            parts=fingerprint_parts(model),
+        ),
         class_names=list(getattr(head, 'class_names', ())),
         trained=[name for name, part in head.named_children() if _trains(part)],
     )
@@ -95,8 +96,6 @@ def _trains(part: Any) -> bool:
     """Whether a part of the head is meant to train; a moving average of it does not, itself."""
     if hasattr(part, 'fusion'):
         return part.fusion.mode != 'default_only'
-    if isinstance(part, FrozenModule):
-        return not part.frozen
     return bool(getattr(part, 'trainable', next(part.parameters(), None) is not None))
 
 
@@ -109,6 +108,8 @@ def _describe_learner(learner: Any) -> Dict[str, Any]:
     if hasattr(learner, 'templates'):
         described['templates'] = list(learner.templates)
         described['text_encoder'] = learner.text_encoder_fingerprint
+    if hasattr(learner, 'encoder_fingerprint'):
+        described['prompt_encoder'] = learner.encoder_fingerprint
     if getattr(learner, 'fits_other_classes', False):
         described['fits_other_classes'] = True
     return described
@@ -142,15 +143,20 @@ def compare_metadata(
     Args:
         found: Of a state dict, in which :func:`find_malformed` finds nothing.
         expected: Of the model that it is loaded into.
-        replaced: Names of frozen parts whose weights are in the state dict.
+        replaced: The frozen parts, by the names of their fingerprints, whose weights are in the
+            state dict.
 
     Returns:
         A line for each difference; none if the state dict fits.
     """
     problems = []
-    for part, fingerprint in expected['base'].items():
+    kinds = [metadata['base'].get('kind') for metadata in (expected, found)]
+    if kinds[0] != kinds[1]:
+        problems.append('base model: expected {}, found {}'.format(*kinds))
+    parts = found['base'].get('parts', {})
+    for part, fingerprint in expected['base']['parts'].items():
         if part not in replaced:
-            problems += _compare_weights(part, found['base'].get(part), fingerprint)
+            problems += _compare_weights(part, parts.get(part), fingerprint)
     if not expected.get('semantic_prompts', {}).get('fits_other_classes'):
         problems += _compare_names(found['class_names'], expected['class_names'])
     classifiers = [metadata.get('classifier') for metadata in (expected, found)]
@@ -223,7 +229,7 @@ def compare_defaults(
     """
     weights = [
         dict(
-            spatial_prompts=metadata['base'].get(_PROMPT_ENCODER),
+            spatial_prompts=metadata.get('spatial_prompts', {}).get('prompt_encoder'),
             semantic_prompts=metadata.get('semantic_prompts', {}).get('text_encoder'),
         )
         for metadata in (found, expected)

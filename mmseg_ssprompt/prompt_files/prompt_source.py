@@ -79,7 +79,7 @@ class PromptSource(NamedTuple):
     def decoder_trains(self) -> bool:
         """Whether the mask decoder trained, which is then no longer the base model's."""
         if self.metadata:
-            return 'mask_decoder' in self.metadata['trained']
+            return 'segmenter' in self.metadata['trained']
         return bool(self.head['mask_decoder'].get('trainable', False))
 
 

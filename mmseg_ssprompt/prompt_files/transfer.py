@@ -112,7 +112,7 @@ def transfer_prompts(
     state._metadata = copy.deepcopy(own._metadata)
     described = state._metadata[''][METADATA_KEY]
     head = target.decode_head
-    _check_same_weights(source, described['base'])
+    _check_same_weights(source, described['base']['parts'])
     _check_has_default(head.semantic_prompts)
     _set_to_default(state)
     _take_decoder(state, source, head)
@@ -174,9 +174,7 @@ def _take_spatial(state: Dict[str, Tensor], source: PromptSource, head: nn.Modul
     if default is not None and source.head is not None:
         config = source.head['spatial_prompts']
         with torch.random.fork_rng(devices=[]):  # a learner draws the noise on its prompts
-            again = MODELS.build(
-                dict(config), default_args=dict(prompt_encoder=head.prompt_encoder)
-            )
+            again = MODELS.build(dict(config), default_args=dict(segmenter=head.segmenter))
         _check_same_base(
             again.fusion.default, default, 'the handcrafted points or boxes', 'SAM', source
         )
@@ -230,12 +228,12 @@ def _take_decoder(state: Dict[str, Tensor], source: PromptSource, head: nn.Modul
     """Copy a mask decoder that trained with the prompts."""
     if not source.decoder_trains:
         return
-    if head.mask_decoder.frozen:
+    if not head.segmenter.trainable:
         raise PromptTransferError(
             f'{source.name}: its mask decoder trained, but that of the target is frozen: expected '
-            'the same in both; set model.decode_head.mask_decoder.trainable=True in the target'
+            'the same in both; set model.decode_head.segmenter.trainable=True in the target'
         )
-    taken = _select(source, state, f'{_HEAD}mask_decoder.')
+    taken = _select(source, state, f'{_HEAD}segmenter.')
     for key, value in taken.items():
         _check_shape(key, value, state[key], source)
     _copy(state, taken)
@@ -262,7 +260,7 @@ def _copy(state: Dict[str, Tensor], taken: Mapping[str, Tensor]) -> None:
 
 def _check_same_weights(source: PromptSource, target: Mapping[str, Optional[str]]) -> None:
     """Compare the fingerprints of the frozen parts, where both sides have them."""
-    for part, found in source.metadata.get('base', {}).items():
+    for part, found in source.metadata.get('base', {}).get('parts', {}).items():
         expected = target.get(part)
         if found is not None and expected is not None and found != expected:
             raise PromptTransferError(

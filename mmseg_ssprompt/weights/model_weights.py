@@ -136,9 +136,12 @@ def missing_weights(model: Mapping[str, Any], name: str = 'model') -> List[Missi
     """
     files: Dict[str, List[str]] = {}
     remedies: Dict[str, str] = {}
+    optional = ''
     for part, source, where in walk_parts(hand_down_weights(model), name):
         path = part.get('checkpoint')
-        if _is_missing(path) and not _only_compares(part):
+        if _only_compares(part):
+            optional = f'{where}.'
+        elif _is_missing(path) and not (optional and where.startswith(optional)):
             files.setdefault(str(path), []).append(where)
             remedies[str(path)] = _REMEDIES.get(source, lambda _: '')(part.get('variant'))
     return [MissingFile(path, tuple(parts), remedies[path]) for path, parts in files.items()]

@@ -1,59 +1,24 @@
 # ACDC in the layout of its release (data/acdc, label maps *_gt_labelTrainIds.png), all conditions,
 # seen as SAM sees images: the longest side becomes 1024 pixels and the rest is padded by the data
 # preprocessor. The labels of the test split are not public, so tests are on the val split.
+_base_ = ['../pipelines/semantic_1024.py']
+
 dataset_type = 'ACDCDataset'
 data_root = 'data/acdc'
-image_size = (1024, 1024)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow')],
-            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
-        ],
-    ),
-]
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         split='train',
         data_prefix=dict(img_path='rgb_anon', seg_map_path='gt'),
-        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         split='val',
         data_prefix=dict(img_path='rgb_anon', seg_map_path='gt'),
-        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

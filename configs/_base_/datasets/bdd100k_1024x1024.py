@@ -1,57 +1,22 @@
 # BDD100K in mmseg's layout (data/bdd100k; the 10k images, and masks of Cityscapes' 19 train ids),
 # seen as SAM sees images: the longest side becomes 1024 pixels and the rest is padded by the data
 # preprocessor.
+_base_ = ['../pipelines/semantic_1024.py']
+
 dataset_type = 'BDD100KDataset'
 data_root = 'data/bdd100k'
-image_size = (1024, 1024)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow')],
-            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
-        ],
-    ),
-]
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/10k/train', seg_map_path='labels/sem_seg/masks/train'),
-        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/10k/val', seg_map_path='labels/sem_seg/masks/val'),
-        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

@@ -1,6 +1,8 @@
 # CamVid (11 classes) in mmseg's folder layout, at the size of sam-tiny:
 #     data/camvid/{img_dir,ann_dir}/{train,val}/*.png
 # Label ids are those of the classes below; 255 is void.
+_base_ = ['../pipelines/semantic_96.py']
+
 dataset_type = 'BaseSegDataset'
 data_root = 'data/camvid'
 classes = (
@@ -34,37 +36,9 @@ metainfo = dict(
         [0, 128, 192],
     ],
 )
-image_size = (96, 96)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow')],
-            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
-        ],
-    ),
-]
+train_pipeline = [t for t in _base_.train_pipeline if t['type'] != 'PhotoMetricDistortion']
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -75,17 +49,12 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         metainfo=metainfo,
         img_suffix='.png',
         data_prefix=dict(img_path='img_dir/val', seg_map_path='ann_dir/val'),
-        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

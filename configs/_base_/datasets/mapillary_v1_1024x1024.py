@@ -1,5 +1,7 @@
 # Mapillary Vistas, labels of version 1.2, in mmseg's layout (data/mapillary), seen as SAM sees
 # images: the longest side becomes 1024 pixels and the rest is padded by the data preprocessor.
+_base_ = ['../pipelines/semantic_1024.py']
+
 dataset_type = 'MapillaryDataset_v1'
 data_root = 'data/mapillary'
 # All classes of v1.2 but the last, "Unlabeled", which becomes 255.
@@ -70,57 +72,20 @@ classes = (
     'Car Mount',
     'Ego Vehicle',
 )
-image_size = (1024, 1024)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow')],
-            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
-        ],
-    ),
-]
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='training/images', seg_map_path='training/v1.2/labels'),
         metainfo=dict(classes=classes),
-        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='validation/images', seg_map_path='validation/v1.2/labels'),
         metainfo=dict(classes=classes),
-        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

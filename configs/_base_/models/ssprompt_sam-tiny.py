@@ -13,8 +13,7 @@ model = dict(
     data_preprocessor=data_preprocessor,
     backbone=sam,
     decode_head=dict(
-        prompt_encoder=sam,
-        mask_decoder=sam,
+        segmenter=sam,
         spatial_prompts=dict(num_prompts=64),
         semantic_prompts=dict(text_encoder=dict(variant='tiny')),
         classifier=dict(checkpoint='mmseg_ssprompt://projection-tiny_shapes.pth'),

@@ -19,8 +19,7 @@ model = dict(
     backbone=dict(type='SAMImageEncoder', **sam),
     decode_head=dict(
         type='SSPromptHead',
-        prompt_encoder=dict(type='SAMPromptEncoder', **sam),
-        mask_decoder=dict(type='SAMMaskDecoder', decoding='joint', **sam),
+        segmenter=dict(type='SAMSegmenter', decoding='joint', **sam),
         spatial_prompts=dict(
             type='SpatialPromptLearner', num_prompts=100, fusion=dict(mode='learned_weight')
         ),

@@ -36,7 +36,7 @@ def measure_testing(subject: Subject, images: int) -> Dict[str, object]:
     return dict(
         parameters=count_parameters(subject.model),
         flops=count_flops(subject.model, batch),
-        input_size=subject.input_size,
+        frame=list(subject.frame),
         random_weights=subject.random_weights,
         test_seconds=cost['seconds'],
         test_gb=cost['gb'],

@@ -48,7 +48,7 @@ def count_flops(model: nn.Module, batch: Dict[str, list]) -> Dict[str, int]:
     flops = dict(
         image_encoder=by_module.get(f'{root}.backbone', 0),
         prompt_encoder=_count_prompts(model.decode_head),
-        mask_decoder=by_module.get(f'{root}.decode_head.mask_decoder', 0),
+        mask_decoder=by_module.get(f'{root}.decode_head.segmenter.mask_decoder', 0),
     )
     return dict(flops, classifier_and_rest=total - sum(flops.values()), total=total)
 
@@ -62,9 +62,9 @@ def _count_prompts(head: nn.Module) -> int:
         return 0
     counter = make_counter(head)
     with torch.no_grad(), counter:
-        head.prompt_encoder.image_pe()
-        head.prompt_encoder.dense_prompt()
-        head.spatial_prompts(head.prompt_encoder)
+        head.segmenter.prompt_encoder.image_pe()
+        head.segmenter.prompt_encoder.dense_prompt()
+        head.spatial_prompts(head.segmenter)
         head.semantic_prompts()
     return counter.get_total_flops()
 

@@ -63,7 +63,7 @@ def _format_table(rows: List[Row], folder: Path) -> str:
     for row in rows:
         config = Path(row['config'])
         link = Path(os.path.relpath(config, folder)).as_posix()
-        cells = [f'[{config.stem}]({link})', f'{row["input_size"]} x {row["input_size"]}']
+        cells = [f'[{config.stem}]({link})', f'{row["frame"][1]} x {row["frame"][0]}']
         cells += [f'{row["parameters"][kind]:,}' for kind in ('trainable', 'frozen')]
         cells += [format_figure(row['flops'][part] / 1e9) for part in (*PARTS, 'total')]
         for phase in ('train', 'test'):

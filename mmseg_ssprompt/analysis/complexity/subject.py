@@ -1,7 +1,7 @@
 """The model of a configuration, and a batch for it, without weight files or data."""
 
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -10,7 +10,6 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from ...models.base.precomputed import PrecomputedFeatures
-from ...models.sam.sam_variants import get_variant
 from ...weights.state_dicts import resolve_checkpoint_path
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
@@ -35,10 +34,10 @@ class Subject(NamedTuple):
     random_weights: List[str]
 
     @property
-    def input_size(self) -> int:
-        """``S``: side in pixels of the square frame that the image encoder sees."""
-        backbone = self.model.backbone
-        return get_variant(getattr(backbone, 'sam', backbone).variant).image_size
+    def frame(self) -> Tuple[int, int]:
+        """Height and width in pixels of the padded frame that the image encoder sees."""
+        frame = self.model.backbone.frame or self.cfg.model.data_preprocessor.size
+        return frame[0], frame[1]
 
 
 def build_subject(config: Path, random_weights: bool, device: str) -> Subject:
@@ -111,27 +110,27 @@ def make_batch(subject: Subject) -> Dict[str, list]:
 
     The label map has nine blocks of different classes, or of all classes if there are fewer: the
     loss matches masks with the classes that are there. A model without an image encoder gets a
-    random embedding.
+    random features.
 
     Returns:
-        ``inputs``, a list of (3, S, S) uint8 or (D, h, w) float32, or a pair of lists of the latter
-        and CLIP's tokens; and ``data_samples``.
+        ``inputs``, a list of (3, H, W) uint8, or one of float32 for each name of features; and
+        ``data_samples``.
     """
-    side = subject.input_size
+    height, width = subject.frame
     generator = torch.Generator().manual_seed(0)
     backbone = subject.model.backbone
-    if any(isinstance(part, PrecomputedFeatures) for part in backbone.modules()):
-        features = [[torch.randn(s, generator=generator)] for s in reversed(backbone.output_shapes)]
-        inputs = features if len(features) > 1 else features[0]
+    if isinstance(backbone, PrecomputedFeatures):
+        shapes = backbone.shapes
+        inputs = {k: [torch.randn(shapes[k], generator=generator)] for k in sorted(shapes)[::-1]}
     else:
-        inputs = [torch.randint(256, (3, side, side), generator=generator, dtype=torch.uint8)]
-    shapes = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), (side, side))
+        inputs = [torch.randint(256, (3, height, width), generator=generator, dtype=torch.uint8)]
+    shapes = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), (height, width))
     sample = SegDataSample(metainfo=dict(shapes, padding_size=[0] * 4))
-    sample.gt_sem_seg = PixelData(data=_label_map(side, subject.model.num_classes)[None])
+    sample.gt_sem_seg = PixelData(data=_label_map(height, width, subject.model.num_classes)[None])
     return dict(inputs=inputs, data_samples=[sample])
 
 
-def _label_map(side: int, num_classes: int) -> Tensor:
-    """Blocks of classes: (side, side) int64."""
-    block = torch.arange(side) * _BLOCKS // side
-    return (_BLOCKS * block[:, None] + block) % num_classes
+def _label_map(height: int, width: int, num_classes: int) -> Tensor:
+    """Blocks of classes: (height, width) int64."""
+    rows, columns = (torch.arange(side) * _BLOCKS // side for side in (height, width))
+    return (_BLOCKS * rows[:, None] + columns) % num_classes

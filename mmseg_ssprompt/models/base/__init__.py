@@ -1,7 +1,28 @@
-"""What base models have in common."""
+"""The contracts of base models, and what all of them share."""
 
-from .frozen import FrozenModule
+from .contracts import (
+    Classifier,
+    ClassNameEncoder,
+    Fingerprints,
+    ImageEncoder,
+    PromptableSegmenter,
+    Shape,
+)
+from .features import Decoded, ImageFeatures
+from .frozen import FrozenModule, fingerprint_parts
+from .precomputed import EmbeddingPreProcessor, PrecomputedFeatures
 
 __all__ = [
+    'ClassNameEncoder',
+    'Classifier',
+    'Decoded',
+    'EmbeddingPreProcessor',
+    'Fingerprints',
     'FrozenModule',
+    'ImageEncoder',
+    'ImageFeatures',
+    'PrecomputedFeatures',
+    'PromptableSegmenter',
+    'Shape',
+    'fingerprint_parts',
 ]

@@ -1,6 +1,6 @@
 """The base of every part of the pre-trained model: it never trains, unless a part is asked to."""
 
-from typing import Optional
+from typing import Dict, Optional
 
 from mmengine.model import BaseModule
 from torch import nn
@@ -8,7 +8,7 @@ from typing_extensions import Self
 
 from ...fingerprint import fingerprint_tensors
 
-__all__ = ['FrozenModule']
+__all__ = ['FrozenModule', 'fingerprint_parts']
 
 
 class FrozenModule(BaseModule):
@@ -20,26 +20,32 @@ class FrozenModule(BaseModule):
     are saved with the prompts.
 
     Attributes:
+        part: Name of the part of the base model, by which its fingerprint is known.
         frozen: Whether this module is frozen. Defaults to True.
         pretrained: Whether its weights came from a file, and are not random. Defaults to False.
     """
 
+    part: str = ''
     frozen: bool = True
     pretrained: bool = False
     _fingerprint: Optional[str] = None
 
     @property
-    def fingerprint(self) -> Optional[str]:
-        """SHA-256 of the frozen weights; None if they are random, or train.
+    def trainable(self) -> bool:
+        """Whether it is meant to train."""
+        return not self.frozen
+
+    def fingerprints(self) -> Dict[str, Optional[str]]:
+        """SHA-256 of the frozen weights by :attr:`part`; None if they are random, or train.
 
         It is computed when it is asked for first: 2.5 GB take a few seconds.
         """
         if not (self.frozen and self.pretrained):
-            return None
+            return {self.part: None}
         if self._fingerprint is None:
             weights = fingerprint_tensors(self._pretrained_part().state_dict())
             self._fingerprint = self._describe_weights(weights)
-        return self._fingerprint
+        return {self.part: self._fingerprint}
 
     def replace_weights(self) -> None:
         """Take note that other weights are loaded into this module."""
@@ -66,3 +72,12 @@ class FrozenModule(BaseModule):
 
     def init_weights(self) -> None:
         """Do nothing: the weights were loaded when the module was built."""
+
+
+def fingerprint_parts(module: nn.Module) -> Dict[str, Optional[str]]:
+    """The fingerprints of all frozen parts of a module, by their names."""
+    found: Dict[str, Optional[str]] = {}
+    for part in module.modules():
+        if isinstance(part, FrozenModule) and part.frozen:
+            found.update(part.fingerprints())
+    return found

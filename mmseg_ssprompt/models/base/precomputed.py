@@ -1,6 +1,6 @@
 """What takes the place of the image encoder when samples are embedded already."""
 
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,29 +9,25 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...weights.state_dicts import resolve_checkpoint_path
-from ..clip.activation import check_activation
-from ..clip.clip_variants import get_image_variant
-from ..sam.sam_variants import get_variant
+from .contracts import Fingerprints, Shape
+from .features import ImageFeatures
 from .frozen import FrozenModule
 
 __all__ = [
+    'ENCODER_KEY',
     'EmbeddingPreProcessor',
-    'PrecomputedCLIPTokens',
-    'PrecomputedEmbedding',
     'PrecomputedFeatures',
-    'check_encoder',
+    'check_embedded_by',
+    'get_encoder_class',
 ]
 
-
-#: Where an embedded sample says, in its metainfo, what weights it was made with: a SHA-256, or one
-#: of each encoder of a pair.
+#: Where an embedded sample says, in its metainfo, what weights it was made with.
 ENCODER_KEY = 'encoder_weights'
 
 
 @MODELS.register_module()
 class EmbeddingPreProcessor(BaseDataPreprocessor):
-    """Stacks the embeddings of a batch, in float32; they were normalised and padded as images.
+    """Stacks the features of a batch, in float32; they were normalised and padded as images.
 
     Label maps of training data are padded as their images were.
 
@@ -49,18 +45,16 @@ class EmbeddingPreProcessor(BaseDataPreprocessor):
         """Make a batch of what the data loader gives.
 
         Args:
-            data: ``inputs``, a list of B embeddings (D, h, w), or a pair of lists, of embeddings
-                and of CLIP's tokens (1 + h' w', width); and ``data_samples``.
+            data: ``inputs``, a list of B tensors for each name of :meth:`ImageFeatures.named`, and
+                ``data_samples``.
             training: The same is done in training and testing. Defaults to False.
 
         Returns:
-            ``inputs``, (B, D, h, w) float32 on the model's device, or a pair of such, and
+            ``inputs``, a tensor (B, ...) float32 for each name, on the model's device, and
             ``data_samples``.
         """
         data = self.cast_data(data)
-        inputs = data['inputs']
-        is_pair = not isinstance(inputs[0], Tensor)
-        inputs = tuple(map(_stack, inputs)) if is_pair else _stack(inputs)
+        inputs = {name: _stack(tensors) for name, tensors in data['inputs'].items()}
         samples = data.get('data_samples')
         for sample in samples or ():
             padding = sample.metainfo.get('padding_size')  # of training data only
@@ -70,148 +64,122 @@ class EmbeddingPreProcessor(BaseDataPreprocessor):
         return dict(inputs=inputs, data_samples=samples)
 
 
-def _stack(features: Any) -> Tensor:
-    return torch.stack([each.float() for each in features])
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack([tensor.float() for tensor in tensors])
 
 
+def get_encoder_class(config: Mapping[str, Any]) -> Any:
+    """The class of an image encoder's config, which answers for its files and shapes.
+
+    Raises:
+        ValueError: If no such backbone is registered.
+    """
+    kind = config.get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    if cls is None or not hasattr(cls, 'feature_shapes'):
+        raise ValueError(
+            'encoder: expected the config of a frozen image encoder such as '
+            f"dict(type='SAMImageEncoder', ...), found type={kind!r}"
+        )
+    return cls
+
+
+@MODELS.register_module()
 class PrecomputedFeatures(FrozenModule):
-    """A frozen part without weights, in the place of the encoder whose output it passes on.
+    """A backbone without weights that passes on what an image encoder has made before.
+
+    It stands for that encoder, so checkpoints of prompts fit models with either.
 
     Args:
-        what: What it gets, for errors.
-        shape: Of each image's features.
-        checkpoint: The file of the encoder.
-        clip_variant: Of CLIP; None for SAM.
-        activation: Of CLIP, as for :class:`CLIPImageEncoder`.
+        encoder: Config of the image encoder. It is not built: its class is asked for the shapes of
+            features and, if a file is named and there, for the fingerprint of the weights.
+
+    Shape:
+        - Input: a tensor (B, ...) for each name of :meth:`ImageFeatures.named`.
+        - Output: :class:`ImageFeatures`.
     """
 
-    #: Whether a model can do without its file, which is only compared with that of the samples.
+    #: Whether a model can do without the files, which are only compared with those of the samples.
     weights_are_optional = True
 
-    def __init__(
-        self,
-        what: str,
-        shape: Tuple[int, ...],
-        checkpoint: Optional[str],
-        clip_variant: Optional[str] = None,
-        activation: Optional[str] = None,
-    ) -> None:
+    def __init__(self, encoder: Dict[str, Any]) -> None:
         super().__init__()
-        self.what, self.shape = what, shape
-        self.checkpoint, self.clip_variant, self.activation = checkpoint, clip_variant, activation
-        self.output_shapes = (shape,)
+        self.encoder = dict(encoder)
+        cls = get_encoder_class(encoder)
+        self.shapes: Dict[str, Shape] = cls.feature_shapes(encoder)
+        self._files: Optional[Fingerprints] = None
+        self.frame = cls.frame_of(encoder)
         self.freeze()
 
-    @property
-    def fingerprint(self) -> Optional[str]:
-        """That of the image encoder; None if its file is not given, or not there."""
-        if self.checkpoint is None or not resolve_checkpoint_path(self.checkpoint).is_file():
-            return None
-        from ...cache.fingerprint import fingerprint_weights
+    def fingerprints(self) -> Fingerprints:
+        """Those of the image encoder; None for each part whose file is not given, or not there."""
+        if self._files is None:
+            self._files = get_encoder_class(self.encoder).fingerprint_files(self.encoder)
+        return self._files
 
-        return fingerprint_weights(self.checkpoint, self.clip_variant, self.activation)
-
-    def forward(self, x: Tensor) -> Tuple[Tensor]:
-        """Pass ``x`` on.
+    def forward(self, x: Mapping[str, Tensor]) -> ImageFeatures:
+        """Pass features on.
 
         Raises:
             ValueError: If ``x`` is no output of this encoder.
         """
-        if tuple(x.shape[1:]) != self.shape:
+        found = {name: tuple(each.shape[1:]) for name, each in _as_mapping(x).items()}
+        fits = set(found) == set(self.shapes)
+        if not fits or not all(_is_shape(found[name], self.shapes[name]) for name in found):
             raise ValueError(
-                f'expected {self.what}, (B, {str(self.shape)[1:]}, got {tuple(x.shape)}: this '
-                'model has no image encoder and takes the samples of an EmbeddedDataset; images '
-                'need the config without `_cached`'
+                f'expected features of {self.encoder["type"]} without the batch, '
+                f'{_describe(self.shapes)}, found {_describe(found)}: this model has no image '
+                'encoder and takes the samples of an EmbeddedDataset; images need the config '
+                'without `_cached`'
             )
-        return (x,)
+        return ImageFeatures.from_named(x)
 
 
-def check_encoder(backbone: nn.Module, data_samples: Optional[Sequence[Any]]) -> None:
+def _as_mapping(x: Any) -> Mapping[str, Tensor]:
+    return x if isinstance(x, Mapping) else {'an image': x}
+
+
+def _is_shape(found: Sequence[int], expected: Shape) -> bool:
+    if len(found) != len(expected):
+        return False
+    return all(size in (None, own) for own, size in zip(found, expected))
+
+
+def _describe(shapes: Mapping[str, Sequence[Any]]) -> str:
+    return ', '.join(
+        f'{name} ({" x ".join("any" if size is None else str(size) for size in shape)})'
+        for name, shape in shapes.items()
+    )
+
+
+def check_embedded_by(backbone: nn.Module, data_samples: Optional[Sequence[Any]]) -> None:
     """Refuse embedded samples that another image encoder has made than the model stands for.
 
-    Samples say it themselves (:data:`ENCODER_KEY`), so this holds
-    wherever they come from. Where either is not known, nothing is said.
+    Samples say it themselves (:data:`ENCODER_KEY`), so this holds wherever they come from. Where
+    either is not known, nothing is compared.
 
     Args:
-        backbone: Of the model: one of :class:`PrecomputedFeatures`, or a pair; with any other
-            nothing is done.
+        backbone: Of the model; with any other than :class:`PrecomputedFeatures` nothing is done.
         data_samples: Of a batch.
 
     Raises:
         ValueError: With the first sample, and both encoders.
     """
+    if not isinstance(backbone, PrecomputedFeatures):
+        return
+    known: List[Any] = []
     for sample in data_samples or ():
-        found = getattr(sample, 'metainfo', {}).get(ENCODER_KEY)
-        if found is None or found == getattr(backbone, '_known_encoder', None):
+        made_by = getattr(sample, 'metainfo', {}).get(ENCODER_KEY)
+        if not isinstance(made_by, Mapping) or made_by in known:
             continue
-        for name, part in (('sam', backbone), *backbone.named_children()):
-            own = part.fingerprint if isinstance(part, PrecomputedFeatures) else None
-            made_by = found.get(name) if isinstance(found, dict) else found
-            if None not in (own, made_by) and own != made_by:
+        known.append(made_by)
+        for part, own in backbone.fingerprints().items():
+            other = made_by.get(part)
+            if None not in (own, other) and own != other:
                 raise ValueError(
                     f'image {str(sample.metainfo.get("img_path"))!r}: expected a sample embedded '
-                    f'with the weights SHA-256 {own[:12]}... of {str(part.checkpoint)!r}, which '
-                    f'model.weights names, found one of SHA-256 {made_by[:12]}.... Delete the '
-                    'folder of the cache, or name another cache_dir, then run `python '
-                    'mmseg-ssprompt cache CONFIG`; or set model.weights to the file that '
-                    'the cache was made with'
+                    f'with the {part} of model.weights, SHA-256 {own[:12]}..., found one of '
+                    f'SHA-256 {other[:12]}.... Delete the folder of the cache, or name another '
+                    'cache_dir, then run `mmseg-ssprompt cache CONFIG`; or set model.weights to '
+                    'the file that the cache was made with'
                 )
-        backbone._known_encoder = found
-
-
-@MODELS.register_module()
-class PrecomputedEmbedding(PrecomputedFeatures):
-    """A backbone without weights that passes image embeddings on.
-
-    It is a frozen part like the image encoder whose embeddings it gets, so checkpoints of prompts
-    fit models with either.
-
-    Args:
-        variant: A key of ``SAM_VARIANTS``: of the image encoder.
-        checkpoint: The file of the image encoder, of which only the fingerprint is taken, so that
-            checkpoints say which encoder the prompts were trained with. Defaults to None.
-
-    Shape:
-        - Input: (B, D, h, w).
-        - Output: a tuple of the same tensor.
-    """
-
-    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
-    weights_from = 'sam'
-
-    def __init__(self, variant: str, checkpoint: Optional[str] = None) -> None:
-        geometry = get_variant(variant)
-        shape = (geometry.prompt_embed_dim, *[geometry.embedding_size] * 2)
-        super().__init__(f'image embeddings of SAM {variant}', shape, checkpoint)
-        self.variant = variant
-
-
-@MODELS.register_module()
-class PrecomputedCLIPTokens(PrecomputedFeatures):
-    """CLIP's counterpart of :class:`PrecomputedEmbedding`.
-
-    Args:
-        variant: A key of ``CLIP_IMAGE_VARIANTS``: of the image encoder.
-        checkpoint: The file of CLIP, of which only the fingerprint is taken. Defaults to None.
-        image_size: As for :class:`CLIPImageEncoder`. Defaults to None.
-        activation: As for :class:`CLIPImageEncoder`. Defaults to None.
-
-    Shape:
-        - Input: (B, 1 + h w, width).
-        - Output: a tuple of the same tensor.
-    """
-
-    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
-    weights_from = 'clip'
-
-    def __init__(
-        self,
-        variant: str = 'ViT-B/16',
-        checkpoint: Optional[str] = None,
-        image_size: Optional[int] = None,
-        activation: Optional[str] = None,
-    ) -> None:
-        check_activation(activation)
-        shape = get_image_variant(variant).tokens_shape(image_size)
-        super().__init__(f'tokens of CLIP {variant}', shape, checkpoint, variant, activation)
-        self.variant = variant

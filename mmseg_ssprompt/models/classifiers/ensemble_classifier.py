@@ -1,6 +1,6 @@
 """Two classifiers that decide together."""
 
-from typing import Sequence, Union
+from typing import Any, Dict, Union
 
 import torch
 from mmengine.model import BaseModule
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from ...plain import is_number
-from ..sam.mask_decoder import DecoderOutput
+from ..base import Decoded, ImageFeatures
 
 __all__ = ['EnsembleClassifier']
 
@@ -40,8 +40,8 @@ class EnsembleClassifier(BaseModule):
         self,
         token_dims: int,
         embed_dims: int,
-        token: dict,
-        region: dict,
+        token: Dict[str, Any],
+        region: Dict[str, Any],
         share: float = 0.5,
         learned: bool = False,
     ) -> None:
@@ -80,7 +80,7 @@ class EnsembleClassifier(BaseModule):
         return super().train(mode and self.trainable)
 
     def forward(
-        self, decoded: DecoderOutput, semantic_prompts: Tensor, features: Sequence[Tensor]
+        self, decoded: Decoded, semantic_prompts: Tensor, features: ImageFeatures
     ) -> Tensor:
         """Class logits of each mask: (B, N, C + 1)."""
         inputs = (decoded, semantic_prompts, features)

@@ -1,7 +1,7 @@
 """Labels for masks from CLIP's image encoder: what a mask shows, compared with class names."""
 
 from os import PathLike
-from typing import Optional, Sequence, Union
+from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +9,10 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..base import Decoded, ImageFeatures
 from ..clip import CLIPRegionReadOut
 from ..clip.clip_variants import get_image_variant
 from ..clip.region_read_out import LOGIT_SCALE
-from ..sam.mask_decoder import DecoderOutput
 
 __all__ = ['CLIPRegionClassifier']
 
@@ -28,8 +28,9 @@ class CLIPRegionClassifier(BaseModule):
     and handcrafted class names label the masks of a SAM that was never told any. Gradients reach
     the semantic prompts and, through the masks, the spatial prompts.
 
-    A mask is "no object" with the probability that SAM gives to its being wrong, one minus its
-    predicted IoU. Everything is computed in float32, under autocast too.
+    A mask is "no object" with the probability that the base model gives to its being wrong, one
+    minus its predicted IoU; one half where it predicts none. Everything is
+    computed in float32, under autocast too.
 
     Args:
         token_dims: Of the mask tokens, which are not looked at.
@@ -77,15 +78,16 @@ class CLIPRegionClassifier(BaseModule):
         return f'{type(self).__name__}(read_out={self.region_read_out.kind})'
 
     def forward(
-        self, decoded: DecoderOutput, semantic_prompts: Tensor, features: Sequence[Tensor]
+        self, decoded: Decoded, semantic_prompts: Tensor, features: ImageFeatures
     ) -> Tensor:
         """Class logits of each mask: (B, N, C + 1).
 
         Raises:
             ValueError: If there are no tokens of CLIP.
         """
-        if len(features) == 0 or features[0].ndim != 3 or features[0].shape[-1] != self.width:
-            found = [tuple(each.shape) for each in features]
+        tokens = features.companion
+        if tokens is None or tokens.ndim != 3 or tokens.shape[-1] != self.width:
+            found = 'none' if tokens is None else tuple(tokens.shape)
             raise ValueError(
                 f'{type(self).__name__}: expected tokens of CLIP (B, 1 + h w, {self.width}) from '
                 f'the backbone beside the image embedding, found {found}. Use backbone='
@@ -93,9 +95,11 @@ class CLIPRegionClassifier(BaseModule):
             )
         with torch.autocast(semantic_prompts.device.type, enabled=False):
             masks = decoded.mask_logits.float().sigmoid()
-            regions = F.normalize(self.region_read_out(features[0].float(), masks), dim=-1)
+            regions = F.normalize(self.region_read_out(tokens.float(), masks), dim=-1)
             scale = self.region_read_out.logit_scale.exp().clamp(max=LOGIT_SCALE)
             logits = scale * regions @ semantic_prompts.float().t()  # (B, N, C)
-            iou = decoded.iou_predictions.float().clamp(_CERTAIN, 1 - _CERTAIN)
-            no_object = logits.logsumexp(dim=-1) - iou.logit()
+            no_object = logits.logsumexp(dim=-1)
+            if decoded.quality is not None:
+                quality = decoded.quality.float().clamp(_CERTAIN, 1 - _CERTAIN)
+                no_object = no_object - quality.logit()
             return torch.cat([logits, no_object.unsqueeze(-1)], dim=-1)

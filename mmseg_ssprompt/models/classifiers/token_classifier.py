@@ -1,7 +1,7 @@
 """Labels for masks: the similarity of each mask's token to the semantic prompts."""
 
 import math
-from typing import Optional, Sequence
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from ...weights.state_dicts import load_strictly, read_checkpoint, resolve_checkpoint_path
-from ..sam.mask_decoder import DecoderOutput
+from ..base import Decoded, ImageFeatures
 
 __all__ = ['TokenClassifier', 'classifier_trains']
 
@@ -68,10 +68,13 @@ class TokenClassifier(BaseModule):
         return type(self).__name__
 
     def forward(
-        self, decoded: DecoderOutput, semantic_prompts: Tensor, features: Sequence[Tensor] = ()
+        self,
+        decoded: Decoded,
+        semantic_prompts: Tensor,
+        features: Optional[ImageFeatures] = None,
     ) -> Tensor:
         """Class logits of each mask: (B, N, C + 1)."""
-        mask_tokens = decoded.mask_tokens
+        mask_tokens = decoded.tokens
         with torch.autocast(mask_tokens.device.type, enabled=False):
             tokens = F.normalize(self.projection(mask_tokens.float()), dim=-1)
             no_object = F.normalize(self.no_object, dim=0).unsqueeze(0)

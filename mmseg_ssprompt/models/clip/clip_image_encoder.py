@@ -1,7 +1,7 @@
 """CLIP's image encoder as a frozen mmseg backbone, up to its last block."""
 
 from os import PathLike
-from typing import Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -9,11 +9,10 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...weights.state_dicts import warn_random_weights
-from ..base.frozen import FrozenModule
-from ..sam import sam_variants as sam
+from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
 from .activation import QUICK_GELU, check_activation, fingerprint_with_activation
 from .clip_variants import PIXEL_MEAN, PIXEL_STD, get_image_variant
-from .image_file import load_image_tower, read_image_file
+from .image_file import fingerprint_image_tower, load_image_tower, read_image_file
 from .image_tower import CLIPImageTower, encode_patches, init_as_clip
 
 __all__ = ['CLIPImageEncoder']
@@ -24,8 +23,7 @@ class CLIPImageEncoder(FrozenModule):
     """All blocks of CLIP's image encoder but the last, without gradients.
 
     What a mask shows is read by the last block (:class:`CLIPRegionReadOut`), so one pass serves
-    any masks. Images come as they are normalised and padded for SAM, because both see the same
-    frame, and are normalised anew.
+    any masks. Images may come as another encoder wants them normalised, which sees the same frame.
 
     Args:
         variant: A key of ``CLIP_IMAGE_VARIANTS``. Defaults to 'ViT-B/16'.
@@ -38,11 +36,13 @@ class CLIPImageEncoder(FrozenModule):
         activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs, where neither the file nor a
             config beside it says it. Defaults to None: what they say, and QuickGELU for random
             weights.
+        pixel_mean: Of R, G and B, by which images come normalised. Defaults to CLIP's own.
+        pixel_std: Their standard deviations. Defaults to CLIP's own.
 
     Shape:
-        - Input: (B, 3, S, S), RGB, normalised with SAM's mean and standard deviation.
-        - Output: a tuple of one tensor, the tokens (B, 1 + h w, width), the class token first, with
-          ``h = w = image_size / patch size``.
+        - Input: (B, 3, H, W), RGB, normalised.
+        - Output: features whose embedding is the tokens (B, 1 + h w, width), the class token
+          first, with ``h = w = image_size / patch size``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -52,6 +52,8 @@ class CLIPImageEncoder(FrozenModule):
 
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'clip'
+    part = 'clip_image_encoder'
+    divisor, frame = 1, None  # images of any size are resized
 
     def __init__(
         self,
@@ -59,14 +61,14 @@ class CLIPImageEncoder(FrozenModule):
         checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
         image_size: Optional[int] = None,
         activation: Optional[str] = None,
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
     ) -> None:
         super().__init__()
         check_activation(activation)
         geometry = get_image_variant(variant)
         self.variant = variant
         self.image_size = geometry.count_patches(image_size) * geometry.patch_size
-        #: Of the features of an image, one after the other.
-        self.output_shapes = (geometry.tokens_shape(image_size),)
         file = None if checkpoint is None else read_image_file(checkpoint, variant)
         self.activation = file.activation('image', activation) if file else activation or QUICK_GELU
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
@@ -81,8 +83,9 @@ class CLIPImageEncoder(FrozenModule):
         self.pretrained = file is not None
         shape = (1, 3, 1, 1)
         std = torch.tensor(PIXEL_STD).view(shape)
-        scale = torch.tensor(sam.PIXEL_STD).view(shape) / std
-        shift = (torch.tensor(sam.PIXEL_MEAN) - torch.tensor(PIXEL_MEAN)).view(shape) / std
+        self.pixel_mean, self.pixel_std = tuple(pixel_mean), tuple(pixel_std)
+        scale = torch.tensor(self.pixel_std).view(shape) / std
+        shift = (torch.tensor(self.pixel_mean) - torch.tensor(PIXEL_MEAN)).view(shape) / std
         self.register_buffer('_scale', scale, persistent=False)
         self.register_buffer('_shift', shift, persistent=False)
         self.freeze()
@@ -95,15 +98,35 @@ class CLIPImageEncoder(FrozenModule):
         return self.tower
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tuple[Tensor]:
-        """(B, 3, S, S) -> ((B, 1 + h w, width),)."""
+    def forward(self, x: Tensor) -> ImageFeatures:
+        """Encode images (B, 3, H, W): tokens (B, 1 + h w, width) as the embedding."""
         tokens, _ = encode_patches(self.tower, self.normalise(x))
-        return (tokens,)
+        return ImageFeatures((), None, tokens)
+
+    @staticmethod
+    def frame_of(config: Mapping[str, Any]) -> None:
+        """None: images of any size are resized."""
+
+    @staticmethod
+    def feature_shapes(config: Mapping[str, Any]) -> Dict[str, Shape]:
+        """Shapes of the features of an encoder of this config, by their names."""
+        geometry = get_image_variant(config.get('variant', 'ViT-B/16'))
+        return dict(embedding=geometry.tokens_shape(config.get('image_size')))
+
+    @staticmethod
+    def fingerprint_files(config: Mapping[str, Any]) -> Fingerprints:
+        """SHA-256 of the image tower and its activation, in the file of a config.
+
+        None if the config names no file, or it is not there.
+        """
+        variant = config.get('variant', 'ViT-B/16')
+        file, activation = config.get('checkpoint'), config.get('activation')
+        return {CLIPImageEncoder.part: fingerprint_image_tower(file, variant, activation)}
 
     def normalise(self, x: Tensor) -> Tensor:
-        """From SAM's normalisation and size to CLIP's: (B, 3, S, S) to (B, 3, size, size)."""
+        """To CLIP's normalisation and size: (B, 3, H, W) to (B, 3, size, size)."""
         x = x * self._scale + self._shift
-        if x.shape[-1] == self.image_size:
+        if x.shape[-2:] == (self.image_size,) * 2:
             return x
         size = (self.image_size,) * 2
         return F.interpolate(x, size, mode='bilinear', align_corners=False, antialias=True)

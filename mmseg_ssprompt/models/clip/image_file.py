@@ -1,12 +1,14 @@
 """Reading CLIP's image tower from a file into :class:`CLIPImageTower`."""
 
+from functools import lru_cache
 from os import PathLike
+from pathlib import Path
 from typing import Dict, Mapping, Optional, Union
 
 from torch import Tensor, nn
 
 from ...fingerprint import fingerprint_tensors
-from ...weights.state_dicts import CheckpointError, load_strictly
+from ...weights.state_dicts import CheckpointError, load_strictly, resolve_checkpoint_path
 from .activation import fingerprint_with_activation
 from .clip_file import CLIPFile, read_clip_file, refuse_known, rename_in_block, where_to_get
 from .clip_variants import CLIP_IMAGE_VARIANTS, CLIPImageVariant, get_image_variant
@@ -80,8 +82,10 @@ def load_read_out(read_out: nn.Module, variant: str, file: CLIPFile) -> None:
 
 
 def fingerprint_image_tower(
-    checkpoint: Union[str, 'PathLike[str]'], variant: str, activation: Optional[str] = None
-) -> str:
+    checkpoint: Optional[Union[str, 'PathLike[str]']],
+    variant: str,
+    activation: Optional[str] = None,
+) -> Optional[str]:
     """The fingerprint of an image tower, from its file: that of :class:`CLIPImageEncoder`.
 
     Args:
@@ -89,14 +93,27 @@ def fingerprint_image_tower(
         variant: What is asked for; only names the file to get if there is none.
         activation: The setting. Defaults to None: what the file says.
 
+    Returns:
+        None if no file is given, or it is not there.
+
     Raises:
-        FileNotFoundError: If there is no such file.
         CheckpointError: If the file cannot be read, holds no image tower, or its activation is
             not known.
     """
-    file = read_image_file(checkpoint, variant)
-    weights = fingerprint_tensors(_select_tower(file.tensors))
-    return fingerprint_with_activation(weights, file.activation('image', activation))
+    if checkpoint is None:
+        return None
+    file = resolve_checkpoint_path(checkpoint)
+    if not file.is_file():
+        return None
+    state = file.stat()
+    return _fingerprint(file, variant, activation, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)  # data sets of training, validation and test ask for the same
+def _fingerprint(file: Path, variant: str, activation: Optional[str], *_state: int) -> str:
+    content = read_image_file(file, variant)
+    weights = fingerprint_tensors(_select_tower(content.tensors))
+    return fingerprint_with_activation(weights, content.activation('image', activation))
 
 
 def read_image_file(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> CLIPFile:

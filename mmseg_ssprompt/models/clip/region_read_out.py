@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...weights.state_dicts import warn_random_weights
-from ..base.frozen import FrozenModule
+from ..base import FrozenModule
 from .activation import QUICK_GELU, check_activation, fingerprint_with_activation
 from .clip_variants import get_image_variant
 from .image_file import load_read_out, read_image_file
@@ -81,6 +81,8 @@ class CLIPRegionReadOut(FrozenModule):
             load_read_out(self, variant, file)
         self.pretrained = file is not None
         self.freeze()
+
+    part = 'clip_read_out'
 
     def _describe_weights(self, weights: str) -> str:
         return fingerprint_with_activation(weights, self.activation)

@@ -1,10 +1,13 @@
 """SAM's image encoder and CLIP's, side by side."""
 
-from typing import Tuple, Union
+from typing import Any, Dict, Mapping
 
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
+
+from ..base import Fingerprints, ImageFeatures, Shape, fingerprint_parts
+from ..base.precomputed import get_encoder_class
 
 __all__ = ['SAMCLIPImageEncoder']
 
@@ -15,25 +18,51 @@ class SAMCLIPImageEncoder(BaseModule):
 
     Args:
         sam: Config of SAM's image encoder, such as ``dict(type='SAMImageEncoder', ...)``.
-        clip: Config of CLIP's, such as ``dict(type='CLIPImageEncoder', ...)``.
+        clip: Config of CLIP's, such as ``dict(type='CLIPImageEncoder', ...)``, which gets images
+            as they are normalised for SAM's.
 
     Shape:
-        - Input: what the two take; or a pair, SAM's and CLIP's, of outputs that are there
-          already, for :class:`PrecomputedEmbedding` and :class:`PrecomputedCLIPTokens`.
-        - Output: CLIP's tokens (B, 1 + h' w', width) and, as the last, SAM's image embedding
-          (B, D, h, w).
+        - Input: what SAM's encoder takes.
+        - Output: its features, with CLIP's tokens (B, 1 + h' w', width) as the companion.
     """
 
-    def __init__(self, sam: dict, clip: dict) -> None:
+    def __init__(self, sam: Dict[str, Any], clip: Dict[str, Any]) -> None:
         super().__init__()
         self.sam = MODELS.build(sam)
-        self.clip = MODELS.build(clip)
-        self.output_shapes = (*self.clip.output_shapes, *self.sam.output_shapes)
+        self.pixel_mean, self.pixel_std = self.sam.pixel_mean, self.sam.pixel_std
+        self.divisor, self.frame = self.sam.divisor, self.sam.frame
+        normalised = dict(pixel_mean=self.pixel_mean, pixel_std=self.pixel_std)
+        self.clip = MODELS.build(clip, default_args=normalised)
 
-    def forward(self, x: Union[Tensor, Tuple[Tensor, Tensor]]) -> Tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> ImageFeatures:
         """Features of both encoders."""
-        for_sam, for_clip = (x, x) if isinstance(x, Tensor) else x
-        return self.clip(for_clip)[-1], self.sam(for_sam)[-1]
+        tokens = self.clip(x).embedding
+        return self.sam(x)._replace(companion=tokens)
+
+    def fingerprints(self) -> Fingerprints:
+        """Of both encoders."""
+        return fingerprint_parts(self)
+
+    @staticmethod
+    def frame_of(config: Mapping[str, Any]) -> Any:
+        """That of SAM's encoder."""
+        return get_encoder_class(config['sam']).frame_of(config['sam'])
+
+    @staticmethod
+    def feature_shapes(config: Mapping[str, Any]) -> Dict[str, Shape]:
+        """Shapes of the features of an encoder of this config, by their names."""
+        sam, clip = (get_encoder_class(c).feature_shapes(c) for c in _pair(config))
+        return dict(sam, companion=clip['embedding'])
+
+    @staticmethod
+    def fingerprint_files(config: Mapping[str, Any]) -> Fingerprints:
+        """Of both encoders, from their files."""
+        sam, clip = (get_encoder_class(c).fingerprint_files(c) for c in _pair(config))
+        return {**sam, **clip}
 
     def init_weights(self) -> None:
         """Do nothing: the weights were loaded when the encoders were built."""
+
+
+def _pair(config: Mapping[str, Any]) -> Any:
+    return config['sam'], config['clip']

@@ -3,7 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from os import PathLike
-from typing import Iterator, Optional, Sequence, Union
+from typing import Iterator, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,13 @@ from mmseg.models.text_encoder import CLIPTextEncoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...class_names import check_class_names, check_templates, tokenize_class_names
+from ...class_names import check_class_names, check_templates, tokenize_class_names, tokenize_texts
 from ...fingerprint import fingerprint_tensors
 from ...weights.state_dicts import warn_random_weights
+from ..base import Fingerprints
 from .activation import ACTIVATIONS, QUICK_GELU, check_activation, fingerprint_with_activation
 from .text_file import load_text_checkpoint, read_text_file
+from .text_transformer import TextTransformer
 from .text_variants import CLIPTextVariant, get_text_variant
 
 __all__ = [
@@ -76,13 +78,28 @@ class CLIPClassNameEncoder:
         """``E``, the width of the text space."""
         return get_text_variant(self.variant).embed_dims
 
-    @property
-    def fingerprint(self) -> Optional[str]:
+    def fingerprints(self) -> Fingerprints:
         """SHA-256 of the weights and the activation; None if the weights are random."""
         if not self.pretrained:
-            return None
+            return dict(text_encoder=None)
         weights = fingerprint_tensors(self.text_encoder.state_dict())
-        return fingerprint_with_activation(weights, self.activation)
+        return dict(text_encoder=fingerprint_with_activation(weights, self.activation))
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[str]) -> Tuple[Tensor, Tensor]:
+        """Embedded tokens (C, L, W) of C texts, and the index of each text's end (C,).
+
+        Raises:
+            ValueError: If a text is longer than 77 tokens.
+        """
+        tokens = tokenize_texts(texts)
+        return self.text_encoder.token_embedding(tokens), tokens.argmax(dim=-1)
+
+    def text_transformer(self) -> TextTransformer:
+        """The text transformer as a frozen module, with gradients to embedded tokens."""
+        transformer = TextTransformer(self.text_encoder)
+        transformer.pretrained = self.pretrained
+        return transformer
 
     @property
     def activation(self) -> str:

@@ -1,24 +1,31 @@
 """The decode head that runs SSPrompt: it wires the parts and trains nothing itself."""
 
 import inspect
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...label_ids import LabelIds
+from ..base import ImageFeatures, PromptableSegmenter
 from ..losses.class_weight import check_class_weight
 from .settings import check_num_classes, find_class_names, find_label_ids, refuse_settings
 
-__all__ = ['HeadOutput', 'SSPromptHead']
+__all__ = ['HeadOutput', 'SSPromptHead', 'enlarge', 'find_frame']
 
 _SETTINGS = (
-    *('prompt_encoder', 'mask_decoder', 'spatial_prompts', 'semantic_prompts', 'classifier'),
-    *('loss_decode', 'num_classes', 'ignore_index', 'rest_id'),
+    'segmenter',
+    'spatial_prompts',
+    'semantic_prompts',
+    'classifier',
+    'loss_decode',
+    'num_classes',
+    'ignore_index',
+    'rest_id',
 )
 
 
@@ -26,7 +33,7 @@ class HeadOutput(NamedTuple):
     """Masks with labels.
 
     Attributes:
-        mask_logits: (B, N, 4h, 4w) float32, under autocast too.
+        mask_logits: (B, N, h', w') float32, under autocast too.
         class_logits: (B, N, C + 1) float32, under autocast too; the last for "no object".
     """
 
@@ -43,8 +50,7 @@ class SSPromptHead(BaseDecodeHead):
     of them with the semantic prompts.
 
     Args:
-        prompt_encoder: Config of the frozen :class:`SAMPromptEncoder`.
-        mask_decoder: Config of the frozen :class:`SAMMaskDecoder`.
+        segmenter: Config of the frozen base model, such as :class:`SAMSegmenter`.
         spatial_prompts: Config of a spatial prompt learner.
         semantic_prompts: Config of a semantic prompt learner.
         classifier: Config of a classifier; widths are filled in.
@@ -66,12 +72,11 @@ class SSPromptHead(BaseDecodeHead):
 
     def __init__(
         self,
-        prompt_encoder: dict,
-        mask_decoder: dict,
-        spatial_prompts: dict,
-        semantic_prompts: dict,
-        classifier: dict,
-        loss_decode: dict,
+        segmenter: Dict[str, Any],
+        spatial_prompts: Dict[str, Any],
+        semantic_prompts: Dict[str, Any],
+        classifier: Dict[str, Any],
+        loss_decode: Dict[str, Any],
         num_classes: Optional[int] = None,
         ignore_index: Optional[int] = None,
         rest_id: Optional[int] = None,
@@ -80,10 +85,10 @@ class SSPromptHead(BaseDecodeHead):
         refuse_settings('decode_head (SSPromptHead)', others, _SETTINGS)
         names = find_class_names(semantic_prompts)
         label_ids = find_label_ids(num_classes, names, ignore_index, rest_id)
-        encoder = MODELS.build(prompt_encoder)
+        base_model = MODELS.build(segmenter)
         super().__init__(
-            in_channels=encoder.embed_dim,
-            channels=encoder.embed_dim,
+            in_channels=base_model.token_dims,
+            channels=base_model.token_dims,
             # Given, because mmseg otherwise advises one output for two classes.
             num_classes=len(label_ids.channels),
             out_channels=len(label_ids.channels),
@@ -95,64 +100,62 @@ class SSPromptHead(BaseDecodeHead):
         self.label_ids = label_ids
         self.num_classes = label_ids.num_classes
         del self.conv_seg  # the base class's classifier; ours is the similarity to the prompts
-        self.prompt_encoder = encoder
-        self.mask_decoder = MODELS.build(mask_decoder)
+        self.segmenter = base_model
         self.spatial_prompts = MODELS.build(
-            spatial_prompts, default_args=dict(prompt_encoder=encoder)
+            spatial_prompts, default_args=dict(segmenter=base_model)
         )
         self.semantic_prompts = MODELS.build(semantic_prompts)
         check_num_classes(self.num_classes, self.semantic_prompts.class_names)
-        widths = dict(token_dims=encoder.embed_dim, embed_dims=self.semantic_prompts.embed_dims)
-        self.classifier = MODELS.build(classifier, default_args=widths)
+        self.classifier = _build_classifier(
+            classifier, base_model, self.semantic_prompts.embed_dims
+        )
 
     @property
     def class_names(self) -> Sequence[str]:
         """The C class names, in the order of the class logits."""
         return self.semantic_prompts.class_names
 
-    def forward(self, inputs: Sequence[Tensor]) -> HeadOutput:
+    def forward(self, inputs: ImageFeatures) -> HeadOutput:
         """Decode masks and class logits.
 
         Args:
-            inputs: The backbone's features, whose last is the image embedding (B, D, h, w); those
-                before it are for the classifier.
+            inputs: The backbone's features of B images.
         """
-        decoded = self.mask_decoder(
-            inputs[-1],
-            self.prompt_encoder.image_pe(),
-            self.spatial_prompts(self.prompt_encoder),
-            self.prompt_encoder.dense_prompt(),
-        )
-        class_logits = self.classifier(decoded, self.semantic_prompts(), inputs[:-1])
+        decoded = self.segmenter.decode(inputs, self.spatial_prompts(self.segmenter, inputs))
+        class_logits = self.classifier(decoded, self.semantic_prompts(), inputs)
         # Masks leave the decoder in the type of autocast; what follows is float32.
         return HeadOutput(decoded.mask_logits.float(), class_logits)
 
     def loss(
-        self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict
-    ) -> dict:
+        self, inputs: ImageFeatures, batch_data_samples: SampleList, train_cfg: Any
+    ) -> Dict[str, Tensor]:
         """The losses of a batch: ``loss_cls``, ``loss_mask``, ``loss_dice``."""
         return self.loss_by_feat(self.forward(inputs), batch_data_samples)
 
-    def loss_by_feat(self, seg_logits: HeadOutput, batch_data_samples: SampleList) -> dict:
+    def loss_by_feat(
+        self, seg_logits: HeadOutput, batch_data_samples: SampleList
+    ) -> Dict[str, Tensor]:
         """Compare masks and labels with the label maps of the batch."""
         label_maps = self._stack_batch_gt(batch_data_samples).squeeze(1)  # (B, H, W)
         return self.loss_decode(seg_logits.class_logits, seg_logits.mask_logits, label_maps)
 
     def predict(
-        self, inputs: Sequence[Tensor], batch_img_metas: List[dict], test_cfg: dict
+        self, inputs: ImageFeatures, batch_img_metas: List[Dict[str, Any]], test_cfg: Any
     ) -> Tensor:
         """The semantic map of the padded input frame, see :meth:`label_scores`: (B, K, H, W)."""
         return self.predict_by_feat(self.forward(inputs), batch_img_metas)
 
-    def predict_by_feat(self, seg_logits: HeadOutput, batch_img_metas: List[dict]) -> Tensor:
+    def predict_by_feat(
+        self, seg_logits: HeadOutput, batch_img_metas: List[Dict[str, Any]]
+    ) -> Tensor:
         """:meth:`label_scores`, interpolated to the input frame: (B, K, H, W)."""
-        return self.enlarge(self.label_scores(seg_logits))
+        return enlarge(self.label_scores(seg_logits), find_frame(batch_img_metas))
 
     def label_scores(self, seg_logits: HeadOutput) -> Tensor:
         """What labels are told by: the highest score wins.
 
         Returns:
-            (B, K, 4h, 4w), a channel for each of ``label_ids.channels``: :meth:`semantic_scores`,
+            (B, K, h', w'), a channel for each of ``label_ids.channels``: :meth:`semantic_scores`,
             where K is C; with one class, of score ``s``, the rest has ``1 - s`` and the class
             ``s``, so that the class is where its score is above one half.
         """
@@ -163,17 +166,36 @@ class SSPromptHead(BaseDecodeHead):
     def semantic_scores(seg_logits: HeadOutput) -> Tensor:
         """``sum_n softmax(class)_n * sigmoid(mask)_n`` (MaskFormer), without "no object".
 
-        The sum is taken at the masks' own resolution: (B, C, 4h, 4w), not negative.
+        The sum is taken at the masks' own resolution: (B, C, h', w'), not negative.
         """
         with torch.autocast(seg_logits.mask_logits.device.type, enabled=False):
             class_scores = seg_logits.class_logits.float().softmax(dim=-1)[..., :-1]  # (B, N, C)
-            masks = seg_logits.mask_logits.float().sigmoid()  # (B, N, 4h, 4w)
+            masks = seg_logits.mask_logits.float().sigmoid()  # (B, N, h', w')
             return torch.einsum('bnc,bnhw->bchw', class_scores, masks)
 
-    def enlarge(self, scores: Tensor) -> Tensor:
-        """Interpolate (B, C, 4h, 4w) to the padded input frame, (B, C, H, W)."""
-        frame = (self.prompt_encoder.image_size,) * 2
-        return F.interpolate(scores, size=frame, mode='bilinear', align_corners=False)
+
+def find_frame(batch_img_metas: Sequence[Mapping[str, Any]]) -> Tuple[int, int]:
+    """The padded input frame (H, W) of a batch, which all of its images share."""
+    meta = batch_img_metas[0]
+    height, width = tuple(meta.get('pad_shape', meta['img_shape']))[:2]
+    return int(height), int(width)
+
+
+def enlarge(scores: Tensor, frame: Tuple[int, int]) -> Tensor:
+    """Interpolate (B, C, h', w') to the padded input frame, (B, C, H, W)."""
+    return F.interpolate(scores, size=frame, mode='bilinear', align_corners=False)
+
+
+def _build_classifier(
+    config: Mapping[str, Any], segmenter: PromptableSegmenter, embed_dims: int
+) -> nn.Module:
+    """Build a classifier, with the widths and, where it takes it, the row of "no object"."""
+    given: Dict[str, Any] = dict(token_dims=segmenter.token_dims, embed_dims=embed_dims)
+    kind = config['type']
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    if cls is not None and 'no_object' in inspect.signature(cls).parameters:
+        given['no_object'] = segmenter.no_object()
+    return MODELS.build(config, default_args=given)
 
 
 def _check_kind_of_loss(config: Mapping[str, Any]) -> None:

@@ -1,62 +1,19 @@
 """Context prompts: the words before a class name, learned through the text encoder (CoOp)."""
 
-from typing import Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmseg.models.text_encoder import CLIPTextEncoder
 from mmseg.registry import MODELS
-from mmseg.utils import tokenize
 from torch import Tensor, nn
 
-from ...class_names import check_templates, tokenize_class_names
-from ..base.frozen import FrozenModule
-from ..clip.activation import fingerprint_with_activation
+from ..base import ClassNameEncoder
 from .semantic import resolve_class_names
 
-__all__ = ['ContextPromptLearner', 'TextTransformer']
+__all__ = ['ContextPromptLearner']
 
-PLACEHOLDER = 'x'  # one token of CLIP's, in whose place a context token goes
+PLACEHOLDER = 'x'  # one token, in whose place a context token goes
 CONTEXT_STD = 0.02  # of CoOp's random context, that of CLIP's own token embeddings at their start
-
-
-class TextTransformer(FrozenModule):
-    """CLIP's frozen text transformer, with gradients to the embedded tokens that go in.
-
-    ``CLIPTextEncoder.encode_text`` of mmseg takes token ids, under ``no_grad``. This is the same
-    computation on the same modules, without the table of tokens.
-
-    Args:
-        text_encoder: What :func:`build_text_encoder` returns, whose modules are taken over.
-
-    Shape:
-        Input: embedded tokens (C, L, W) of width W, and the index of each text's end (C,).
-        Output: (C, E), of unit length.
-    """
-
-    def __init__(self, text_encoder: CLIPTextEncoder) -> None:
-        super().__init__()
-        self.blocks = text_encoder.transformer
-        self.norm = text_encoder.ln_final
-        self.positional_embedding = text_encoder.positional_embedding  # (77, W)
-        self.projection = text_encoder.text_projection  # (W, E)
-        self.register_buffer('attn_mask', text_encoder.attn_mask, persistent=False)
-        self.activation: str = text_encoder.activation
-        self.freeze()
-
-    def _describe_weights(self, weights: str) -> str:
-        return fingerprint_with_activation(weights, self.activation)
-
-    def forward(self, embedded: Tensor, ends: Tensor) -> Tensor:
-        """Encode C texts: (C, E)."""
-        length = embedded.shape[1]  # attention is causal: places behind have no influence
-        mask = self.attn_mask[:length, :length]
-        x = (embedded + self.positional_embedding[:length]).transpose(0, 1)  # (L, C, W)
-        for block in self.blocks:
-            x = block(query=x, attn_masks=[mask])
-        x = self.norm(x)[ends, torch.arange(len(ends), device=ends.device)]  # (C, W)
-        return F.normalize(x @ self.projection, dim=-1)
 
 
 @MODELS.register_module()
@@ -96,7 +53,7 @@ class ContextPromptLearner(BaseModule):
 
     def __init__(
         self,
-        text_encoder: dict,
+        text_encoder: Dict[str, Any],
         class_names: Optional[Sequence[str]] = None,
         dataset: Optional[str] = None,
         classes: Optional[Sequence[str]] = None,
@@ -106,27 +63,22 @@ class ContextPromptLearner(BaseModule):
     ) -> None:
         super().__init__()
         self.class_names = resolve_class_names(class_names, dataset, classes)
-        tokens = _tokenize(self.class_names, _context_words(n_ctx, ctx_init))  # (C, L)
-        class_name_encoder = MODELS.build(text_encoder)
-        encoder = class_name_encoder.text_encoder
-        with torch.no_grad():
-            embedded = encoder.token_embedding(tokens)  # (C, L, W)
+        encoder = MODELS.build(text_encoder)
+        words = _context_words(n_ctx, ctx_init)
+        embedded, ends = _embed(encoder, self.class_names, words)  # (C, L, W), (C,)
         # Of the names, not of what is learned: a context fits other classes too, so not saved.
         self.register_buffer('embedded', embedded, persistent=False)
-        self.register_buffer('ends', tokens.argmax(dim=-1), persistent=False)
-        self.context = nn.Parameter(_initial_context(embedded, n_ctx, ctx_init, class_specific))
-        self.text_transformer = TextTransformer(encoder)
-        self.text_transformer.pretrained = class_name_encoder.pretrained
+        self.register_buffer('ends', ends, persistent=False)
+        length = n_ctx if ctx_init is None else int(encoder.embed([ctx_init])[1]) - 1
+        context = _initial_context(embedded, length, ctx_init is None, class_specific)
+        self.context = nn.Parameter(context)
+        self.embed_dims = encoder.embed_dims
+        self.text_transformer = encoder.text_transformer()
 
     @property
     def n_ctx(self) -> int:
         """``M``, the number of context tokens."""
         return self.context.shape[-2]
-
-    @property
-    def embed_dims(self) -> int:
-        """``E``, the width of the text space."""
-        return self.text_transformer.projection.shape[1]
 
     @property
     def fits_other_classes(self) -> bool:
@@ -152,25 +104,26 @@ def _context_words(n_ctx: int, ctx_init: Optional[str]) -> str:
     return ctx_init
 
 
-def _tokenize(class_names: Sequence[str], words: str) -> Tensor:
-    """Tokens (C, L) of ``words``, the class name and CoOp's full stop."""
+def _embed(
+    encoder: ClassNameEncoder, class_names: Sequence[str], words: str
+) -> Tuple[Tensor, Tensor]:
+    """Embedded tokens (C, L, W) and ends (C,) of ``words``, the class name and CoOp's full stop."""
     try:
-        return tokenize_class_names(class_names, check_templates([f'{words} {{}}.']))[0]
+        return encoder.embed([f'{words} {name}.' for name in class_names])
     except ValueError as error:
         raise ValueError(
-            f'{error} (here the template is the context: ctx_init, or {PLACEHOLDER!r} for each '
-            'of n_ctx learned tokens, of which there may be fewer)'
+            f'{error} (here the text is the context, ctx_init, or {PLACEHOLDER!r} for each of '
+            'n_ctx learned tokens, of which there may be fewer)'
         ) from None
 
 
 def _initial_context(
-    embedded: Tensor, n_ctx: int, ctx_init: Optional[str], class_specific: bool
+    embedded: Tensor, length: int, is_random: bool, class_specific: bool
 ) -> Tensor:
     """The context at the start: (C, M, W) if it is specific to classes, else (M, W)."""
     num_contexts = len(embedded) if class_specific else 1
-    if ctx_init is None:
-        context = CONTEXT_STD * torch.randn(num_contexts, n_ctx, embedded.shape[-1])
+    if is_random:
+        context = CONTEXT_STD * torch.randn(num_contexts, length, embedded.shape[-1])
     else:
-        length = int(tokenize(ctx_init).argmax()) - 1  # without the marks of start and end
-        context = embedded[:num_contexts, 1 : 1 + length].clone()
+        context = embedded[:num_contexts, 1 : 1 + length].clone()  # behind the mark of the start
     return context if class_specific else context[0]

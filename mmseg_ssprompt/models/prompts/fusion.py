@@ -74,15 +74,24 @@ class PromptFusion(nn.Module):
         constant = dict(fixed_weight=self.initial_weight, learned_only=1.0, default_only=0.0)
         return self.default.new_full((len(self.default),), constant[self.mode])
 
-    def forward(self) -> Tensor:
-        """Mix learned and default prompts: (P, ...)."""
+    def forward(self, default: Optional[Tensor] = None) -> Tensor:
+        """Mix learned and default prompts.
+
+        Args:
+            default: (..., P, ...) that takes the place of :attr:`default`, such as (B, P, T, D)
+                where the prompt encoder sees the images. Defaults to None.
+
+        Returns:
+            Of the shape of the default.
+        """
+        default = self.default if default is None else default
         if self.mode == 'default_only':
-            return self.default
+            return default
         if self.mode == 'learned_only':
-            return self.learned
+            return self.learned.expand_as(default)
         weight = self.weight.view(-1, *[1] * (self.default.dim() - 1))
         # Written as a step from the default, so that Zhat = Zdefault gives Zdefault to the bit.
-        return self.default + weight * (self.learned - self.default)
+        return default + weight * (self.learned - default)
 
     def describe(self) -> str:
         """What of the arguments counts after training; see :func:`describe_fusion`."""

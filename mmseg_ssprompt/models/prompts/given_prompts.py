@@ -1,4 +1,4 @@
-"""Spatial prompts that a config gives, as points or boxes: each lies in the frame."""
+"""Spatial prompts that a config gives, as points or boxes, in fractions of the frame."""
 
 from typing import Any, List, Optional, Sequence
 
@@ -10,44 +10,41 @@ from ...plain import is_number, shorten
 __all__ = ['read_boxes', 'read_points']
 
 _MOVE = (
-    'Give pixels of the frame, to whose size photographs are scaled and padded, not of the '
-    'photograph'
+    'Divide pixels by the width and height of the frame, to whose size photographs are scaled and '
+    'padded'
 )
 
 
-def read_points(points: Any, image_size: int) -> Tensor:
+def read_points(points: Any) -> Tensor:
     """Check points of a config.
 
     Args:
-        points: (N, 2) numbers x and y, in pixels of the square frame; lists, an array or a tensor.
-        image_size: ``S``, the side of the frame. Both 0 and S are inside.
+        points: (N, 2) numbers x and y, from 0 to 1; lists, an array or a tensor.
 
     Returns:
         (N, 2) float32.
 
     Raises:
-        ValueError: If there are none, or some are not two finite numbers from 0 to S; with the
+        ValueError: If there are none, or some are not two numbers from 0 to 1; with the
             indices of all of them.
     """
-    return _read('points', points, ('x', 'y'), image_size)
+    return _read('points', points, ('x', 'y'))
 
 
-def read_boxes(boxes: Any, image_size: int) -> Tensor:
+def read_boxes(boxes: Any) -> Tensor:
     """Check boxes of a config.
 
     Args:
-        boxes: (N, 4) numbers left, top, right and bottom, in pixels of the square frame; lists, an
-            array or a tensor.
-        image_size: ``S``, the side of the frame. Both 0 and S are inside.
+        boxes: (N, 4) numbers left, top, right and bottom, from 0 to 1; lists, an array or a tensor.
 
     Returns:
         (N, 4) float32.
 
     Raises:
-        ValueError: If there are none, or some are not four finite numbers from 0 to S, or have no
+        ValueError: If there are none, or some are not four numbers from 0 to 1, or have no
             width or height; with the indices of all of them.
     """
-    rows = _read('boxes', boxes, ('left', 'top', 'right', 'bottom'), image_size)
+    rows = _read('boxes', boxes, ('left', 'top', 'right', 'bottom'))
     flat = (rows[:, :2] >= rows[:, 2:]).any(dim=1).nonzero().flatten().tolist()
     if flat:
         raise ValueError(
@@ -58,16 +55,15 @@ def read_boxes(boxes: Any, image_size: int) -> Tensor:
     return rows
 
 
-def _read(key: str, values: Any, names: Sequence[str], image_size: int) -> Tensor:
+def _read(key: str, values: Any, names: Sequence[str]) -> Tensor:
     rows = values.tolist() if hasattr(values, 'tolist') else values
-    what = f'numbers ({", ".join(names)}) from 0 to {image_size}, in pixels of the frame of '
-    what += f'{image_size} x {image_size}'
+    what = f'numbers ({", ".join(names)}) from 0 to 1, fractions of the frame'
     if not isinstance(rows, (list, tuple)) or len(rows) == 0:
         raise ValueError(
             f'spatial_prompts.{key}: expected a list with {len(names)} {what} for each prompt, '
             f'found {shorten(values)}'
         )
-    wrong = [i for i, row in enumerate(rows) if not _is_row(row, len(names), image_size)]
+    wrong = [i for i, row in enumerate(rows) if not _is_row(row, len(names))]
     if wrong:
         found = shorten(rows[wrong[0]])
         raise ValueError(
@@ -77,10 +73,10 @@ def _read(key: str, values: Any, names: Sequence[str], image_size: int) -> Tenso
     return torch.tensor(rows, dtype=torch.float)
 
 
-def _is_row(row: Any, length: int, image_size: int) -> bool:
+def _is_row(row: Any, length: int) -> bool:
     if not isinstance(row, (list, tuple)) or len(row) != length:
         return False
-    return all(is_number(value) and 0 <= value <= image_size for value in row)
+    return all(is_number(value) and 0 <= value <= 1 for value in row)
 
 
 def _remedy(row: Any, length: int) -> Optional[str]:

@@ -1,6 +1,6 @@
 """Semantic prompts: one learned embedding per class in the text encoder's space (SemPrompt)."""
 
-from typing import Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -69,17 +69,17 @@ class SemanticPromptLearner(BaseModule):
 
     def __init__(
         self,
-        text_encoder: dict,
+        text_encoder: Dict[str, Any],
         class_names: Optional[Sequence[str]] = None,
         dataset: Optional[str] = None,
         classes: Optional[Sequence[str]] = None,
-        fusion: Optional[dict] = None,
+        fusion: Optional[Dict[str, Any]] = None,
     ) -> None:
         super().__init__()
         self.class_names = resolve_class_names(class_names, dataset, classes)
         encoder = MODELS.build(text_encoder)
         self.templates = tuple(encoder.templates)
-        self.text_encoder_fingerprint: Optional[str] = encoder.fingerprint
+        self.text_encoder_fingerprint = encoder.fingerprints().get('text_encoder')
         default = encoder.encode(self.class_names)  # (C, E)
         self.fusion = build_fusion(default, fusion)
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 from mmengine.logging import print_log
@@ -12,13 +12,13 @@ from segment_anything.utils.amg import build_point_grid
 from torch import Tensor, nn
 
 from ...plain import is_number
-from ..sam.prompt_encoder import SAMPromptEncoder
+from ..base import ImageFeatures, PromptableSegmenter
 from .fusion import build_fusion
 from .given_prompts import read_boxes, read_points
 
 __all__ = ['CoordinatePromptLearner', 'SpatialPromptLearner', 'point_grid']
 
-FOREGROUND = 1  # SAM's label of a point that lies on the object
+DEFAULT_NUM_PROMPTS = 100
 
 
 def point_grid(num_points: int, extent: Sequence[float] = (1.0, 1.0)) -> Tensor:
@@ -26,8 +26,9 @@ def point_grid(num_points: int, extent: Sequence[float] = (1.0, 1.0)) -> Tensor:
 
     Args:
         num_points: A square number, ``N``.
-        extent: Width and height that the grid covers, as fractions of the square input frame:
-            with images of 4:3, padded below, ``(1.0, 0.75)`` keeps all points on the image.
+        extent: Width and height that the grid covers, as fractions of the input frame:
+            with images of 4:3, padded below to a square, ``(1.0, 0.75)`` keeps all points on
+            the image.
 
     Returns:
         (N, 2) x and y in [0, 1], row by row.
@@ -52,52 +53,61 @@ def point_grid(num_points: int, extent: Sequence[float] = (1.0, 1.0)) -> Tensor:
 
 @MODELS.register_module()
 class SpatialPromptLearner(BaseModule):
-    """Spatial prompts learned in the embedding space of SAM's prompt encoder (SpaPrompt).
+    """Spatial prompts learned in the embedding space of the prompt encoder (SpaPrompt).
 
     The default prompts are the encoder's embeddings of handcrafted points (by default a regular
-    grid) or boxes; :class:`PromptFusion` mixes each with a learned embedding. Each prompt is
-    ``T`` tokens, which share one weight.
+    grid) or boxes, or the base model's own queries; :class:`PromptFusion` mixes each with a learned
+    embedding. Each prompt is ``T`` tokens, which share one weight.
 
     Args:
-        prompt_encoder: The frozen encoder; used once, not kept.
-        num_prompts: ``N``, the points of the grid. Not with ``points`` or ``boxes``.
-            Defaults to 100.
+        segmenter: The base model; used, not kept.
+        num_prompts: ``N``, the points of the grid; not with ``points`` or ``boxes``. Defaults to
+            None: the base model's own queries where it has any, else 100.
         extent: The part of the input frame that the grid covers, see :func:`point_grid`.
-        points: N foreground points (x, y), in pixels of the square input frame of side ``S``, from
-            0 to S.
-        boxes: N boxes (left, top, right, bottom), in pixels of the square input frame, from 0 to
-            S.
+        points: N foreground points (x, y), in fractions of the input frame, from 0 to 1.
+        boxes: N boxes (left, top, right, bottom), in fractions of the input frame, from 0 to 1.
         fusion: Arguments of :class:`PromptFusion`.
 
     Shape:
-        Output: (N, T, D), T = 2 for points (SAM pads with a not-a-point token) and boxes.
+        Output: (N, T, D), or (B, N, T, D) where the prompt encoder sees the images.
 
     Raises:
         ValueError: If both points and boxes are given, or one of them has the wrong shape, is not
             finite or lies outside of the frame; with its index.
     """
 
+    handcrafted: Optional[Tensor]
+
     def __init__(
         self,
-        prompt_encoder: SAMPromptEncoder,
-        num_prompts: int = 100,
+        segmenter: PromptableSegmenter,
+        num_prompts: Optional[int] = None,
         extent: Sequence[float] = (1.0, 1.0),
         points: Optional[Sequence[Tuple[float, float]]] = None,
         boxes: Optional[Sequence[Tuple[float, float, float, float]]] = None,
-        fusion: Optional[dict] = None,
+        fusion: Optional[Dict[str, Any]] = None,
     ) -> None:
         super().__init__()
         if points is not None and boxes is not None:
             raise ValueError('give the default spatial prompts as points or as boxes, not as both')
-        size = prompt_encoder.image_size
-        with torch.no_grad():
-            if boxes is not None:
-                default = prompt_encoder.encode_boxes(read_boxes(boxes, size))
-            elif points is not None:
-                default = _encode(prompt_encoder, read_points(points, size))
-            else:
-                grid = point_grid(num_prompts, extent) * size
-                default = _encode(prompt_encoder, grid)
+        self.encoder_fingerprint = segmenter.fingerprints().get('prompt_encoder')
+        handcrafted, default = None, None
+        if boxes is not None:
+            handcrafted = read_boxes(boxes)
+        elif points is not None:
+            handcrafted = read_points(points)
+        elif num_prompts is None:
+            default = segmenter.default_prompts()
+        if default is None:
+            if handcrafted is None:
+                handcrafted = point_grid(
+                    DEFAULT_NUM_PROMPTS if num_prompts is None else num_prompts, extent
+                )
+            with torch.no_grad():
+                default = _encode(segmenter, handcrafted)
+        # Needed, and so saved, only where they are encoded again for each image.
+        sees_image = handcrafted is not None and segmenter.prompts_see_image
+        self.register_buffer('handcrafted', handcrafted if sees_image else None)
         self.fusion = build_fusion(default, fusion)
 
     @property
@@ -105,9 +115,23 @@ class SpatialPromptLearner(BaseModule):
         """``N``."""
         return len(self.fusion.default)
 
-    def forward(self, prompt_encoder: SAMPromptEncoder) -> Tensor:
-        """The spatial prompts (N, T, D); the encoder has said its part at construction."""
-        return self.fusion()
+    def forward(
+        self, segmenter: PromptableSegmenter, features: Optional[ImageFeatures] = None
+    ) -> Tensor:
+        """The spatial prompts.
+
+        Args:
+            segmenter: The base model, which is asked again only if its encoding sees the images.
+            features: Of B images.
+
+        Returns:
+            (N, T, D), or (B, N, T, D) where the prompt encoder sees the images.
+        """
+        if self.handcrafted is None:
+            return self.fusion()
+        with torch.no_grad():
+            default = _encode(segmenter, self.handcrafted, features)
+        return self.fusion(default)
 
 
 @MODELS.register_module()
@@ -121,22 +145,22 @@ class CoordinatePromptLearner(BaseModule):
     it is used or saved, and so are points of a checkpoint, which the log says.
 
     Args:
-        prompt_encoder: The frozen encoder, for the size of its input frame.
+        segmenter: The base model; used, not kept.
         num_prompts: ``N``, the points of the initial grid. Defaults to 100.
         extent: The part of the input frame that the grid covers, see :func:`point_grid`.
 
     Shape:
-        Output: (N, 2, D).
+        Output: (N, T, D), or (B, N, T, D) where the prompt encoder sees the images.
     """
 
     def __init__(
         self,
-        prompt_encoder: SAMPromptEncoder,
-        num_prompts: int = 100,
+        segmenter: PromptableSegmenter,
+        num_prompts: int = DEFAULT_NUM_PROMPTS,
         extent: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
-        self.image_size = prompt_encoder.image_size
+        self.encoder_fingerprint = segmenter.fingerprints().get('prompt_encoder')
         self.coordinates = nn.Parameter(point_grid(num_prompts, extent))  # (N, 2) in [0, 1]
 
     @property
@@ -144,10 +168,12 @@ class CoordinatePromptLearner(BaseModule):
         """``N``."""
         return len(self.coordinates)
 
-    def forward(self, prompt_encoder: SAMPromptEncoder) -> Tensor:
-        """Encode the points where they are now: (N, 2, D)."""
+    def forward(
+        self, segmenter: PromptableSegmenter, features: Optional[ImageFeatures] = None
+    ) -> Tensor:
+        """Encode the points where they are now: (N, T, D)."""
         self._stay_inside()
-        return _encode(prompt_encoder, self.coordinates * self.image_size)
+        return segmenter.encode_points(self.coordinates, features)
 
     def _stay_inside(self) -> None:
         # The parameter itself, so that a point at the border has a gradient back to the inside.
@@ -175,7 +201,9 @@ class CoordinatePromptLearner(BaseModule):
             self._stay_inside()
 
 
-def _encode(prompt_encoder: SAMPromptEncoder, points: Tensor) -> Tensor:
-    """One foreground point per prompt: (N, 2) pixels -> (N, 2, D)."""
-    labels = points.new_full((len(points), 1), FOREGROUND)
-    return prompt_encoder.encode_points(points.unsqueeze(1), labels)
+def _encode(
+    segmenter: PromptableSegmenter, handcrafted: Tensor, features: Optional[ImageFeatures] = None
+) -> Tensor:
+    """Encode points (N, 2) or boxes (N, 4), in fractions of the frame."""
+    encode = segmenter.encode_points if handcrafted.shape[1] == 2 else segmenter.encode_boxes
+    return encode(handcrafted, features)

@@ -1,7 +1,7 @@
 """SAM's mask decoder for N prompts and B images: jointly, or each prompt in its own pass."""
 
 from os import PathLike
-from typing import NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -10,30 +10,16 @@ from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
-from ..base.frozen import FrozenModule
+from ..base import Decoded, FrozenModule
 from .linear import apply_mlp, project
 from .sam_file import load_part
 from .sam_variants import build_mask_decoder
 
-__all__ = ['DecoderOutput', 'SAMMaskDecoder', 'decode_independent', 'decode_joint']
+__all__ = ['SAMMaskDecoder', 'decode_independent', 'decode_joint']
 
 #: SAM's mask tokens: 0 is the single mask, 1 to 3 are the ambiguity masks.
 SINGLE_MASK_TOKEN = (0,)
 MULTI_MASK_TOKENS = (1, 2, 3)
-
-
-class DecoderOutput(NamedTuple):
-    """What the mask decoder says of each of the ``N`` masks of each image.
-
-    Attributes:
-        mask_logits: (B, N, 4h, 4w) float.
-        mask_tokens: (B, N, D) float, the output tokens that made the masks.
-        iou_predictions: (B, N) float, SAM's own estimate of each mask's IoU.
-    """
-
-    mask_logits: Tensor
-    mask_tokens: Tensor
-    iou_predictions: Tensor
 
 
 def attend(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -177,6 +163,7 @@ class SAMMaskDecoder(FrozenModule):
 
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'sam'
+    part = 'mask_decoder'
 
     def __init__(
         self,
@@ -227,7 +214,7 @@ class SAMMaskDecoder(FrozenModule):
         image_pe: Tensor,
         sparse_prompts: Tensor,
         dense_prompt: Tensor,
-    ) -> DecoderOutput:
+    ) -> Decoded:
         """Decode the masks of N prompts.
 
         Args:
@@ -277,12 +264,12 @@ class SAMMaskDecoder(FrozenModule):
 
     def _select(
         self, masks: Tensor, tokens: Tensor, iou: Tensor, indices: Sequence[int]
-    ) -> DecoderOutput:
+    ) -> Decoded:
         iou = iou[..., list(indices)]  # (B, N, M)
         if self.mask_output != 'best':
-            return DecoderOutput(masks.flatten(1, 2), tokens.flatten(1, 2), iou.flatten(1, 2))
+            return Decoded(masks.flatten(1, 2), tokens.flatten(1, 2), iou.flatten(1, 2))
         best = iou.argmax(dim=-1, keepdim=True)  # (B, N, 1)
-        return DecoderOutput(
+        return Decoded(
             masks.take_along_dim(best[..., None, None], dim=2).squeeze(2),
             tokens.take_along_dim(best[..., None], dim=2).squeeze(2),
             iou.take_along_dim(best, dim=2).squeeze(2),

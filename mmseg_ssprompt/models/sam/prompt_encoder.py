@@ -7,7 +7,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..base.frozen import FrozenModule
+from ..base import FrozenModule
 from .sam_file import load_part
 from .sam_variants import build_prompt_encoder, get_variant
 
@@ -37,6 +37,7 @@ class SAMPromptEncoder(FrozenModule):
 
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'sam'
+    part = 'prompt_encoder'
 
     def __init__(
         self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None

@@ -6,14 +6,16 @@ around them, and files of a ``SamModel`` of Hugging Face's.
 
 import logging
 import re
-from functools import cache
+from functools import cache, lru_cache
 from os import PathLike
+from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ...fingerprint import fingerprint_tensors
 from ...weights.state_dict_keys import find_prefixes, identify_model, remove_wrappers, split_prefix
 from ...weights.state_dicts import (
     CheckpointError,
@@ -26,7 +28,15 @@ from ...weights.state_dicts import (
 from .hugging_face import to_official_names
 from .sam_variants import SAM_VARIANTS, SAMVariant, build_sam, get_variant
 
-__all__ = ['SAM_PARTS', 'SamFile', 'guess_variant', 'load_part', 'read_sam', 'where_to_get']
+__all__ = [
+    'SAM_PARTS',
+    'SamFile',
+    'fingerprint_part',
+    'guess_variant',
+    'load_part',
+    'read_sam',
+    'where_to_get',
+]
 
 #: The parts of SAM, which are the first components of the keys of an official file.
 SAM_PARTS = ('image_encoder', 'prompt_encoder', 'mask_decoder')
@@ -304,3 +314,37 @@ def _describe_encoder(state_dict: Mapping[str, Tensor]) -> str:
         f': its image encoder has {_count_blocks(state_dict)} blocks of width {patches.shape[0]}, '
         f'patches of {patches.shape[-1]} pixels and {side} positions along a side'
     )
+
+
+def fingerprint_part(checkpoint: Optional[Union[str, 'PathLike[str]']], part: str) -> Optional[str]:
+    """SHA-256 of one part of SAM, read from its file: that of the module that holds it.
+
+    Args:
+        checkpoint: As for :func:`load_part`.
+        part: As for :func:`load_part`.
+
+    Returns:
+        None if no file is given, or it is not there.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or does not have that part.
+    """
+    if checkpoint is None:
+        return None
+    file = resolve_checkpoint_path(checkpoint)
+    if not file.is_file():
+        return None
+    state = file.stat()
+    return _fingerprint(file, part, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)  # data sets of training, validation and test ask for the same
+def _fingerprint(file: Path, part: str, *_state: int) -> str:
+    tensors = read_sam(file).tensors
+    own = {k[len(part) + 1 :]: v for k, v in tensors.items() if k.startswith(f'{part}.')}
+    if not own:
+        raise CheckpointError(
+            f'checkpoint {str(file)!r}: expected tensors named {part}.*, found '
+            f'{sorted(tensors)[:5]}'
+        )
+    return fingerprint_tensors(own)

@@ -2,15 +2,15 @@
 
 from contextlib import nullcontext
 from os import PathLike
-from typing import Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..base.frozen import FrozenModule
-from .sam_file import load_part
-from .sam_variants import build_image_encoder, get_variant
+from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
+from .sam_file import fingerprint_part, load_part
+from .sam_variants import PIXEL_MEAN, PIXEL_STD, build_image_encoder, get_variant
 from .vit import encode_block, encode_image
 
 __all__ = ['SAMImageEncoder']
@@ -36,8 +36,8 @@ class SAMImageEncoder(FrozenModule):
 
     Shape:
         - Input: (B, 3, S, S), RGB, normalised, then padded with zeros at the right and below.
-        - Output: a tuple of one tensor, (B, D, h, w) with ``h = w = S / patch size``, of the
-          input's dtype if ``dtype`` is given.
+        - Output: features whose embedding is (B, D, h, w) with ``h = w = S / patch size``, of
+          the input's dtype if ``dtype`` is given.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -47,6 +47,8 @@ class SAMImageEncoder(FrozenModule):
 
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'sam'
+    part = 'image_encoder'
+    pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
 
     def __init__(
         self,
@@ -62,9 +64,8 @@ class SAMImageEncoder(FrozenModule):
         self._encode_block = torch.compile(encode_block, dynamic=False) if compile else encode_block
         self.variant = variant
         geometry = get_variant(variant)
-        self.image_size = geometry.image_size
-        #: Of the features of an image, one after the other.
-        self.output_shapes = ((geometry.prompt_embed_dim, *[geometry.embedding_size] * 2),)
+        self.image_size = self.divisor = geometry.image_size
+        self.frame = (geometry.image_size, geometry.image_size)
         with torch.device('meta') if checkpoint is not None else nullcontext():
             self.model = build_image_encoder(variant)  # random weights of vit_h take 8 s
         load_part(self.model, checkpoint, variant, 'image_encoder')
@@ -76,18 +77,38 @@ class SAMImageEncoder(FrozenModule):
         return self.model
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tuple[Tensor]:
-        """(B, 3, S, S) -> ((B, D, h, w),).
+    def forward(self, x: Tensor) -> ImageFeatures:
+        """Encode images (B, 3, S, S): an embedding (B, D, h, w) without further levels.
 
         Raises:
             ValueError: If ``x`` has another shape.
         """
         self._check_input(x)
         if self.dtype is None:
-            return (encode_image(self.model, x, self._encode_block),)
+            return ImageFeatures((), None, encode_image(self.model, x, self._encode_block))
         with torch.autocast(x.device.type, self.dtype):
             embedding = encode_image(self.model, x, self._encode_block)
-        return (embedding.to(x.dtype),)
+        return ImageFeatures((), None, embedding.to(x.dtype))
+
+    @staticmethod
+    def frame_of(config: Mapping[str, Any]) -> Tuple[int, int]:
+        """(S, S) of an encoder of this config."""
+        size = get_variant(config['variant']).image_size
+        return size, size
+
+    @staticmethod
+    def feature_shapes(config: Mapping[str, Any]) -> Dict[str, Shape]:
+        """Shapes of the features of an encoder of this config, by their names."""
+        geometry = get_variant(config['variant'])
+        return dict(embedding=(geometry.prompt_embed_dim, *[geometry.embedding_size] * 2))
+
+    @staticmethod
+    def fingerprint_files(config: Mapping[str, Any]) -> Fingerprints:
+        """SHA-256 of the image encoder in the file of a config; None if there is no such file.
+
+        Other parts of the file do not count, nor does its format.
+        """
+        return {SAMImageEncoder.part: fingerprint_part(config.get('checkpoint'), 'image_encoder')}
 
     def _check_input(self, x: Tensor) -> None:
         """Refuse what the positional embedding does not cover."""

@@ -26,9 +26,10 @@ from ...weights.model_weights import check_weights_are_there, hand_down_weights
 from ...weights.state_dicts import FILE_KEY
 from ...weights.tensor_checks import count_non_finite, find_difference
 from ..base.frozen import FrozenModule
-from ..base.precomputed import check_encoder
+from ..base.precomputed import check_embedded_by
 from ..heads import SSPromptHead
 from ..heads.settings import refuse_settings, refuse_unknown_settings
+from ..heads.ssprompt_head import enlarge, find_frame
 from .label_map import find_best_classes
 from .windows import check_test_cfg, predict_windows
 
@@ -122,8 +123,9 @@ class PromptSegmentor(EncoderDecoder):
         self.data_preprocessor.seg_pad_val = ignored
 
     def _frame(self) -> Optional[int]:
-        """The side of the image encoder's square input; None if images need not be square."""
-        return getattr(getattr(self.backbone, 'sam', self.backbone), 'image_size', None)
+        """The side of the image encoder's square input; None if it takes other frames."""
+        height, width = getattr(self.backbone, 'frame', None) or (None, None)
+        return height if height == width else None
 
     @property
     def dataset_meta(self) -> Dict[str, Any]:
@@ -148,9 +150,9 @@ class PromptSegmentor(EncoderDecoder):
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``. Defaults to 'tensor'.
 
         Raises:
-            CacheError: If samples were embedded with other weights than the model's.
+            ValueError: If samples were embedded with other weights than the model's.
         """
-        check_encoder(self.backbone, data_samples)
+        check_embedded_by(self.backbone, data_samples)
         return super().forward(inputs, data_samples, mode)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
@@ -176,16 +178,19 @@ class PromptSegmentor(EncoderDecoder):
         self, inputs: Tensor, data_samples: SampleList
     ) -> Tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Scores of a batch (B, K, h, w), as small as they come, and what enlarges them."""
-        head = self.decode_head
+        head, metas = self.decode_head, [sample.metainfo for sample in data_samples]
         if self.test_cfg.mode == 'whole' and isinstance(head, SSPromptHead):
-            return head.label_scores(head(self.extract_feat(inputs))), head.enlarge
-        return self.inference(inputs, [sample.metainfo for sample in data_samples]), _keep
+            frame = find_frame(metas)
+            scores = head.label_scores(head(self.extract_feat(inputs)))
+            return scores, lambda part: enlarge(part, frame)
+        return self.inference(inputs, metas), _keep
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: List[dict]) -> Tensor:
         """Scores of images of any size, in windows: (B, 3, H, W) -> (B, K, H, W)."""
         frame = self._frame()
         # mmseg's heads enlarge their scores to this size.
-        metas = [dict(meta, img_shape=torch.Size((frame, frame))) for meta in batch_img_metas]
+        size = torch.Size((frame, frame))
+        metas = [dict(meta, img_shape=size, pad_shape=size) for meta in batch_img_metas]
         return predict_windows(
             *(inputs, self.test_cfg.crop_size, self.test_cfg.stride, frame),
             lambda windows: self.encode_decode(windows, metas),
@@ -316,7 +321,11 @@ def _find_other_origin(
     if malformed is not None:
         return [f'metadata of the prompts, {malformed}']
     own = describe_prompts(model)
-    replaced = [part for part in own['base'] if any(key.startswith(f'{part}.') for key in found)]
+    replaced = [
+        part.part
+        for name, part in _frozen_parts(model).items()
+        if any(key.startswith(f'{name}.') for key in found)
+    ]
     return [
         *compare_metadata(metadata, own, replaced),
         *compare_defaults(metadata, own, found, dict(model.named_buffers())),

@@ -1,0 +1,78 @@
+"""Labels for masks from the base model itself."""
+
+from typing import Optional
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..base import Decoded, ImageFeatures
+
+__all__ = ['BaseModelClassifier']
+
+
+@MODELS.register_module()
+class BaseModelClassifier(BaseModule):
+    """The base model's own class scores: nothing but the prompts trains.
+
+    ``logits = class embeddings @ [semantic prompts; no object]``, where the base model gives each
+    mask an embedding in the space of its own text encoder, with its scale in it
+    (:class:`~mmseg_ssprompt.models.base.Decoded`), and a text embedding of "no object". Computed
+    in float32, under autocast too.
+
+    Args:
+        token_dims: Of the base model's tokens, which are not looked at.
+        embed_dims: ``E``, the width of the text space.
+        no_object: (E,) float, the base model's text embedding of "no object"; the head fills it
+            in. Defaults to None.
+
+    Shape:
+        Input: what the base model decodes, and semantic prompts (C, E) of unit length.
+        Output: (B, N, C + 1), the last for "no object".
+
+    Raises:
+        ValueError: If the base model has no embedding of "no object", or one of another width.
+    """
+
+    #: Nothing in it does.
+    trainable = False
+
+    no_object: Tensor
+
+    def __init__(
+        self, token_dims: int, embed_dims: int, no_object: Optional[Tensor] = None
+    ) -> None:
+        super().__init__()
+        if no_object is None or tuple(no_object.shape) != (embed_dims,):
+            found = 'none' if no_object is None else f'shape {tuple(no_object.shape)}'
+            raise ValueError(
+                f'{type(self).__name__}: expected a base model with an embedding of "no object" '
+                f'({embed_dims},) in the space of the semantic prompts, found {found}. Give the '
+                "base model's own text encoder, or, for SAM, dict(type='TokenClassifier')"
+            )
+        self.register_buffer('no_object', no_object.detach().clone(), persistent=False)
+
+    def describe(self) -> str:
+        """What prompts were trained through, for their metadata."""
+        return type(self).__name__
+
+    def forward(
+        self,
+        decoded: Decoded,
+        semantic_prompts: Tensor,
+        features: Optional[ImageFeatures] = None,
+    ) -> Tensor:
+        """Class logits of each mask: (B, N, C + 1).
+
+        Raises:
+            ValueError: If the base model gives its masks no class embeddings.
+        """
+        if decoded.class_embeddings is None:
+            raise ValueError(
+                f'{type(self).__name__}: expected class embeddings of each mask from the base '
+                "model, found none. For SAM, use dict(type='TokenClassifier')"
+            )
+        with torch.autocast(semantic_prompts.device.type, enabled=False):
+            rows = torch.cat([semantic_prompts.float(), self.no_object.float().unsqueeze(0)])
+            return decoded.class_embeddings.float() @ rows.t()

@@ -1,0 +1,108 @@
+"""SAM without its image encoder, as a promptable segmenter."""
+
+from os import PathLike
+from typing import Optional, Union
+
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
+from .mask_decoder import SAMMaskDecoder
+from .prompt_encoder import SAMPromptEncoder
+
+__all__ = ['SAMSegmenter']
+
+_FOREGROUND = 1  # SAM's label of a point that lies on the object
+
+
+@MODELS.register_module()
+class SAMSegmenter(BaseModule):
+    """SAM's prompt encoder and mask decoder: frozen, with gradients to the prompts.
+
+    Fulfils :class:`~mmseg_ssprompt.models.base.PromptableSegmenter`. Fraction ``f`` of the frame is
+    SAM's pixel ``f * S``, to which SAM itself adds half a pixel.
+
+    Args:
+        variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
+        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
+            ``None`` the weights are random, and the log says so. Defaults to None.
+        decoding: As for :class:`SAMMaskDecoder`. Defaults to 'joint'.
+        mask_output: As for :class:`SAMMaskDecoder`. Defaults to 'single'.
+        carry_all_tokens: As for :class:`SAMMaskDecoder`. Defaults to False.
+        chunk_size: As for :class:`SAMMaskDecoder`. Defaults to 8.
+        trainable: Whether the mask decoder trains, as a baseline. Defaults to False.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file does not fit the variant.
+        ValueError: If an argument is not one of the above.
+    """
+
+    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
+    weights_from = 'sam'
+    kind = 'sam'
+    tokens_per_prompt = 2  # a point and SAM's not-a-point token, or the two corners of a box
+    prompts_see_image = False
+
+    def __init__(
+        self,
+        variant: str,
+        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        decoding: str = 'joint',
+        mask_output: str = 'single',
+        carry_all_tokens: bool = False,
+        chunk_size: int = 8,
+        trainable: bool = False,
+    ) -> None:
+        super().__init__()
+        self.prompt_encoder = SAMPromptEncoder(variant, checkpoint)
+        self.mask_decoder = SAMMaskDecoder(
+            variant, checkpoint, decoding, mask_output, carry_all_tokens, chunk_size, trainable
+        )
+
+    @property
+    def token_dims(self) -> int:
+        """``D``."""
+        return self.prompt_encoder.embed_dim
+
+    @property
+    def masks_per_prompt(self) -> int:
+        """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""
+        return self.mask_decoder.masks_per_prompt
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the mask decoder trains."""
+        return not self.mask_decoder.frozen
+
+    def encode_points(self, xy: Tensor, features: Optional[ImageFeatures] = None) -> Tensor:
+        """One foreground point for each prompt: (N, 2) in [0, 1] -> (N, 2, D)."""
+        points = (xy * self.prompt_encoder.image_size).unsqueeze(1)
+        return self.prompt_encoder.encode_points(
+            points, points.new_full(points.shape[:2], _FOREGROUND)
+        )
+
+    def encode_boxes(self, xyxy: Tensor, features: Optional[ImageFeatures] = None) -> Tensor:
+        """One box for each prompt: (N, 4) in [0, 1] -> (N, 2, D)."""
+        return self.prompt_encoder.encode_boxes(xyxy * self.prompt_encoder.image_size)
+
+    def default_prompts(self) -> Optional[Tensor]:
+        """None: SAM has no queries of its own."""
+        return None
+
+    def decode(self, features: ImageFeatures, spatial: Tensor) -> Decoded:
+        """Decode the masks of prompts (N, T, D), or (B, N, T, D); see :class:`SAMMaskDecoder`."""
+        encoder = self.prompt_encoder
+        return self.mask_decoder(features[-1], encoder.image_pe(), spatial, encoder.dense_prompt())
+
+    def no_object(self) -> Optional[Tensor]:
+        """None: SAM has no texts."""
+        return None
+
+    def fingerprints(self) -> Fingerprints:
+        """Of prompt encoder and mask decoder."""
+        return fingerprint_parts(self)
+
+    def init_weights(self) -> None:
+        """Do nothing: the weights were loaded when the parts were built."""

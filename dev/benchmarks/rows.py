@@ -127,7 +127,6 @@ def _measure_peak(args: argparse.Namespace, case: str) -> float:
     # Otherwise malloc raises its threshold as large blocks are freed, and later ones come from a
     # heap whose holes are counted as in use.
     environment = {**os.environ, 'MALLOC_MMAP_THRESHOLD_': '1000000'}
-    done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-    )
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, check=True, cwd=ROOT, env=environment, **pipes)
     return float(done.stdout.split()[-1])

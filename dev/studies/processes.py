@@ -42,9 +42,7 @@ def run_tool(tool: str, args: Sequence[str], log: Path, threads: int, gpu: int =
     process.join()
     output = log.read_text()
     if process.exitcode:
-        raise RuntimeError(
-            f'{" ".join(command)} ended with {process.exitcode}:\n{output[-2000:]}'
-        )
+        raise RuntimeError(f'{" ".join(command)} ended with {process.exitcode}:\n{output[-2000:]}')
     return output
 
 

@@ -155,6 +155,7 @@ def as_it_is(findings: Any) -> Any:
 
 
 def print_report(split: str, survey: Survey) -> None:
+    """Print what was found in a split, or in the config."""
     if split == 'config':
         if not survey.errors and not survey.warnings():
             return

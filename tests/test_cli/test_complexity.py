@@ -72,13 +72,13 @@ def test_the_image_encoder_of_sam_tiny():
 
 
 def test_the_other_parts_of_sam_tiny():
-    flops = count(TINY)
-    assert flops['prompt_encoder'] == 2 * (12 * 12) * 2 * 48  # positions of the image
+    counted = count(TINY)
+    assert counted['prompt_encoder'] == 2 * (12 * 12) * 2 * 48  # positions of the image
     projected, compared = 2 * 64 * 96 * 64, 2 * 64 * 64 * 11  # N = 64, E = 64, C + 1 = 11
     summed = 2 * 64 * 10 * 48 * 48
-    assert flops['classifier_and_rest'] == projected + compared + summed
-    assert flops['total'] == sum(flops[name] for name in flops.PARTS)
-    assert flops['mask_decoder'] > 0.2e9
+    assert counted['classifier_and_rest'] == projected + compared + summed
+    assert counted['total'] == sum(counted[name] for name in flops.PARTS)
+    assert counted['mask_decoder'] > 0.2e9
 
 
 def test_a_head_without_prompts():

@@ -70,6 +70,7 @@ def test_search_ends_when_the_best_rate_lies_between_others(tried, expected):
     assert rates_to_try(tried) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
     zero_shot = make_row('zero-shot', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False)
     learned = make_row('learned')

@@ -40,6 +40,7 @@ def pair():
     return model.eval()
 
 
+@pytest.mark.slow
 def test_a_few_steps(tmp_path):
     run_here(
         *('dev.pretrain_clip_tiny', '--out-dir', tmp_path, '--scenes', 20, '--held-out', 4),

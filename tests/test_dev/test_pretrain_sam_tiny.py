@@ -18,6 +18,7 @@ def load(name, folder=ASSETS):
     return torch.load(folder / name, weights_only=True)
 
 
+@pytest.mark.slow
 def test_a_few_steps(tmp_path):
     run_here(
         *('dev.pretrain_sam_tiny', '--out-dir', tmp_path, '--scenes', 20, '--held-out', 4),

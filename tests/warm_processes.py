@@ -181,6 +181,7 @@ def _serve(connection: socket.socket) -> None:
     """Fork a keeper for each request, until the test process ends."""
     _let_go_of_files(connection.fileno())
     import matplotlib.pyplot  # noqa: F401  (here alone: the package imports without it)
+
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need nobody who waits for them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:

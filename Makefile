@@ -1,6 +1,8 @@
-# make setup   a virtual environment in this checkout, made once and reused
-# make demo    learn prompts on the embedded data and show what they change
-# make test    the test suite, on CPUs
+# make setup    a virtual environment in this checkout, made once and reused
+# make demo     learn prompts on the embedded data and show what they change
+# make test     the fast tests, on CPUs: some minutes on two cores
+# make test-all the fast and the slow tests: kills, fuzzing, whole studies, models at their real size
+# make gpu      the tests and benchmark rows that need a GPU, into one JSON file
 # Every target works from any directory: make -C path/to/checkout demo
 
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -8,14 +10,18 @@ PYTHON ?= python3
 SEED ?= 0
 # processes that run the tests; each takes up to 2 GB of memory
 JOBS ?= auto
+# what pytest gets besides: ARGS='-k cache', or ARGS='-p randomly' for another order in each run
+ARGS ?= -p no:randomly
 # stack: openmmlab (upstream, the default) or onedl (the maintained fork)
 STACK ?= openmmlab
 VENV := $(ROOT)/.venv$(if $(filter onedl,$(STACK)),-onedl)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+FULL := MMSEG_SSPROMPT_EXAMPLES=full
 
-.PHONY: help setup demo test test-cuda test-onedl lint format clean
+.PHONY: help setup demo test test-all test-slow test-onedl coverage gpu lint format release-check clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(ROOT)/Makefile
@@ -26,7 +32,7 @@ $(READY): $(ROOT)/setup.py $(wildcard $(ROOT)/requirements/*.txt)
 	@echo '==> setting up $(VENV) (a few minutes, once)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo '==> installing the $(STACK) stack and torch'
-	@cd $(ROOT) && $(BIN)/python -m dev.logged $(VENV)/setup.log $(PIP) install --progress-bar off \
+	@cd $(ROOT) && $(BIN)/python mmseg_ssprompt/cli/logged.py $(VENV)/setup.log $(PIP) install --progress-bar off \
 	    -r requirements/$(STACK).txt -r requirements/runtime.txt -r requirements/tests.txt
 	@echo '==> installing mmseg_ssprompt'
 	@cd $(ROOT) && $(PIP) install --quiet --no-deps --editable .
@@ -37,21 +43,46 @@ demo: setup
 	@cd $(ROOT) && $(BIN)/mmseg-ssprompt demo --seed $(SEED)
 
 test: setup
-	@cd $(ROOT) && $(BIN)/python -m pytest -n $(JOBS)
+	@cd $(ROOT) && $(PYTEST) $(ARGS)
 
-test-cuda: setup
-	@cd $(ROOT) && MMSEG_SSPROMPT_CUDA=1 $(BIN)/python -m pytest tests/test_cuda.py
+test-all: setup
+	@cd $(ROOT) && $(FULL) $(PYTEST) -m 'not gpu' $(ARGS)
+
+test-slow: setup
+	@cd $(ROOT) && $(FULL) $(PYTEST) -m 'slow and not gpu' $(ARGS)
 
 test-onedl:
 	@$(MAKE) --no-print-directory -f $(ROOT)/Makefile STACK=onedl test
 
-lint: setup
-	@cd $(ROOT) && $(PIP) install --quiet -r requirements/lint.txt
-	@cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+# Coverage of `make test`, which fails below 98 %: processes that the tests start count too.
+coverage: setup
+	@cd $(ROOT) && rm -f .coverage .coverage.*
+	@cd $(ROOT) && $(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	@cd $(ROOT) && $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report
 
-format: setup
+# With PYTHON=... an environment that is there, and no network; otherwise in that of `make setup`.
+ifeq ($(origin PYTHON),command line)
+gpu:
+	@cd $(ROOT) && $(PYTHON) -m dev.gpu_check
+else
+gpu: setup
+	@cd $(ROOT) && $(BIN)/python -m dev.gpu_check
+endif
+
+$(VENV)/.lint: $(ROOT)/requirements/lint.txt $(READY)
 	@cd $(ROOT) && $(PIP) install --quiet -r requirements/lint.txt
+	@touch $@
+
+lint: $(VENV)/.lint
+	@cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@cd $(ROOT) && $(BIN)/python -m mypy
+
+format: $(VENV)/.lint
 	@cd $(ROOT) && $(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+# What .ci/run leaves out; hours. Its result goes into docs/evidence/release_check.json.
+release-check: setup
+	@cd $(ROOT) && $(BIN)/python -m dev.release_check
 
 clean:
 	rm -rf $(ROOT)/.venv $(ROOT)/.venv-onedl $(ROOT)/work_dirs/demo $(ROOT)/build $(ROOT)/*.egg-info

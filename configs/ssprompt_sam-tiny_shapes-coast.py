@@ -1,5 +1,5 @@
-# python tools/train.py configs/ssprompt_sam-tiny_shapes-coast.py
-# The second downstream world: small and thin things.
+# sam-tiny on the second downstream world, of small and thin things:
+#     python tools/train.py configs/ssprompt_sam-tiny_shapes-coast.py
 _base_ = ['./ssprompt_sam-tiny_shapes.py']
 
 dataset = dict(type='ShapesCoastDataset')

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam-tiny_shapes.py
+# SSPrompt with sam-tiny on ShapesWorld, which the demo trains:
+#     python tools/train.py configs/ssprompt_sam-tiny_shapes.py
 _base_ = [
     './_base_/models/ssprompt_sam-tiny.py',
     './_base_/datasets/shapes_96x96.py',

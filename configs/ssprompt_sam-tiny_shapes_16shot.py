@@ -1,5 +1,6 @@
-# python tools/train.py configs/ssprompt_sam-tiny_shapes_16shot.py
-# 16 scenes for each class, out of 512; for other draws: --cfg-options
+# sam-tiny with 16 scenes for each class, out of 512:
+#     python tools/train.py configs/ssprompt_sam-tiny_shapes_16shot.py
+# Other draws: --cfg-options
 #     train_dataloader.dataset.seed=2 train_dataloader.dataset.shots=4
 _base_ = ['./ssprompt_sam-tiny_shapes.py']
 

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_acdc.py
+# SAM ViT-B on ACDC:
+#     python tools/train.py configs/ssprompt_sam_acdc.py
 _base_ = [
     './_base_/models/ssprompt_sam_vit-b.py',
     './_base_/datasets/acdc_1024x1024.py',

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_acdc_night.py
+# SAM ViT-B on ACDC, night alone:
+#     python tools/train.py configs/ssprompt_sam_acdc_night.py
 _base_ = ['./ssprompt_sam_acdc.py']
 
 night = dict(dataset=dict(conditions=['night']))

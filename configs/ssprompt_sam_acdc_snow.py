@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_acdc_snow.py
+# SAM ViT-B on ACDC, snow alone:
+#     python tools/train.py configs/ssprompt_sam_acdc_snow.py
 _base_ = ['./ssprompt_sam_acdc.py']
 
 snow = dict(dataset=dict(conditions=['snow']))

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_ade20k.py
+# SAM ViT-B on ADE20K:
+#     python tools/train.py configs/ssprompt_sam_ade20k.py
 _base_ = [
     './_base_/models/ssprompt_sam_vit-b.py',
     './_base_/datasets/ade20k_1024x1024.py',

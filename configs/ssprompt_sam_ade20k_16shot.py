@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_ade20k_16shot.py
+# SAM ViT-B on ADE20K, 16 training images for each class:
+#     python tools/train.py configs/ssprompt_sam_ade20k_16shot.py
 # Seed 1; for another: --cfg-options train_dataloader.dataset.seed=2
 #     train_dataloader.dataset.manifest=data/few_shot/ade20k_16shot_seed2.json
 _base_ = ['./ssprompt_sam_ade20k.py']

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_ade20k_vit-h.py
+# SAM ViT-H on ADE20K:
+#     python tools/train.py configs/ssprompt_sam_ade20k_vit-h.py
 _base_ = ['./ssprompt_sam_ade20k.py']
 
 sam = dict(variant='vit_h')

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_ade20k_vit-l.py
+# SAM ViT-L on ADE20K:
+#     python tools/train.py configs/ssprompt_sam_ade20k_vit-l.py
 _base_ = ['./ssprompt_sam_ade20k.py']
 
 sam = dict(variant='vit_l')

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_bdd100k.py
+# SAM ViT-B on BDD100K:
+#     python tools/train.py configs/ssprompt_sam_bdd100k.py
 _base_ = [
     './_base_/models/ssprompt_sam_vit-b.py',
     './_base_/datasets/bdd100k_1024x1024.py',

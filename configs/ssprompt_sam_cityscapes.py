@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_cityscapes.py
+# SAM ViT-B on Cityscapes:
+#     python tools/train.py configs/ssprompt_sam_cityscapes.py
 _base_ = [
     './_base_/models/ssprompt_sam_vit-b.py',
     './_base_/datasets/cityscapes_1024x1024.py',

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_mapillary.py
+# SAM ViT-B on Mapillary Vistas:
+#     python tools/train.py configs/ssprompt_sam_mapillary.py
 _base_ = [
     './_base_/models/ssprompt_sam_vit-b.py',
     './_base_/datasets/mapillary_v1_1024x1024.py',

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_pascal_context-59.py
+# SAM ViT-B on Pascal Context (59 classes):
+#     python tools/train.py configs/ssprompt_sam_pascal_context-59.py
 _base_ = [
     './_base_/models/ssprompt_sam_vit-b.py',
     './_base_/datasets/pascal_context_59_1024x1024.py',

@@ -1,4 +1,5 @@
-# python tools/train.py configs/ssprompt_sam_pascal_context_16shot.py
+# SAM ViT-B on Pascal Context (60 classes), 16 training images for each class:
+#     python tools/train.py configs/ssprompt_sam_pascal_context_16shot.py
 # Seed 1; for another: --cfg-options train_dataloader.dataset.seed=2
 #     train_dataloader.dataset.manifest=data/few_shot/pascal_context_16shot_seed2.json
 _base_ = ['./ssprompt_sam_pascal_context.py']

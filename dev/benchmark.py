@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List
 import torch
 
 from mmseg_ssprompt.analysis.complexity.measuring import count_cores, describe_machine
-from mmseg_ssprompt.cli.inputs import output_file
+from mmseg_ssprompt.cli.parser import output_file
 from mmseg_ssprompt.files import write_json
 
 from .benchmarks import (

@@ -13,10 +13,10 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from mmseg_ssprompt.cli.inputs import output_folder
+from mmseg_ssprompt.cli.parser import output_folder
 
 from .studies.definitions import STUDIES, StudyRow
-from .studies.processes import TOOLS
+from .studies.processes import ROOT
 from .studies.report import write_report
 from .studies.runs import Measurement, Training, run_all
 from .studies.search import find_learning_rates
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
     parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/reproduce'))
-    parser.add_argument('--out-dir', type=output_folder, default=TOOLS.parent / 'docs' / 'evidence')
+    parser.add_argument('--out-dir', type=output_folder, default=ROOT / 'docs' / 'evidence')
     parser.add_argument('--only', type=int, help='number of the one row to run, from 0')
     return parser.parse_args()
 

@@ -1,10 +1,12 @@
 """What all tests share."""
 
+import copy
+import gc
 import os
 
-# The suite holds what CPUs compute, to the bit where it says so; "make test-cuda" is for a GPU.
+# The suite holds what CPUs compute, to the bit where it says so; "make gpu" is for a GPU.
 # mmengine chooses its device when it is imported.
-if os.environ.get('MMSEG_SSPROMPT_CUDA') != '1':
+if os.environ.get('MMSEG_SSPROMPT_GPU') != '1':
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 # Each of several workers has a core of its own: more threads would wait for each other.
@@ -12,10 +14,56 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
+import torch
+from mmengine.config import config as mmengine_config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from yapf.yapflib import yapf_api
 
 import mmseg_ssprompt  # noqa: F401  (before anything imports mmseg.models)
+import warm_processes
+from mmseg_ssprompt.weights import state_dicts
+
+# Runner writes and logs its config four times, each time in the layout of yapf, which takes longer
+# than a training of some steps. Without it the text is Python all the same.
+for module in (mmengine_config, yapf_api):  # OneDL's imports it when it is called
+    module.FormatCode = lambda text, **_: (text, True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is imported for a test; pytest-xdist's first process runs none."""
+    runs_tests = hasattr(config, 'workerinput') or not config.getoption('numprocesses', None)
+    if runs_tests and not torch.cuda.is_available():  # CUDA does not go through a fork
+        warm_processes.prepare()
+
+
+def pytest_collection_finish() -> None:
+    """Take what imports and collection have made out of the garbage collector's sight.
+
+    mmengine collects garbage whenever it builds a data set, which takes half a second with the two
+    million objects of torch, transformers and pytest.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def shipped_weights_are_read_once():
+    """Hundreds of tests build a model with the weights of the package; reading takes the most."""
+    read, contents = state_dicts.read_torch_file, {}
+
+    def read_once(file, *args, **options):
+        if not state_dicts.is_asset(file):
+            return read(file, *args, **options)
+        status = file.stat()
+        key = (file, status.st_mtime_ns, status.st_size, args, tuple(options.items()))
+        if key not in contents:
+            contents[key] = read(file, *args, **options)
+        return copy.deepcopy(contents[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state_dicts, 'read_torch_file', read_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

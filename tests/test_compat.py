@@ -107,23 +107,33 @@ print(json.dumps(dict(left=left, full=full, sampled=sampled, message=message)))
     )
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_stand_in_is_taken_out_again(stack):
     assert stack['left'] is False
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_mmengine_still_sees_that_there_are_no_compiled_operators(stack):
     assert stack['full'] is False
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_operators_in_plain_python_work(stack):
     assert stack['sampled'] == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_compiled_operators_say_what_is_missing(stack):
     assert "the compiled operator 'nms' of mmcv was called" in stack['message']
     assert 'mmcv-lite' in stack['message']
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_mmseg_itself_needs_the_fix(stack):
     """If this fails, upstream has mended it, and the fix can go."""
     done = run('import mmseg.models')
@@ -131,6 +141,8 @@ def test_mmseg_itself_needs_the_fix(stack):
     assert 'mmcv._ext' in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_package_imports_on_any_stack():
     """Also on those of which the tests above say nothing."""
     found = output(

@@ -1,10 +1,13 @@
 """What the documentation names is there."""
 
+import argparse
 import ast
 import re
 from pathlib import Path
 
 import pytest
+
+from mmseg_ssprompt.cli.parser import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / 'docs' / 'evidence' / 'reliability.md').read_text(encoding='utf-8')
@@ -59,3 +62,34 @@ def test_links_lead_to_headings(page):
         headings = re.findall(r'^#+ (.+)$', target.read_text(encoding='utf-8'), re.MULTILINE)
         names = [re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings]
         assert anchor in names, f'{link}#{anchor}'
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict:
+    """The parsers of the sub-commands by name."""
+    kinds = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return dict(kinds[0].choices) if kinds else {}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_exist(page):
+    text = page.read_text(encoding='utf-8')
+    pattern = r'(?:mmseg-ssprompt|-m mmseg_ssprompt) ([a-z][\w-]*)(?: ([a-z]+))?'
+    for name, action in re.findall(pattern, text):
+        assert name in commands_of(build_parser())
+        actions = commands_of(commands_of(build_parser())[name])
+        assert not (actions and action) or action in actions, f'{name} {action}'
+    # In code alone: prose makes things, too.
+    code = re.findall(r'^    .+|`[^`\n]+`', text, flags=re.MULTILINE)
+    rules = set(re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text('utf-8'), re.MULTILINE))
+    named = {rule for line in code for rule in re.findall(r'^[ `]*make ([a-z][\w-]*)', line)}
+    assert named - {'test-cuda'} <= rules  # which the changelog says is gone
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_exist(page):
+    text = page.read_text(encoding='utf-8')
+    folders = r'\b(?:tools|dev|tests|mmseg_ssprompt|configs)'
+    named = set(re.findall(folders + r'/[\w./-]+\.(?:py|sh|sbatch|json|md|pth)\b', text))
+    named |= {name.replace('.', '/') for name in re.findall(r'python -m (dev\.[a-z_]+)', text)}
+    absent = [name for name in sorted(named) if not any(ROOT.glob(f'{name}*'))]
+    assert [name for name in absent if 'NAME' not in name] == []

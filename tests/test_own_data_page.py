@@ -84,7 +84,7 @@ def test_a_config_trains_keeps_the_best_and_tests(folder, monkeypatch, title):
     assert len(runner.test_dataloader.dataset) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_pictures_without_label_maps_are_predicted(folder):
     (folder / 'mine.py').write_text(next(iter(BLOCKS.values())))
     (folder / 'predict.py').write_text(BLOCKS[PREDICTION])

@@ -3,9 +3,7 @@
 import ast
 import json
 import re
-import shutil
 import subprocess
-import sys
 import venv
 import zipfile
 from pathlib import Path
@@ -14,9 +12,7 @@ from typing import Dict, List, Sequence
 import pytest
 
 from mmseg_ssprompt import __version__, compat
-
-ROOT = Path(__file__).resolve().parents[1]
-PIP = (sys.executable, '-m', 'pip', '--disable-pip-version-check')
+from wheels import PIP, ROOT, build_wheel
 
 #: What somebody has who works on an older torch, each older than anything we know of.
 HAVE = {
@@ -72,12 +68,7 @@ def wheels(tmp_path_factory) -> Path:
     folder, checkout = tmp_path_factory.mktemp('wheels'), tmp_path_factory.mktemp('checkout')
     for name, (version, requires) in INDEX.items():
         write_wheel(folder, name, version, requires)
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'MANIFEST.in'):
-        shutil.copy(ROOT / name, checkout)
-    for name in ('requirements', 'mmseg_ssprompt'):
-        shutil.copytree(ROOT / name, checkout / name)
-    options = ('--no-deps', '--no-build-isolation', '--no-index', '--quiet', '--wheel-dir')
-    subprocess.run([*PIP, 'wheel', *options, str(folder), str(checkout)], check=True, timeout=300)
+    build_wheel(folder, checkout)
     return folder
 
 
@@ -199,12 +190,22 @@ def test_the_commands_of_the_message_install_what_the_extras_do():
         assert f'"{name}>={oldest[name]}' in commands[1]
 
 
-def test_messages_name_no_package_or_file_that_is_not_there():
-    """The package is on no index, and an installed one has no folder of requirements."""
-    for file in (ROOT / 'mmseg_ssprompt').rglob('*.py'):
-        text = file.read_text()
-        assert 'mmseg-ssprompt[' not in text, file
-        assert 'requirements/' not in text, file
+@pytest.mark.parametrize('file', sorted((ROOT / 'mmseg_ssprompt').rglob('*.py')), ids=str)
+def test_messages_name_no_package_or_file_that_is_not_there(file):
+    """The package is on no index, and an installed one lacks folders of the checkout."""
+    tree = ast.parse(file.read_text())
+    bodies = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, bodies) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert 'mmseg-ssprompt[' not in node.value
+            if id(node) not in docstrings:
+                assert not re.search(r'(requirements|docs|dev|tests)/\w', node.value), node.value
+                assert 'tools/' not in node.value or 'checkout' in node.value, node.value
 
 
 def test_the_oldest_python_is_the_same_everywhere():

@@ -22,12 +22,12 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.cli.arguments import (
-    add_arguments,
     check_before_building,
     end_process,
     load_config,
 )
-from mmseg_ssprompt.cli.inputs import ConfigError, output_folder, require
+from mmseg_ssprompt.cli.inputs import ConfigError, require
+from mmseg_ssprompt.cli.parser import add_run_arguments, output_folder
 from mmseg_ssprompt.dataset_wrappers import each_dataset_config, find_configs
 from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
 from mmseg_ssprompt.hooks.config_checks import each_evaluator
@@ -68,7 +68,7 @@ def parse_args() -> argparse.Namespace:
         help='other class names with commas between them, such as "road,sky,dog": nothing is '
         'trained for them',
     )
-    add_arguments(parser)
+    add_run_arguments(parser)
     return parser.parse_args()
 
 

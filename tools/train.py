@@ -14,12 +14,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.cli.arguments import (
-    add_arguments,
     check_before_building,
     end_process,
     is_first_process,
     load_config,
 )
+from mmseg_ssprompt.cli.parser import add_run_arguments
 from mmseg_ssprompt.hooks import check_unlocked, list_checkpoints
 
 
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         '--resume', action='store_true', help='go on from the latest checkpoint in the work_dir'
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    add_arguments(parser)
+    add_run_arguments(parser)
     return parser.parse_args()
 
 

@@ -16,7 +16,7 @@ from mmseg_ssprompt.analysis.complexity.measuring import measure_seconds
 
 __all__ = ['Row', 'compare_peaks', 'find_difference', 'make_row', 'take_turns']
 
-TOOL = Path(__file__).resolve().parents[1] / 'benchmark.py'
+ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4  # of results, in float32
 Run = Callable[[], Any]
 
@@ -122,12 +122,11 @@ def _measure_peak(args: argparse.Namespace, case: str) -> float:
         option: getattr(args, option)
         for option in ('variant', 'prompts', 'classes', 'batch', 'threads', 'device')
     }
-    command = [sys.executable, str(TOOL), args.benchmark, '--peak', case]
+    command = [sys.executable, '-m', 'dev.benchmark', args.benchmark, '--peak', case]
     command += [word for option, value in options.items() for word in (f'--{option}', str(value))]
     # Otherwise malloc raises its threshold as large blocks are freed, and later ones come from a
     # heap whose holes are counted as in use.
     environment = {**os.environ, 'MALLOC_MMAP_THRESHOLD_': '1000000'}
-    done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-    )
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, check=True, cwd=ROOT, env=environment, **pipes)
     return float(done.stdout.split()[-1])

@@ -1,4 +1,4 @@
-"""Running the command-line tools in fresh processes that have their imports already."""
+"""Running tools and commands in fresh processes that have their imports already."""
 
 import logging
 import multiprocessing
@@ -8,20 +8,22 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-__all__ = ['TOOLS', 'run_tool']
+from mmseg_ssprompt.cli.parser import main
 
-TOOLS = Path(__file__).resolve().parents[1]
+__all__ = ['ROOT', 'run_tool']
+
+ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = ['mmseg_ssprompt', 'mmengine.runner', 'mmseg.apis']
 
 
 def run_tool(tool: str, args: Sequence[str], log: Path, threads: int, gpu: int = 0) -> str:
-    """Run a tool as ``python tools/TOOL ARGS`` would, and return what it printed.
+    """Run ``python tools/TOOL ARGS`` or ``mmseg-ssprompt TOOL ARGS``; return what it printed.
 
     Each run is a process of its own, forked from one that has done nothing but the imports, which
     take longer than many a run's work.
 
     Args:
-        tool: Path of the script, below ``tools/``.
+        tool: ``'train.py'`` or ``'test.py'``, or the words of a command: ``'prompts transfer'``.
         args: Its command line.
         log: File that keeps the output.
         threads: Of torch, on the CPU.
@@ -34,15 +36,13 @@ def run_tool(tool: str, args: Sequence[str], log: Path, threads: int, gpu: int =
     os.environ['PYTORCH_NVML_BASED_CUDA_CHECK'] = '1'
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(PRELOADED)
-    command = [str(TOOLS / tool), *args]
+    command = [*tool.split(), *args]
     process = context.Process(target=_work, args=(command, log, threads, gpu))
     process.start()
     process.join()
     output = log.read_text()
     if process.exitcode:
-        raise RuntimeError(
-            f'python {" ".join(command)} ended with {process.exitcode}:\n{output[-2000:]}'
-        )
+        raise RuntimeError(f'{" ".join(command)} ended with {process.exitcode}:\n{output[-2000:]}')
     return output
 
 
@@ -55,9 +55,13 @@ def _work(command: Sequence[str], log: Path, threads: int, gpu: int) -> None:
     with log.open('w') as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.argv[:] = command
-    sys.path.insert(0, str(Path(command[0]).parent))
-    runpy.run_path(command[0], run_name='__main__')
+    name, *args = command
+    if name.endswith('.py'):
+        path = str(ROOT / 'tools' / name)
+        sys.argv[:] = [path, *args]
+        runpy.run_path(path, run_name='__main__')
+    else:
+        main(command)
     # Taking down the interpreter of a forked process failed once in a hundred runs, after all of
     # the work was done.
     logging.shutdown()

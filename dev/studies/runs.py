@@ -14,15 +14,20 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import torch
 from mmengine.config import Config
 
+from mmseg_ssprompt.cli.records import (
+    read_last_validation,
+    read_losses,
+    read_metrics,
+    read_train_seconds,
+)
 from mmseg_ssprompt.files import write_json
 
-from ..records import read_last_validation, read_losses, read_metrics, read_train_seconds
 from .definitions import StudyRow
-from .processes import TOOLS, run_tool
+from .processes import ROOT, run_tool
 
 __all__ = ['Measurement', 'Training', 'run_all']
 
-CONFIGS = TOOLS.parent / 'configs'
+CONFIGS = ROOT / 'configs'
 MAX_FOLDER_NAME = 150  # file systems allow 255 bytes
 
 
@@ -79,7 +84,7 @@ class Training(_Run):
         options = ['--cfg-options', *self._options()]
         if self.cache_options():
             args = [str(CONFIGS / self.row.config), *options]
-            run_tool('cache_embeddings.py', args, self.folder / 'cache.log', threads, gpu)
+            run_tool('cache', args, self.folder / 'cache.log', threads, gpu)
         args = [str(CONFIGS / self.row.config), '--work-dir', str(self.folder / 'train'), *options]
         output = run_tool('train.py', args, self.folder / 'train.log', threads, gpu)
         if not all(map(math.isfinite, read_losses(self.folder / 'train'))):
@@ -150,7 +155,7 @@ class Measurement(_Run):
         if self.row.parts:
             moved = str(self.folder / 'transferred.pth')
             args = [*checkpoint, config, '--out', moved, '--parts', *self.row.parts]
-            run_tool('transfer_prompts.py', args, self.folder / 'transfer.log', threads, gpu)
+            run_tool('prompts transfer', args, self.folder / 'transfer.log', threads, gpu)
             checkpoint = [moved]
         options = list(self.row.options)
         if self.training and not self.row.source:
@@ -172,8 +177,7 @@ class Measurement(_Run):
             run_tool('test.py', args, log, threads, gpu)
             return read_metrics(self.folder)
         figures = self.folder / 'oracle.json'
-        tool = 'analysis_tools/measure_oracle.py'
-        run_tool(tool, [*args, '--json', str(figures)], log, threads, gpu)
+        run_tool('oracle', [*args, '--json', str(figures)], log, threads, gpu)
         metrics, name = json.loads(figures.read_text()), f'mIoU.{self.row.oracle}'
         return {key.replace(name, 'mIoU'): metrics[key] for key in metrics if name in key}
 

@@ -122,7 +122,7 @@ def analyse_image(
         raise ValueError(
             f'the ground truth has {tuple(truth.shape)} pixels, the prediction '
             f'{tuple(image.prediction.shape)}: LoadAnnotations must come after Resize in the '
-            'pipeline, as in the test pipelines of configs/_base_/datasets'
+            'pipeline, as in the test pipelines of the configs that come with the package'
         )
     if (truth == ignore_index).all():
         raise ValueError(f'no pixel of the ground truth is labelled: all are {ignore_index}')

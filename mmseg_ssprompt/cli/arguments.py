@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: mmseg's arguments, and CPU processes."""
+"""What ``train.py``, ``test.py`` and ``cache`` make of mmseg's arguments, and CPU processes."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Mapping, Optional, Sequence
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..files import check_writable
@@ -20,7 +20,6 @@ from ..outputs import Inputs, check_outputs, find_inputs, find_outputs
 from .inputs import prepare_outputs, read_config
 
 __all__ = [
-    'add_arguments',
     'check_before_building',
     'end_process',
     'is_first_process',
@@ -28,31 +27,12 @@ __all__ = [
 ]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that both tools of mmseg have."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings that override those of the config, as key=value; a list is '
-        'key="[a,b]" or key=a,b, without spaces',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the processes of the job were started',
-    )
-    # torch.distributed.launch passes the one or the other.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-
-
 def load_config(
     args: argparse.Namespace,
     needs: Sequence[str] = ('model',),
     outputs: Optional[Mapping[str, Optional[Path]]] = None,
 ) -> Config:
-    """Read the config, apply the arguments that both tools have, and look where they write.
+    """Read the config, apply the arguments of :func:`add_run_arguments`, and look where they write.
 
     Args:
         args: Of the command line.

@@ -1,7 +1,7 @@
 """Embed a config's data sets once, so that training needs neither images nor the image encoder.
 
     mmseg-ssprompt cache configs/ssprompt_sam-tiny_shapes_cached.py
-    torchrun --nproc_per_node 8 mmseg-ssprompt cache CONFIG --launcher pytorch
+    torchrun --nproc_per_node 8 -m mmseg_ssprompt cache CONFIG --launcher pytorch
 
 The EmbeddedDatasets of the config say what is made and where. Those of other data sets are made as
 ``--views``, ``--cache-dir`` and the config's image encoder and data preprocessor say. Run again, it
@@ -25,26 +25,13 @@ from ..dataset_wrappers import each_dataset_config, find_configs
 from ..files import check_writable
 from ..models.base.precomputed import PrecomputedFeatures
 from ..weights.model_weights import hand_down_weights
-from .arguments import add_arguments, end_process, load_config
+from .arguments import end_process, load_config
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt)
 
 SPLITS = ('train', 'val', 'test')
 PATIENCE = 7 * 24 * 3600  # seconds that ranks wait for others, which may have more left to do
 INTERVAL = 10.0  # seconds between lines of progress
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Compute image embeddings once and store them')
-    parser.add_argument('config', help='path of the config')
-    parser.add_argument(
-        '--views', type=int, help='how often each training image goes through the pipeline'
-    )
-    parser.add_argument('--cache-dir', help='folder with one folder for each split')
-    parser.add_argument('--split', choices=[*SPLITS, 'all'], default='all')
-    add_arguments(parser)
-    parser.set_defaults(work_dir=None)
-    return parser.parse_args()
 
 
 def has_image_encoder(backbone: ConfigDict) -> bool:
@@ -198,8 +185,8 @@ def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
     barrier()
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Make the caches that the command line asks for."""
     cfg = load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     start_processes(cfg)
@@ -207,7 +194,3 @@ def main() -> None:
         split = 'val' if recipe.test_mode else 'train'
         make(folder, recipe, cfg[f'{split}_dataloader'].get('num_workers', 0))
     end_process()
-
-
-if __name__ == '__main__':
-    main()

@@ -4,15 +4,14 @@
     mmseg-ssprompt check-data CONFIG --json report.json
 
 The model is not built and no weights are needed. Ends with status 1 if there are errors, and with
-0 if there are only warnings. See docs/datasets.md.
+0 if there are only warnings.
 """
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from torch.utils.data import DataLoader, Dataset
@@ -30,21 +29,11 @@ from ..hooks.config_checks import SPLITS, ModelFacts, check_config, read_metainf
 from ..hooks.dataset_check_hook import read_facts, read_frame
 from ..hooks.rehearsal import check_numbers, rehearse
 from ..outputs import find_inputs
-from .inputs import output_file, prepare_outputs, read_config, require
+from .inputs import prepare_outputs, read_config, require
 
 from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
 SHOWN = 10  # errors of a kind; the JSON file has more
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Check all images and label maps of a config')
-    parser.add_argument('config', type=Path, help='path of the config')
-    parser.add_argument('--json', type=output_file('.json'), help='file for the report')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='as for tools/train.py: key=value'
-    )
-    return parser.parse_args()
 
 
 def unwrap(dataset: Dict[str, Any], packed: bool = False) -> Iterator[Dict[str, Any]]:
@@ -166,6 +155,7 @@ def as_it_is(findings: Any) -> Any:
 
 
 def print_report(split: str, survey: Survey) -> None:
+    """Print what was found in a split, or in the config."""
     if split == 'config':
         if not survey.errors and not survey.warnings():
             return
@@ -198,8 +188,8 @@ def compare_with_training(images: Dict[str, List[str]]) -> Dict[str, Listing]:
     return shared
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Check the config and its data, print the report, and leave with its status."""
     cfg = read_config(args.config, args.cfg_options, needs=['model.decode_head'])
     prepare_outputs({'--json': args.json}, find_inputs(cfg, files=[args.config]))
     loaders = [f'{split}_dataloader' for split in SPLITS if cfg.get(f'{split}_dataloader')]
@@ -248,7 +238,3 @@ def main() -> None:
         write_json(report, args.json)
         print(args.json)
     sys.exit(1 if errors else 0)
-
-
-if __name__ == '__main__':
-    main()

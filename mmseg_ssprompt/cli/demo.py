@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
@@ -18,39 +19,31 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from dev.logged import run_logged
-from dev.records import read_metrics, read_train_seconds
-
 from ..analysis.figures import Comparison, Scene, draw_comparison
-from .inputs import output_folder
+from .configs import find_config, find_home
+from .logged import run_logged
+from .records import read_metrics, read_train_seconds
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 from mmseg.registry import DATASETS  # isort: skip
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes.py'
-ZERO_SHOT_CONFIG = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes_zero-shot.py'
+CONFIG = 'ssprompt_sam-tiny_shapes'
+ZERO_SHOT_CONFIG = 'ssprompt_sam-tiny_shapes_zero-shot'
 SCENES_SHOWN = (0, 1, 2, 3)
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='SSPrompt on the embedded data')
-    parser.add_argument('--seed', type=int, default=0, help='draws training set and noise')
-    parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/demo'))
-    return parser.parse_args()
 
 
 def run_tool(name: str, log: Path, *args: Any) -> float:
     """Run one of the tools as a user would, and return how long it took, in seconds."""
-    command = [sys.executable, str(ROOT / 'tools' / name), *map(str, args)]
+    command = [sys.executable, str(find_home() / 'tools' / name), *map(str, args)]
     shown = [_shorten(part) for part in ('python', *command[1:])]
     print('\n$ ' + ' '.join(shown), flush=True)
     return run_logged(command, log)
 
 
 def _shorten(part: str) -> str:
-    path = Path(part)
-    return str(path.relative_to(ROOT)) if ROOT in path.parents else part
+    """A path inside the current folder, as it is typed there."""
+    path, here = Path(part), Path.cwd()
+    return os.path.relpath(path, here) if here in path.parents else part
 
 
 def class_ious(metrics: Dict[str, float]) -> Dict[str, float]:
@@ -92,9 +85,10 @@ def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
     """
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
     before, after = (read_metrics(folder) for folder in test_dirs)
-    zero_shot = init_model(str(ZERO_SHOT_CONFIG), device='cpu')
-    learned = init_model(str(CONFIG), checkpoint, device='cpu')
-    dataset = DATASETS.build(Config.fromfile(CONFIG).test_dataloader.dataset)
+    config = find_config(CONFIG)
+    zero_shot = init_model(str(find_config(ZERO_SHOT_CONFIG)), device='cpu')
+    learned = init_model(str(config), checkpoint, device='cpu')
+    dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
     head = learned.decode_head
     semantic_weights = head.semantic_prompts.fusion.weight.detach().numpy()
     spatial_weights = head.spatial_prompts.fusion.weight.detach().numpy()
@@ -142,17 +136,17 @@ def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
     return summary
 
 
-def main() -> None:
-    args = parse_args()
-    work_dir = args.work_dir
+def run(args: argparse.Namespace) -> None:
+    """Test handcrafted prompts, train, test again, and compare."""
+    work_dir, config = args.work_dir, find_config(CONFIG)
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
     seeds = (f'randomness.seed={args.seed}', f'train_dataloader.dataset.seed={args.seed}')
 
     logs = [work_dir / f'{step}.log' for step in ('zero-shot', 'train', 'test', 'figure')]
-    run_tool('test.py', logs[0], ZERO_SHOT_CONFIG, '--work-dir', test_dirs[0])
-    run_tool('train.py', logs[1], CONFIG, '--work-dir', train_dir, '--cfg-options', *seeds)
+    run_tool('test.py', logs[0], find_config(ZERO_SHOT_CONFIG), '--work-dir', test_dirs[0])
+    run_tool('train.py', logs[1], config, '--work-dir', train_dir, '--cfg-options', *seeds)
     checkpoint = (train_dir / 'last_checkpoint').read_text().strip()
-    run_tool('test.py', logs[2], CONFIG, checkpoint, '--work-dir', test_dirs[1])
+    run_tool('test.py', logs[2], config, checkpoint, '--work-dir', test_dirs[1])
 
     with output_to(logs[3]):
         summary = compare(work_dir, checkpoint, args.seed)
@@ -175,7 +169,3 @@ def print_summary(summary: Dict[str, Any]) -> None:
         f'\n{summary["trainable_parameters"]:,} parameters trained in '
         f'{summary["train_seconds"]:.0f} s, {summary["frozen_parameters"]:,} frozen'
     )
-
-
-if __name__ == '__main__':
-    main()

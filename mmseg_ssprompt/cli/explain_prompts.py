@@ -19,7 +19,6 @@ drawn, and why so, is said in ``mmseg_ssprompt/analysis/semantic.py`` and ``spat
 """
 
 import argparse
-from pathlib import Path
 from typing import Any, Dict, List
 
 import torch
@@ -39,7 +38,7 @@ from ..analysis.figures import draw_semantic_prompts, draw_spatial_prompts
 from ..analysis.spatial import explain_coordinates
 from ..files import write_json
 from ..weights.model_weights import hand_down_weights
-from .loading import Run, add_arguments, load_run
+from .loading import Run, load_run
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
@@ -50,14 +49,6 @@ _MODES = dict(
     default_only='W is 0 by definition: these are the handcrafted prompts, nothing was learned',
 )
 _SAME = 0.999  # cosine of two encodings of a name, which differ by rounding
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Say what learned prompts mean')
-    add_arguments(parser, with_split=False)
-    parser.add_argument('--words', type=Path, help='file of words to compare with, one a line')
-    parser.add_argument('--seed', type=int, default=0, help='of the random baselines')
-    return parser.parse_args()
 
 
 def explain_semantic(run: Run, words: List[str], seed: int) -> Dict[str, Any]:
@@ -139,8 +130,8 @@ def explain_spatial(run: Run, seed: int) -> Dict[str, Any]:
 
 
 @torch.no_grad()
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Write the reports and the figures."""
     run = load_run(args)
     is_tiny = run.cfg.model.decode_head.semantic_prompts.text_encoder.get('variant') == 'tiny'
     words = default_vocabulary(is_tiny) if args.words is None else read_words(args.words)
@@ -159,7 +150,3 @@ def main() -> None:
     draw_semantic_prompts(report['semantic'], paths[0])
     draw_spatial_prompts(report['spatial'], paths[1])
     print('\n'.join(map(str, paths)))
-
-
-if __name__ == '__main__':
-    main()

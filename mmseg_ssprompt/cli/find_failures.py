@@ -18,17 +18,7 @@ from ..analysis import ERROR_TYPES, FailureTotals, analyse_image, segment_image
 from ..analysis.failures import ImageFailures
 from ..analysis.figures import FailedScene, draw_error_types, draw_worst_images
 from ..files import write_json
-from .loading import Run, add_arguments, load_run, samples
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Find the worst images and say why')
-    add_arguments(parser, with_split=True)
-    parser.add_argument('--worst', type=int, default=8, help='images that are drawn')
-    args = parser.parse_args()
-    if args.worst < 1:
-        parser.error(f'--worst must be at least 1, got {args.worst}')
-    return args
+from .loading import Run, load_run, samples
 
 
 def analyse(run: Run, index: int, data: Dict[str, Any]) -> Tuple[ImageFailures, FailedScene]:
@@ -73,8 +63,8 @@ def describe(found: ImageFailures, scene: FailedScene, names: List[str]) -> Dict
     )
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Look at all images, and write the report and the figures."""
     run = load_run(args)
     names = list(run.head.class_names)
     totals, images = FailureTotals(names, run.groups), []
@@ -90,7 +80,3 @@ def main() -> None:
     draw_worst_images(worst, len(images), names, run.dataset.metainfo['palette'], paths[0])
     draw_error_types(report['totals'], run.groups, paths[1])
     print('\n'.join(map(str, paths)))
-
-
-if __name__ == '__main__':
-    main()

@@ -1,6 +1,6 @@
 """Say what configurations cost: parameters, operations by part, memory and time of one image.
 
-    mmseg-ssprompt complexity CONFIG [CONFIG ...] --random-weights
+    mmseg-ssprompt complexity CONFIG [CONFIG ...] --random-weights \
         --out complexity.md --json complexity.json
 
 No weight files and no data are needed. Training and testing are each measured in a process of its
@@ -23,31 +23,10 @@ from ..analysis.complexity.report import format_figure, format_page
 from ..analysis.complexity.subject import build_subject
 from ..files import write_json
 from ..outputs import find_inputs
-from .inputs import output_file, prepare_outputs, read_config
+from .inputs import prepare_outputs, read_config
 
 _OUT_OF_MEMORY = ('out of memory', "can't allocate memory")
 _KILLED = -9  # by Linux, when there is no memory left
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Parameters, operations, memory and time')
-    parser.add_argument('configs', nargs='+', type=Path, metavar='CONFIG')
-    parser.add_argument('--out', type=output_file('.md'), help='page of Markdown')
-    parser.add_argument('--json', type=output_file('.json'), help='file for the figures')
-    parser.add_argument('--device', default='cpu', help='e.g. cpu, cuda:0')
-    parser.add_argument('--images', type=int, default=3, help='timed images, after one that is not')
-    parser.add_argument(
-        '--random-weights', action='store_true', help='do without weight files that are not there'
-    )
-    # Measure the one config in this process, and write --json.
-    parser.add_argument('--phase', choices=list(MEASURES), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.images < 1:
-        parser.error(f'--images must be at least 1, got {args.images}')
-    for config in args.configs:
-        if not config.is_file():
-            parser.error(f'config {str(config)!r} does not exist')
-    return args
 
 
 def measure_here(args: argparse.Namespace) -> None:
@@ -76,7 +55,17 @@ def measure_phase(
     print(f'{config}: {phase}', flush=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'figures.json'
-        command = [sys.executable, __file__, str(config), '--phase', phase, '--json', str(file)]
+        command = [
+            sys.executable,
+            '-m',
+            'mmseg_ssprompt',
+            'complexity',
+            str(config),
+            '--phase',
+            phase,
+            '--json',
+            str(file),
+        ]
         command += ['--device', args.device, '--images', str(args.images)]
         command += ['--random-weights'] if args.random_weights else []
         done = subprocess.run(command, capture_output=True, text=True)
@@ -119,12 +108,12 @@ def write_results(args: argparse.Namespace, rows: List[Dict[str, Any]]) -> None:
         write_json(dict(machine=machine, rows=rows), args.json)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        command = written_command(sys.argv[1:])
+        command = written_command(args.command_line[1:])
         args.out.write_text(format_page(rows, machine, command, args.json, args.out))
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Measure each config, and write the page and the figures after each."""
     if args.phase:
         measure_here(args)
         return
@@ -135,7 +124,3 @@ def main() -> None:
         rows.append(measure_config(args, config))
         print_row(rows[-1])
         write_results(args, rows)  # after each, as the next may take long
-
-
-if __name__ == '__main__':
-    main()

@@ -1,20 +1,17 @@
-"""What the tools are given: configs that can be read, and places that can be written into."""
+"""What commands are given: configs that can be read, and places that can be written into."""
 
 import argparse
-import errno
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Union
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
-from ..files import check_no_folder, check_writable
+from ..files import check_writable
 from ..outputs import Inputs, check_different, check_outputs
 
 __all__ = [
     'ConfigError',
-    'output_file',
-    'output_folder',
     'prepare_outputs',
     'read_config',
     'require',
@@ -27,14 +24,14 @@ class ConfigError(ValueError):
 
 def read_config(
     path: Union[str, 'os.PathLike[str]'],
-    options: Optional[Mapping[str, Any]] = None,
+    options: Optional[Sequence[str]] = None,
     needs: Sequence[str] = (),
 ) -> Config:
-    """Read a config, and refuse one that lacks what a tool needs.
+    """Read a config, and refuse one that lacks what a command needs.
 
     Args:
         path: Of the file.
-        options: Settings that override its own, by dotted names.
+        options: Settings that override its own: ``'model.neck.depth=3'``.
         needs: Dotted names of settings that have to be dicts: ``'test_dataloader.dataset'``.
 
     Raises:
@@ -53,15 +50,22 @@ def read_config(
             f'what cannot be read ({type(error).__name__}: {error})'
         ) from error
     try:
-        cfg.merge_from_dict(dict(options or {}))
+        cfg.merge_from_dict(_parse_options(options or ()))
     except Exception as error:  # KeyError, TypeError and others
         raise ConfigError(
             f'config {str(path)!r}: expected options that fit it (--cfg-options), found '
-            f'{options} ({type(error).__name__}: {error})'
+            f'{" ".join(options or ())} ({type(error).__name__}: {error})'
         ) from error
     for name in needs:
         require(cfg, name, path)
     return cfg
+
+
+def _parse_options(options: Sequence[str]) -> Dict[str, Any]:
+    """The values of ``--cfg-options`` by name, as mmengine reads them."""
+    namespace = argparse.Namespace(options={})
+    DictAction([], 'options')(argparse.ArgumentParser(), namespace, list(options))
+    return dict(namespace.options)
 
 
 def require(cfg: Config, name: str, path: Any) -> None:
@@ -82,56 +86,6 @@ def require(cfg: Config, name: str, path: Any) -> None:
         raise ConfigError(
             f'config {str(path)!r}: expected the settings {name}=dict(...), found {value!r}. Add '
             'them, or give a config that has them'
-        )
-
-
-def output_file(*suffixes: str) -> Callable[[str], Path]:
-    """The type of an argument that names a file to be written; nothing is touched yet.
-
-    Args:
-        *suffixes: One of those that its name ends with. Defaults to any.
-    """
-
-    def to_path(text: str) -> Path:
-        path = Path(text)
-        if suffixes and path.suffix not in suffixes:
-            raise argparse.ArgumentTypeError(
-                f'{text!r}: expected a name that ends with {" or ".join(suffixes)}'
-            )
-        try:
-            check_no_folder(path)
-            _check_folder(path.parent)
-        except OSError as error:
-            raise argparse.ArgumentTypeError(error.strerror) from error
-        return path
-
-    return to_path
-
-
-def output_folder(text: str) -> Path:
-    """The type of an argument that names a folder to be written into; nothing is touched yet.
-
-    Args:
-        text: The argument.
-
-    Raises:
-        argparse.ArgumentTypeError: If a file has that name.
-    """
-    try:
-        _check_folder(Path(text))
-    except OSError as error:
-        raise argparse.ArgumentTypeError(error.strerror) from error
-    return Path(text)
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made because a file is in the way."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise NotADirectoryError(
-            errno.ENOTDIR,
-            f'cannot write into {str(folder)!r}: expected a folder, found the file '
-            f'{str(existing)!r}. Give another one',
         )
 
 

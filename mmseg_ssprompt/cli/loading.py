@@ -1,12 +1,11 @@
-"""What the interpretation tools share: a run, loaded from its config and checkpoint."""
+"""What the commands for interpretation share: a run, loaded from its config and checkpoint."""
 
 import argparse
 import logging
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import nn
 
@@ -15,12 +14,12 @@ from ..analysis.spatial import DefaultTokens, default_tokens
 from ..datasets.checks import check_classes
 from ..models.heads import SSPromptHead
 from ..outputs import find_inputs
-from .inputs import output_folder, prepare_outputs, read_config
+from .inputs import prepare_outputs, read_config
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 from mmseg.registry import DATASETS  # isort: skip
 
-__all__ = ['Run', 'add_arguments', 'load_run', 'samples']
+__all__ = ['Run', 'load_run', 'samples']
 
 _MESSAGES = 10  # while a data set is gone through
 
@@ -55,31 +54,6 @@ class Run(NamedTuple):
         return default_tokens(self.head.segmenter.prompt_encoder.image_size, **places)
 
 
-def add_arguments(parser: argparse.ArgumentParser, with_split: bool) -> None:
-    """Add the arguments that the tools share."""
-    parser.add_argument('config', type=Path, help='path of the config')
-    parser.add_argument(
-        'checkpoint', nargs='?', help='trained prompts; without it the initial ones are shown'
-    )
-    parser.add_argument(
-        '--out-dir', type=output_folder, required=True, help='folder for what is written'
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='write into an --out-dir that holds files'
-    )
-    if with_split:
-        parser.add_argument('--split', choices=['test', 'val'], default='test')
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='e.g. cpu, cuda:0'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings that override those of the config, as key=value',
-    )
-
-
 def load_run(args: argparse.Namespace) -> Run:
     """Build model and data set; only a tool with ``--split`` reads the data.
 
@@ -96,7 +70,8 @@ def load_run(args: argparse.Namespace) -> Run:
     files = [args.config, args.checkpoint, getattr(args, 'words', None)]
     outputs = {'--out-dir': args.out_dir}
     prepare_outputs(outputs, find_inputs(cfg, files=files), outputs, args.overwrite)
-    model = init_model(cfg, args.checkpoint, device=args.device)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    model = init_model(cfg, args.checkpoint, device=device)
     if not isinstance(model.decode_head, SSPromptHead):
         raise ValueError(
             f'config {str(args.config)!r}: expected decode_head.type SSPromptHead, found '

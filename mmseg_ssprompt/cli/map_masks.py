@@ -16,15 +16,9 @@ import torch
 from ..analysis import MaskUsage, segment_image
 from ..analysis.figures import draw_mask_usage
 from ..files import write_json
-from .loading import Run, add_arguments, load_run, samples
+from .loading import Run, load_run, samples
 
 MAX_SHOWN = 36
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Map the masks of each spatial prompt')
-    add_arguments(parser, with_split=True)
-    return parser.parse_args()
 
 
 def measure(run: Run) -> MaskUsage:
@@ -48,8 +42,8 @@ def prompt_points(run: Run) -> List[List[List[float]]]:
     return [(start.points[start.prompts == n] / size).tolist() for n in range(learner.num_prompts)]
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Look at all images, and write the report and the figure."""
     run = load_run(args)
     usage = measure(run)
     masks, points = usage.report(), prompt_points(run)
@@ -67,7 +61,3 @@ def main() -> None:
     write_json(report, paths[1])
     draw_mask_usage(report, usage.mean_masks, paths[0], MAX_SHOWN)
     print('\n'.join(map(str, paths)))
-
-
-if __name__ == '__main__':
-    main()

@@ -12,7 +12,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.utils import track_iter_progress
@@ -22,24 +22,7 @@ from ..datasets.checks import check_classes
 from ..files import write_json
 from ..models import SSPromptHead
 from ..outputs import find_inputs
-from .inputs import output_file, prepare_outputs, read_config
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Measure mIoU with true labels or true masks')
-    parser.add_argument('config', type=Path, help='path of the config')
-    parser.add_argument(
-        'checkpoint', nargs='?', help='trained prompts; without it the initial ones are measured'
-    )
-    parser.add_argument('--work-dir', help='where the log goes')
-    parser.add_argument('--json', type=output_file('.json'), help='file for the figures')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings that override those of the config, as key=value',
-    )
-    return parser.parse_args()
+from .inputs import prepare_outputs, read_config
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -82,8 +65,8 @@ def build_runner(cfg: Config, config: Path) -> Runner:
     return runner
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Measure, print, and write the figures."""
     cfg = load_config(args)
     runner = build_runner(cfg, args.config)
     loader = runner.build_dataloader(cfg.test_dataloader)
@@ -93,7 +76,3 @@ def main() -> None:
     print('\n'.join(f'{name}: {value:.2f}' for name, value in figures.items()))
     if args.json is not None:
         write_json(figures, args.json)
-
-
-if __name__ == '__main__':
-    main()

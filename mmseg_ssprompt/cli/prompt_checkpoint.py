@@ -4,7 +4,7 @@
     mmseg-ssprompt prompts convert IN OUT
     mmseg-ssprompt prompts merge CONFIG FILE OUT
 
-Files end with ``.pth`` (torch) or ``.safetensors``. See docs/checkpoints.md.
+Files end with ``.pth`` (torch) or ``.safetensors``.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from ..models import PromptSegmentor
 from ..models.base.frozen import FrozenModule
 from ..models.base.precomputed import PrecomputedFeatures
 from ..outputs import find_inputs
-from ..prompt_files.prompt_file import SUFFIXES, get_metadata, write_prompts
+from ..prompt_files.prompt_file import get_metadata, write_prompts
 from ..prompt_files.prompt_metadata import PARTS
 from ..weights.checkpoint_loader import load_from_local
 from ..weights.state_dicts import CheckpointError
-from .inputs import output_file, prepare_outputs, read_config
+from .inputs import prepare_outputs, read_config
 
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt)
 
@@ -37,21 +37,6 @@ _TRAINING = dict(
 
 class MergeError(ValueError):
     """Prompts and a config that make no full checkpoint together."""
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Inspect, convert or merge trained prompts')
-    commands = parser.add_subparsers(dest='command', required=True)
-    inspect = commands.add_parser('inspect', help='print what a file holds')
-    inspect.add_argument('file', type=Path)
-    convert = commands.add_parser('convert', help='write the same prompts in the other format')
-    convert.add_argument('file', type=Path, metavar='IN')
-    convert.add_argument('out', type=output_file(*SUFFIXES), metavar='OUT')
-    merge = commands.add_parser('merge', help='write prompts and frozen weights into one file')
-    merge.add_argument('config', type=Path, help='what the prompts were trained with')
-    merge.add_argument('file', type=Path)
-    merge.add_argument('out', type=output_file(*SUFFIXES), metavar='OUT')
-    return parser.parse_args()
 
 
 def read_prompts(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any], Dict[str, Any]]:
@@ -190,19 +175,15 @@ def merge(config: Path, file: Path, out: Path) -> None:
     write_prompts(model.state_dict(), meta, out)
 
 
-def main() -> None:
-    args = parse_args()
-    if args.command == 'inspect':
+def run(args: argparse.Namespace) -> None:
+    """Do the action of the command line."""
+    if args.action == 'inspect':
         for line in describe_file(args.file):
             # Texts of strangers must not command the terminal.
             print(re.sub(r'[\x00-\x1f\x7f-\x9f]', lambda char: repr(char.group())[1:-1], line))
         return
-    if args.command == 'convert':
+    if args.action == 'convert':
         convert(args.file, args.out)
     else:
         merge(args.config, args.file, args.out)
     print(f'{args.out}: {args.out.stat().st_size:,} bytes')
-
-
-if __name__ == '__main__':
-    main()

@@ -11,35 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from ..dataset_wrappers import build_dataset, find_configs
 from ..datasets.few_shot_manifest import make_manifest, write_manifest
 from ..outputs import find_inputs
-from .inputs import output_file, prepare_outputs, read_config
+from .inputs import prepare_outputs, read_config
 
 DEFAULTS = dict(shots=16, seed=1, min_pixels=1)
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Draw K training images for each class')
-    parser.add_argument('config', help='its train_dataloader.dataset is drawn from')
-    parser.add_argument(
-        '--out', type=output_file('.json'), required=True, help='the manifest, a JSON file'
-    )
-    group = parser.add_argument_group(
-        'the draw', "where not given: as in the config's FewShotDataset, else 16 shots, seed 1"
-    )
-    group.add_argument('--shots', type=int, help='images to be credited to each class')
-    group.add_argument('--seed', type=int, help='which draw')
-    group.add_argument(
-        '--min-pixels', type=int, help='from how many pixels on an image contains a class'
-    )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='as for tools/train.py: key=value'
-    )
-    return parser.parse_args()
 
 
 def find_source(dataset: Any) -> Tuple[Any, Dict[str, int]]:
@@ -70,8 +49,8 @@ def print_summary(manifest: Dict[str, Any], out: Path) -> None:
     )
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Draw, and write the manifest."""
     cfg = read_config(args.config, args.cfg_options, needs=['train_dataloader.dataset'])
     prepare_outputs({'--out': args.out}, find_inputs(cfg, files=[args.config]))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -80,7 +59,3 @@ def main() -> None:
     manifest = make_manifest(build_dataset(dataset), **draw)
     write_manifest(manifest, args.out)
     print_summary(manifest, args.out)
-
-
-if __name__ == '__main__':
-    main()

@@ -1,10 +1,10 @@
 """Make a checkpoint for one data set from prompts that were learned on another.
 
     mmseg-ssprompt prompts transfer SOURCE_CHECKPOINT TARGET_CONFIG --out FILE
-    python tools/test.py TARGET_CONFIG FILE
 
 Semantic prompts are matched by class name, and the handcrafted prompt stands where there is no
-match; spatial prompts are taken as they are. See docs/transfer.md.
+match; spatial prompts are taken as they are. The file is the
+checkpoint for a test of TARGET_CONFIG.
 """
 
 import argparse
@@ -18,33 +18,12 @@ from ..datasets.checks import check_classes
 from ..hooks.prompt_checkpoint_hook import to_plain
 from ..models import PromptSegmentor, SSPromptHead
 from ..outputs import find_inputs
-from ..prompt_files.prompt_file import SUFFIXES, write_prompts
+from ..prompt_files.prompt_file import write_prompts
 from ..prompt_files.prompt_source import read_prompt_source
-from ..prompt_files.transfer import PARTS, PromptTransferError, TransferReport, transfer_prompts
-from .inputs import output_file, prepare_outputs, read_config
+from ..prompt_files.transfer import PromptTransferError, TransferReport, transfer_prompts
+from .inputs import prepare_outputs, read_config
 
 from mmseg.registry import DATASETS, MODELS  # isort: skip  (after mmseg_ssprompt)
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Transfer prompts to another data set')
-    parser.add_argument('source', type=Path, help='checkpoint of the trained prompts')
-    parser.add_argument('target', type=Path, help='config of the data set they are to be used on')
-    parser.add_argument(
-        '--out',
-        type=output_file(*SUFFIXES),
-        required=True,
-        help='the checkpoint that is written',
-    )
-    parser.add_argument(
-        '--parts', nargs='+', choices=PARTS, default=PARTS, help='which prompts; both by default'
-    )
-    parser.add_argument(
-        '--source-config',
-        type=Path,
-        help='config of the trained prompts; by default what the checkpoint says of them',
-    )
-    return parser.parse_args()
 
 
 def build_target(cfg: Config, path: Path) -> PromptSegmentor:
@@ -72,8 +51,8 @@ def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[
     )
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Write the checkpoint, and say what was matched."""
     cfg = read_config(args.target, needs=['model', 'test_dataloader.dataset'])
     configs = [cfg] if args.source_config is None else [cfg, read_config(args.source_config)]
     inputs = find_inputs(*configs, files=[args.source, args.target, args.source_config])
@@ -88,7 +67,3 @@ def main() -> None:
     meta = make_meta(cfg, report, args.source, dataset.metainfo)
     write_prompts(state_dict, meta, args.out)
     print(f'{report}\n{args.out}')
-
-
-if __name__ == '__main__':
-    main()

@@ -33,7 +33,7 @@ class PromptOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             raise ValueError(
                 'nothing in this model trains: expected at least one prompt learner with a '
                 "fusion mode other than 'default_only', or a trainable classifier. A model with "
-                'handcrafted prompts is only tested (tools/test.py CONFIG)'
+                'handcrafted prompts is only tested'
             )
         # mmengine looks at tensors one by one only if there is something in it.
         self.paramwise_cfg = self.paramwise_cfg or dict(bypass_duplicate=False)

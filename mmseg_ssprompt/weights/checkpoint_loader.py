@@ -7,9 +7,9 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from ..plain import find_misfit
-from .state_dicts import CheckpointError, name_file, read_safetensors_file, read_torch_file
-from .safetensors_file import SUFFIX
 from .checkpoint_kinds import CHECKPOINT
+from .safetensors_file import SUFFIX
+from .state_dicts import CheckpointError, name_file, read_safetensors_file, read_torch_file
 
 __all__ = ['load_from_local']
 

@@ -10,13 +10,13 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 from mmseg.registry import MODELS
 
-from .state_dicts import CheckpointError, resolve_checkpoint_path
-from ..models.clip.clip_variants import CLIP_IMAGE_VARIANTS
 from ..models.clip.activation import check_activation
 from ..models.clip.clip_file import where_to_get as where_to_get_clip
+from ..models.clip.clip_variants import CLIP_IMAGE_VARIANTS
+from ..models.clip.text_variants import CLIP_TEXT_VARIANTS
 from ..models.sam.sam_file import where_to_get as where_to_get_sam
 from ..models.sam.sam_variants import SAM_VARIANTS
-from ..models.clip.text_variants import CLIP_TEXT_VARIANTS
+from .state_dicts import CheckpointError, resolve_checkpoint_path
 
 __all__ = [
     'WEIGHTS',

@@ -111,7 +111,7 @@ _MODELS: Sequence[KnownModel] = (
     KnownModel('Grounding DINO', 'it has no parts of SAM', (r'bert\.encoder\.', r'bbox_embed\.')),
     KnownModel(
         'a checkpoint of prompts that this package has trained',
-        'give it as the checkpoint of tools/test.py, or as load_from, beside the weights',
+        'give it as the checkpoint of a test, or as load_from, beside the weights',
         (r'decode_head\.(spatial|semantic)_prompts\.',),
     ),
     KnownModel(

@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 import mmseg_ssprompt
+from commands import run_here
 from mmseg_ssprompt.outputs import (
     OutputError,
     ResultNames,
@@ -23,7 +22,6 @@ from mmseg_ssprompt.outputs import (
 )
 from own_photographs import make_photographs, own_config
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 SAM_TINY = Path(mmseg_ssprompt.__file__).parent / 'assets' / 'sam-tiny_shapes.pth'
 
 
@@ -51,16 +49,9 @@ def folder(drawn, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Run a tool in this process."""
-
-    def run_tool(tool, *arguments):
-        path = TOOLS / tool
-        monkeypatch.syspath_prepend(str(path.parent))
-        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
-        runpy.run_path(str(path), run_name='__main__')
-
-    return run_tool
+def run():
+    """Run a command in this process."""
+    return run_here
 
 
 def digests(root):
@@ -77,9 +68,9 @@ FOLDER_WRITERS = (
     ('test.py', 'config.py', '--out'),
     ('test.py', 'config.py', '--show-dir'),
     ('test.py', 'config.py', '--overwrite', '--out'),
-    ('analysis_tools/explain_prompts.py', 'config.py', '--out-dir'),
-    ('analysis_tools/map_masks.py', 'config.py', '--overwrite', '--out-dir'),
-    ('analysis_tools/find_failures.py', 'config.py', '--out-dir'),
+    ('explain', 'config.py', '--out-dir'),
+    ('masks', 'config.py', '--overwrite', '--out-dir'),
+    ('failures', 'config.py', '--out-dir'),
 )
 #: The folders of data, and others through which one comes to them.
 FOLDERS = (
@@ -99,14 +90,14 @@ def test_folders_of_data_are_not_written_into(folder, run, command):
 
 #: Each tool that writes a file, up to the file's name, and what the name ends with.
 FILE_WRITERS = {
-    ('check_dataset.py', 'config.py', '--json'): '.json',
-    ('sample_few_shot.py', 'config.py', '--out'): '.json',
-    ('prompt_checkpoint.py', 'convert', 'prompts.pth'): '.pth',
-    ('prompt_checkpoint.py', 'merge', 'config.py', 'prompts.pth'): '.pth',
-    ('transfer_prompts.py', 'prompts.pth', 'config.py', '--out'): '.pth',
-    ('analysis_tools/measure_oracle.py', 'config.py', 'prompts.pth', '--json'): '.json',
-    ('analysis_tools/get_complexity.py', 'config.py', '--json'): '.json',
-    ('analysis_tools/get_complexity.py', 'config.py', '--out'): '.md',
+    ('check-data', 'config.py', '--json'): '.json',
+    ('few-shot', 'config.py', '--out'): '.json',
+    ('prompts convert', 'prompts.pth'): '.pth',
+    ('prompts merge', 'config.py', 'prompts.pth'): '.pth',
+    ('prompts transfer', 'prompts.pth', 'config.py', '--out'): '.pth',
+    ('oracle', 'config.py', 'prompts.pth', '--json'): '.json',
+    ('complexity', 'config.py', '--json'): '.json',
+    ('complexity', 'config.py', '--out'): '.md',
 }
 
 

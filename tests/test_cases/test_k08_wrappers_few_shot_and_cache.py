@@ -1,9 +1,7 @@
 """Lists of data sets, and wrappers around them, in few-shot sampling and in the cache."""
 
 import copy
-import importlib
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List
@@ -15,8 +13,11 @@ from mmengine.dataset import ConcatDataset
 from mmseg.datasets import MultiImageMixDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
+from commands import run_here
 from embedding_caches import PACK, as_dataset, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError
+from mmseg_ssprompt.cli.cache_embeddings import plan
+from mmseg_ssprompt.cli.sample_few_shot import find_source
 from mmseg_ssprompt.dataset_wrappers import build_dataset, find_configs
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.datasets.few_shot_manifest import count_presence, make_manifest
@@ -24,7 +25,6 @@ from mmseg_ssprompt.folders import tell_apart
 from picture_files import LOAD, dataset_config
 from trees import write_pair
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 #: Classes of the images of each part: all names are in both parts.
 PARTS = dict(day=([0], [0, 1], [1], [2]), night=([2], [1], [0], [2, 1]))
 
@@ -176,36 +176,24 @@ def test_folders_are_told_apart_by_their_ends(folders, names):
     assert tell_apart(folders) == names
 
 
-@pytest.fixture
-def tool(monkeypatch):
-    """Imports a tool as a module."""
-
-    def load(name: str) -> Any:
-        monkeypatch.syspath_prepend(str(TOOLS))
-        return importlib.import_module(name)
-
-    return load
-
-
 @pytest.mark.parametrize('kind', KINDS)
-def test_the_tool_draws_what_training_would(parts, tmp_path, tool, monkeypatch, kind):
+def test_the_command_draws_what_training_would(parts, tmp_path, kind):
     few = dict(type='FewShotDataset', shots=1, seed=3, dataset=wrap(kind, parts))
     wrapped = dict(type='RepeatDataset', times=2, dataset=few)
     config = tmp_path / 'config.py'
     config.write_text(f'train_dataloader = dict(dataset={wrapped!r})\n')
     out = tmp_path / 'out' / 'draw.json'
-    monkeypatch.setattr(sys, 'argv', ['sample_few_shot.py', str(config), '--out', str(out)])
-    tool('sample_few_shot').main()
+    run_here('few-shot', config, '--out', out)
     written = out.read_text()
     used = few_shot(few['dataset'], shots=1, seed=3, manifest=str(out))
     assert out.read_text() == written
     assert len(used) == 3
 
 
-def test_the_tool_refuses_a_choice_of_draws(parts, tmp_path, tool):
+def test_the_command_refuses_a_choice_of_draws(parts):
     each = [dict(type='FewShotDataset', dataset=part) for part in parts]
     with pytest.raises(SystemExit, match='expected at most one FewShotDataset, found 2'):
-        tool('sample_few_shot').find_source(dict(type='ConcatDataset', datasets=each))
+        find_source(dict(type='ConcatDataset', datasets=each))
 
 
 def test_configs_are_found_at_any_depth(parts):
@@ -287,7 +275,7 @@ def arguments(**options: Any) -> SimpleNamespace:
     return SimpleNamespace(**dict(dict(split='all', cache_dir=None, views=None), **options))
 
 
-def test_the_tool_makes_each_cache_inside_of_wrappers(pictured, tmp_path, tool):
+def test_the_tool_makes_each_cache_inside_of_wrappers(pictured, tmp_path):
     each = [
         as_dataset(tmp_path / name, recipe_of(part))
         for name, part in zip(('one', 'other'), pictured)
@@ -295,28 +283,28 @@ def test_the_tool_makes_each_cache_inside_of_wrappers(pictured, tmp_path, tool):
     cfg = split_config(
         train=dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=each))
     )
-    plans = tool('cache_embeddings').plan(cfg, arguments())
+    plans = plan(cfg, arguments())
     assert list(plans) == [tmp_path / 'one', tmp_path / 'other']
     assert [recipe.dataset for recipe in plans.values()] == pictured
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_the_tool_embeds_wrapped_data_sets(pictured, tool, kind):
+def test_the_command_embeds_wrapped_data_sets(pictured, kind):
     dataset = wrap(kind, pictured)
-    plans = tool('cache_embeddings').plan(split_config(train=dataset), arguments())
+    plans = plan(split_config(train=dataset), arguments())
     assert {str(folder): r.dataset for folder, r in plans.items()} == {
         'data/embeddings/mine/train': dataset
     }
 
 
-def test_the_tool_refuses_one_folder_for_two_caches(pictured, tmp_path, tool):
+def test_the_tool_refuses_one_folder_for_two_caches(pictured, tmp_path):
     each = [
         as_dataset(tmp_path / name / 'train', recipe_of(part))
         for name, part in zip(('one', 'other'), pictured)
     ]
     cfg = split_config(train=dict(type='ConcatDataset', datasets=each))
     with pytest.raises(CacheError, match="mine/train'.*Give each EmbeddedDataset a cache_dir"):
-        tool('cache_embeddings').plan(cfg, arguments(cache_dir='mine'))
+        plan(cfg, arguments(cache_dir='mine'))
 
 
 def test_embedded_parts_concatenate(pictured, tmp_path):

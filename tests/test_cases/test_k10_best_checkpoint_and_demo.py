@@ -1,9 +1,10 @@
 """The best checkpoint is kept by the result that decides, whatever else is returned and kept."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional
+from unittest import mock
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MessageHub
 
+from mmseg_ssprompt.cli import logged
 from mmseg_ssprompt.hooks import AtomicCheckpointHook
 from mmseg_ssprompt.hooks.main_metric import find_main_metric
 from toy_training import StopAt, Stops, build_toy, log_of
@@ -156,7 +158,7 @@ def test_every_training_config_keeps_it(file):
 # What the steps of "make setup" and "make demo" print
 
 
-LOGGED = CONFIGS.parent / 'tools' / 'logged.py'
+LOGGED = logged.__file__
 PRINTS = """
 import sys
 for i in range(1, 401):
@@ -166,16 +168,17 @@ sys.exit(int(sys.argv[1]))
 """
 
 
-def run_logged(tmp_path: Path, status: int) -> subprocess.CompletedProcess:
+def run_logged(tmp_path: Path, status: int) -> None:
+    """As ``make`` does, but in this process."""
     log = tmp_path / 'logs' / 'step.log'
-    command = [sys.executable, str(LOGGED), str(log), sys.executable, '-c', PRINTS, str(status)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [LOGGED, str(log), sys.executable, '-c', PRINTS, str(status)]
+    with mock.patch.object(sys, 'argv', command):
+        runpy.run_path(LOGGED, run_name='__main__')
 
 
-def test_a_step_prints_less_than_a_screen_and_the_rest_is_in_the_log(tmp_path):
-    done = run_logged(tmp_path, 0)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 0
+def test_a_step_prints_less_than_a_screen_and_the_rest_is_in_the_log(tmp_path, capsys):
+    run_logged(tmp_path, 0)
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 24
     assert lines[0] == f'  (all output goes to {tmp_path}/logs/step.log)'
     assert lines[-1] == '  train: 400 of 400'
@@ -183,11 +186,17 @@ def test_a_step_prints_less_than_a_screen_and_the_rest_is_in_the_log(tmp_path):
     assert log.count('Iter(train)') == log.count('more') == 400
 
 
-def test_a_step_that_fails_ends_with_the_log(tmp_path):
-    done = run_logged(tmp_path, 3)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 3
+def test_a_step_that_fails_ends_with_the_log(tmp_path, capsys):
+    with pytest.raises(SystemExit, match='3'):
+        run_logged(tmp_path, 3)
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 24
     assert lines[-1] == f'see {tmp_path}/logs/step.log'
     assert lines[-2].startswith('failed with status 3: ')
     assert any('Iter(train) [400/400]' in line for line in lines[-13:])
+
+
+def test_a_step_needs_a_command(capsys):
+    with mock.patch.object(sys, 'argv', [LOGGED, 'log']):
+        with pytest.raises(SystemExit, match='LOG COMMAND'):
+            runpy.run_path(LOGGED, run_name='__main__')

@@ -1,11 +1,12 @@
 """The scripts for clusters pass their arguments on as they are."""
 
-import importlib.util
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from mmseg_ssprompt.cli.arguments import slurm_port
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -182,14 +183,11 @@ def test_sbatch_scripts_can_be_requeued(path):
 @pytest.fixture
 def port(monkeypatch):
     """What a task of srun takes as MASTER_PORT."""
-    spec = importlib.util.spec_from_file_location('command_line', TOOLS / 'command_line.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
 
     def get(job, step='0'):
         monkeypatch.setenv('SLURM_JOB_ID', job)
         monkeypatch.setenv('SLURM_STEP_ID', step)
-        return module.slurm_port()
+        return slurm_port()
 
     return get
 

@@ -1,20 +1,17 @@
-"""The tool writes a checkpoint that the test tool loads as it is, or says why not."""
+"""The command writes a checkpoint that the test tool loads as it is, or says why not."""
 
 import json
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from commands import run_here
 from mmseg_ssprompt.outputs import OutputError
 from mmseg_ssprompt.prompt_files.transfer import PromptTransferError
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
 from tiny_model import CONFIG, build_tiny, tiny_config
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 # Three of the world's classes, of which the prompts call one otherwise.
 TARGET = f"""
 _base_ = [{str(CONFIG)!r}]
@@ -28,12 +25,10 @@ SEMANTIC = 'decode_head.semantic_prompts.fusion.'
 
 @pytest.fixture
 def transfer(files, monkeypatch):
-    """Run the tool in this process, in the folder of :func:`files`."""
+    """Run the command in this process, in the folder of :func:`files`."""
 
     def run(out: str) -> None:
-        arguments = ['source.pth', 'target.py', '--out', out]
-        monkeypatch.setattr(sys, 'argv', [str(TOOLS / 'transfer_prompts.py'), *arguments])
-        runpy.run_path(sys.argv[0], run_name='__main__')
+        run_here('prompts transfer', 'source.pth', 'target.py', '--out', out)
 
     monkeypatch.chdir(files)
     return run
@@ -68,9 +63,9 @@ def test_the_test_tool_loads_what_is_written(files, transfer, capsys):
     assert written['meta']['prompt_transfer']['source'] == 'source.pth'
     assert written['meta']['prompt_transfer']['unmatched'] == ('beach ball',)
 
-    command = [sys.executable, TOOLS / 'test.py', 'target.py', 'new/out.pth', '--work-dir', 'work']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    name = f'experiment_name={files.name}'  # mmengine keeps one of each name
+    options = ['--work-dir', 'work', '--cfg-options', name, f'visualizer.name={files.name}']
+    run_here('test.py', 'target.py', 'new/out.pth', *options)
     (figures,) = (files / 'work').glob('*/*.json')
     assert {'IoU.tiled pavement', 'IoU.ball', 'IoU.kite'} <= set(json.loads(figures.read_text()))
 
@@ -108,7 +103,7 @@ def test_what_was_there_stays_if_writing_fails(files, transfer, monkeypatch):
 
 
 def test_a_target_without_prompts(files, transfer):
-    linear = TOOLS.parent / 'configs' / 'ablations' / 'linear_sam-tiny_shapes.py'
+    linear = CONFIG.parent / 'ablations' / 'linear_sam-tiny_shapes.py'
     (files / 'target.py').write_text(f'_base_ = [{str(linear)!r}]')
     with pytest.raises(PromptTransferError, match=r"'target\.py'.*found a .*LinearEmbeddingHead"):
         transfer('out.pth')

@@ -470,6 +470,7 @@ def test_a_manifest_is_never_half_written(tree, tmp_path, monkeypatch):
 
 def draw_in_process(rank: int, root: Path) -> None:
     """Build a data set in one of two processes, and write down what it did."""
+    torch.set_num_threads(1)  # those of the test process are not in a fork of it
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{root}/rendezvous', rank=rank, world_size=2
     )
@@ -494,7 +495,7 @@ def draw_in_process(rank: int, root: Path) -> None:
 
 def test_two_processes_draw_the_same(tree):
     expected = stems(build(tree))
-    torch.multiprocessing.spawn(draw_in_process, (tree,), nprocs=2)
+    torch.multiprocessing.start_processes(draw_in_process, (tree,), nprocs=2, start_method='fork')
     results = [json.loads((tree / f'rank{rank}.json').read_text()) for rank in (0, 1)]
     for result in results:
         assert result['drawn'] == [expected] * 4

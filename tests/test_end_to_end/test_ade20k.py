@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from .tools import CONFIGS, ROOT, free_port, mmseg_tool, read_metrics, run, run_tool
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 CONFIG = CONFIGS / 'ssprompt_sam_ade20k.py'
 OPTIONS = ('--cfg-options', 'train_cfg.max_iters=2')
 FEW_WORKERS = ('train_dataloader.num_workers=1', 'val_dataloader.num_workers=1')

@@ -1,9 +1,12 @@
 """Real photographs: prompts learned on them segment them better than before."""
 
+import pytest
+
 from trees import require_camvid
 
 from .tools import CONFIGS, read_metrics, run_tool
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 CONFIG = CONFIGS / 'ssprompt_sam_camvid.py'
 
 

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any, Callable, List
 
 import pytest
 
-from .tools import CONFIGS, ROOT, run, run_tool
+from .tools import CONFIGS, ROOT, run, run_tool, start_process
 
+pytestmark = pytest.mark.process
 CONFIG = CONFIGS / 'ssprompt_sam-tiny_shapes.py'
 SMALL = [
     '--cfg-options',
@@ -58,21 +58,14 @@ def environment(tmp_path) -> dict:
 
 
 @pytest.fixture
-def start(tmp_path) -> Callable[..., subprocess.Popen]:
+def start(tmp_path) -> Callable[..., Any]:
     """Start a command in a session of its own, and wait until it has trained a few iterations."""
     started = []
 
-    def call(*command: Any, environment: dict) -> subprocess.Popen:
+    def call(*command: Any, environment: dict) -> Any:
         log = tmp_path / 'log.txt'
         with open(log, 'w') as out:
-            process = subprocess.Popen(
-                [*map(str, command)],
-                env=environment,
-                cwd=ROOT,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = start_process(command, cwd=ROOT, env=environment, stdout=out)
         started.append(process)
         while 'Iter(train) [     3/' not in log.read_text():
             assert process.poll() is None, log.read_text()[-6000:]
@@ -117,6 +110,7 @@ def test_a_preempted_job_is_requeued_and_goes_on(tmp_path, environment, start):
     assert (work_dir / f'iter_{last + 2}.pth').is_file()
 
 
+@pytest.mark.slow
 def test_processes_of_torchrun_agree_on_an_iteration(tmp_path, environment, start):
     log = tmp_path / 'log.txt'
     process = start(
@@ -134,6 +128,7 @@ def test_processes_of_torchrun_agree_on_an_iteration(tmp_path, environment, star
     assert 'killed by signal' not in log.read_text()
 
 
+@pytest.mark.slow
 def test_tasks_of_srun_find_each_other(tmp_path, environment):
     output = run(
         *('bash', ROOT / 'tools' / 'sbatch' / 'one_node.sbatch', CONFIG),

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Dict, Tuple
 
@@ -14,6 +16,7 @@ from repeatable_points import read_losses_of_ranks
 
 from .tools import CONFIGS, ROOT, free_port, run
 
+pytestmark = pytest.mark.process
 CONFIG = CONFIGS / 'ssprompt_sam-tiny_shapes.py'
 STEPS = 8
 #: Five images are no multiple of two processes, nor of their batches of two.
@@ -35,12 +38,15 @@ def tool(name: str, processes: int, files: list, *args, cwd: Path) -> str:
     """Run ``train`` or ``test`` in one process or several, with the helpers of the tests."""
     helpers = [str(ROOT / 'tests'), os.environ.get('PYTHONPATH')]
     environment = dict(PYTHONPATH=os.pathsep.join(filter(None, helpers)), OMP_NUM_THREADS='1')
+    command = (sys.executable, ROOT / 'tools' / f'{name}.py', *files)
     if processes == 1:
-        command = (sys.executable, ROOT / 'tools' / f'{name}.py', *files)
-    else:
-        command = ('bash', ROOT / 'tools' / f'dist_{name}.sh', *files, processes)
-        environment['PORT'] = free_port()
-    return run(*command, *args, cwd=cwd, **environment)
+        return run(*command, *args, cwd=cwd, **environment)
+    environment.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE=str(processes))
+    ranks = [dict(environment, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(processes)]
+    with ThreadPoolExecutor() as pool:  # what dist_train.sh and dist_test.sh do, without torchrun
+        start = partial(run, *command, *args, '--launcher', 'pytorch', cwd=cwd)
+        done = [pool.submit(start, **rank) for rank in ranks]
+        return done[0].result() + ''.join(other.result() for other in done[1:])
 
 
 def train(folder: Path, processes: int, batch_size: int, *options: str) -> Path:
@@ -57,7 +63,11 @@ def trained_tensors(folder: Path) -> Dict[str, torch.Tensor]:
     return checkpoint['state_dict']
 
 
-@pytest.fixture(scope='module', params=[1, 2], ids=['every_step', 'accumulated'])
+@pytest.fixture(
+    scope='module',
+    params=[1, pytest.param(2, marks=pytest.mark.slow)],
+    ids=['every_step', 'accumulated'],
+)
 def runs(request, tmp_path_factory) -> Tuple[Path, Path]:
     """One process with four images, and two processes with two images each."""
     folder = tmp_path_factory.mktemp('distributed')
@@ -102,6 +112,7 @@ def test_evaluation_is_that_of_one_process(runs):
     assert found == expected
 
 
+@pytest.mark.slow
 def test_a_model_in_which_nothing_trains(tmp_path):
     """torch refuses to wrap it."""
     config = CONFIGS / 'ssprompt_sam-tiny_shapes_zero-shot.py'
@@ -109,7 +120,7 @@ def test_a_model_in_which_nothing_trains(tmp_path):
     options = (*options, 'test_dataloader.dataset.num_images=5')
     expected, found = (
         metrics_in_log(tool('test', processes, files, *options, cwd=tmp_path))
-        for processes, files in ((1, [config]), (2, [config, '']))
+        for processes, files in ((1, [config]), (2, [config]))
     )
     assert 'mIoU' in expected and found == expected
 
@@ -118,3 +129,18 @@ def metrics_in_log(output: str) -> Dict[str, str]:
     """From the log: with two processes mmengine writes the JSON file twice at once."""
     line = re.search(r'Iter\(test\) \[\d+/\d+\] .* mIoU: .*', output)[0]
     return dict(re.findall(r'(\S*IoU\S*(?: \w+)*): ([\d.]+|nan)', line))
+
+
+@pytest.mark.slow
+def test_the_scripts_start_two_processes(tmp_path):
+    """With torchrun, as ``dist_train.sh`` and ``dist_test.sh`` do it; a test may have no file."""
+    (tmp_path / 'config.py').write_text(REPEATABLE)
+    shell = partial(run, 'bash', cwd=tmp_path, OMP_NUM_THREADS='1')
+    path = os.pathsep.join(filter(None, [str(ROOT / 'tests'), os.environ.get('PYTHONPATH')]))
+    shell = partial(shell, PYTHONPATH=path)
+    train, test = (ROOT / 'tools' / f'dist_{name}.sh' for name in ('train', 'test'))
+    shell(train, 'config.py', 2, '--work-dir', tmp_path, PORT=free_port())
+    checkpoint = tmp_path / f'iter_{STEPS}.pth'
+    for file in (checkpoint, ''):
+        output = shell(test, 'config.py', file, 2, PORT=free_port())
+        assert 'mIoU' in metrics_in_log(output)

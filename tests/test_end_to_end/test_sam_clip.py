@@ -12,7 +12,7 @@ import pytest
 
 from .tools import CONFIGS, read_metrics, run_tool
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 ZERO_SHOT = CONFIGS / 'ssprompt_sam-clip_ade20k_zero-shot.py'
 #: Other than ADE20K's, in part.
 NAMES = 'road, Sky,unicorn,building,hot-air balloon'
@@ -51,7 +51,7 @@ def test_nothing_is_trained_and_names_are_given_at_test_time(ade20k_workspace):
 def test_training_from_cached_features_of_both_encoders(ade20k_workspace):
     config = CONFIGS / 'ssprompt_sam-clip_ade20k_cached.py'
     few = ('--cfg-options', 'train_dataloader.dataset.views=1', 'train_cfg.max_iters=2')
-    run_tool('cache_embeddings.py', config, *few, cwd=ade20k_workspace)
+    run_tool('cache', config, *few, cwd=ade20k_workspace)
     (ade20k_workspace / 'data' / 'ade').rename(ade20k_workspace / 'gone')  # no images are needed
     output = run_tool('train.py', config, '--work-dir', 'cached', *few, cwd=ade20k_workspace)
     assert 'Iter(val)' in output

@@ -14,6 +14,7 @@ from mmseg_ssprompt.miniature.shapes_backend import shapes_path
 
 from .tools import CONFIGS, mmseg_tool, read_metrics, run, run_tool
 
+pytestmark = pytest.mark.process
 CONFIG = CONFIGS / 'ssprompt_sam-tiny_shapes.py'
 SMALL = [
     '--cfg-options',
@@ -88,6 +89,7 @@ def test_tools_test_reads_it_and_draws(trained, tmp_path):
     assert list((tmp_path / 'pictures').rglob('*.png'))
 
 
+@pytest.mark.slow  # test_cases/test_k08_test_tool.py does it too
 def test_test_time_augmentation(trained, tmp_path):
     run_tool(
         *('test.py', CONFIG, trained / 'iter_4.pth', '--work-dir', tmp_path, '--tta'),
@@ -112,6 +114,7 @@ def test_resume_continues_with_the_history_of_the_log(trained, tmp_path):
     assert (tmp_path / 'iter_6.pth').is_file()
 
 
+@pytest.mark.slow
 def test_mmseg_s_own_tools(trained, tmp_path):
     run(
         sys.executable, mmseg_tool('train.py'), CONFIG, '--work-dir', tmp_path, *SMALL, cwd=tmp_path
@@ -131,7 +134,10 @@ def test_mmseg_s_own_tools(trained, tmp_path):
     assert 0 <= read_metrics(tmp_path / 'test')['mIoU'] <= 100
 
 
-@pytest.mark.parametrize(('dtype', 'tolerance'), [('float16', 5e-3), ('bfloat16', 5e-2)])
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'),
+    [('float16', 5e-3), pytest.param('bfloat16', 5e-2, marks=pytest.mark.slow)],
+)
 def test_mixed_precision(trained, tmp_path, dtype, tolerance):
     run_tool(
         *('train.py', CONFIG, '--work-dir', tmp_path, '--amp', *SMALL),

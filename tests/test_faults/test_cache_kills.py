@@ -12,6 +12,7 @@ import pytest
 
 from test_end_to_end.tools import CONFIGS, ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 CONFIG = CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py'
 KILLS = max(4, int(os.environ.get('MMSEG_SSPROMPT_KILLS', '10')) // 3)
 SEED = int(os.environ.get('MMSEG_SSPROMPT_KILLS_SEED', '0'))
@@ -19,10 +20,10 @@ IMAGES = 'train_dataloader.dataset.dataset.num_images=256'  # in 16 shards
 
 
 def start(folder: Path) -> subprocess.Popen:
-    command = ['cache_embeddings.py', CONFIG, '--split', 'train', '--cache-dir', folder]
+    command = ['cache', CONFIG, '--split', 'train', '--cache-dir', folder]
     with open(f'{folder}.txt', 'a') as log:
         return subprocess.Popen(
-            [sys.executable, ROOT / 'tools' / command[0], *command[1:], '--cfg-options', IMAGES],
+            [sys.executable, '-m', 'mmseg_ssprompt', *command, '--cfg-options', IMAGES],
             env=dict(os.environ, OMP_NUM_THREADS='1'),
             cwd=ROOT,
             stdout=log,

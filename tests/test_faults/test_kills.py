@@ -16,6 +16,7 @@ import torch
 
 from test_end_to_end.tools import CONFIGS, ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 KILLS = int(os.environ.get('MMSEG_SSPROMPT_KILLS', '10'))
 SEED = int(os.environ.get('MMSEG_SSPROMPT_KILLS_SEED', '0'))
 ITERATIONS = 30

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from test_end_to_end.tools import CONFIGS, ROOT, free_port
+from test_end_to_end.tools import CONFIGS, ROOT, free_port, start_process
 
+pytestmark = pytest.mark.process
 CONFIG = CONFIGS / 'ssprompt_sam-tiny_shapes.py'
 OPTIONS = (
     *('train_dataloader.dataset.num_images=8', 'train_dataloader.batch_size=2'),
@@ -27,10 +28,13 @@ OPTIONS = (
 def start(work_dir: Path, *options: str, log: Path, limits=None, **environment: str):
     """Start ``tools/train.py`` on a small training that would take minutes."""
     command = [sys.executable, ROOT / 'tools' / 'train.py', CONFIG, '--work-dir', work_dir]
+    env = dict(os.environ, OMP_NUM_THREADS='1', **environment)
     with open(log, 'w') as out:
+        if limits is None:
+            return start_process([*command, *options], cwd=ROOT, env=env, stdout=out)
         return subprocess.Popen(
             [*map(str, command), *options],
-            env=dict(os.environ, OMP_NUM_THREADS='1', **environment),
+            env=env,
             cwd=ROOT,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -51,6 +55,7 @@ def complete_checkpoints(work_dir: Path) -> list:
     return files
 
 
+@pytest.mark.slow
 def test_when_one_process_dies_the_other_ends(tmp_path):
     """Without a launcher that would end it."""
     shared = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE='2')
@@ -77,6 +82,7 @@ def test_when_one_process_dies_the_other_ends(tmp_path):
     assert complete_checkpoints(tmp_path / 'work')
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_training_and_keeps_the_last_checkpoint(tmp_path):
     """Files may not grow beyond what a checkpoint of this training takes: as a full disk."""
     work_dir, log = tmp_path / 'work', tmp_path / 'log.txt'

@@ -1,9 +1,11 @@
 """Embedded samples: what is stored, its key, resuming, damage, and ranks."""
 
+import copy
 import hashlib
 import json
 import os
 import resource
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from safetensors.torch import load_file, save_file
 
@@ -193,13 +196,23 @@ def test_the_same_files_whatever_the_number_of_ranks(tmp_path):
     assert contents(tmp_path / 'five') == one
 
 
-@pytest.fixture
-def made(tmp_path):
-    """A cache of three shards, its recipe and its files."""
+@pytest.fixture(scope='module')
+def made_once(tmp_path_factory):
+    """A folder with a cache of three shards, for tests that alter a copy of it; and its recipe."""
     recipe = recipe_of(shapes(2 * SHARD_SIZE + 3))
+    folder = tmp_path_factory.mktemp('made') / 'cache'
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        assert fill(folder, recipe) == [2 * SHARD_SIZE + 3]
+    return folder, recipe
+
+
+@pytest.fixture
+def made(tmp_path, made_once):
+    """A cache of three shards, its recipe and its files."""
+    source, recipe = made_once
     folder = tmp_path / 'cache'
-    assert fill(folder, recipe) == [2 * SHARD_SIZE + 3]
-    return folder, recipe, contents(folder)
+    shutil.copytree(source, folder)
+    return folder, copy.deepcopy(recipe), contents(folder)
 
 
 def flip_bit(file: Path) -> None:

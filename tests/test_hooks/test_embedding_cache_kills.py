@@ -26,16 +26,25 @@ SEED = int(os.environ.get('MMSEG_SSPROMPT_KILLS_SEED', '0'))
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """What an undisturbed process writes, and how long it takes."""
+    """What an undisturbed process writes."""
     folder = tmp_path_factory.mktemp('whole')
+    make_cache(folder)
+    found = contents(folder)
+    assert len(found) == 2 * 6 + 1
+    return found
+
+
+@pytest.fixture(scope='module')
+def duration(tmp_path_factory, whole):
+    """Seconds that an undisturbed process takes to write it."""
+    folder = tmp_path_factory.mktemp('duration')
     start(folder).join()  # the first child waits for the server
     begin = time.monotonic()
     process = start(folder / 'again')
     process.join()
     assert process.exitcode == 0
-    found = contents(folder / 'again')
-    assert len(found) == 2 * 6 + 1
-    return found, time.monotonic() - begin
+    assert contents(folder / 'again') == whole
+    return time.monotonic() - begin
 
 
 def without_leftovers(folder: Path) -> dict:
@@ -43,9 +52,10 @@ def without_leftovers(folder: Path) -> dict:
 
 
 @pytest.mark.timeout(120 + 3 * KILLS)
-def test_killed_at_any_moment(tmp_path, whole):
-    expected, duration = whole
-    moments, kills, caches = random.Random(SEED), 0, 0
+@pytest.mark.slow
+@pytest.mark.process
+def test_killed_at_any_moment(tmp_path, whole, duration):
+    expected, moments, kills, caches = whole, random.Random(SEED), 0, 0
     while kills < KILLS:
         folder = tmp_path / str(caches)
         while kills < KILLS:
@@ -64,9 +74,11 @@ def test_killed_at_any_moment(tmp_path, whole):
         caches += 1
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_eight_that_write_the_same_cache(tmp_path, whole):
     """One of them is killed, and all the while another process reads."""
-    expected, _ = whole
+    expected = whole
     processes = [start(tmp_path / 'cache') for _ in range(8)]
     reads = 0
     try:
@@ -112,7 +124,7 @@ def small_disk(folder: Path, size: str, *options: str) -> Iterator[None]:
 
 
 def test_a_disk_that_is_full(tmp_path, whole):
-    expected, _ = whole
+    expected = whole
     room = sum(len(content) for content in expected.values()) // 2
     folder = tmp_path / 'disk'
     with small_disk(folder, f'{room // 4096 * 4}k'):

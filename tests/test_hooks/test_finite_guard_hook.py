@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import re
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,7 @@ from mmseg.structures import SegDataSample
 from mmseg_ssprompt.hooks import FiniteGuardHook, NonFiniteError, finite_guard_hook
 from mmseg_ssprompt.hooks.finite_guard_hook import describe_batch
 from mmseg_ssprompt.models.losses.matching import NonFiniteLogitsError
-from test_end_to_end.tools import free_port
+from test_end_to_end.tools import free_port, start_process
 from tiny_model import tiny_config
 from toy_training import ITERATIONS, build_toy, log_of
 
@@ -297,7 +296,7 @@ from mmengine.dist import get_rank
 from mmengine.model import MMDistributedDataParallel
 import mmseg_ssprompt
 from mmseg_ssprompt.hooks import NonFiniteError
-from test_engine.test_finite_guard_hook import build, with_losses
+from test_hooks.test_finite_guard_hook import build, with_losses
 
 def spoil(losses, iteration):
     if iteration == 3 and get_rank() == 1:
@@ -317,18 +316,25 @@ except NonFiniteError as error:
 """
 
 
+@pytest.mark.process
 def test_two_processes_stop_alike(tmp_path):
     """Though the loss of one of them alone is not finite, and its gradients are."""
     shared = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE='2')
     tests = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, [tests, os.environ.get('PYTHONPATH')]))
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-c', TWO_PROCESSES, str(tmp_path)],
-            env=dict(os.environ, **shared, RANK=str(rank), LOCAL_RANK=str(rank), PYTHONPATH=path),
-        )
-        for rank in range(2)
-    ]
+    (tmp_path / 'train.py').write_text(TWO_PROCESSES)
+    with open(tmp_path / 'log.txt', 'w') as log:
+        processes = [
+            start_process(
+                [sys.executable, 'train.py', tmp_path],
+                cwd=tmp_path,
+                env=dict(
+                    os.environ, **shared, RANK=str(rank), LOCAL_RANK=str(rank), PYTHONPATH=path
+                ),
+                stdout=log,
+            )
+            for rank in range(2)
+        ]
     for process in processes:
         process.wait(120)
     texts = [(tmp_path / f'{rank}.txt').read_text().splitlines() for rank in range(2)]

@@ -14,6 +14,7 @@ import pytest
 from mmseg_ssprompt import main_process
 from mmseg_ssprompt.hooks import RunLockHook, WorkDirInUseError, check_unlocked
 from mmseg_ssprompt.hooks import run_lock_hook as module
+from test_end_to_end.tools import start_process
 from toy_training import build_toy, log_of
 
 HOOK = dict(type='RunLockHook')
@@ -115,6 +116,7 @@ def can_be_locked(path: Path) -> bool:
     return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
 
 
+@pytest.mark.process
 def test_workers_that_outlive_a_killed_training_do_not_keep_the_lock(tmp_path):
     code = """
 import os, sys, time
@@ -131,9 +133,14 @@ if os.fork() == 0:
 print('forked', flush=True)
 time.sleep(600)
 """
-    command = [sys.executable, '-c', code, str(tmp_path / 'run.lock'), str(Path.cwd())]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert 'forked\n' in iter(process.stdout.readline, '')
+    (tmp_path / 'train.py').write_text(code)
+    log = tmp_path / 'log.txt'
+    with open(log, 'w') as out:
+        command = [sys.executable, 'train.py', tmp_path / 'run.lock', Path.cwd()]
+        process = start_process(command, cwd=tmp_path, env=os.environ, stdout=out)
+    while 'forked\n' not in log.read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
     assert not can_be_locked(tmp_path / 'run.lock')
     process.kill()
     process.wait()

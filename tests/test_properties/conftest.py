@@ -2,11 +2,13 @@
 
 from hypothesis import HealthCheck, settings
 
+import example_counts
+
 settings.register_profile(
     'repeatable',
     derandomize=True,
     deadline=None,
-    max_examples=25,
+    max_examples=example_counts.count(25),
     # The scope of mmseg's registries is entered once for all examples of a test.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

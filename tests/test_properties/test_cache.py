@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import example_counts
 from mmseg_ssprompt.cache import (
     CacheError,
     EmbeddedSample,
@@ -50,7 +51,7 @@ def types_of(value):
     return type(value)
 
 
-@settings(max_examples=200)
+@settings(max_examples=example_counts.count(200))
 @given(value=PLAIN)
 def test_plain_values_come_back(value):
     found = from_json(json.loads(json.dumps(to_json(value), sort_keys=True)))
@@ -58,7 +59,7 @@ def test_plain_values_come_back(value):
     assert types_of(found) == types_of(value)
 
 
-@settings(max_examples=200)
+@settings(max_examples=example_counts.count(200))
 @given(
     value=st.recursive(
         SCALARS,
@@ -116,7 +117,7 @@ def test_samples_come_back_to_the_bit(made, metainfo):
 
 
 @given(count=st.integers(1, 70), ranks=st.integers(1, 6), lost=st.sets(st.integers(0, 4)))
-@settings(max_examples=15)
+@settings(max_examples=example_counts.count(15))
 def test_ranks_share_all_samples_and_compute_what_is_lost(count, ranks, lost):
     """Each sample once, in its place, however many ranks there are and whatever is missing."""
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmseg.structures import SegDataSample
 
+import example_counts
 from mmseg_ssprompt.models.segmentors.label_map import find_best_classes
 from tiny_model import NUM_CLASSES, SIZE, build_tiny, random_images
 
@@ -38,7 +39,7 @@ def predict(model, height: int, width: int, logits: bool) -> SegDataSample:
         return model.predict(random_images(1), [sample_of(height, width)])[0]
 
 
-@settings(max_examples=12)
+@settings(max_examples=example_counts.count(12))
 @given(height=LENGTHS, width=LENGTHS)
 def test_label_maps_have_the_size_of_the_image(model, height, width):
     scores, labels = (predict(model, height, width, logits) for logits in (True, False))

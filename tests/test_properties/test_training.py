@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import example_counts
 from mmseg_ssprompt.models.prompts.fusion import FUSION_MODES
 from tiny_model import IGNORED, NUM_CLASSES, SIZE, build_tiny, random_images, training_loss
 
@@ -31,7 +32,7 @@ def labels_of(patterns, seed):
     return labels
 
 
-@settings(max_examples=15)
+@settings(max_examples=example_counts.count(15))
 @given(
     mode=st.sampled_from([mode for mode in FUSION_MODES if mode != 'default_only']),
     decoding=st.sampled_from(['joint', 'independent']),
@@ -55,7 +56,7 @@ def test_every_parameter_has_a_gradient(models, mode, decoding, patterns, seed):
     assert (loss != 0) == trains
 
 
-@settings(max_examples=8)
+@settings(max_examples=example_counts.count(8))
 @given(batch=st.integers(1, 4), seed=st.integers(0, 99))
 def test_images_of_a_batch_do_not_see_each_other(models, batch, seed):
     model, images = models['learned_weight'], random_images(batch, seed)

@@ -1,7 +1,7 @@
 """Loading one part of SAM from the files that people have, or an error that says what they are.
 
 Understood are official files and those with the same keys (MedSAM, SAM-HQ), whatever was wrapped
-around them, and files of a ``SamModel`` of Hugging Face's. See docs/weights.md.
+around them, and files of a ``SamModel`` of Hugging Face's.
 """
 
 import logging

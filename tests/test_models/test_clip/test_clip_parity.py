@@ -20,7 +20,10 @@ NAMES = ['road', 'sky', 'dog', 'traffic light']
 CLOSE = dict(rtol=0, atol=1e-4)
 
 
-@pytest.fixture(scope='module', params=['tiny', 'ViT-B/16', 'ViT-L/14'])
+@pytest.fixture(
+    scope='module',
+    params=['tiny', *(pytest.param(v, marks=pytest.mark.slow) for v in ('ViT-B/16', 'ViT-L/14'))],
+)
 def pair(request, tmp_path_factory) -> Tuple[str, nn.Module, Path]:
     """A variant, open_clip's model of it, and its file in OpenAI's format."""
     model = make_clip(request.param, vision_of(request.param))

@@ -41,6 +41,7 @@ def test_tiny(save_clip: Callable, dtype: torch.dtype, tiny_clip: nn.Module, tmp
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
+@pytest.mark.slow
 def test_vit_b16(tmp_path: Path):
     model = make_clip('ViT-B/16')
     expected = reference(model, NAMES, TEMPLATES)

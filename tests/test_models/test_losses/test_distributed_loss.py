@@ -41,6 +41,7 @@ def compute(images: List[int]) -> Tuple[Dict[str, Tensor], List[Tensor]]:
 
 def work(rank: int, folder: str) -> None:
     """What a rank does."""
+    torch.set_num_threads(1)  # those of the test process are not in a fork of it
     mask_classification_loss.draw_labelled_points = draw_repeatable_points
     rendezvous = f'file://{folder}/rendezvous'
     dist.init_process_group('gloo', init_method=rendezvous, rank=rank, world_size=RANKS)
@@ -52,7 +53,7 @@ def work(rank: int, folder: str) -> None:
 @pytest.fixture(scope='module')
 def ranks(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp('ranks'))
-    mp.spawn(work, (folder,), nprocs=RANKS)
+    mp.start_processes(work, (folder,), nprocs=RANKS, start_method='fork')
     return [torch.load(Path(folder) / f'{rank}.pth', weights_only=True) for rank in range(RANKS)]
 
 

@@ -51,6 +51,7 @@ def test_lower_precision(tiny_file, encoder, dtype):
     assert 1e-5 < largest < (0.05 if dtype == 'bfloat16' else 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which('g++') is None, reason='torch.compile needs a C++ compiler')
 def test_compiled(tiny_file, encoder):
     x = torch.randn(1, 3, 96, 96)

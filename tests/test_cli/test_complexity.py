@@ -1,10 +1,9 @@
-"""The complexity tool counts what can be counted by hand, and says what it could not measure."""
+"""The command counts what can be counted by hand, and says what it could not measure."""
 
 import json
 import subprocess
 import sys
 from argparse import Namespace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,36 +12,32 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import nn
 
+from commands import run_here
+from mmseg_ssprompt.analysis.complexity import flops, report
+from mmseg_ssprompt.analysis.complexity.subject import (
+    _label_map,
+    build_subject,
+    make_batch,
+    use_random_weights,
+)
+from mmseg_ssprompt.cli import get_complexity
+
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / 'tools' / 'analysis_tools'
 CONFIGS = ROOT / 'configs'
 TINY = CONFIGS / 'ssprompt_sam-tiny_shapes.py'
 ZERO_SHOT = CONFIGS / 'ssprompt_sam-tiny_shapes_zero-shot.py'
 ADE20K = CONFIGS / 'ssprompt_sam_ade20k.py'
 
 
-@pytest.fixture(autouse=True)
-def tools_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(TOOLS))
-    yield
-    for name in [name for name in sys.modules if name.split('.')[0] == 'complexity']:
-        del sys.modules[name]
-
-
-def part(name):
-    """A module of the tool."""
-    return import_module(f'complexity.{name}')
-
-
 def build(config, random_weights=False):
-    return part('subject').build_subject(config, random_weights, 'cpu')
+    return build_subject(config, random_weights, 'cpu')
 
 
 def count(config):
     """Operations by part of a config's model."""
     subject = build(config)
     subject.model.eval()
-    return part('flops').count_flops(subject.model, part('subject').make_batch(subject))
+    return flops.count_flops(subject.model, make_batch(subject))
 
 
 # ---- what is counted
@@ -50,7 +45,7 @@ def count(config):
 
 def test_a_linear_projection():
     projection = nn.Linear(4, 5)
-    with part('flops').make_counter(projection) as counter:
+    with flops.make_counter(projection) as counter:
         projection(torch.randn(7, 4))
     assert counter.get_total_flops() == 2 * 7 * 4 * 5
 
@@ -60,7 +55,7 @@ def test_a_linear_projection():
 def test_attention(masked, training):
     query, other = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8)
     mask = torch.randn(2, 3, 5, 7) if masked else None
-    with torch.set_grad_enabled(training), part('flops').make_counter(nn.Identity()) as counter:
+    with torch.set_grad_enabled(training), flops.make_counter(nn.Identity()) as counter:
         F.scaled_dot_product_attention(query, other, other, attn_mask=mask)
     assert counter.get_total_flops() == 2 * (2 * 2 * 3 * 5 * 7 * 8)
 
@@ -77,13 +72,13 @@ def test_the_image_encoder_of_sam_tiny():
 
 
 def test_the_other_parts_of_sam_tiny():
-    flops = count(TINY)
-    assert flops['prompt_encoder'] == 2 * (12 * 12) * 2 * 48  # positions of the image
+    counted = count(TINY)
+    assert counted['prompt_encoder'] == 2 * (12 * 12) * 2 * 48  # positions of the image
     projected, compared = 2 * 64 * 96 * 64, 2 * 64 * 64 * 11  # N = 64, E = 64, C + 1 = 11
     summed = 2 * 64 * 10 * 48 * 48
-    assert flops['classifier_and_rest'] == projected + compared + summed
-    assert flops['total'] == sum(flops[name] for name in part('flops').PARTS)
-    assert flops['mask_decoder'] > 0.2e9
+    assert counted['classifier_and_rest'] == projected + compared + summed
+    assert counted['total'] == sum(counted[name] for name in flops.PARTS)
+    assert counted['mask_decoder'] > 0.2e9
 
 
 def test_a_head_without_prompts():
@@ -100,7 +95,7 @@ def test_independent_decoding_costs_more():
 
 
 def test_parameters_of_ssprompt():
-    counted = part('flops').count_parameters(build(TINY).model)
+    counted = flops.count_parameters(build(TINY).model)
     spatial, semantic = 64 * 2 * 96 + 64, 10 * 64 + 10  # learned embeddings and weights
     assert counted == dict(trainable=spatial + semantic, frozen=1_407_189)
     assert spatial + semantic == 13_002
@@ -122,7 +117,7 @@ def test_only_missing_files_become_random_weights(tmp_path):
             ),
         )
     )
-    assert part('subject').use_random_weights(cfg._cfg_dict) == ['nowhere.pth']
+    assert use_random_weights(cfg._cfg_dict) == ['nowhere.pth']
     assert cfg.backbone.checkpoint is None
     assert [p.checkpoint for p in cfg.decode_head.parts] == [str(there), shipped]
     assert cfg.decode_head.classifier.checkpoint is None
@@ -131,18 +126,18 @@ def test_only_missing_files_become_random_weights(tmp_path):
 
 def test_a_batch_has_nine_classes_or_all():
     subject = build(TINY)
-    batch = part('subject').make_batch(subject)
+    batch = make_batch(subject)
     assert batch['inputs'][0].shape == (3, 96, 96)
     labels = batch['data_samples'][0].gt_sem_seg.data
     assert labels.shape == (1, 96, 96)
     assert labels.unique().tolist() == list(range(9))
-    few = part('subject')._label_map(6, num_classes=2)
+    few = _label_map(6, num_classes=2)
     assert few.tolist()[0] == [0, 0, 1, 1, 0, 0]
 
 
 def test_a_model_without_image_encoder_gets_an_embedding():
     subject = build(CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py')
-    assert part('subject').make_batch(subject)['inputs'][0].shape == (96, 12, 12)
+    assert make_batch(subject)['inputs'][0].shape == (96, 12, 12)
 
 
 def test_missing_weights_name_the_config_and_the_way_out():
@@ -177,7 +172,7 @@ def fail(monkeypatch, status, stderr):
 def test_training_without_enough_memory_is_said(monkeypatch, status, stderr):
     fail(monkeypatch, status, stderr)
     problems = {}
-    assert import_module('get_complexity').measure_phase(arguments(), TINY, 'train', problems) == {}
+    assert get_complexity.measure_phase(arguments(), TINY, 'train', problems) == {}
     assert problems == {'train': 'out of memory'}
 
 
@@ -185,7 +180,7 @@ def test_training_without_enough_memory_is_said(monkeypatch, status, stderr):
 def test_another_failure_ends_the_tool_and_names_the_config(monkeypatch, capsys, phase):
     fail(monkeypatch, 1, 'ValueError: no')
     with pytest.raises(SystemExit, match=TINY.name):
-        import_module('get_complexity').measure_phase(arguments(), TINY, phase, {})
+        get_complexity.measure_phase(arguments(), TINY, phase, {})
     assert 'ValueError: no' in capsys.readouterr().err
 
 
@@ -194,22 +189,34 @@ def test_another_failure_ends_the_tool_and_names_the_config(monkeypatch, capsys,
     [(None, ''), (0.0000276480, '0.0000276'), (0.5639, '0.564'), (20, '20'), (5474.9, '5,470')],
 )
 def test_figures_have_three_digits(value, text):
-    assert part('report').format_figure(value) == text
+    assert report.format_figure(value) == text
 
 
-def test_unknown_configs_are_refused():
-    command = [sys.executable, str(TOOLS / 'get_complexity.py'), 'configs/nowhere.py']
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "config 'configs/nowhere.py' does not exist" in done.stderr
+def test_unknown_configs_are_refused(capsys):
+    with pytest.raises(SystemExit, match='2'):
+        run_here('complexity', 'configs/nowhere.py')
+    assert "config 'configs/nowhere.py' does not exist" in capsys.readouterr().err
 
 
-def test_page_and_json(tmp_path):
+def run_here_instead(command, **options):
+    """What ``subprocess.run`` does, in this process."""
+    assert command[:3] == [sys.executable, '-m', 'mmseg_ssprompt']
+    run_here(*command[3:])
+    return subprocess.CompletedProcess(command, 0, stdout='', stderr='')
+
+
+@pytest.mark.slow
+def test_processes_of_their_own_measure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_here('complexity', ZERO_SHOT, '--images', 1, '--json', 'figures.json')
+    (row,) = json.loads(Path('figures.json').read_text())['rows']
+    assert row['test_seconds'] > 0
+
+
+def test_page_and_json(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, 'run', run_here_instead)
     page, file = tmp_path / 'new' / 'page.md', tmp_path / 'new' / 'figures.json'
-    command = [sys.executable, str(TOOLS / 'get_complexity.py'), str(ZERO_SHOT), str(TINY)]
-    command += ['--images', '1', '--out', str(page), '--json', str(file)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_here('complexity', ZERO_SHOT, TINY, '--images', 1, '--out', page, '--json', file)
     table = json.loads(file.read_text())
     zero_shot, learned = table['rows']
     assert zero_shot['parameters'] == dict(trainable=0, frozen=1_407_189)
@@ -224,7 +231,8 @@ def test_page_and_json(tmp_path):
     assert [len(row) for row in cells] == [13, 13]
     assert cells[0][-4:-2] == ['', '']
     assert cells[1][2:4] == ['13,002', '1,407,189']
-    assert cells[1][-4] == part('report').format_figure(learned['train_seconds'])
+    assert cells[1][-4] == report.format_figure(learned['train_seconds'])
     link = cells[1][0].split('](')[1].rstrip(')')
     assert (page.parent / link).resolve() == TINY
     assert torch.__version__ in page.read_text()
+    assert f'mmseg-ssprompt complexity \\\n        {ZERO_SHOT}' in page.read_text()

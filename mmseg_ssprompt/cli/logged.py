@@ -1,8 +1,8 @@
 """Run a command whose output goes into a file, and show how far it is.
 
-    python -m dev.logged LOG COMMAND ...
+    python mmseg_ssprompt/cli/logged.py LOG COMMAND ...
 
-It needs nothing but Python, so that it also runs what sets the environment up.
+It needs nothing but Python, so that ``make`` also runs with it what sets the environment up.
 """
 
 import re
@@ -23,7 +23,7 @@ _OF_PIP = re.compile(r' *(?:Collecting|Downloading|Using cached|Building|Install
 
 
 class _Progress:
-    """One line that is written anew; where output is no terminal, ten lines at most."""
+    """One line that is overwritten; where output is no terminal, ten lines at most."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stdout.isatty()

@@ -1,79 +1,64 @@
-"""Wrong configs and places to write end every tool with one line that says what to do."""
+"""Wrong configs and places to write end every command with a line that says what to do."""
 
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from mmseg_ssprompt.cli.inputs import (
-    ConfigError,
-    output_file,
-    output_folder,
-    prepare_outputs,
-    read_config,
-)
+from commands import run_here
+from mmseg_ssprompt.cli.inputs import ConfigError, prepare_outputs, read_config
+from mmseg_ssprompt.cli.parser import output_file, output_folder
 from mmseg_ssprompt.outputs import find_inputs
-from test_end_to_end.tools import ROOT
 
-TOOLS = ROOT / 'tools'
-#: Each tool with a config, and what stands before and after it.
+#: Each command with a config, and what stands before and after it.
 READERS = {
     'train.py': ([], []),
     'test.py': ([], []),
-    'cache_embeddings.py': ([], []),
-    'check_dataset.py': ([], []),
-    'sample_few_shot.py': ([], ['--out', 'out.json']),
-    'prompt_checkpoint.py': (['merge'], ['prompts.pth', 'out.pth']),
-    'transfer_prompts.py': (['prompts.pth'], ['--out', 'out.pth']),
-    'analysis_tools/explain_prompts.py': ([], ['--out-dir', 'out']),
-    'analysis_tools/map_masks.py': ([], ['--out-dir', 'out']),
-    'analysis_tools/find_failures.py': ([], ['--out-dir', 'out']),
-    'analysis_tools/measure_oracle.py': ([], []),
+    'cache': ([], []),
+    'check-data': ([], []),
+    'few-shot': ([], ['--out', 'out.json']),
+    'prompts merge': ([], ['prompts.pth', 'out.pth']),
+    'prompts transfer': (['prompts.pth'], ['--out', 'out.pth']),
+    'explain': ([], ['--out-dir', 'out']),
+    'masks': ([], ['--out-dir', 'out']),
+    'failures': ([], ['--out-dir', 'out']),
+    'oracle': ([], []),
 }
 #: Each tool that writes, up to the name of what it writes.
 FILE_WRITERS = (
-    ['check_dataset.py', 'config.py', '--json'],
-    ['sample_few_shot.py', 'config.py', '--out'],
-    ['prompt_checkpoint.py', 'convert', 'prompts.pth'],
-    ['prompt_checkpoint.py', 'merge', 'config.py', 'prompts.pth'],
-    ['transfer_prompts.py', 'prompts.pth', 'config.py', '--out'],
-    ['benchmark.py', 'all', '--json'],
-    ['analysis_tools/measure_oracle.py', 'config.py', '--json'],
-    ['analysis_tools/get_complexity.py', 'config.py', '--json'],
-    ['analysis_tools/get_complexity.py', 'config.py', '--out'],
+    ['check-data', 'config.py', '--json'],
+    ['few-shot', 'config.py', '--out'],
+    ['prompts convert', 'prompts.pth'],
+    ['prompts merge', 'config.py', 'prompts.pth'],
+    ['prompts transfer', 'prompts.pth', 'config.py', '--out'],
+    ['dev.benchmark', 'all', '--json'],
+    ['oracle', 'config.py', '--json'],
+    ['complexity', 'config.py', '--json'],
+    ['complexity', 'config.py', '--out'],
 )
 #: What their names end with.
 SUFFIXES = ('.json', '.json', '.pth', '.pth', '.pth', '.json', '.json', '.json', '.md')
 FOLDER_WRITERS = (
     ['test.py', 'config.py', '--out'],
     ['test.py', 'config.py', '--show-dir'],
-    ['demo.py', '--work-dir'],
-    ['reproduce.py', 'components', '--out-dir'],
-    ['reproduce.py', 'components', '--work-dir'],
-    ['analysis_tools/explain_prompts.py', 'config.py', '--out-dir'],
-    ['analysis_tools/map_masks.py', 'config.py', '--out-dir'],
-    ['analysis_tools/find_failures.py', 'config.py', '--out-dir'],
+    ['demo', '--work-dir'],
+    ['dev.reproduce', 'components', '--out-dir'],
+    ['dev.reproduce', 'components', '--work-dir'],
+    ['explain', 'config.py', '--out-dir'],
+    ['masks', 'config.py', '--out-dir'],
+    ['failures', 'config.py', '--out-dir'],
 )
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a tool in this process, in a folder with a config and a file."""
+    """Run a command in this process, in a folder with a config and a file."""
     monkeypatch.chdir(tmp_path)
     for name in ('LOCAL_RANK', 'MASTER_PORT'):
         monkeypatch.setenv(name, '0')
     (tmp_path / 'config.py').write_text('x = 1\n')
     torch.save(dict(weight=torch.zeros(1)), tmp_path / 'prompts.pth')
-
-    def run_tool(tool, *arguments):
-        path = TOOLS / tool
-        monkeypatch.syspath_prepend(str(path.parent))
-        monkeypatch.setattr(sys, 'argv', [str(path), *arguments])
-        runpy.run_path(str(path), run_name='__main__')
-
-    return run_tool
+    return run_here
 
 
 @pytest.mark.parametrize('tool', READERS)
@@ -139,18 +124,24 @@ def test_places_that_refuse_to_be_written(place):
         prepare_outputs({'--json': Path(place)}, find_inputs())
 
 
-@pytest.mark.parametrize('options', [{'x.0.y': 1}])
-def test_options_that_do_not_fit(tmp_path, options):
+def test_options_that_do_not_fit(tmp_path):
     file = tmp_path / 'config.py'
     file.write_text('x = [1]\n')
-    with pytest.raises(ConfigError, match='expected options that fit it'):
-        read_config(file, options)
+    with pytest.raises(ConfigError, match=r'expected options that fit it .*found x\.0\.y=1 '):
+        read_config(file, ['x.0.y=1'])
+
+
+def test_options_are_what_mmengine_makes_of_them(tmp_path):
+    file = tmp_path / 'config.py'
+    file.write_text('x = dict(y=1, z=[1])\n')
+    cfg = read_config(file, ['x.y=2.5', 'x.z=[3,(4,a)]', 'w=False'])
+    assert (cfg.x.y, cfg.x.z, cfg.w) == (2.5, [3, (4, 'a')], False)
 
 
 def test_a_check_without_data_is_no_success(run):
     Path('config.py').write_text('model = dict(decode_head=dict(num_classes=1))\n')
     with pytest.raises(SystemExit, match='expected a train_, val_ or test_dataloader'):
-        run('check_dataset.py', 'config.py')
+        run('check-data', 'config.py')
 
 
 def test_good_places_are_made(tmp_path):

@@ -1,36 +1,29 @@
 """The pre-training script runs, and the weights in the package are what the docs say they are."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import mmseg_ssprompt
+from commands import run_here
 from mmseg_ssprompt.models.sam.sam_variants import build_sam
 
-ROOT = Path(__file__).resolve().parents[2]
 ASSETS = Path(mmseg_ssprompt.__file__).parent / 'assets'
 FILES = ('sam-tiny_shapes.pth', 'clip-tiny_shapes.pth', 'projection-tiny_shapes.pth')
-
-
-def run_tool(*args):
-    command = [sys.executable, str(ROOT / 'tools' / 'pretrain_sam_tiny.py'), *map(str, args)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 def load(name, folder=ASSETS):
     return torch.load(folder / name, weights_only=True)
 
 
+@pytest.mark.slow
 def test_a_few_steps(tmp_path):
-    run_tool(
-        *('--out-dir', tmp_path, '--scenes', 20, '--held-out', 4, '--batch-size', 2),
-        *('--stage1-iters', 2, '--stage2-iters', 2, '--log-every', 1, '--gate-every', 2),
+    run_here(
+        *('dev.pretrain_sam_tiny', '--out-dir', tmp_path, '--scenes', 20, '--held-out', 4),
+        *('--batch-size', 2, '--stage1-iters', 2, '--stage2-iters', 2),
+        *('--log-every', 1, '--gate-every', 2),
     )
     log = json.loads((tmp_path / 'sam-tiny_shapes.json').read_text())
     assert [entry['stage'] for entry in log['losses']] == [1, 1, 2, 2]
@@ -72,10 +65,10 @@ def test_projection_weights():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('held_out', [100])
-def test_gate(held_out):
-    figures = json.loads(
-        run_tool('--out-dir', ASSETS, '--evaluate', '--held-out', held_out).splitlines()[-1]
-    )
+def test_gate(held_out, capsys):
+    run_here('dev.pretrain_sam_tiny', '--out-dir', ASSETS, '--evaluate', '--held-out', held_out)
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures['joint_miou'] >= 58
     assert figures['point_iou'] >= 0.73

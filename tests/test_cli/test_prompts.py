@@ -2,8 +2,6 @@
 
 import json
 import re
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,15 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from commands import run_here
 from mmseg_ssprompt import __version__
 from mmseg_ssprompt.models.segmentors import PromptStateError
 from mmseg_ssprompt.outputs import OutputError
 from mmseg_ssprompt.weights.checkpoint_loader import load_from_local
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
-from test_end_to_end.tools import ROOT, run
 from tiny_model import CONFIG, build_tiny, tiny_config
 
-TOOL = ROOT / 'tools' / 'prompt_checkpoint.py'
+ROOT = CONFIG.parents[1]
 META = dict(
     cfg=tiny_config().pretty_text,
     iter=300,
@@ -41,12 +39,11 @@ def saved(tmp_path) -> Path:
 
 
 @pytest.fixture
-def tool(saved, monkeypatch, capsys):
-    """Run the tool in this process, in the folder of the files; return what it prints."""
+def prompts(saved, monkeypatch, capsys):
+    """Run the command in this process, in the folder of the files; return what it prints."""
 
     def run(*arguments: Any) -> str:
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        run_here('prompts', *arguments)
         return capsys.readouterr().out
 
     monkeypatch.chdir(saved.parent)
@@ -64,8 +61,8 @@ def strip(state_dict: Any) -> dict:
     return metadata
 
 
-def test_inspect(tool, saved):
-    lines = tool('inspect', 'iter_300.pth').splitlines()
+def test_inspect(prompts, saved):
+    lines = prompts('inspect', 'iter_300.pth').splitlines()
     assert lines[0] == f'iter_300.pth: {saved.stat().st_size:,} bytes'
     for line in (
         'tensors: 10, 32,203 numbers, 128,812 bytes',
@@ -85,27 +82,27 @@ def test_inspect(tool, saved):
         assert line in lines
 
 
-def test_inspect_prompts_that_say_nothing(tool):
+def test_inspect_prompts_that_say_nothing(prompts):
     torch.save(dict(state_dict=dict(a=torch.ones(3))), 'old.pth')
-    lines = tool('inspect', 'old.pth').splitlines()
+    lines = prompts('inspect', 'old.pth').splitlines()
     assert 'prompts: the file does not say what they were trained with' in lines
     assert '  a: 1, 3 numbers, 12 bytes' in lines
 
 
-def test_inspect_lets_no_text_command_the_terminal(tool, saved):
+def test_inspect_lets_no_text_command_the_terminal(prompts, saved):
     content = torch.load(saved, weights_only=True)
     content['meta']['experiment_name'] = 'red \x1b[31m'
     torch.save(content, 'red.pth')
-    printed = tool('inspect', 'red.pth')
+    printed = prompts('inspect', 'red.pth')
     assert '\x1b' not in printed
     assert 'experiment: red \\x1b[31m' in printed
 
 
-def test_convert_there_and_back(tool, saved):
+def test_convert_there_and_back(prompts, saved):
     before = load('iter_300.pth')
-    tool('convert', 'iter_300.pth', 'new/prompts.safetensors')
+    prompts('convert', 'iter_300.pth', 'new/prompts.safetensors')
     assert [path.name for path in Path('new').iterdir()] == ['prompts.safetensors']
-    tool('convert', 'new/prompts.safetensors', 'back.pth')
+    prompts('convert', 'new/prompts.safetensors', 'back.pth')
     for name in ('new/prompts.safetensors', 'back.pth'):
         found = load(name)
         assert found.keys() == {'meta', 'state_dict'}
@@ -116,17 +113,17 @@ def test_convert_there_and_back(tool, saved):
         assert strip(found['state_dict']) == strip(before['state_dict'])
 
 
-def test_what_is_no_text_is_left_out_of_safetensors(tool, saved):
+def test_what_is_no_text_is_left_out_of_safetensors(prompts, saved):
     content = torch.load(saved, weights_only=True)
     content['meta']['statistics'] = dict(mean=torch.ones(3))
     torch.save(content, 'more.pth')
-    tool('convert', 'more.pth', 'less.safetensors')
+    prompts('convert', 'more.pth', 'less.safetensors')
     assert load('less.safetensors')['meta'] == META
 
 
-def test_merge_is_loadable_by_the_same_config(tool):
-    tool('convert', 'iter_300.pth', 'prompts.safetensors')
-    printed = tool('merge', CONFIG, 'prompts.safetensors', 'full.pth')
+def test_merge_is_loadable_by_the_same_config(prompts):
+    prompts('convert', 'iter_300.pth', 'prompts.safetensors')
+    printed = prompts('merge', CONFIG, 'prompts.safetensors', 'full.pth')
     assert printed == f'full.pth: {Path("full.pth").stat().st_size:,} bytes\n'
     full = load('full.pth')
     model = MODELS.build(tiny_config().model)
@@ -150,23 +147,23 @@ def test_merge_is_loadable_by_the_same_config(tool):
         ),
     ],
 )
-def test_merge_needs_all_weights(tool, change, reason):
+def test_merge_needs_all_weights(prompts, change, reason):
     text = f'_base_ = [{str(CONFIG)!r}]\nmodel = dict({change})'
     Path('config.py').write_text(text)
     with pytest.raises(ValueError, match=rf"config 'config\.py': expected .*{reason}"):
-        tool('merge', 'config.py', 'iter_300.pth', 'full.pth')
+        prompts('merge', 'config.py', 'iter_300.pth', 'full.pth')
     assert not Path('full.pth').exists()
 
 
-def test_merge_checks_what_loading_does(tool):
+def test_merge_checks_what_loading_does(prompts):
     Path('config.py').write_text(
         f'_base_ = [{str(CONFIG)!r}]\n'
         'model = dict(decode_head=dict(spatial_prompts=dict(num_prompts=16)))'
     )
     with pytest.raises(PromptStateError, match=r'iter_300\.pth.*\n.*num_prompts: expected 16'):
-        tool('merge', 'config.py', 'iter_300.pth', 'full.pth')
+        prompts('merge', 'config.py', 'iter_300.pth', 'full.pth')
     with pytest.raises(FileNotFoundError, match=r"config 'none\.py' does not exist"):
-        tool('merge', 'none.py', 'iter_300.pth', 'full.pth')
+        prompts('merge', 'none.py', 'iter_300.pth', 'full.pth')
 
 
 @pytest.mark.parametrize(
@@ -176,17 +173,17 @@ def test_merge_checks_what_loading_does(tool):
         ('convert', 'iter_300.pth', 'new/../iter_300.pth'),
     ],
 )
-def test_what_is_read_is_not_overwritten(tool, saved, arguments):
+def test_what_is_read_is_not_overwritten(prompts, saved, arguments):
     Path('new').mkdir()
     before = saved.read_bytes()
     with pytest.raises(OutputError, match='OUT=.*expected a path that the run does not read'):
-        tool(*arguments)
+        prompts(*arguments)
     assert saved.read_bytes() == before
 
 
-def test_other_suffixes_are_refused(tool, capsys):
+def test_other_suffixes_are_refused(prompts, capsys):
     with pytest.raises(SystemExit, match='2'):
-        tool('convert', 'iter_300.pth', 'a.onnx')
+        prompts('convert', 'iter_300.pth', 'a.onnx')
     assert (
         "OUT: 'a.onnx': expected a name that ends with .pth or .pt or .safetensors"
         in capsys.readouterr().err
@@ -194,30 +191,30 @@ def test_other_suffixes_are_refused(tool, capsys):
 
 
 @pytest.mark.parametrize('command', ['inspect', 'convert'])
-def test_damaged_files_are_named(tool, saved, command):
+def test_damaged_files_are_named(prompts, saved, command):
     saved.write_bytes(saved.read_bytes()[:-1])
     arguments = ['a.safetensors'] if command == 'convert' else []
     with pytest.raises(CheckpointError, match=r"'iter_300\.pth'.*damaged or truncated"):
-        tool(command, 'iter_300.pth', *arguments)
+        prompts(command, 'iter_300.pth', *arguments)
     torch.save(dict(state_dict={}), 'empty.pth')
     with pytest.raises(CheckpointError, match=r"'empty\.pth'.*found an empty one"):
-        tool(command, 'empty.pth', *arguments)
+        prompts(command, 'empty.pth', *arguments)
     torch.save(dict(meta={}), 'no.pth')
     with pytest.raises(CheckpointError, match=r"'no\.pth'.*found 'meta' in it"):
-        tool(command, 'no.pth', *arguments)
+        prompts(command, 'no.pth', *arguments)
     assert not Path('a.safetensors').exists()
 
 
-def test_metadata_that_nobody_wrote_is_not_passed_on(tool, saved):
+def test_metadata_that_nobody_wrote_is_not_passed_on(prompts, saved):
     content = torch.load(saved, weights_only=True)
     content['state_dict']._metadata['']['prompts']['class_names'] = 3
     torch.save(content, 'odd.pth')
     for arguments in (['inspect', 'odd.pth'], ['convert', 'odd.pth', 'a.safetensors']):
         with pytest.raises(CheckpointError, match=r"'odd\.pth', metadata.*class_names: expected"):
-            tool(*arguments)
+            prompts(*arguments)
 
 
-def test_what_was_there_stays_if_writing_fails(tool, monkeypatch):
+def test_what_was_there_stays_if_writing_fails(prompts, monkeypatch):
     Path('out.pth').write_text('of before')
 
     def fail(checkpoint: Any, stream: Any) -> None:
@@ -226,25 +223,33 @@ def test_what_was_there_stays_if_writing_fails(tool, monkeypatch):
 
     monkeypatch.setattr(torch, 'save', fail)
     with pytest.raises(OSError, match='no space left'):
-        tool('convert', 'iter_300.pth', 'out.pth')
+        prompts('convert', 'iter_300.pth', 'out.pth')
     assert Path('out.pth').read_text() == 'of before'
     assert sorted(path.name for path in Path().iterdir()) == ['iter_300.pth', 'out.pth']
 
 
-def test_the_commands_of_the_docs(saved, tmp_path):
+def test_the_commands_of_the_docs(saved, tmp_path, monkeypatch):
     """As they are written, but for fewer images."""
     text = (ROOT / 'docs' / 'checkpoints.md').read_text()
-    commands = re.findall(r'^    python (tools/.*)$', text, flags=re.MULTILINE)
-    assert [command.split()[1] for command in commands[:2]] == ['inspect', 'convert']
+    pattern = r'^    (?:mmseg-ssprompt |python tools/(?=test))(.*)$'
+    commands = re.findall(pattern, text, flags=re.MULTILINE)
+    assert [command.split()[:2] for command in commands[:2]] == [
+        ['prompts', 'inspect'],
+        ['prompts', 'convert'],
+    ]
+    assert any(command.startswith('test.py') for command in commands)
     work_dir = tmp_path / 'work_dirs' / 'ssprompt_sam-tiny_shapes'
     work_dir.mkdir(parents=True)
     saved.rename(work_dir / 'iter_300.pth')
-    for folder in ('tools', 'configs'):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    few = ' --cfg-options test_dataloader.dataset.num_images=2'
-    for command in commands:
-        options = few if 'test.py' in command else ''
-        run(sys.executable, *f'{command}{options}'.split(), cwd=tmp_path)
-    (figures,) = tmp_path.glob('**/2*/2*.json')
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    monkeypatch.chdir(tmp_path)
+    for number, command in enumerate(commands):
+        name, *arguments = command.split()
+        if name == 'test.py':
+            unique = f'{tmp_path.name}_{number}'  # mmengine keeps one of each name
+            arguments += ['--cfg-options', 'test_dataloader.dataset.num_images=2']
+            arguments += [f'experiment_name={unique}', f'visualizer.name={unique}']
+        run_here(name, *arguments)
+    figures = next(tmp_path.glob('**/2*/2*.json'))
     assert 'mIoU' in json.loads(figures.read_text())
     assert (tmp_path / 'full.pth').is_file()

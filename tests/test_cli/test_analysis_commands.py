@@ -1,10 +1,7 @@
-"""The interpretation tools, on small runs: what they write agrees with the model."""
+"""The commands for interpretation, on small runs: what they write agrees with the model."""
 
 import json
 import math
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Dict
 
@@ -15,12 +12,12 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, METRICS, MODELS
 
+from commands import run_here
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.models.segmentors.prompt_segmentor import PromptStateError
 from trees import make_camvid_tree
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / 'tools' / 'analysis_tools'
 CONFIGS = ROOT / 'configs'
 SHAPES = CONFIGS / 'ssprompt_sam-tiny_shapes.py'
 CAMVID = CONFIGS / 'ssprompt_sam_camvid.py'
@@ -28,15 +25,13 @@ FEW = 'test_dataloader.dataset.num_images=3'
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
-    """Run a tool in this process, and return its JSON; figures must be there."""
+def run(tmp_path, capsys):
+    """Run a command in this process, and return its JSON; figures must be there."""
 
     def run_tool(name: str, *args: Any) -> Dict[str, Any]:
         out_dir = tmp_path / 'out'
-        command = [name, *map(str, args[:2]), '--out-dir', str(out_dir), *map(str, args[2:])]
-        monkeypatch.syspath_prepend(str(TOOLS))
-        monkeypatch.setattr(sys, 'argv', [part for part in command if part != 'None'])
-        runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
+        arguments = [*args[:2], '--out-dir', out_dir, *args[2:]]
+        run_here(name, *(part for part in arguments if part is not None))
         paths = [Path(line) for line in capsys.readouterr().out.splitlines() if '/' in line]
         paths = [path for path in paths if path.parent == out_dir]
         assert {path.suffix for path in paths} == {'.png', '.json'}
@@ -78,7 +73,7 @@ def test_explain_learned_prompts(run, tmp_path):
     )
     words = tmp_path / 'words.txt'
     words.write_text('mountain\nsky\n')
-    report = run('explain_prompts', SHAPES, checkpoint, '--words', words)
+    report = run('explain', SHAPES, checkpoint, '--words', words)
 
     classes = report['semantic']['classes']
     assert [c['weight'] for c in classes] == pytest.approx(weights.sigmoid().tolist())
@@ -103,7 +98,7 @@ def test_explain_learned_prompts(run, tmp_path):
 
 
 def test_explain_handcrafted_prompts(run):
-    report = run('explain_prompts', CONFIGS / 'ssprompt_sam-tiny_shapes_zero-shot.py', None)
+    report = run('explain', CONFIGS / 'ssprompt_sam-tiny_shapes_zero-shot.py', None)
     assert report['checkpoint'] is None
     assert report['semantic']['weight_says'].startswith('W is 0 by definition')
     assert [c['weight'] for c in report['semantic']['classes']] == 10 * [0]
@@ -121,16 +116,14 @@ def test_explain_coordinates(run, tmp_path):
     checkpoint = save_checkpoint(
         config, tmp_path / 'a.pth', **{'spatial_prompts.coordinates': moved}
     )
-    spatial = run('explain_prompts', config, checkpoint)['spatial']
+    spatial = run('explain', config, checkpoint)['spatial']
     assert spatial['prompts'][5]['displacement_pixels'] == pytest.approx(0.05 * 96, abs=1e-3)
     assert spatial['prompts'][5]['weight'] is None
     assert spatial['weight_says'].startswith('there is no W')
 
 
 def test_explain_context_prompts(run):
-    semantic = run('explain_prompts', CONFIGS / 'ablations' / 'coop_sam-tiny_shapes.py', None)[
-        'semantic'
-    ]
+    semantic = run('explain', CONFIGS / 'ablations' / 'coop_sam-tiny_shapes.py', None)['semantic']
     nearest = [words[0] for words in semantic['context_tokens']['contexts'][0]]
     assert [word['token'] for word in nearest] == ['a', 'photo', 'of', 'a']
     assert max(word['distance'] for word in nearest) < 1e-2
@@ -138,14 +131,13 @@ def test_explain_context_prompts(run):
     assert semantic['classes'][0]['cosine_to_default'] == pytest.approx(1, abs=1e-4)
 
 
-def test_the_command_line(tmp_path):
-    """As a user runs it, from another folder."""
-    command = [sys.executable, str(TOOLS / 'map_masks.py'), str(SHAPES), '--out-dir', 'new/out']
-    options = ['--device', 'cpu', '--cfg-options', FEW]
-    done = subprocess.run(command + options, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-2:] == ['new/out/masks.png', 'new/out/masks.json']
-    assert 'NO CHECKPOINT' in done.stdout + done.stderr
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    """In another folder, without a checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    run_here('masks', SHAPES, '--out-dir', 'new/out', '--device', 'cpu', '--cfg-options', FEW)
+    printed, logged = capsys.readouterr()
+    assert printed.splitlines()[-2:] == ['new/out/masks.png', 'new/out/masks.json']
+    assert 'NO CHECKPOINT' in printed + logged
     report = json.loads((tmp_path / 'new/out/masks.json').read_text())
     assert report['num_images'] == 3
     assert report['masks'][9]['points'] == [[1.5 / 8, 1.5 / 8]]
@@ -160,7 +152,7 @@ def camvid(tmp_path, monkeypatch) -> Path:
 
 
 def test_map_masks(run, camvid):
-    report = run('map_masks', camvid, None, '--split', 'val')
+    report = run('masks', camvid, None, '--split', 'val')
     masks = report['masks']
     assert (report['num_images'], len(masks), report['split']) == (4, 64, 'val')
     assert sum(mask['won_share'] for mask in masks) == pytest.approx(1)
@@ -172,14 +164,14 @@ def test_map_masks(run, camvid):
 
 def test_map_three_masks_per_prompt(run):
     config = CONFIGS / 'ablations' / 'mask-output-all_sam-tiny_shapes.py'
-    report = run('map_masks', config, None, '--cfg-options', FEW)
+    report = run('masks', config, None, '--cfg-options', FEW)
     assert (report['num_prompts'], report['masks_per_prompt'], len(report['masks'])) == (64, 3, 192)
     assert [(m['prompt'], m['output']) for m in report['masks'][5:8]] == [(1, 2), (2, 0), (2, 1)]
 
 
 def test_find_failures(run, camvid, tmp_path):
     checkpoint = save_checkpoint(camvid, tmp_path / 'a.pth')
-    report = run('find_failures', camvid, checkpoint, '--worst', '3')
+    report = run('failures', camvid, checkpoint, '--worst', '3')
     totals, images = report['totals'], report['images']
     expected = evaluate(camvid, checkpoint)
     assert round(totals['mIoU'], 2) == expected['mIoU']
@@ -208,35 +200,35 @@ def evaluate(config: Path, checkpoint: Path) -> Dict[str, float]:
 
 
 def test_nothing_that_is_no_number_is_written(run, tmp_path):
-    report = run('find_failures', SHAPES, None, '--cfg-options', FEW)
+    report = run('failures', SHAPES, None, '--cfg-options', FEW)
     assert len(report['images']) == 3
     assert all(math.isfinite(image['mIoU']) for image in report['images'])
 
 
 def test_a_config_without_prompts(run):
     with pytest.raises(ValueError, match='LinearEmbeddingHead, which has no prompts'):
-        run('explain_prompts', CONFIGS / 'ablations' / 'linear_sam-tiny_shapes.py', None)
+        run('explain', CONFIGS / 'ablations' / 'linear_sam-tiny_shapes.py', None)
 
 
 def test_a_config_that_does_not_exist(run):
     with pytest.raises(FileNotFoundError, match=r'none\.py'):
-        run('map_masks', 'none.py', None)
+        run('masks', 'none.py', None)
 
 
 def test_a_split_that_is_not_configured(run):
     with pytest.raises(ValueError, match='has no test_dataloader'):
-        run('map_masks', SHAPES, None, '--cfg-options', 'test_dataloader=None')
+        run('masks', SHAPES, None, '--cfg-options', 'test_dataloader=None')
 
 
 def test_a_checkpoint_that_does_not_exist(run):
     with pytest.raises(FileNotFoundError, match=r'none\.pth'):
-        run('map_masks', SHAPES, 'none.pth')
+        run('masks', SHAPES, 'none.pth')
 
 
 def test_a_checkpoint_of_another_run(run, tmp_path):
     checkpoint = save_checkpoint(SHAPES, tmp_path / 'a.pth')
     with pytest.raises(PromptStateError, match='not part of this model'):
-        run('find_failures', CONFIGS / 'ssprompt_sam-tiny_shapes_zero-shot.py', checkpoint)
+        run('failures', CONFIGS / 'ssprompt_sam-tiny_shapes_zero-shot.py', checkpoint)
 
 
 def test_a_checkpoint_of_other_words(run, tmp_path):
@@ -245,17 +237,17 @@ def test_a_checkpoint_of_other_words(run, tmp_path):
         SHAPES, tmp_path / 'a.pth', **{'semantic_prompts.fusion.default': other}
     )
     with pytest.raises(ValueError, match='handcrafted prompts of the configured class names'):
-        run('explain_prompts', SHAPES, checkpoint)
+        run('explain', SHAPES, checkpoint)
 
 
 def test_a_data_set_that_is_not_there(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((DatasetError, FileNotFoundError), match='img_dir/val'):
-        run('map_masks', CAMVID, None)
+        run('masks', CAMVID, None)
 
 
 def test_prompts_are_explained_without_data(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = run('explain_prompts', CAMVID, None)
+    report = run('explain', CAMVID, None)
     assert [c['group'] for c in report['semantic']['classes']][2] == 'things'  # pole
     assert report['spatial']['prompts'][-1]['default']['y'] == pytest.approx(0.75 * 7.5 / 8)

@@ -5,14 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
+from commands import run_here
+from dev.benchmarks import rows as benchmark_rows
+from dev.performance_page import format_runs
+
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / 'tools' / 'benchmark.py'
 PAGE = ROOT / 'docs' / 'performance.md'
 PUBLISHED, PUBLISHED_APART = (
     sorted((ROOT / 'docs' / 'evidence').glob(f'performance_{kind}*.json'))
@@ -26,26 +28,21 @@ COLUMNS = {
 CAN_COMPILE = shutil.which('g++') is not None
 
 
-@pytest.fixture
-def rows(monkeypatch):
-    """A module of the tool."""
-    monkeypatch.syspath_prepend(str(TOOL.parent))
-    return import_module('benchmarks.rows')
-
-
 @pytest.fixture(scope='module')
 def table(tmp_path_factory):
     """The small form of all benchmarks."""
     file = tmp_path_factory.mktemp('benchmark') / 'new' / 'table.json'
-    command = [sys.executable, str(TOOL), 'all', '--small', '--repeats', '2', '--classes', '20']
-    command += ['--json', str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, '-m', 'dev.benchmark', 'all', '--small', '--repeats', '2']
+    command += ['--classes', '20', '--json', str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     table = json.loads(file.read_text())
     table['printed'] = done.stdout
     return table
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_rows(table):
     names = [row['name'] for row in table['rows']]
     compiled = [f'{ENCODER}, {dtype}, compiled' for dtype in ('float32', 'bfloat16')]
@@ -81,6 +78,8 @@ def test_rows(table):
         assert row['name'] in table['printed']
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_differences_are_those_of_rounding(table):
     found = {row['name']: row['difference'] for row in table['rows']}
     assert 0 < found['independent decode, N = 100, forward and backward'] < 1e-4
@@ -89,6 +88,8 @@ def test_differences_are_those_of_rounding(table):
     assert found['state dict on disk'] is None
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_text_encoder_is_gone_before_training(table):
     rows = {row['name']: row for row in table['rows']}
     for name in (
@@ -98,65 +99,77 @@ def test_the_text_encoder_is_gone_before_training(table):
         assert rows[name]['ours'] == 0 and rows[name]['reference'] > 0
 
 
-def test_other_results_have_no_ratio(rows):
+def test_the_rows_of_one_benchmark(tmp_path, capsys):
+    file = tmp_path / 'new' / 'table.json'
+    run_here('dev.benchmark', 'text', '--small', '--repeats', 1, '--classes', 5, '--json', file)
+    table, printed = json.loads(file.read_text()), capsys.readouterr().out
+    assert table['machine']['variant'] == 'tiny' and table['machine']['torch']
+    assert len(table['rows']) == 3
+    for row in table['rows']:
+        assert set(row) == COLUMNS
+        assert row['name'] in printed
+        assert row['must'] is None and row['aim'] is None  # targets are for real sizes
+
+
+def test_other_results_have_no_ratio():
     numbers = torch.tensor([1.0, -100.0])
-    assert rows.find_difference(numbers + 0.001, numbers) == pytest.approx(1e-5, rel=0.01)
+    assert benchmark_rows.find_difference(numbers + 0.001, numbers) == pytest.approx(1e-5, rel=0.01)
     with pytest.raises(AssertionError):
-        rows.find_difference(numbers + 0.1, numbers)
+        benchmark_rows.find_difference(numbers + 0.1, numbers)
 
 
-def test_targets_have_rows_that_bear_their_names(rows):
+def test_targets_have_rows_that_bear_their_names():
     """A renamed row would lose its target in silence."""
     assert len(PUBLISHED) == len(PUBLISHED_APART) == 3
     for files in zip(PUBLISHED, PUBLISHED_APART):
         published = [row for file in files for row in json.loads(file.read_text())['rows']]
         wanted = {row['name'] for row in published if row['must'] is not None}
-        assert wanted == set(rows.TARGETS)
+        assert wanted == set(benchmark_rows.TARGETS)
 
 
-def test_the_page_is_made_of_the_published_runs(monkeypatch):
-    monkeypatch.syspath_prepend(str(TOOL.parent))
-    page = import_module('performance_page')
-    table = page.format_runs([json.loads(file.read_text()) for file in PUBLISHED])
+def test_the_page_is_made_of_the_published_runs():
+    table = format_runs([json.loads(file.read_text()) for file in PUBLISHED])
     assert table in PAGE.read_text()
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path):
     page = tmp_path / 'page.md'
     page.write_text('# Performance\n')
-    command = [sys.executable, TOOL.parent / 'performance_page.py', page, *PUBLISHED]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and '<!-- table -->' in done.stderr
+    with pytest.raises(SystemExit, match='<!-- table -->'):
+        run_here('dev.performance_page', page, *PUBLISHED)
     assert page.read_text() == '# Performance\n'
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_targets_are_for_real_sizes(table):
     assert all(row['must'] is None and row['aim'] is None for row in table['rows'])
 
 
-def test_runs_of_other_machines_are_not_mixed(monkeypatch):
-    monkeypatch.syspath_prepend(str(TOOL.parent))
+def test_runs_of_other_machines_are_not_mixed():
     run = json.loads(PUBLISHED[0].read_text())
     other = {**run, 'machine': {**run['machine'], 'CPU': 'another'}}
     with pytest.raises(ValueError, match='runs differ in machine'):
-        import_module('performance_page').format_runs([run, other])
+        format_runs([run, other])
 
 
-def test_the_profile_names_every_group():
-    tool = TOOL.parent / 'profile_decoding.py'
-    command = [sys.executable, tool, '--variant', 'tiny', '--prompts', '4', '9', '--repeats', '1']
-    printed = subprocess.check_output(command, text=True)
+def test_the_profile_names_every_group(capsys):
+    options = ('--variant', 'tiny', '--prompts', 4, 9, '--repeats', 1)
+    run_here('dev.profile_decoding', *options)
+    printed = capsys.readouterr().out
     assert '| | N = 4 | N = 9 |' in printed
     for group in ('attention', 'product of masks', 'linear layers and upscaling', 'all'):
         assert re.search(rf'^\| {group} \| \d+ ms \| \d+ ms \|$', printed, re.MULTILINE)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_machine_is_described(table):
     assert table['machine']['variant'] == 'tiny'
     assert table['machine']['torch']
 
 
-def test_an_unknown_benchmark_is_refused():
-    done = subprocess.run([sys.executable, str(TOOL), 'cook'], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert 'decode' in done.stderr
+def test_an_unknown_benchmark_is_refused(capsys):
+    with pytest.raises(SystemExit, match='2'):
+        run_here('dev.benchmark', 'cook')
+    assert 'decode' in capsys.readouterr().err

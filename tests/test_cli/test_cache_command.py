@@ -1,6 +1,7 @@
-"""The tool makes the caches of a config, on one process or two."""
+"""The command makes the caches of a config, on one process or two."""
 
-import importlib
+import contextlib
+import io
 import os
 import re
 import socket
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from commands import run_here
 from embedding_caches import contents, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError, Embedder
+from mmseg_ssprompt.cli import cache_embeddings
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / 'tools'
 CACHED = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes_cached.py'
 UNCACHED = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes.py'
 FLIP = """
@@ -42,19 +44,13 @@ train_dataloader = dict(dataset=dict(pipeline=flip, num_images=17))
 )
 
 
-def run(*command: Any, cwd: Path, fails: bool = False) -> str:
-    """Run a command and return what it printed."""
-    env = dict(os.environ, OMP_NUM_THREADS='1')
-    done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=300
-    )
-    output = done.stdout + done.stderr
-    assert (done.returncode != 0) == fails, output[-4000:]
-    return output
-
-
-def make_cache(*args: Any, cwd: Path, fails: bool = False) -> str:
-    return run(sys.executable, TOOLS / 'cache_embeddings.py', *args, cwd=cwd, fails=fails)
+def make_cache(*arguments: Any, cwd: Path) -> str:
+    """Run the command in this process, and return what it printed."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.chdir(cwd)
+        run_here('cache', *arguments)
+    return printed.getvalue()
 
 
 def free_port() -> int:
@@ -87,14 +83,18 @@ def test_disk_use_is_said_before_and_after(made):
     assert any(after in line for line in lines)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_two_processes_make_the_same_files(made, tmp_path):
     cache, _ = made
-    run(
-        *(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', 2),
-        *('--master_port', free_port(), TOOLS / 'cache_embeddings.py'),
-        *(write_config(tmp_path, 'cached'), '--launcher', 'pytorch', '--split', 'train'),
-        cwd=tmp_path,
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2']
+    command += ['--master_port', str(free_port()), '-m', 'mmseg_ssprompt', 'cache']
+    command += [write_config(tmp_path, 'cached'), '--launcher', 'pytorch', '--split', 'train']
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
     )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert contents(tmp_path / 'cache' / 'train') == contents(cache)
 
 
@@ -113,12 +113,9 @@ def test_another_pipeline_is_refused(made):
     cache, _ = made
     before = contents(cache)
     option = 'train_dataloader.dataset.dataset.pipeline.2.prob=0.25'
-    printed = make_cache(
-        *('cached.py', '--split', 'train', '--cfg-options', option),
-        cwd=cache.parents[1],
-        fails=True,
-    )
-    assert 'key.dataset.pipeline[2].prob: expected 0.25, found 0.5. Delete the folder' in printed
+    message = r'key\.dataset\.pipeline\[2\]\.prob: expected 0\.25, found 0\.5\. Delete the folder'
+    with pytest.raises(CacheError, match=message):
+        make_cache('cached.py', '--split', 'train', '--cfg-options', option, cwd=cache.parents[1])
     assert contents(cache) == before
 
 
@@ -133,18 +130,19 @@ def test_uncached_configs_take_arguments(made, tmp_path):
     assert contents(tmp_path / 'here' / 'train') == contents(cache)
 
 
-def test_training_without_a_cache_says_how_to_make_it(tmp_path):
-    printed = run(sys.executable, TOOLS / 'train.py', CACHED, cwd=tmp_path, fails=True)
-    assert re.search(r"train/index.json' does not exist .*val/index.json' does not", printed, re.S)
-    assert '`mmseg-ssprompt cache CONFIG`' in printed
+def test_training_without_a_cache_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match='`mmseg-ssprompt cache CONFIG`') as caught:
+        run_here('train.py', CACHED)
+    said = str(caught.value)
+    assert re.search(r"train/index.json' does not exist .*val/index.json' does not", said, re.S)
 
 
 @pytest.fixture
 def tool(monkeypatch):
-    """The tool as a module, whose image encoder must not run."""
-    monkeypatch.syspath_prepend(str(TOOLS))
+    """The command's module, whose image encoder must not run."""
     monkeypatch.setattr(Embedder, '__call__', None)
-    return importlib.import_module('cache_embeddings')
+    return cache_embeddings
 
 
 def test_room_is_looked_for_before_the_first_sample(tool, tmp_path, monkeypatch):

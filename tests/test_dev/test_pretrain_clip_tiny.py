@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,30 +10,19 @@ import torch.nn.functional as F
 from torch import nn
 
 import mmseg_ssprompt
-from mmseg_ssprompt.miniature.shapes_world import get_world
-from mmseg_ssprompt.models.clip import CLIPClassNameEncoder
-from mmseg_ssprompt.models.clip.image_tower import encode_patches
-from mmseg_ssprompt.models.clip.read_out import read_class_token, read_dense_features
-from test_end_to_end.tools import ROOT
-
-sys.path.insert(0, str(ROOT / 'tools'))
+from commands import run_here
 from dev.clip_tiny.data import Photographs
 from dev.clip_tiny.losses import contrastive_loss
 from dev.clip_tiny.model import ClipPair
 from dev.sam_tiny.data import TEMPLATES, Scenes, Vocabulary
 from dev.sam_tiny.losses import UNKNOWN
-
-sys.path.remove(str(ROOT / 'tools'))
+from mmseg_ssprompt.miniature.shapes_world import get_world
+from mmseg_ssprompt.models.clip import CLIPClassNameEncoder
+from mmseg_ssprompt.models.clip.image_tower import encode_patches
+from mmseg_ssprompt.models.clip.read_out import read_class_token, read_dense_features
 
 ASSETS = Path(mmseg_ssprompt.__file__).parent / 'assets'
 PAIR, PROJECTION = 'clip-pair-tiny_shapes.pth', 'projection-clip-pair-tiny_shapes.pth'
-
-
-def run_tool(*args):
-    command = [sys.executable, str(ROOT / 'tools' / 'pretrain_clip_tiny.py'), *map(str, args)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 def load(name, folder=ASSETS):
@@ -53,10 +40,11 @@ def pair():
     return model.eval()
 
 
+@pytest.mark.slow
 def test_a_few_steps(tmp_path):
-    run_tool(
-        *('--out-dir', tmp_path, '--scenes', 20, '--held-out', 4, '--iters', 2),
-        *('--batch-size', 2, '--photographs', 4),
+    run_here(
+        *('dev.pretrain_clip_tiny', '--out-dir', tmp_path, '--scenes', 20, '--held-out', 4),
+        *('--iters', 2, '--batch-size', 2, '--photographs', 4),
         *('--projection-iters', 2, '--projection-batch-size', 2),
         *('--log-every', 1, '--gate-every', 2),
     )
@@ -216,11 +204,11 @@ def test_weights_are_small_and_finite():
     assert shapes_of(load(PROJECTION)) == shapes_of(load('projection-tiny_shapes.pth'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('held_out', [50])
-def test_gate(held_out):
-    figures = json.loads(
-        run_tool('--out-dir', ASSETS, '--evaluate', '--held-out', held_out).splitlines()[-1]
-    )
+def test_gate(held_out, capsys):
+    run_here('dev.pretrain_clip_tiny', '--out-dir', ASSETS, '--evaluate', '--held-out', held_out)
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     logged = json.loads((ASSETS / 'clip-pair-tiny_shapes.json').read_text())['gates'][-1]
     for name in ('photo', 'dense', 'token'):
         assert figures[name] == pytest.approx(logged[name], abs=0.06), name

@@ -7,6 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dev import reproduce
+from dev.studies import runs, search
+from dev.studies.definitions import STUDIES, Study, StudyRow
+from dev.studies.processes import _name_gpu
+from dev.studies.report import mean_and_interval
+from dev.studies.runs import Measurement, Training
+from dev.studies.search import rates_to_try
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     'train_cfg.max_iters=2',
@@ -21,23 +29,11 @@ SMALL = (
 )
 
 
-@pytest.fixture(autouse=True)
-def tools_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    yield
-    for name in [name for name in sys.modules if name.split('.')[0] in ('studies', 'records')]:
-        del sys.modules[name]
-
-
 def make_row(name, config='ssprompt_sam-tiny_shapes.py', **kwargs):
-    from dev.studies.definitions import StudyRow
-
     return StudyRow(name, config, SMALL, **kwargs)
 
 
 def test_interval_by_hand():
-    from dev.studies.report import mean_and_interval
-
     mean, half = mean_and_interval([1.0, 2.0, 3.0])
     assert mean == 2.0
     # t(0.975, 2) = 4.3027; the standard error is 1 / sqrt(3)
@@ -46,8 +42,6 @@ def test_interval_by_hand():
 
 
 def test_every_row_has_a_config_and_a_reference():
-    from dev.studies.definitions import STUDIES
-
     names = {
         *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
         'classifiers',
@@ -73,17 +67,11 @@ def test_every_row_has_a_config_and_a_reference():
     ],
 )
 def test_search_ends_when_the_best_rate_lies_between_others(tried, expected):
-    from dev.studies.search import rates_to_try
-
     assert rates_to_try(tried) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
-    import reproduce
-
-    from dev.studies import runs, search
-    from dev.studies.definitions import Study
-
     zero_shot = make_row('zero-shot', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False)
     learned = make_row('learned')
     best_mask = make_row('best masks', oracle='best_mask')
@@ -121,9 +109,6 @@ def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
 
 
 def test_each_seed_draws_other_images_and_writes_its_own_manifest(tmp_path):
-    from dev.studies.definitions import STUDIES
-    from dev.studies.runs import Training
-
     few = STUDIES['shots'].rows[0]
     training = Training(few, 1e-2, 3, tmp_path)
     options = training._options()
@@ -134,9 +119,6 @@ def test_each_seed_draws_other_images_and_writes_its_own_manifest(tmp_path):
 
 
 def test_studies_share_a_training_but_not_one_with_other_options(tmp_path):
-    from dev.studies.definitions import STUDIES
-    from dev.studies.runs import Training
-
     def folder(study, name):
         (row,) = (row for row in STUDIES[study].rows if row.name == name)
         return Training(row, 1e-2, 0, tmp_path).folder
@@ -149,9 +131,6 @@ def test_studies_share_a_training_but_not_one_with_other_options(tmp_path):
 
 
 def test_a_training_makes_its_caches_and_is_measured_on_them(tmp_path):
-    from dev.studies.definitions import StudyRow
-    from dev.studies.runs import Measurement, Training
-
     small = [option for option in SMALL if '.dataset.' not in option]
     small += [f'{split}_dataloader.dataset.dataset.num_images=4' for split in ('train', 'val')]
     small += ['test_dataloader.dataset.dataset.num_images=3']
@@ -168,9 +147,7 @@ def test_a_training_makes_its_caches_and_is_measured_on_them(tmp_path):
 
 
 def test_a_training_whose_losses_are_not_finite_is_no_result(tmp_path, monkeypatch):
-    from dev.studies import runs
-
-    training = runs.Training(make_row('learned'), 1e-2, 0, tmp_path)
+    training = Training(make_row('learned'), 1e-2, 0, tmp_path)
     monkeypatch.setattr(runs, 'read_losses', lambda work_dir: [1.0, float('nan')])
     monkeypatch.setattr(runs, 'run_tool', lambda *args: 'Trainable: 1 parameters')
     with pytest.raises(RuntimeError, match='a loss in the log is not finite'):
@@ -182,8 +159,6 @@ def test_a_training_whose_losses_are_not_finite_is_no_result(tmp_path, monkeypat
     ('visible', 'expected'), [(None, '1'), ('4,6', '6'), ('GPU-a,GPU-b', 'GPU-b')]
 )
 def test_runs_share_out_the_gpus_that_are_visible(visible, expected, monkeypatch):
-    from dev.studies.processes import _name_gpu
-
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     if visible is not None:
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
@@ -192,16 +167,11 @@ def test_runs_share_out_the_gpus_that_are_visible(visible, expected, monkeypatch
 
 @pytest.mark.parametrize('hidden', ['', '-1'])
 def test_no_gpu_is_visible_where_none_was(hidden, monkeypatch):
-    from dev.studies.processes import _name_gpu
-
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', hidden)
     assert _name_gpu(0) == hidden
 
 
 def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):
-    from dev.studies.definitions import StudyRow
-    from dev.studies.runs import Training
-
     row = StudyRow('broken', 'ssprompt_sam-tiny_shapes.py', ('model.decode_head.num_classes=3',))
     run = Training(row, 1e-2, 0, tmp_path)
     with pytest.raises(RuntimeError, match='num_classes is 3'):

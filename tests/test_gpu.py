@@ -1,6 +1,6 @@
 """What the rest of the suite shows on CPUs, on a GPU: the same numbers, and the tools.
 
-``make test-cuda`` runs it; the suite itself hides GPUs.
+``make gpu`` runs it, with the benchmarks; ``make test`` hides GPUs.
 """
 
 import shutil
@@ -29,9 +29,8 @@ from official_sam import randomised_sam
 from test_end_to_end.tools import CONFIGS, ROOT, free_port, read_metrics, run, run_tool
 
 pytestmark = [
-    pytest.mark.skipif(
-        not torch.cuda.is_available(), reason='needs a GPU and MMSEG_SSPROMPT_CUDA=1'
-    ),
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU and make gpu'),
     pytest.mark.filterwarnings('ignore:.*torch.cuda.amp.autocast:FutureWarning'),
     pytest.mark.filterwarnings('ignore:.*build_loss.*:UserWarning'),
 ]
@@ -99,7 +98,7 @@ def losses_and_gradients(model: nn.Module, device: str) -> Tuple[Dict[str, Tenso
 @pytest.mark.parametrize(
     ('dtype', 'tolerance'), [(None, 1e-5), ('float16', 0.01), ('bfloat16', 0.05)]
 )
-@pytest.mark.parametrize('variant', ['tiny', pytest.param('vit_b', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('variant', ['tiny', 'vit_b'])
 def test_image_encoder_is_the_official_one(variant, dtype, tolerance, full_precision):
     sam = randomised_sam(variant).eval().requires_grad_(False).cuda()
     encoder = SAMImageEncoder(variant, dtype=dtype).cuda()
@@ -117,7 +116,7 @@ def test_compiled_image_encoder(full_precision):
     assert relative_error(compiled(images)[0], encoder(images)[0]) < 1e-5
 
 
-@pytest.mark.parametrize('variant', ['tiny', pytest.param('vit_b', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('variant', ['tiny', 'vit_b'])
 def test_decoding_is_the_official_one(variant, full_precision):
     """Independent decoding of many prompts, and joint decoding of one with all mask tokens."""
     sam = randomised_sam(variant).eval().requires_grad_(False).cuda()
@@ -199,7 +198,7 @@ def miou(checkpoint: Path, folder: Path, **environment: str) -> float:
 
 
 @pytest.mark.parametrize('amp', [[], ['--amp'], ['optim_wrapper.dtype=bfloat16', '--amp']])
-def test_training_resumes_and_is_tested_anywhere(tmp_path, amp):
+def test_training_resumes(tmp_path, amp):
     whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
     whole.mkdir()
     expected = train(whole, *amp)
@@ -208,8 +207,13 @@ def test_training_resumes_and_is_tested_anywhere(tmp_path, amp):
     states = [torch.load(file, weights_only=True)['state_dict'] for file in (found, expected)]
     for name, tensor in states[1].items():
         torch.testing.assert_close(states[0][name], tensor, rtol=0.02, atol=0.02)
-    on_gpu = miou(expected, tmp_path / 'gpu')
-    on_cpu = miou(expected, tmp_path / 'cpu', CUDA_VISIBLE_DEVICES='')
+
+
+def test_prompts_are_tested_anywhere(tmp_path):
+    (tmp_path / 'train').mkdir()
+    trained = train(tmp_path / 'train')
+    on_gpu = miou(trained, tmp_path / 'gpu')
+    on_cpu = miou(trained, tmp_path / 'cpu', CUDA_VISIBLE_DEVICES='')
     assert on_gpu == pytest.approx(on_cpu, abs=0.3)
 
 
@@ -228,7 +232,7 @@ def test_nccl(tmp_path):
 def test_an_embedding_cache_made_on_the_gpu_serves_both(tmp_path):
     config = CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py'
     small = [option.replace('dataset.num', 'dataset.dataset.num') for option in SMALL]
-    run_tool('cache_embeddings.py', config, *small, cwd=tmp_path)
+    run_tool('cache', config, *small, cwd=tmp_path)
     for devices in ({}, dict(CUDA_VISIBLE_DEVICES='')):
         folder = tmp_path / f'run_{len(devices)}'
         run_tool('train.py', config, '--work-dir', folder, *small, cwd=tmp_path, **devices)

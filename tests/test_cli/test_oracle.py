@@ -1,13 +1,12 @@
-"""The tool measures the test data of a config, with a checkpoint and without."""
+"""The command measures the test data of a config, with a checkpoint and without."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from commands import run_here
 from tiny_model import CONFIG, build_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,16 +15,14 @@ NAMES = ('mIoU', 'mIoU.best_mask', 'mIoU.true_mask')
 
 
 @pytest.fixture
-def measure(monkeypatch, tmp_path):
-    """Run the tool in this process, on two images; return what it writes."""
+def measure(tmp_path):
+    """Run the command in this process, on two images; return what it writes."""
 
     def run(*arguments: str) -> dict:
         figures = tmp_path / 'new' / 'oracle.json'
         options = ['--json', str(figures), '--work-dir', str(tmp_path / 'work'), '--cfg-options']
         options += ['test_dataloader.dataset.num_images=2', f'experiment_name={tmp_path.name}']
-        tool = str(ROOT / 'tools' / 'analysis_tools' / 'measure_oracle.py')
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments), *options])
-        runpy.run_path(tool, run_name='__main__')
+        run_here('oracle', *arguments, *options)
         return json.loads(figures.read_text())
 
     return run

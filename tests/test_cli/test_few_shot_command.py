@@ -1,26 +1,29 @@
-"""The tool draws what the data set would draw, and says which classes are incomplete."""
+"""The command draws what the data set would draw, and says which classes are incomplete."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from commands import run_here
 from trees import make_camvid_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs' / 'ssprompt_sam_camvid.py'
 
 
-def sample(*args: Any, cwd: Path) -> str:
-    command = [sys.executable, str(ROOT / 'tools' / 'sample_few_shot.py'), *map(str, args)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+@pytest.fixture
+def sample(capsys) -> Callable[..., str]:
+    """Run the command in this process, and return what it prints."""
+
+    def run(*arguments: Any) -> str:
+        run_here('few-shot', *arguments)
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture
@@ -30,8 +33,8 @@ def data(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_what_is_drawn_is_used(data):
-    printed = sample(CONFIG, '--shots', 1, '--seed', 2, '--out', 'out/draw.json', cwd=data)
+def test_what_is_drawn_is_used(data, sample):
+    printed = sample(CONFIG, '--shots', 1, '--seed', 2, '--out', 'out/draw.json')
     assert '11 images, 1 shots, seed 2: 11 classes complete, 0 incomplete' in printed
     written = (data / 'out' / 'draw.json').read_text()
     whole = Config.fromfile(CONFIG).train_dataloader.dataset
@@ -41,15 +44,15 @@ def test_what_is_drawn_is_used(data):
     assert used.drawn == DATASETS.build(few).drawn == json.loads(written)
 
 
-def test_incomplete_classes_are_named(data):
-    printed = sample(CONFIG, '--shots', 2, '--seed', 1, '--out', 'draw.json', cwd=data)
+def test_incomplete_classes_are_named(data, sample):
+    printed = sample(CONFIG, '--shots', 2, '--seed', 1, '--out', 'draw.json')
     lines = {line[:11].strip(): line[11:].split(maxsplit=1) for line in printed.splitlines()}
     assert lines['sky'] == ['2']
     assert lines['bicyclist'] == ['0', 'incomplete: all 13 images with it are drawn']
     assert '13 images, 2 shots, seed 1: 6 classes complete, 5 incomplete' in printed
 
 
-def test_wrapped_data_sets(data):
+def test_wrapped_data_sets(data, sample):
     """The draw that the config asks for, unless arguments say otherwise."""
     wrapped = data / 'config.py'
     wrapped.write_text(
@@ -59,7 +62,7 @@ def test_wrapped_data_sets(data):
         'train_dataloader = dict(\n'
         "    dataset=dict(_delete_=True, type='RepeatDataset', times=2, dataset=few))\n"
     )
-    sample(wrapped, '--seed', 4, '--out', 'draw.json', cwd=data)
+    sample(wrapped, '--seed', 4, '--out', 'draw.json')
     manifest = json.loads((data / 'draw.json').read_text())
     assert [manifest[key] for key in ('shots', 'seed', 'min_pixels')] == [1, 4, 2]
     assert manifest['dataset'] == 'BaseSegDataset'

@@ -1,0 +1,8 @@
+"""``python -m mmseg_ssprompt``: the command ``mmseg-ssprompt``, for launchers such as torchrun."""
+
+import sys
+
+from .cli.parser import main
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Run one of MMSegmentation's own tools, with this package imported first.
+
+    mmseg-ssprompt mmseg
+    mmseg-ssprompt mmseg print_config CONFIG
+    mmseg-ssprompt mmseg analysis_tools/get_flops CONFIG --shape 96 96
+
+With mmcv-lite a tool that imports ``mmseg.models`` ends with an error unless this package is
+imported before, and some do not import what a config names in ``custom_imports``.
+"""
+
+import argparse
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+from typing import Dict
+
+__all__ = ['find_tool', 'list_tools', 'run']
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the tool as ``python TOOL ARGUMENTS`` would; without one, list them."""
+    if args.tool is None:
+        print('\n'.join(list_tools()))
+        return
+    path = find_tool(args.tool)
+    sys.argv[:] = [str(path), *args.arguments]
+    sys.path.insert(0, str(path.parent))
+    runpy.run_path(str(path), run_name='__main__')
+
+
+def list_tools() -> Dict[str, Path]:
+    """The paths of mmseg's tools by name, such as ``analysis_tools/get_flops``.
+
+    Raises:
+        SystemExit: If mmseg was installed without them.
+    """
+    spec = importlib.util.find_spec('mmseg')
+    folder = Path(str(spec.origin if spec else '')).parent / '.mim' / 'tools'
+    files = sorted(folder.rglob('*.py'))
+    if not files:
+        sys.exit(
+            f'{str(folder)!r}: expected the tools of mmsegmentation, found none. Install it from '
+            'its wheel: pip install --force-reinstall --no-deps mmsegmentation'
+        )
+    return {file.relative_to(folder).with_suffix('').as_posix(): file for file in files}
+
+
+def find_tool(name: str) -> Path:
+    """The path of a tool.
+
+    Args:
+        name: As in the list, with or without ``.py``, and with or without its folder. Of several
+            tools with one name, the first in the list is meant.
+
+    Raises:
+        SystemExit: If mmseg has no such tool.
+    """
+    tools, wanted = list_tools(), name.removesuffix('.py')
+    for each, path in tools.items():
+        if wanted in (each, each.rpartition('/')[2]):
+            return path
+    sys.exit(f'{name!r}: expected one of the tools that `mmseg-ssprompt mmseg` lists')

@@ -1,0 +1,31 @@
+"""Running commands and tools in this process, whose imports are there already."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from mmseg_ssprompt.cli.parser import main
+
+TOOLS = Path(__file__).resolve().parents[1] / 'tools'
+
+
+def run_here(name: str, *arguments: Any) -> None:
+    """Run ``python tools/NAME``, ``python -m NAME`` or ``mmseg-ssprompt NAME``.
+
+    Args:
+        name: ``'train.py'``, ``'dev.reproduce'``, or the words of a sub-command, such as
+            ``'prompts merge'``.
+        *arguments: Those that follow it.
+    """
+    words = [str(argument) for argument in arguments]
+    if not name.startswith('dev.') and not name.endswith('.py'):
+        main([*name.split(), *words])
+        return
+    path = str(TOOLS / name)
+    with mock.patch.object(sys, 'argv', [path, *words]):
+        if name.endswith('.py'):
+            runpy.run_path(path, run_name='__main__')
+        else:
+            runpy.run_module(name, run_name='__main__')

@@ -1,0 +1,62 @@
+"""The demo compares what the test tool has measured before and after a training."""
+
+import json
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from commands import TOOLS, run_here
+from mmseg_ssprompt.cli import demo
+
+SHORT = (
+    *('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2'),
+    *('train_dataloader.dataset.num_images=4', 'val_dataloader.dataset.num_images=2'),
+    *('test_dataloader.dataset.num_images=4', 'default_hooks.logger.interval=1'),
+)
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch) -> List[str]:
+    """The tools that the demo starts, which run in this process, on few scenes."""
+    tools: List[str] = []
+
+    def run_logged(command: List[str], log: Path) -> float:
+        tool, *arguments = command[1:]
+        assert Path(tool).parent == TOOLS
+        tools.append(Path(tool).name)
+        unique = f'{tmp_path.name}_{len(tools)}'  # mmengine keeps one of each name
+        names = (f'experiment_name={unique}', f'visualizer.name={unique}')
+        run_here(tools[-1], *arguments, '--cfg-options', *SHORT, *names)
+        return 0.0
+
+    monkeypatch.setattr(demo, 'run_logged', run_logged)
+    monkeypatch.chdir(tmp_path)
+    return tools
+
+
+def test_demo(started, tmp_path, capsys):
+    run_here('demo', '--seed', 3)
+    assert started == ['test.py', 'train.py', 'test.py']
+    printed = capsys.readouterr().out
+    assert '--cfg-options randomness.seed=3 train_dataloader.dataset.seed=3' in printed
+    assert printed.splitlines()[-2:] == [
+        'work_dirs/demo/summary.json',
+        'work_dirs/demo/comparison.png',
+    ]
+    folder = tmp_path / 'work_dirs' / 'demo'
+    summary = json.loads((folder / 'summary.json').read_text())
+    assert (summary['trainable_parameters'], summary['frozen_parameters']) == (13002, 1407189)
+    assert summary['seed'] == 3
+    assert Path(summary['checkpoint']).name == 'iter_2.pth'
+    (tested,) = (folder / 'test').glob('*/*.json')
+    assert summary['ssprompt_miou'] == json.loads(tested.read_text())['mIoU']
+    assert (folder / 'comparison.png').stat().st_size > 10000
+
+
+@pytest.mark.parametrize(
+    ('path', 'shown'), [('/here/a/b.py', 'a/b.py'), ('/there/b.py', '/there/b.py'), ('-x', '-x')]
+)
+def test_paths_are_printed_as_they_are_typed(monkeypatch, path, shown):
+    monkeypatch.setattr(Path, 'cwd', lambda: Path('/here'))
+    assert demo._shorten(path) == shown

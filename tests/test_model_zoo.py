@@ -65,8 +65,9 @@ def data_name(dataset: ConfigDict) -> str:
 
 
 def sam_variant(config: Config) -> str:
-    """That of SAM's image encoder, alone or beside CLIP's."""
-    return config.model.backbone.get('sam', config.model.backbone).variant
+    """That of SAM's image encoder, alone or beside CLIP's; also where samples are embedded."""
+    encoder = config.model.backbone.get('encoder', config.model.backbone)
+    return encoder.get('sam', encoder).variant
 
 
 def expected_entry(file: Path) -> Dict[str, Any]:

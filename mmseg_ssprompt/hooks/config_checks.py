@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from ..config_entries import each_entry, each_evaluator, innermost_model
 from ..dataset_wrappers import each_dataset_config
 from ..datasets.checks import DatasetError, check_classes
-from ..datasets.class_settings import find_wrong_palette, read_class_names
+from ..datasets.class_settings import find_palette_problem, read_class_names
 from ..datasets.image_folder import ImageFolderDataset
 from ..datasets.label_settings import check_label_settings
 from ..datasets.steps import each_step
@@ -316,7 +316,7 @@ def _find_class_problems(key: str, config: Mapping[str, Any], kind: Any) -> List
         ]
     # A registered data set may have the colours of all of its classes.
     names = own if own and is_list and len(palette) == len(own) else classes
-    problem = None if palette is None else find_wrong_palette(palette, names)
+    problem = None if palette is None else find_palette_problem(palette, names)
     return [] if problem is None else [f'{palette_key}: {problem}']
 
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..plain import DICT, LIST, Kind, find_misfit, from_json, to_json
+from ..plain import DICT, LIST, Kind, find_problem, from_json, to_json
 from .embedder import LABELS, EmbeddedSample
 from .files import CacheError, write_atomically
 
@@ -158,9 +158,9 @@ def _parse_header(tensors: Any, file: Path) -> ShardHeader:
         header = json.loads(text or '')
     except (ValueError, RecursionError) as error:
         raise _damaged(file, 'the header of a shard', str(error)) from error
-    misfit = find_misfit(header, _HEADER)
-    if misfit is not None or set(header) != {'key', 'samples'}:
-        raise _damaged(file, 'the header of a shard', misfit or 'something else')
+    problem = find_problem(header, _HEADER)
+    if problem is not None or set(header) != {'key', 'samples'}:
+        raise _damaged(file, 'the header of a shard', problem or 'something else')
     return ShardHeader(**header)
 
 

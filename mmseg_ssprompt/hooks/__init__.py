@@ -7,9 +7,9 @@ from .mmengine_fixes import (
     MainProcessLoggerHook,
     PromptAmpOptimWrapper,
     PromptDistributedDataParallel,
+    PromptOptimWrapperConstructor,
 )
 from .newest_checkpoint import find_newest_checkpoint, list_checkpoints
-from .optim_wrapper_constructor import PromptOptimWrapperConstructor
 from .output_check_hook import OutputCheckHook
 from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook

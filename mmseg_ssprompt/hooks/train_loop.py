@@ -14,6 +14,7 @@ from ..models.losses.matching import NonFiniteLogitsError
 from ..weights.checkpoint_kinds import VALIDATION_DUE
 from .dataset_check_hook import DatasetCheckHook
 from .finite_guard_hook import NonFiniteError, describe_batch
+from .preemption_hook import PreemptionHook
 
 __all__ = ['ResumableTrainLoop']
 
@@ -69,7 +70,12 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             start = self._iter * self.dataloader.batch_sampler.batch_size
             self.dataloader.sampler.go_to(self.runner.seed, start)
             self.dataloader_iterator = _ResumedIterator(self.dataloader, self._iter)
-        return super().run()
+        try:
+            return super().run()
+        finally:
+            for hook in self.runner.hooks:
+                if isinstance(hook, PreemptionHook):  # also after an error, as in a notebook
+                    hook.restore_signals()
 
     def run_iter(self, data_batch: Sequence[dict]) -> None:
         """Iterate one mini-batch, with draws of its own.

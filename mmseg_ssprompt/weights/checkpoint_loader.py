@@ -6,7 +6,7 @@ from typing import Any, Dict, Mapping, Optional
 import torch
 from mmengine.runner import CheckpointLoader
 
-from ..plain import find_misfit
+from ..plain import find_problem
 from .checkpoint_kinds import CHECKPOINT
 from .safetensors_file import SUFFIX
 from .state_dicts import CheckpointError, name_file, read_safetensors_file, read_torch_file
@@ -54,10 +54,10 @@ def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
     if 'state_dict' not in content:
         content = dict(state_dict=content)
     content['meta'] = {} if content.get('meta') is None else content['meta']
-    misfit = find_misfit(content, CHECKPOINT) or _find_other_names(content)
-    if misfit is not None:
+    problem = find_problem(content, CHECKPOINT) or _find_other_names(content)
+    if problem is not None:
         raise CheckpointError(
-            f'checkpoint {str(file)!r}: {misfit}; expected what mmengine saves, or a state dict '
+            f'checkpoint {str(file)!r}: {problem}; expected what mmengine saves, or a state dict '
             'alone: save it so'
         )
     # On resuming, mmengine would run this text as a program.

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
 from ..base import Decoded, FrozenModule
 from .linear import apply_mlp, project
-from .sam_file import load_part
+from .sam_file import load_part, where_to_get
 from .sam_variants import build_mask_decoder
 
 __all__ = ['SAMMaskDecoder', 'decode_independent', 'decode_joint']
@@ -164,6 +164,11 @@ class SAMMaskDecoder(FrozenModule):
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'sam'
     part = 'mask_decoder'
+
+    @staticmethod
+    def where_to_get(variant: str) -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(variant)
 
     def __init__(
         self,

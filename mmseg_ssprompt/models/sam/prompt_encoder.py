@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..base import FrozenModule
-from .sam_file import load_part
+from .sam_file import load_part, where_to_get
 from .sam_variants import build_prompt_encoder, get_variant
 
 __all__ = ['SAMPromptEncoder']
@@ -38,6 +38,11 @@ class SAMPromptEncoder(FrozenModule):
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'sam'
     part = 'prompt_encoder'
+
+    @staticmethod
+    def where_to_get(variant: str) -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(variant)
 
     def __init__(
         self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None

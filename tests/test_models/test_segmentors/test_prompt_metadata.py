@@ -486,7 +486,7 @@ DENSE = 'expected a dense tensor of floating-point numbers, found'
         (lambda x: x.to('meta'), 'one without data (meta)'),
         (
             lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8),
-            'quantized numbers (torch.qint8)',
+            'torch.qint8',
         ),
     ],
 )

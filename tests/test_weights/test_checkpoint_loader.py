@@ -200,30 +200,6 @@ def test_no_flipped_bit_changes_what_is_read(tmp_path):
         path.write_bytes(content)
 
 
-def rewrite(path: Path, compression: int) -> None:
-    with zipfile.ZipFile(path) as archive:
-        records = {i.filename: archive.read(i) for i in archive.infolist()}
-    with zipfile.ZipFile(path, 'w', compression) as archive:
-        for name, content in records.items():
-            archive.writestr(name, content)
-
-
-def test_compressed_records_are_refused_before_they_are_unpacked(tmp_path):
-    path = tmp_path / 'bomb.pth'
-    torch.save(dict(state_dict=dict(a=torch.zeros(10**6))), path)
-    rewrite(path, zipfile.ZIP_DEFLATED)
-    assert path.stat().st_size < 10**5
-    with pytest.raises(CheckpointError, match=r'bomb\.pth.*is compressed, which torch never does'):
-        load(path)
-
-
-def test_the_same_archive_uncompressed_loads(tmp_path):
-    path = tmp_path / 'a.pth'
-    torch.save(dict(state_dict=dict(a=torch.ones(3))), path)
-    rewrite(path, zipfile.ZIP_STORED)
-    assert load(path)['state_dict']['a'].tolist() == [1, 1, 1]
-
-
 def test_base_weights_are_not_read_twice(saved, monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, 'testzip', None)  # would be an error
     assert read_torch_file(saved)['meta'] == PLAIN['meta']
@@ -259,15 +235,6 @@ def test_something_else_than_a_dict(tmp_path, content):
         load(tmp_path / 'a.pth')
 
 
-@pytest.mark.parametrize('metadata', [5, {3: {}}, {'': 'text'}])
-def test_metadata_that_torch_did_not_make(tmp_path, metadata):
-    state_dict = OrderedDict(a=torch.ones(2))
-    state_dict._metadata = metadata
-    torch.save(dict(state_dict=state_dict), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r'a\.pth.*the metadata beside its tensors'):
-        load(tmp_path / 'a.pth')
-
-
 @pytest.mark.parametrize(
     ('content', 'expected'),
     [
@@ -286,38 +253,12 @@ def test_metadata_that_torch_did_not_make(tmp_path, metadata):
             dict(state_dict={}, meta=dict(dataset_meta=dict(classes=('a', 3)))),
             'meta.dataset_meta.classes.1: expected a text, found 3',
         ),
-        (dict(state_dict={}, meta=dict(cfg=3)), 'meta.cfg: expected a text, found 3'),
         (dict(state_dict={}, message_hub=3), 'message_hub: expected a dict or None, found 3'),
-        (
-            dict(state_dict={}, message_hub=dict(log_scalars=3)),
-            'message_hub.log_scalars: expected a dict with texts as keys, found 3',
-        ),
-        (
-            dict(state_dict={}, message_hub=dict(log_scalars=dict(loss=3))),
-            r'message_hub.log_scalars.loss: expected a history \(two tensors',
-        ),
     ],
 )
 def test_entries_of_another_kind_are_named(tmp_path, content, expected):
     torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=rf"a\.pth': {expected}.*save it so"):
-        load(tmp_path / 'a.pth')
-
-
-@pytest.mark.parametrize(
-    'columns',
-    [
-        dict(log_history=torch.ones(2)),
-        dict(log_history=torch.ones(2), count_history=torch.ones(3)),
-        dict(log_history=torch.ones(2, 2), count_history=torch.ones(2, 2)),
-        dict(log_history=torch.ones(2).to('meta'), count_history=torch.ones(2)),
-        dict(log_history=[1.0], count_history=[1.0]),
-    ],
-)
-def test_histories_that_are_none(tmp_path, columns):
-    scalars = dict(loss=dict(columns, max_length=9))
-    torch.save(dict(state_dict={}, message_hub=dict(log_scalars=scalars)), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='log_scalars.loss: expected a history'):
         load(tmp_path / 'a.pth')
 
 

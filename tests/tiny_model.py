@@ -76,7 +76,7 @@ def use_sam_tiny(config: Config) -> None:
     """Put sam-tiny's weights and size in the place of those that cannot be shipped."""
     model, head = config.model, config.model.decode_head
     sam = dict(variant='tiny', checkpoint='mmseg_ssprompt://sam-tiny_shapes.pth')
-    for part in (model.backbone.get('sam', model.backbone), head.prompt_encoder, head.mask_decoder):
+    for part in (model.backbone.get('sam', model.backbone), head.segmenter):
         part.update(sam)
     if 'clip' in model.backbone:
         clip = dict(variant='tiny', checkpoint='mmseg_ssprompt://clip-pair-tiny_shapes.pth')

@@ -34,7 +34,7 @@ def whole(tmp_path_factory):
     process.join()
     assert process.exitcode == 0
     found = contents(folder / 'again')
-    assert len(found) == 2 * 6 + 1
+    assert len(found) == 6 + 1
     return found, time.monotonic() - begin
 
 

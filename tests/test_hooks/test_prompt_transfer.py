@@ -169,11 +169,11 @@ def test_a_trained_classifier_comes_along():
 
 
 def test_a_trained_decoder_comes_along_or_is_refused(target):
-    source = make_source(**{'mask_decoder.trainable': True})
+    source = make_source(**{'segmenter.trainable': True})
     with pytest.raises(PromptTransferError, match=r'its mask decoder trained, but .* is frozen'):
         transfer_prompts(source, target)
-    state = transfer_prompts(source, build_target(**{'mask_decoder.trainable': True}))[0]
-    keys = [key for key in state if key.startswith('decode_head.mask_decoder.')]
+    state = transfer_prompts(source, build_target(**{'segmenter.trainable': True}))[0]
+    keys = [key for key in state if key.startswith('decode_head.segmenter.mask_decoder.')]
     assert len(keys) > 10
     assert all(torch.equal(state[key], source.state_dict[key]) for key in keys)
 
@@ -408,7 +408,7 @@ def test_a_config_that_is_given_counts_before_metadata(tmp_path):
 
 
 def test_what_trained_is_in_the_metadata(target, tmp_path):
-    model = build_tiny(**{'mask_decoder.trainable': True, 'classifier.trainable': True})
+    model = build_tiny(**{'segmenter.trainable': True, 'classifier.trainable': True})
     found = read_prompt_source(save_whole(model, tmp_path / 'a.pth'))
     assert found.classifier_trains
     with pytest.raises(PromptTransferError, match=r'its mask decoder trained, but .* is frozen'):
@@ -421,15 +421,16 @@ def test_other_kinds_by_metadata(target, tmp_path):
         transfer_prompts(found, target)
 
 
-@pytest.mark.parametrize('part', ['backbone', 'decode_head.mask_decoder'])
+@pytest.mark.parametrize('part', ['image_encoder', 'mask_decoder'])
 def test_another_base_model_by_metadata(target, tmp_path, part):
     """Of parts whose numbers are in no checkpoint of prompts."""
     model = build_tiny()
-    base = dict(model.state_dict()._metadata['']['prompts']['base'], **{part: 'f' * 64})
+    base = model.state_dict()._metadata['']['prompts']['base']
+    own = base['parts'][part][:12]
+    base = dict(base, parts=dict(base['parts'], **{part: 'f' * 64}))
     found = read_prompt_source(save_whole(model, tmp_path / 'a.pth', base=base))
     with pytest.raises(PromptTransferError) as info:
         transfer_prompts(found, target)
-    own = target.get_submodule(part).fingerprint[:12]
     assert f"a.pth', {part}: expected the weights of the target, SHA-256 {own}" in str(info.value)
     assert 'found SHA-256 ffffffffffff...: the base models differ' in str(info.value)
 
@@ -476,7 +477,7 @@ def test_what_is_not_asked_for_is_reported(source, target):
     assert '  unused of the source: none\n' in str(report)
 
 
-@pytest.mark.parametrize('options', ['classifier.trainable', 'mask_decoder.trainable'])
+@pytest.mark.parametrize('options', ['classifier.trainable', 'segmenter.trainable'])
 def test_what_trained_with_them_is_of_another_width(options):
     source, target = make_source(**{options: True}), build_target(**{options: True})
     part = options.partition('.')[0]

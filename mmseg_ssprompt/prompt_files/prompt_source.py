@@ -80,7 +80,7 @@ class PromptSource(NamedTuple):
         """Whether the mask decoder trained, which is then no longer the base model's."""
         if self.metadata:
             return 'segmenter' in self.metadata['trained']
-        return bool(self.head['mask_decoder'].get('trainable', False))
+        return bool(self.head['segmenter'].get('trainable', False))
 
 
 def read_prompt_source(
@@ -124,7 +124,7 @@ def read_prompt_source(
 def _get_head(model: Any, where: str) -> Mapping[str, Any]:
     """The config of a decode head with prompts."""
     head = model.get('decode_head') if isinstance(model, Mapping) else None
-    needed = ('spatial_prompts', 'semantic_prompts', 'classifier', 'mask_decoder')
+    needed = ('spatial_prompts', 'semantic_prompts', 'classifier', 'segmenter')
     missing = [key for key in needed if not isinstance((head or {}).get(key), Mapping)]
     if missing:
         raise CheckpointError(

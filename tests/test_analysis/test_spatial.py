@@ -15,9 +15,10 @@ from mmseg_ssprompt.models.sam import SAMPromptEncoder, SAMSegmenter
 
 SAM = 'mmseg_ssprompt://sam-tiny_shapes.pth'
 SIZE = 96
-PIXELS = [(10.0, 20.0), (50.0, 70.0), (91.0, 3.0)]
+PIXELS = [(9.0, 18.0), (48.0, 72.0), (90.0, 3.0)]
 POINTS = [(x / SIZE, y / SIZE) for x, y in PIXELS]  # as a config gives them
-BOXES = [(1 / SIZE, 2 / SIZE, 30 / SIZE, 40 / SIZE), (5 / SIZE, 6 / SIZE, 70 / SIZE, 80 / SIZE)]
+CORNERS = [(3, 6, 30, 42), (6, 9, 72, 84)]
+BOXES = [tuple(side / SIZE for side in box) for box in CORNERS]
 
 
 @pytest.fixture(scope='module')
@@ -50,14 +51,14 @@ def test_default_tokens_of_a_grid():
 
 def test_default_tokens_of_points():
     start = default_tokens(SIZE, points=POINTS)
-    assert start.points.flatten().tolist() == pytest.approx([x for row in PIXELS for x in row])
+    assert start.points.tolist() == [list(point) for point in PIXELS]
     assert start.prompts.tolist() == [0, 1, 2]
     assert start.labels.tolist() == [1, 1, 1]
 
 
 def test_default_tokens_of_boxes():
     start = default_tokens(96, boxes=BOXES)
-    assert start.points.flatten().tolist() == pytest.approx([1, 2, 30, 40, 5, 6, 70, 80])
+    assert start.points.tolist() == [[3, 6], [30, 42], [6, 9], [72, 84]]
     assert start.prompts.tolist() == [0, 0, 1, 1]
     assert start.tokens.tolist() == [0, 1, 0, 1]
     assert start.labels.tolist() == [2, 3, 2, 3]
@@ -94,12 +95,12 @@ def test_a_prompt_that_became_another_point(encoder):
     assert (moved['prompt'], moved['token']) == (1, 0)
     assert moved['weight'] == pytest.approx(0.5)
     assert moved['default'] == dict(
-        x_pixels=50, y_pixels=70, x=50 / 96, y=70 / 96, label='positive'
+        x_pixels=48, y_pixels=72, x=48 / 96, y=72 / 96, label='positive'
     )
     assert moved['nearest'] == dict(
         x_pixels=51, y_pixels=31, x=51 / 96, y=31 / 96, label='negative'
     )
-    assert moved['displacement_pixels'] == pytest.approx((1 + 39**2) ** 0.5)
+    assert moved['displacement_pixels'] == pytest.approx((3**2 + 41**2) ** 0.5)
     assert moved['cosine_to_nearest'] == pytest.approx(1)
     assert still['nearest'] == still['default']  # though no candidate of the grid lies there
     assert still['displacement_pixels'] == still['drift'] == 0

@@ -4,18 +4,20 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from embedding_caches import LOAD, PACK, RANDOM, as_dataset, contents, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import (
@@ -192,13 +194,21 @@ def test_the_same_files_whatever_the_number_of_ranks(tmp_path):
     assert contents(tmp_path / 'five') == one
 
 
-@pytest.fixture
-def made(tmp_path):
-    """A cache of three shards, its recipe and its files."""
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """A cache of three shards, and its recipe."""
     recipe = recipe_of(shapes(2 * SHARD_SIZE + 3))
-    folder = tmp_path / 'cache'
-    assert fill(folder, recipe) == [2 * SHARD_SIZE + 3]
-    return folder, recipe, contents(folder)
+    folder = tmp_path_factory.mktemp('whole') / 'cache'
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        assert fill(folder, recipe) == [2 * SHARD_SIZE + 3]
+    return folder, recipe
+
+
+@pytest.fixture
+def made(whole, tmp_path):
+    """A copy of it for each test, with its recipe and its files."""
+    folder = shutil.copytree(whole[0], tmp_path / 'cache')
+    return folder, whole[1], contents(folder)
 
 
 def flip_bit(file: Path) -> None:
@@ -312,11 +322,13 @@ def alter_header(file: Path, alter: Callable[[Dict[str, Any]], Any]) -> None:
     with safe_open(file, framework='pt') as shard:
         header = json.loads(shard.metadata()['shard'])
     alter(header)
-    write_header(file, json.dumps(header, sort_keys=True))
+    write_header(file, dict(shard=json.dumps(header, sort_keys=True)))
 
 
-def write_header(file: Path, text: str) -> None:
-    save_file(load_file(file), file, dict(shard=text))
+def write_header(file: Path, metadata: Optional[Dict[str, str]]) -> None:
+    content = save(load_file(file), metadata)
+    file.unlink()  # what has mapped it keeps what was there
+    file.write_bytes(content)
 
 
 def alter_key(entries):
@@ -369,14 +381,14 @@ def test_broken_shards_are_computed_again(made, content):
 @pytest.mark.parametrize('text', ['', '{', '[]', '7', '[' * 10**5, '{"samples": 1}'])
 def test_broken_headers_are_computed_again(made, text):
     folder, recipe, files = made
-    write_header(folder / '000001.safetensors', text)
+    write_header(folder / '000001.safetensors', dict(shard=text))
     assert fill(folder, recipe) == [SHARD_SIZE]
     assert contents(folder) == files
 
 
 def test_a_file_of_tensors_that_is_no_shard_is_computed_again(made):
     folder, recipe, files = made
-    save_file(load_file(folder / '000001.safetensors'), folder / '000001.safetensors')
+    write_header(folder / '000001.safetensors', None)
     assert fill(folder, recipe) == [SHARD_SIZE]
     assert contents(folder) == files
 
@@ -391,7 +403,8 @@ def alter_and_sign(folder: Path, alter: Callable[[Dict[str, Any]], Any]) -> None
         sample = entries['samples'][0] if entries.get('samples') else None
         if isinstance(sample, dict) and type(sample.get('crc32')) is int:
             record = {name: value for name, value in sample.items() if name != 'crc32'}
-            names = record['tensors'] if isinstance(record['tensors'], list) else ()
+            names = record.get('tensors')
+            names = names if isinstance(names, list) else ()
             named = {name: tensors[f'0.{name}'] for name in names if f'0.{name}' in tensors}
             sample['crc32'] = _checksum(named, record)
 
@@ -422,6 +435,10 @@ def with_sample(**changes):
         with_sample(tensors=['embedding', 'others']),
         with_sample(tensors=[3]),
         with_sample(crc32='3'),
+        with_sample(others=3),
+        lambda entries: entries['samples'][0].pop('metainfo'),
+        lambda entries: entries['samples'][0].pop('tensors'),
+        lambda entries: entries['samples'][0].pop('files'),
         with_sample(files=dict(img_path=3)),
         with_sample(metainfo=dict(__tuple__=5)),
         with_sample(metainfo=dict(__items__=[[1]])),

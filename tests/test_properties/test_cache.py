@@ -84,7 +84,8 @@ def samples(draw):
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     dtype = draw(st.sampled_from([torch.float16, torch.bfloat16, torch.float32]))
     size = draw(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)))
-    names = ['embedding', *draw(st.sets(st.sampled_from(['companion', 'level_0', 'level_1'])))]
+    others = draw(st.sets(st.sampled_from(['companion', 'level_0', 'level_1'])))
+    names = ['embedding', *sorted(others)]
     features = {name: (torch.randn(size, generator=generator) * 100).to(dtype) for name in names}
     labels = None
     if draw(st.booleans()):

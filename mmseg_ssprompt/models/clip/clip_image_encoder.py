@@ -53,7 +53,7 @@ class CLIPImageEncoder(FrozenModule):
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'clip'
     part = 'clip_image_encoder'
-    frame = None
+    divisor, frame = 1, None  # images of any size are resized
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ from mmseg_ssprompt.plain import NotPlainError, to_plain
 from mmseg_ssprompt.weights.tensor_checks import NonFinitePromptsError
 from tiny_model import names_of_trainable
 
-FROZEN = ('backbone.', 'decode_head.prompt_encoder.', 'decode_head.mask_decoder.')
+FROZEN = ('backbone.', 'decode_head.segmenter.')
 
 
 class Foreign:

@@ -198,6 +198,9 @@ class SAMMaskDecoder(FrozenModule):
         else:
             self.freeze()
 
+    def _pretrained_part(self) -> nn.Module:
+        return self.decoder  # as fingerprint_part names it
+
     @property
     def masks_per_prompt(self) -> int:
         """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""

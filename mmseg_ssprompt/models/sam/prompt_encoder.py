@@ -5,7 +5,7 @@ from typing import Optional, Union
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..base import FrozenModule
 from .sam_file import load_part, where_to_get
@@ -55,6 +55,9 @@ class SAMPromptEncoder(FrozenModule):
         load_part(self.model, checkpoint, variant, 'prompt_encoder')
         self.pretrained = checkpoint is not None
         self.freeze()
+
+    def _pretrained_part(self) -> nn.Module:
+        return self.model  # as fingerprint_part names it
 
     def encode_points(self, points: Tensor, labels: Tensor) -> Tensor:
         """Encode each row of points as one prompt, closed by SAM's not-a-point token.

@@ -22,6 +22,7 @@ from dev.logged import run_logged
 from dev.records import read_metrics, read_train_seconds
 
 from ..analysis.figures import Comparison, Scene, draw_comparison
+from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .inputs import output_folder
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
@@ -84,6 +85,7 @@ def output_to(log: Path) -> Iterator[None]:
             yield
 
 
+@safe_checkpoint_loading()
 def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
     """Write both results as JSON and as a picture.
 

@@ -18,10 +18,11 @@ from mmengine.runner import Runner
 from mmengine.utils import track_iter_progress
 
 from ..analysis.oracle import measure_oracle
-from ..datasets.checks import check_classes
+from ..datasets.checks import check_classes, explain_dataset_errors
 from ..files import write_json
 from ..models import SSPromptHead
 from ..outputs import find_inputs
+from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .inputs import output_file, prepare_outputs, read_config
 
 
@@ -55,6 +56,7 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+@safe_checkpoint_loading()
 def build_runner(cfg: Config, config: Path) -> Runner:
     """A runner whose model is loaded.
 
@@ -82,6 +84,7 @@ def build_runner(cfg: Config, config: Path) -> Runner:
     return runner
 
 
+@explain_dataset_errors()
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)

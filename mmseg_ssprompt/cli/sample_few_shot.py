@@ -15,6 +15,7 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from ..dataset_wrappers import build_dataset, find_configs
+from ..datasets.checks import explain_dataset_errors
 from ..datasets.few_shot_manifest import make_manifest, write_manifest
 from ..outputs import find_inputs
 from .inputs import output_file, prepare_outputs, read_config
@@ -70,6 +71,7 @@ def print_summary(manifest: Dict[str, Any], out: Path) -> None:
     )
 
 
+@explain_dataset_errors()
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options, needs=['train_dataloader.dataset'])

@@ -34,8 +34,8 @@ def check_class_names(class_names: Sequence[str]) -> List[str]:
         class_names: The C class names.
 
     Raises:
-        ValueError: If they are no list, there are none, or a name is not a string, has nothing
-            to read in it, or is there twice; with the indices of all such names.
+        ValueError: If they are no list or an empty one, or if a name is not a string, is blank or
+            is there twice; with the indices of all such names.
     """
     if isinstance(class_names, (str, bytes)) or not isinstance(class_names, Sequence):
         raise ValueError(
@@ -123,7 +123,7 @@ def tokenize_class_names(class_names: Sequence[str], templates: Sequence[str]) -
         for template in templates
         for index, name in enumerate(class_names)
     ]
-    return tokenize_texts(texts, names).unflatten(0, (len(templates), len(class_names)))
+    return tokenize_texts(texts, names).reshape(len(templates), len(class_names), -1)
 
 
 def tokenize_texts(texts: Sequence[str], names: Optional[Sequence[str]] = None) -> Tensor:
@@ -140,7 +140,7 @@ def tokenize_texts(texts: Sequence[str], names: Optional[Sequence[str]] = None) 
         ValueError: As :func:`tokenize_class_names`.
     """
     # One place more than CLIP has tells a text that just fits from one that was cut off.
-    tokens = tokenize(list(texts), context_length=CONTEXT_LENGTH + 1)
+    tokens: Tensor = tokenize(list(texts), context_length=CONTEXT_LENGTH + 1)
     marks = tokens >= tokens[0, 0]  # the marks of start and end have the highest ids
     lengths = tokens.argmax(dim=-1) + 1  # the end's is the highest
     wrong = (marks.sum(dim=-1) != 2) | (lengths > CONTEXT_LENGTH)

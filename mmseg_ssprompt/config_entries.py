@@ -1,10 +1,13 @@
 """Settings of a config that may be one or several."""
 
-from typing import Any, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from mmengine.config import Config
 
-__all__ = ['each_entry', 'each_evaluator']
+__all__ = ['ConfigDict', 'each_entry', 'each_evaluator']
+
+#: The config of a part: its ``type`` and its arguments.
+ConfigDict = Dict[str, Any]
 
 
 def each_entry(value: Any, key: str) -> List[Tuple[str, Any]]:

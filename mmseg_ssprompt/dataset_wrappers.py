@@ -1,14 +1,16 @@
 """Data sets inside other data sets: those that concatenate, repeat, mix, seed or draw."""
 
-from typing import Any, Iterator, Mapping, MutableMapping
+from typing import Any, Iterator
 
+from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
-from torch.utils.data import Dataset
+
+from .config_entries import ConfigDict
 
 __all__ = ['build_dataset', 'each_dataset', 'each_dataset_config', 'find_configs']
 
 
-def each_dataset(dataset: Any) -> Iterator[Dataset]:
+def each_dataset(dataset: Any) -> Iterator[BaseDataset]:
     """The data sets that read files, inside of what wraps them.
 
     Args:
@@ -24,7 +26,7 @@ def each_dataset(dataset: Any) -> Iterator[Dataset]:
         yield dataset
 
 
-def each_dataset_config(config: Any) -> Iterator[MutableMapping[str, Any]]:
+def each_dataset_config(config: Any) -> Iterator[ConfigDict]:
     """The configs of the data sets that read files, inside of the configs that wrap them.
 
     Each is the part of ``config`` itself, so that what is changed in it is changed there.
@@ -35,15 +37,15 @@ def each_dataset_config(config: Any) -> Iterator[MutableMapping[str, Any]]:
     if isinstance(config, (list, tuple)):
         for inner in config:
             yield from each_dataset_config(inner)
-    elif isinstance(config, Mapping):
-        inner = [config[key] for key in ('datasets', 'dataset') if _is_nested(config.get(key))]
-        if inner:
-            yield from each_dataset_config(inner)
+    elif isinstance(config, dict):
+        wrapped = [config[key] for key in ('datasets', 'dataset') if _is_nested(config.get(key))]
+        if wrapped:
+            yield from each_dataset_config(wrapped)
         else:
             yield config
 
 
-def build_dataset(config: Any) -> Dataset:
+def build_dataset(config: Any) -> Any:
     """Build a data set.
 
     Args:
@@ -52,10 +54,10 @@ def build_dataset(config: Any) -> Dataset:
     """
     if isinstance(config, (list, tuple)):
         config = dict(type='ConcatDataset', datasets=list(config))
-    return DATASETS.build(config) if isinstance(config, Mapping) else config
+    return DATASETS.build(config) if isinstance(config, dict) else config
 
 
-def find_configs(config: Any, kind: str) -> Iterator[MutableMapping[str, Any]]:
+def find_configs(config: Any, kind: str) -> Iterator[ConfigDict]:
     """The outermost configs of a type in the config of a data set, and in what it nests.
 
     Args:
@@ -65,7 +67,7 @@ def find_configs(config: Any, kind: str) -> Iterator[MutableMapping[str, Any]]:
     if isinstance(config, (list, tuple)):
         for inner in config:
             yield from find_configs(inner, kind)
-    elif isinstance(config, Mapping):
+    elif isinstance(config, dict):
         if config.get('type') == kind:
             yield config
         else:
@@ -74,4 +76,4 @@ def find_configs(config: Any, kind: str) -> Iterator[MutableMapping[str, Any]]:
 
 
 def _is_nested(value: Any) -> bool:
-    return isinstance(value, (Mapping, list, tuple)) and bool(value)
+    return isinstance(value, (dict, list, tuple)) and bool(value)

@@ -149,7 +149,7 @@ def resolve_label_ids(
         taken = num_classes > IGNORED_8_BITS or rest_id == IGNORED_8_BITS
         ignore_index = IGNORED_16_BITS if taken else IGNORED_8_BITS
     ids = LabelIds(num_classes, ignore_index, rest_id)
-    # Of the rest and one class, 0 and 1 are also the positions of their scores.
+    # With one class, 0 and 1 are also the positions of its score and that of the rest.
     if ignore_index in ids.counted or ignore_index in range(len(ids.channels)):
         raise ValueError(
             f'decode_head.ignore_index is {ignore_index}, which label maps also use for '
@@ -183,7 +183,7 @@ def with_rest(dataset_meta: Mapping[str, Any], label_ids: LabelIds) -> Dict[str,
 
     Args:
         dataset_meta: With ``classes`` and, where there is one, ``palette``, (C, 3) from 0 to 255.
-        label_ids: Of the model.
+        label_ids: The model's.
 
     Returns:
         A copy; with one class ``classes`` and ``palette`` have an entry for each number from 0 to

@@ -33,37 +33,33 @@ class _Group(NamedTuple):
     members: Names
 
 
-_CITYSCAPES = _Group(
-    'things', ('person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle')
-)
-_PASCAL_CONTEXT = _Group(
+def _group_of(name: str, members: str) -> _Group:
+    return _Group(name, tuple(members.split(', ')))
+
+
+_CITYSCAPES = _group_of(
     'things',
-    (
-        *('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow'),
-        *('table', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa'),
-        *('train', 'tvmonitor'),
-    ),
+    'person, rider, car, truck, bus, train, motorcycle, bicycle',
 )
-_ADE20K = _Group(
-    'stuff',
-    (
-        *('wall', 'building', 'sky', 'floor', 'tree', 'ceiling', 'road', 'grass', 'sidewalk'),
-        *('earth', 'mountain', 'plant', 'water', 'house', 'sea', 'rug', 'field', 'rock', 'base'),
-        *('sand', 'skyscraper', 'grandstand', 'path', 'runway', 'stairway', 'river', 'bridge'),
-        *('blind', 'hill', 'bar', 'hovel', 'tower', 'dirt track', 'land', 'escalator', 'buffet'),
-        *('poster', 'stage', 'conveyer belt', 'canopy', 'swimming pool', 'waterfall', 'tent'),
-        *('cradle', 'tank', 'lake', 'blanket', 'pier', 'crt screen', 'shower'),
-    ),
+_PASCAL_CONTEXT = _group_of(
+    'things',
+    'aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, table, dog, horse, '
+    'motorbike, person, pottedplant, sheep, sofa, train, tvmonitor',
 )
-_MAPILLARY = _Group(
+_ADE20K = _group_of(
     'stuff',
-    (
-        *('Curb', 'Fence', 'Guard Rail', 'Barrier', 'Wall', 'Bike Lane', 'Curb Cut', 'Parking'),
-        *('Pedestrian Area', 'Rail Track', 'Road', 'Service Lane', 'Sidewalk', 'Bridge'),
-        *('Building', 'Tunnel', 'Lane Marking - General', 'Mountain', 'Sand', 'Sky', 'Snow'),
-        *('Terrain', 'Vegetation', 'Water', 'Pothole', 'On Rails', 'Car Mount', 'Ego Vehicle'),
-        'Unlabeled',
-    ),
+    'wall, building, sky, floor, tree, ceiling, road, grass, sidewalk, earth, mountain, '
+    'plant, water, house, sea, rug, field, rock, base, sand, skyscraper, grandstand, path, '
+    'runway, stairway, river, bridge, blind, hill, bar, hovel, tower, dirt track, land, '
+    'escalator, buffet, poster, stage, conveyer belt, canopy, swimming pool, waterfall, '
+    'tent, cradle, tank, lake, blanket, pier, crt screen, shower',
+)
+_MAPILLARY = _group_of(
+    'stuff',
+    'Curb, Fence, Guard Rail, Barrier, Wall, Bike Lane, Curb Cut, Parking, Pedestrian Area, '
+    'Rail Track, Road, Service Lane, Sidewalk, Bridge, Building, Tunnel, '
+    'Lane Marking - General, Mountain, Sand, Sky, Snow, Terrain, Vegetation, Water, Pothole, '
+    'On Rails, Car Mount, Ego Vehicle, Unlabeled',
 )
 #: By the type of the data set.
 _GROUPS: Dict[str, _Group] = dict(

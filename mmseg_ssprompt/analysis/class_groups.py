@@ -66,7 +66,7 @@ def mean_by_group(
         By group: ``mean``, ``std`` (of the population), ``min``, ``max`` and ``count``; a group
         with nothing but NaN has a count of 0 and no other entry.
     """
-    summaries = {}
+    summaries: Dict[str, Dict[str, float]] = {}
     for group, ids in groups.items():
         present = np.asarray(values, dtype=float)[list(ids)]
         present = present[~np.isnan(present)]

@@ -139,8 +139,12 @@ def analyse_image(
     )
     regions = classify_regions(image.prediction, truth, fits, labels, ignore_index)
     errors = map_errors(image.prediction, truth, regions, ignore_index)
-    counts = (areas.numpy().astype(np.int64) for areas in (intersections, unions))
-    return ImageFailures(*counts, regions=regions, errors=errors.cpu().numpy())
+    return ImageFailures(
+        intersections.numpy().astype(np.int64),
+        unions.numpy().astype(np.int64),
+        regions,
+        errors.cpu().numpy(),
+    )
 
 
 def _fits(image: ImageSegmentation, truth: Tensor, num_classes: int, ignore_index: int) -> Tensor:

@@ -57,7 +57,7 @@ class OracleMaps(NamedTuple):
 
 def present_classes(label: Tensor, ignore_index: int) -> Tensor:
     """The K ids in a label map, ascending, without the ignored one: (K,)."""
-    ids = label.unique()
+    ids: Tensor = label.unique()
     return ids[ids != ignore_index]
 
 
@@ -135,7 +135,7 @@ def label_true_masks(scores: Tensor, label: Tensor, ignore_index: int) -> Tensor
 
 
 @torch.no_grad()
-def predict_oracle_maps(model: BaseSegmentor, batch: dict) -> List[OracleMaps]:
+def predict_oracle_maps(model: BaseSegmentor, batch: Dict[str, Any]) -> List[OracleMaps]:
     """Predict a batch of a test data loader, and paint the oracles' label maps.
 
     Everything is compared where mmseg evaluates: in the frame of the label maps, after
@@ -166,7 +166,7 @@ def predict_oracle_maps(model: BaseSegmentor, batch: dict) -> List[OracleMaps]:
 
 
 def measure_oracle(
-    model: BaseSegmentor, batches: Iterable[dict], metainfo: Mapping[str, Any]
+    model: BaseSegmentor, batches: Iterable[Dict[str, Any]], metainfo: Mapping[str, Any]
 ) -> Dict[str, float]:
     """Measure the ordinary prediction and both oracles over a data set.
 
@@ -207,7 +207,7 @@ def _make_metric(model: BaseSegmentor, metainfo: Mapping[str, Any]) -> GroupedIo
     return metric
 
 
-def _as_sample(prediction: Tensor, label: Tensor) -> dict:
+def _as_sample(prediction: Tensor, label: Tensor) -> Dict[str, Any]:
     """What ``IoUMetric.process`` reads of a data sample."""
     return dict(pred_sem_seg=dict(data=prediction[None]), gt_sem_seg=dict(data=label[None]))
 
@@ -248,7 +248,8 @@ def _enlarge(
     # mmseg takes a single channel for a binary model's and treats it otherwise: never just one.
     doubled = soft.repeat(1, 2, 1, 1) if soft.shape[1] == 1 else soft
     maps = F.interpolate(doubled, size=tuple(frame), mode='bilinear', align_corners=False)
-    return _postprocess(model, maps, sample).seg_logits.data[: soft.shape[1]]
+    enlarged: Tensor = _postprocess(model, maps, sample).seg_logits.data
+    return enlarged[: soft.shape[1]]
 
 
 def _postprocess(model: BaseSegmentor, maps: Tensor, sample: SegDataSample) -> SegDataSample:
@@ -264,7 +265,7 @@ def _read_label(sample: SegDataSample, num_classes: int, ignore_index: int) -> T
             f'image {str(sample.metainfo.get("img_path"))!r}: expected a label map to measure '
             'oracles with, found none; put LoadAnnotations into the pipeline of the test data'
         )
-    label = sample.gt_sem_seg.data[0].long()
+    label: Tensor = sample.gt_sem_seg.data[0].long()
     expected = tuple(sample.metainfo['ori_shape'][:2])
     if tuple(label.shape) != expected:
         raise DatasetError(

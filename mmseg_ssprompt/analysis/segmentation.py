@@ -5,7 +5,8 @@ from typing import Any, Dict, Iterator, NamedTuple, Tuple
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
-from torch import Tensor, nn
+from mmseg.models.segmentors import BaseSegmentor
+from torch import Tensor
 
 from ..models.heads.ssprompt_head import find_frame
 
@@ -61,7 +62,7 @@ def _resize(masks: Tensor, size: Tuple[int, ...]) -> Tensor:
 
 
 @torch.no_grad()
-def segment_image(model: nn.Module, data: Dict[str, Any]) -> ImageSegmentation:
+def segment_image(model: BaseSegmentor, data: Dict[str, Any]) -> ImageSegmentation:
     """Segment one image, as ``model.test_step`` does.
 
     Args:

@@ -215,8 +215,8 @@ def explain_spatial_prompts(
         if start.labels[i] == _POSITIVE:
             report['padding_drift'] = float(drifts[prompt, 1])
         prompts.append(report)
-    summary = dict(learned=_summarise(displacements, labels == start.labels, cosines))
-    summary['learned'].update(_summarise_steps(steps, drifts))
+    learned = _summarise(displacements, labels == start.labels, cosines)
+    summary: Dict[str, Any] = dict(learned={**learned, **_summarise_steps(steps, drifts)})
     if steps[place].max() > 0:
         random = _random_baseline(candidates, start, own, default[place], steps[place], seed)
         summary['random'] = _summarise(*random)
@@ -275,7 +275,8 @@ def _random_baseline(
         points, labels, cosines = candidates.nearest(moved, start.points, own)
         kept = labels == start.labels
         outcomes.append(((points - start.points).norm(dim=-1), kept, cosines))
-    return tuple(torch.stack(parts) for parts in zip(*outcomes))
+    displacements, kept, cosines = (torch.stack(parts) for parts in zip(*outcomes))
+    return displacements, kept, cosines
 
 
 def _summarise_steps(steps: Tensor, drifts: Tensor) -> Dict[str, List[float]]:

@@ -33,8 +33,9 @@ def default_vocabulary(with_worlds: bool = False) -> List[str]:
 
 
 def _world_names() -> List[str]:
-    described = [c for world in WORLDS.values() for c in (*world.things, *world.stuff)]
-    return [name for c in described for name in (c.name, *c.synonyms)]
+    things = [(c.name, *c.synonyms) for world in WORLDS.values() for c in world.things]
+    stuff = [(c.name, *c.synonyms) for world in WORLDS.values() for c in world.stuff]
+    return [name for names in (*things, *stuff) for name in names]
 
 
 def merge_words(*lists: Sequence[str]) -> List[str]:

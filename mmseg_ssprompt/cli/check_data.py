@@ -244,7 +244,7 @@ def main() -> None:
                 errors=surveys['config'].to_dict()['errors'], warnings=surveys['config'].warnings()
             ),
             splits={split: surveys[split].to_dict() for split in seen},
-            shared_with_training={split: item._asdict() for split, item in shared.items()},
+            shared_with_training={split: item.to_dict() for split, item in shared.items()},
         )
         write_json(report, args.json)
         print(args.json)

@@ -4,7 +4,7 @@ from typing import Any, List, Optional, Sequence
 
 from mmengine import list_from_file
 
-__all__ = ['find_wrong_palette', 'read_class_names']
+__all__ = ['find_palette_problem', 'read_class_names']
 
 
 def read_class_names(classes: Any) -> Optional[List[str]]:
@@ -19,16 +19,14 @@ def read_class_names(classes: Any) -> Optional[List[str]]:
     """
     if isinstance(classes, str):
         try:
-            return list_from_file(classes)
+            return list(list_from_file(classes))
         except (OSError, TypeError, UnicodeError):
             return None
     is_list = isinstance(classes, (list, tuple))
-    if not is_list or not all(isinstance(name, str) for name in classes):
-        return None
-    return list(classes)
+    return list(classes) if is_list and all(isinstance(name, str) for name in classes) else None
 
 
-def find_wrong_palette(palette: Any, class_names: Sequence[str]) -> Optional[str]:
+def find_palette_problem(palette: Any, class_names: Sequence[str]) -> Optional[str]:
     """Say what is wrong with the colours of classes; None if nothing is.
 
     Args:
@@ -42,7 +40,7 @@ def find_wrong_palette(palette: Any, class_names: Sequence[str]) -> Optional[str
         if not _is_colour(colour):
             return (
                 f'expected [R, G, B] from 0 to 255, whole numbers, for class {name!r}, '
-                f'found {colour!r}{_advise(colour)}'
+                f'found {colour!r}'
             )
     if len(palette) != len(class_names):
         return (
@@ -55,13 +53,3 @@ def find_wrong_palette(palette: Any, class_names: Sequence[str]) -> Optional[str
 def _is_colour(value: Any) -> bool:
     is_list = isinstance(value, (list, tuple)) and len(value) == 3
     return is_list and all(type(each) is int and 0 <= each <= 255 for each in value)
-
-
-def _advise(colour: Any) -> str:
-    """What to write in place of shares of 1."""
-    is_list = isinstance(colour, (list, tuple)) and len(colour) == 3
-    if not is_list or not any(isinstance(each, float) for each in colour):
-        return ''
-    if not all(isinstance(each, (int, float)) and 0 <= each <= 1 for each in colour):
-        return ''
-    return f'. Write {[round(255 * each) for each in colour]}'

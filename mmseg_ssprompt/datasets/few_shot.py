@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 from mmengine.dataset import Compose, force_full_init
-from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
-from torch.utils.data import Dataset
 
+from ..config_entries import ConfigDict
 from ..dataset_wrappers import build_dataset, each_dataset
 from ..main_process import on_main_process
 from .few_shot_draw import check_positive, draw_few_shot
@@ -58,7 +57,7 @@ class FewShotDataset:
 
     def __init__(
         self,
-        dataset: Union[Dataset, Dict[str, Any], List[Dict[str, Any]]],
+        dataset: Union[Any, ConfigDict, List[ConfigDict]],
         shots: int = 16,
         seed: int = 1,
         manifest: Optional[str] = None,
@@ -102,13 +101,13 @@ class FewShotDataset:
         )
         self.dataset = narrow(self.dataset, find_images(self.drawn, self.manifest, self.dataset))
         self._fully_initialized = True
-        if is_main_process():
-            self._report()
+        self._report()
 
     @force_full_init
     def get_data_info(self, idx: int) -> Dict[str, Any]:
         """The record of a drawn image."""
-        return self.dataset.get_data_info(idx)
+        record: Dict[str, Any] = self.dataset.get_data_info(idx)
+        return record
 
     @force_full_init
     def __getitem__(self, idx: int) -> Any:

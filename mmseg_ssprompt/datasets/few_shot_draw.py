@@ -33,11 +33,16 @@ def draw_few_shot(
         The class id that each drawn image is credited to; the keys are sorted indices of images.
 
     Raises:
-        ValueError: If the arguments do not fit together, or ``shots`` is not positive.
+        ValueError: If two names are the same, or ``shots`` is not positive.
     """
-    presence = np.asarray(presence)
     names = [str(i) for i in range(len(presence))] if names is None else list(names)
-    _check_draw(presence, shots, seed, names)
+    check_positive(shots=shots)
+    name, count = Counter(names).most_common(1)[0] if names else ('', 0)
+    if count > 1:
+        raise ValueError(
+            f'image {name!r} is there {count} times: expected different names, because images are '
+            'drawn by name. Remove the copies from the annotation file'
+        )
     credited: Dict[int, int] = {}
     orders = [
         sorted(np.flatnonzero(present).tolist(), key=lambda i: _sort_key(seed, class_id, names[i]))
@@ -76,25 +81,6 @@ def _credit_one(class_id: int, orders: List[List[int]], credited: Dict[int, int]
     return False
 
 
-def _check_draw(presence: np.ndarray, shots: int, seed: int, names: Sequence[str]) -> None:
-    if presence.ndim != 2 or presence.dtype != bool:
-        raise ValueError(
-            f'presence must be a boolean matrix of (images, classes), found {presence.dtype} '
-            f'of shape {presence.shape}'
-        )
-    check_positive(shots=shots)
-    if not isinstance(seed, int):
-        raise ValueError(f'seed must be a whole number, found {seed!r}')
-    if len(names) != len(presence):
-        raise ValueError(f'expected a name for each of {len(presence)} images, found {len(names)}')
-    name, count = Counter(names).most_common(1)[0] if names else ('', 0)
-    if count > 1:
-        raise ValueError(
-            f'image {name!r} is there {count} times: expected different names, because images are '
-            'drawn by name. Remove the copies from the annotation file'
-        )
-
-
 def check_positive(**numbers: int) -> None:
     """Refuse anything but whole numbers from 1.
 
@@ -102,5 +88,5 @@ def check_positive(**numbers: int) -> None:
         ValueError: With the name and the value of the first one.
     """
     for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise ValueError(f'{key} must be a whole number from 1, found {value!r}')

@@ -13,7 +13,14 @@ from mmengine.logging import print_log
 
 from ..files import write_atomically
 from ..label_ids import IGNORED_8_BITS, LabelIds, resolve_label_ids
-from .checks import DatasetError, check_label_shape, check_label_size, read_with
+from .checks import (
+    DatasetError,
+    LabelFacts,
+    check_label_ids,
+    check_label_shape,
+    check_label_size,
+    read_with,
+)
 from .few_shot_draw import check_positive, draw_few_shot
 from .few_shot_parts import list_parts, name_images
 
@@ -56,7 +63,10 @@ def _count_part(dataset: BaseDataset, min_pixels: int) -> np.ndarray:
     presence = np.zeros((len(dataset), label_ids.num_classes), bool)
     for index in range(len(dataset)):
         sample = read_with(loader, dataset.get_data_info(index))
-        _check_sample(sample, label_ids)
+        check_label_shape(sample)
+        check_label_size(sample)
+        file, facts = sample['seg_map_path'], LabelFacts.of(sample)
+        check_label_ids(sample['gt_seg_map'], label_ids, file, facts)
         pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=label_ids.classes.stop)
         presence[index] = pixels[label_ids.classes] >= min_pixels
         if (index + 1) % PROGRESS_INTERVAL == 0:
@@ -77,19 +87,6 @@ def _find_label_ids(dataset: BaseDataset) -> LabelIds:
     given = getattr(dataset, 'ignore_index', IGNORED_8_BITS)
     ignored = None if given == IGNORED_8_BITS else given  # mmseg's default says nothing
     return resolve_label_ids(count, ignored, rest_id)
-
-
-def _check_sample(sample: Dict[str, Any], label_ids: LabelIds) -> None:
-    """As :func:`check_sample`, of all numbers that may be there."""
-    check_label_shape(sample)
-    check_label_size(sample)
-    unknown = label_ids.find_unknown(sample['gt_seg_map'])
-    if unknown.any():
-        found = np.unique(sample['gt_seg_map'][unknown])[:10].tolist()
-        raise DatasetError(
-            f'label map {str(sample["seg_map_path"])!r}: expected {label_ids.describe()}, found '
-            f'{found} in {int(unknown.sum())} pixels'
-        )
 
 
 def _annotation_loader(dataset: BaseDataset) -> LoadAnnotations:
@@ -139,6 +136,8 @@ def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> D
             'at what the label maps hold'
         )
     classes = list(parts[0].metainfo['classes'])
+    counts, contained = Counter(credited.values()), presence.sum(axis=0).tolist()
+    rows = [dict(image=names[i], credited_to=classes[c]) for i, c in credited.items()]
     return dict(
         version=MANIFEST_VERSION,
         dataset=' + '.join(dict.fromkeys(type(part).__name__ for part in parts)),
@@ -146,21 +145,6 @@ def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> D
         shots=shots,
         seed=seed,
         min_pixels=min_pixels,
-        **_summarise(credited, presence, shots, names, classes),
-    )
-
-
-def _summarise(
-    credited: Dict[int, int],
-    presence: np.ndarray,
-    shots: int,
-    names: List[str],
-    classes: List[str],
-) -> Dict[str, Any]:
-    """The entries of a manifest that depend on the draw."""
-    counts, contained = Counter(credited.values()), presence.sum(axis=0).tolist()
-    rows = [dict(image=names[i], credited_to=classes[c]) for i, c in credited.items()]
-    return dict(
         images=sorted(rows, key=lambda row: row['image']),
         counts={name: counts[c] for c, name in enumerate(classes)},
         incomplete={name: contained[c] for c, name in enumerate(classes) if counts[c] < shots},
@@ -197,10 +181,8 @@ def read_manifest(file: Union[str, Path]) -> Dict[str, Any]:
     if not isinstance(rows, list) or not rows:
         raise _manifest_error(file, 'images', 'a list of drawn images', repr(rows))
     for index, row in enumerate(rows):
-        values = [row.get(key) for key in ('image', 'credited_to')] if isinstance(row, dict) else []
-        if not values or not all(isinstance(value, str) for value in values):
-            keys = "the texts 'image' and 'credited_to'"
-            raise _manifest_error(file, f'images[{index}]', keys, repr(row))
+        if not isinstance(row, dict) or not isinstance(row.get('image'), str):
+            raise _manifest_error(file, f'images[{index}]', "the text 'image'", repr(row))
     return manifest
 
 
@@ -217,59 +199,48 @@ def check_manifest(manifest: Dict[str, Any], file: Any, **expected: Any) -> None
     """
     for entry, value in expected.items():
         _compare(file, entry, value, manifest.get(entry))
-    credited = Counter(row['credited_to'] for row in manifest['images'])
-    counts = manifest.get('counts')
-    for name in expected['classes']:
-        found = counts.get(name) if isinstance(counts, dict) else None
-        _compare(file, f'counts[{name!r}]', credited[name], found)
 
 
 def find_images(manifest: Dict[str, Any], file: Any, dataset: Any) -> List[int]:
     """Indices of the drawn images, counted through all parts, in the manifest's order.
 
     Raises:
-        DatasetError: If an image is not in the data set, is there twice or is credited to no class.
+        DatasetError: If an image is not in the data set, or is there twice.
     """
     parts = list_parts(dataset)
-    names, classes = name_images(parts), set(parts[0].metainfo['classes'])
-    known, seen = {name: index for index, name in enumerate(names)}, set()
+    known = {name: index for index, name in enumerate(name_images(parts))}
+    found: Dict[str, int] = {}
     for row, entry in enumerate(manifest['images']):
-        name, credited_to = entry['image'], entry['credited_to']
+        name = entry['image']
         if name not in known:
-            where = f'one of the {len(names)} images of {_describe(parts)}'
+            where = f'one of the {len(known)} images of {_describe(parts)}'
             raise _manifest_error(file, f'images[{row}].image', where, repr(name))
-        if name in seen:
+        if name in found:
             raise _manifest_error(file, f'images[{row}].image', 'each image once', repr(name))
-        if credited_to not in classes:
-            where = 'a class of the data set'
-            raise _manifest_error(file, f'images[{row}].credited_to', where, repr(credited_to))
-        seen.add(name)
-    return [known[entry['image']] for entry in manifest['images']]
+        found[name] = known[name]
+    return list(found.values())
 
 
 def _describe(parts: Sequence[BaseDataset]) -> str:
-    return ' + '.join(map(_describe_part, parts))
-
-
-def _describe_part(dataset: BaseDataset) -> str:
-    folder = dataset.data_prefix.get('img_path') or dataset.data_root
-    return f'{type(dataset).__name__}' + (f' in {str(folder)!r}' if folder else '')
+    folders = [part.data_prefix.get('img_path') or part.data_root for part in parts]
+    return ' + '.join(
+        type(part).__name__ + (f' in {str(folder)!r}' if folder else '')
+        for part, folder in zip(parts, folders)
+    )
 
 
 def _compare(file: Any, entry: str, expected: Any, found: Any) -> None:
     """Refuse another value, or name the first entry in which two lists differ."""
-    if expected == found:
-        return
     if isinstance(expected, list) and isinstance(found, list):
-        index = next(i for i, (a, b) in enumerate(zip_longest(expected, found)) if a != b)
-        entry = f'{entry}[{index}]'
-        expected, found = (x[index] if index < len(x) else None for x in (expected, found))
-    texts = ['nothing' if x is None else repr(x) for x in (expected, found)]
-    raise _manifest_error(file, entry, *texts)
+        for index, pair in enumerate(zip_longest(expected, found)):
+            _compare(file, f'{entry}[{index}]', *pair)
+    elif expected != found:
+        texts = ['nothing' if x is None else repr(x) for x in (expected, found)]
+        raise _manifest_error(file, entry, *texts)
 
 
 def _manifest_error(file: Any, entry: str, expected: str, found: str) -> DatasetError:
     return DatasetError(
         f'few-shot manifest {str(file)!r}, {entry}: expected {expected}, found {found}. Name '
-        'another file in the manifest setting of FewShotDataset, or delete this one to draw anew'
+        'another file in the manifest setting of FewShotDataset, or delete this one to draw again'
     )

@@ -50,14 +50,12 @@ def name_images(parts: Sequence[BaseDataset]) -> List[str]:
     """
     if len(parts) == 1:
         return _relative_names(parts[0])
-    labels = tell_apart([_image_folder(part) for part in parts])
+    folders = [str(part.data_prefix.get('img_path') or part.data_root or '') for part in parts]
     return [
-        f'{label}/{name}' for label, part in zip(labels, parts) for name in _relative_names(part)
+        f'{label}/{name}'
+        for label, part in zip(tell_apart(folders), parts)
+        for name in _relative_names(part)
     ]
-
-
-def _image_folder(dataset: BaseDataset) -> str:
-    return str(dataset.data_prefix.get('img_path') or dataset.data_root or '')
 
 
 def _relative_names(dataset: BaseDataset) -> List[str]:
@@ -76,14 +74,14 @@ def narrow(dataset: Any, indices: Sequence[int]) -> Any:
 
     Args:
         dataset: What :func:`list_parts` was given.
-        indices: Of images, counted through all of its parts, in the wanted order.
+        indices: Numbers of images, counted through all parts, in the wanted order.
 
     Returns:
         The same wrappers around subsets of the parts. A ``RepeatDataset`` is left out, because
         each image counts once.
 
     Raises:
-        DatasetError: If a wrapper is none of mmengine's and mmseg's.
+        DatasetError: If a wrapper is neither mmengine's nor mmseg's.
     """
     chosen, start = [], 0
     for part in each_dataset(dataset):

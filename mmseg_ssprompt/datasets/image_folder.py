@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter, defaultdict
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from itertools import chain
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from mmengine import fileio
 from mmengine.logging import print_log
@@ -10,7 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from .checks import DatasetError
-from .class_settings import find_wrong_palette, read_class_names
+from .class_settings import find_palette_problem, read_class_names
 
 __all__ = ['SUFFIXES', 'ImageFolderDataset']
 
@@ -102,9 +103,7 @@ class ImageFolderDataset(BaseSegDataset):
             self.data_prefix.get(key) for key in ('img_path', 'seg_map_path')
         )
         images = self._find_images(image_folder, label_folder)
-        labels = None
-        if label_folder is not None:
-            labels = self._find_labels(images, label_folder)
+        labels = None if label_folder is None else self._find_labels(images, label_folder)
         return [
             dict(
                 img_path=os.path.join(image_folder, image),
@@ -119,7 +118,7 @@ class ImageFolderDataset(BaseSegDataset):
     def _find_images(self, folder: str, label_folder: Optional[str]) -> Dict[str, str]:
         """Paths beneath the image folder, by name without suffix."""
         names: Dict[str, List[str]] = defaultdict(list)
-        others: Counter = Counter()
+        others: Counter[str] = Counter()
         labels = 0
         inside = _relative(label_folder, folder)
         label_ending = self._label_ending(folder, label_folder)
@@ -133,30 +132,21 @@ class ImageFolderDataset(BaseSegDataset):
                 names[name].append(file)
             else:
                 others[suffix or 'without suffix'] += 1
+        count = sum(others.values())
         if not names:
-            raise DatasetError(self._describe_empty(folder, sum(others.values()), labels))
+            raise DatasetError(self._describe_empty(folder, count, labels))
         if labels:
-            print_log(
+            _log(
                 f'{labels} files in {folder!r} that end in {label_ending!r} (seg_map_suffix) are '
-                'taken for label maps',
-                'current',
+                'taken for label maps'
             )
         if others:
             counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
-            print_log(
-                f'{sum(others.values())} of {sum(others.values()) + sum(map(len, names.values()))} '
-                f'files in {folder!r} are left out, because only {"/".join(self.suffixes)} are '
-                f'images: {counts}',
-                'current',
+            _log(
+                f'{count} of {count + sum(map(len, names.values()))} files in {folder!r} are left '
+                f'out, because only {"/".join(self.suffixes)} are images: {counts}'
             )
-        double = sorted(files for files in names.values() if len(files) > 1)
-        if double:
-            doubles = [file for files in double for file in files]
-            raise DatasetError(
-                f'{folder!r}: expected one image of each name, found {len(double)} names with '
-                f'several, such as {_show(doubles)}. Rename or remove one of each, or '
-                'choose by img_suffix'
-            )
+        _check_single(names.values(), f'{folder!r}: expected one image of each name', 'img_suffix')
         images = {name: files[0] for name, files in names.items()}
         return self._choose(images) if self.ann_file else images
 
@@ -184,17 +174,15 @@ class ImageFolderDataset(BaseSegDataset):
 
     def _choose(self, images: Dict[str, str]) -> Dict[str, str]:
         """Those that the list names."""
-        if not os.path.isfile(self.ann_file):
-            raise DatasetError(
-                f'ann_file {self.ann_file!r}: expected a text file with the name of an image a '
-                'line, found no such file'
-            )
-        with open(self.ann_file, encoding='utf-8-sig') as file:
-            wanted = [line.strip().replace('\\', '/') for line in file if line.strip()]
+        wanted: List[str] = []
+        is_file = os.path.isfile(self.ann_file)
+        if is_file:
+            with open(self.ann_file, encoding='utf-8-sig') as file:
+                wanted = [line.strip().replace('\\', '/') for line in file if line.strip()]
         if not wanted:
             raise DatasetError(
-                f'ann_file {self.ann_file!r}: expected the name of an image a line, found an empty '
-                'file'
+                f'ann_file {self.ann_file!r}: expected a text file with the name of an image a '
+                f'line, found {"an empty" if is_file else "no such"} file'
             )
         by_file = {file: name for name, file in images.items()}
         names = [by_file.get(line, line) for line in wanted]
@@ -203,7 +191,7 @@ class ImageFolderDataset(BaseSegDataset):
             raise DatasetError(
                 f'ann_file {self.ann_file!r}: expected names of images in '
                 f'{self.data_prefix["img_path"]!r}, found {len(missing)} of {len(wanted)} lines '
-                f'that are none: {_show(missing)}'
+                f'without such an image: {_show(missing)}'
             )
         return {name: images[name] for name in names}
 
@@ -216,7 +204,10 @@ class ImageFolderDataset(BaseSegDataset):
                 name = self._name_of_label(file)
                 if name is not None:
                     found[name].append(file)
-        labels = {name: _prefer_png(files) for name, files in found.items()}
+        labels = {  # of several files the PNGs, if there are any
+            name: [file for file in files if file.lower().endswith('.png')] or files
+            for name, files in found.items()
+        }
         missing = sorted(image for name, image in images.items() if name not in labels)
         unused = sorted(file for name in labels if name not in images for file in labels[name])
         if missing:
@@ -228,24 +219,19 @@ class ImageFolderDataset(BaseSegDataset):
                 f'{_show(unused) if unused else "none"}. Leave these images out, or set '
                 'data_prefix.seg_map_path=None to predict without label maps'
             )
-        double = sorted(labels[name] for name in images if len(labels[name]) > 1)
-        if double:
-            doubles = [file for files in double for file in files]
-            raise DatasetError(
-                f'{folder!r}: expected one label map for each image, found {len(double)} images '
-                f'with several: {_show(doubles)}. Remove one of each, or set '
-                'seg_map_suffix'
-            )
+        chosen = (labels[name] for name in images)
+        _check_single(
+            chosen, f'{folder!r}: expected one label map for each image', 'seg_map_suffix'
+        )
         if unused and not self.ann_file:
-            print_log(
+            _log(
                 f'{len(unused)} label maps in {folder!r} have no image in '
-                f'{self.data_prefix["img_path"]!r}: {_show(unused)}',
-                'current',
+                f'{self.data_prefix["img_path"]!r}: {_show(unused)}'
             )
         return {name: os.path.join(folder, labels[name][0]) for name in images}
 
     def _name_of_label(self, file: str) -> Optional[str]:
-        """The name of the image that a file would be the label map of; None if it is none."""
+        """The name of the image whose label map a file would be; None if it is no label map."""
         if self.exact_label_suffix is not None:
             ending = self.exact_label_suffix
             return file[: -len(ending)] if ending and file.endswith(ending) else None
@@ -274,25 +260,22 @@ class ImageFolderDataset(BaseSegDataset):
                 int(old) if isinstance(old, str) and old.isdecimal() else old: new
                 for old, new in label_map.items()
             }
-        # Of one class the rest has a number too (rest_id), which may be 0; the class is 1 then.
+        # With one class the rest has a number too (rest_id); if it is 0, the class is 1.
         count = max(2, len(self._metainfo['classes']))
         if self.reduce_zero_label:
             raise ValueError(
                 'label_map and reduce_zero_label=True: expected one of them, because both change '
                 f'ids of the files. Write what 0 becomes into label_map: 0: {self.ignore_index}'
             )
+        targets = (*range(count), self.ignore_index)
         is_map = isinstance(label_map, Mapping) and all(
-            type(number) is int and number >= 0 for pair in label_map.items() for number in pair
+            type(old) is int and old >= 0 and type(new) is int and new in targets
+            for old, new in label_map.items()
         )
-        wrong = {
-            old: new
-            for old, new in (label_map.items() if is_map else ())
-            if new >= count and new != self.ignore_index
-        }
-        if not is_map or wrong:
+        if not is_map:
             raise ValueError(
                 f'label_map: expected ids of classes (0 to {count - 1}) or {self.ignore_index} '
-                f'(ignored) by ids in the files, found {wrong or label_map!r}'
+                f'(ignored) by ids in the files, found {label_map!r}'
             )
         return {**{number: number for number in range(count)}, **label_map}
 
@@ -303,14 +286,9 @@ def _choose_metainfo(
     metainfo: Optional[Mapping[str, Any]],
 ) -> Dict[str, Any]:
     """The metainfo that counts, checked."""
-    if classes is None:
-        chosen = dict(metainfo or {})
-        if palette is not None:
-            chosen['palette'] = palette
-    else:
-        chosen = (
-            dict(classes=classes) if palette is None else dict(classes=classes, palette=palette)
-        )
+    chosen: Dict[str, Any] = dict(metainfo or {}) if classes is None else dict(classes=classes)
+    if palette is not None:
+        chosen['palette'] = palette
     given = chosen.get('classes')
     names = read_class_names(given)
     if not names:
@@ -322,7 +300,7 @@ def _choose_metainfo(
     if chosen.get('palette') is None:
         chosen.pop('palette', None)
         return chosen
-    problem = find_wrong_palette(chosen['palette'], names)
+    problem = find_palette_problem(chosen['palette'], names)
     if problem is not None:
         raise ValueError(f'ImageFolderDataset: palette: {problem}')
     return chosen
@@ -330,7 +308,7 @@ def _choose_metainfo(
 
 def _relative(inner: Optional[str], outer: str) -> Optional[str]:
     """Where a folder lies inside of another, with a slash at its end; None if it does not."""
-    if inner is None or not (inner and outer is not None):
+    if not inner:
         return None
     path = os.path.relpath(inner, outer or '.').replace(os.sep, '/')
     return None if path == '.' or path.startswith('..') else f'{path}/'
@@ -343,12 +321,21 @@ def _is_same_folder(one: str, other: str) -> bool:
     return one.rstrip('/') == other.rstrip('/')  # on a server
 
 
-def _prefer_png(files: Sequence[str]) -> List[str]:
-    """The PNGs among files, or all if there is none."""
-    pngs = [file for file in files if file.lower().endswith('.png')]
-    return pngs or list(files)
+def _log(text: str) -> None:
+    print_log(text, 'current')
 
 
-def _show(files: Sequence[str]) -> str:
+def _check_single(groups: Iterable[List[str]], expected: str, setting: str) -> None:
+    """Refuse several files where one is expected."""
+    double = sorted(files for files in groups if len(files) > 1)
+    if double:
+        raise DatasetError(
+            f'{expected}, found {len(double)} with several: {_show(chain.from_iterable(double))}. '
+            f'Remove all but one of each, or set {setting}'
+        )
+
+
+def _show(files: Iterable[str]) -> str:
+    files = list(files)
     more = f' and {len(files) - _SHOWN} more' if len(files) > _SHOWN else ''
     return ', '.join(map(repr, files[:_SHOWN])) + more

@@ -1,4 +1,4 @@
-"""Label maps of 16 bits, masks of any two numbers, and images that have none."""
+"""Label maps of 16 bits, masks of any two numbers, and images without label maps."""
 
 from typing import Any, Dict, Mapping, Optional
 
@@ -45,7 +45,7 @@ class LoadLabelMap(LoadAnnotations):
         label_map: Optional[Mapping[int, int]] = None,
         allow_missing: bool = False,
         reduce_zero_label: Optional[bool] = None,
-        backend_args: Optional[dict] = None,
+        backend_args: Optional[Dict[str, Any]] = None,
         imdecode_backend: str = 'pillow',
     ) -> None:
         super().__init__(backend_args=backend_args, imdecode_backend=imdecode_backend)
@@ -117,27 +117,15 @@ class LoadLabelMap(LoadAnnotations):
             )
         return of_dataset
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(ignore_index={self.ignore_index}, '
-            f'label_map={self.label_map}, allow_missing={self.allow_missing}, '
-            f'reduce_zero_label={self.reduce_zero_label}, '
-            f"imdecode_backend='{self.imdecode_backend}', backend_args={self.backend_args})"
-        )
-
 
 def _check_number(key: str, value: Any) -> int:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, int)
-        or not 0 <= number <= IGNORED_16_BITS
-    ):
+    if type(number) is not int or not 0 <= number <= IGNORED_16_BITS:
         raise ValueError(
             f'LoadLabelMap.{key}: expected whole numbers from 0 to {IGNORED_16_BITS}, found '
             f'{value!r}'
         )
-    return number
+    return int(number)
 
 
 def _check_labels(labels: Optional[np.ndarray], path: str) -> np.ndarray:
@@ -169,7 +157,8 @@ def _rename(labels: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
         return labels
     table = np.arange(1 + IGNORED_16_BITS, dtype=np.int32)
     table[list(label_map)] = list(label_map.values())
-    return table[labels]
+    renamed: np.ndarray = table[labels]
+    return renamed
 
 
 @TRANSFORMS.register_module()
@@ -202,7 +191,7 @@ def replace_loaders(transforms: Any, **settings: Any) -> Any:
     Args:
         transforms: The config of a pipeline, of a transform, or lists of them, nested as for
             test-time augmentation.
-        **settings: Of the loaders that take the place, and of those that are there already.
+        **settings: Arguments of the new loaders, and of each ``LoadLabelMap`` that is there.
 
     Returns:
         A copy.

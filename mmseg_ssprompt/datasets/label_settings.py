@@ -1,16 +1,16 @@
 """Whether a data set's pipeline keeps to the numbers that a model has label maps hold."""
 
-from typing import Any, Iterator, Tuple
+from typing import Any, List, Tuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations as AnyLoader
 from mmcv.transforms import Resize
-from mmengine.dataset import Compose
-from torch.utils.data import Dataset
+from mmengine.dataset import BaseDataset, Compose
 
 from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS, LabelIds
 from .checks import DatasetError
 from .label_maps import LoadLabelMap, ResizeWithLabels
+from .steps import each_step
 
 __all__ = ['check_label_settings']
 
@@ -20,14 +20,14 @@ _EFFECTS = dict(ignore_index='takes for ignored', seg_fill_in='gives pixels that
 _LOADER = "dict(type='LoadLabelMap', ignore_index=65535)"
 
 
-def check_label_settings(dataset: Dataset, label_ids: LabelIds, name: str) -> None:
+def check_label_settings(dataset: BaseDataset, label_ids: LabelIds, name: str) -> None:
     """Refuse a data set whose settings would change or mistake the numbers in label maps.
 
     Nothing is read: the data set's own settings and those of its transforms are looked at.
 
     Args:
         dataset: A data set that reads files, without wrappers.
-        label_ids: Of the model's head.
+        label_ids: The numbers that the model's head expects.
         name: What it is for, such as ``'training'``.
 
     Raises:
@@ -38,7 +38,7 @@ def check_label_settings(dataset: Dataset, label_ids: LabelIds, name: str) -> No
     _check_rest(dataset, label_ids, where)
     _check_subset(dataset, label_ids, where)
     loader = None
-    for transform in _transforms(dataset):
+    for transform in _list_transforms(dataset):
         if isinstance(transform, AnyLoader):
             loader = transform
             _check_loader(dataset, loader, label_ids, where)
@@ -47,27 +47,14 @@ def check_label_settings(dataset: Dataset, label_ids: LabelIds, name: str) -> No
             _check_fill(transform, label_ids, where)
 
 
-def _transforms(dataset: Dataset) -> Iterator[Any]:
+def _list_transforms(dataset: BaseDataset) -> List[Any]:
+    pipeline = getattr(dataset, 'pipeline', None) or []
     if hasattr(dataset, 'recipe'):  # of embedded samples, which a pipeline has made before
-        yield from _flatten(Compose(dataset.recipe.dataset.get('pipeline') or []))
-    else:
-        yield from _flatten(getattr(dataset, 'pipeline', None))
+        pipeline = Compose(dataset.recipe.dataset.get('pipeline') or [])
+    return [step.transform for step in each_step(pipeline)]
 
 
-def _flatten(transform: Any) -> Iterator[Any]:
-    """A transform, and those inside of it: in lists, or by themselves as in ``RandomResize``."""
-    if isinstance(transform, (list, tuple)):
-        for each in transform:
-            yield from _flatten(each)
-    elif transform is not None:
-        yield transform
-        for key in ('transforms', 'resize', 'subroutines'):
-            inner = getattr(transform, key, None)
-            if isinstance(inner, (list, tuple)) or callable(getattr(inner, 'transform', None)):
-                yield from _flatten(inner)
-
-
-def _check_rest(dataset: Dataset, ids: LabelIds, where: str) -> None:
+def _check_rest(dataset: BaseDataset, ids: LabelIds, where: str) -> None:
     """Few-shot draws read the number of the rest from the data set, without a model."""
     found = getattr(dataset, 'metainfo', {}).get('rest_id')
     if found is not None and found != ids.rest_id:
@@ -77,30 +64,21 @@ def _check_rest(dataset: Dataset, ids: LabelIds, where: str) -> None:
         )
 
 
-def _check_subset(dataset: Dataset, ids: LabelIds, where: str) -> None:
-    """Refuse what mmseg makes of a subset: its classes count from 0, all others are 255."""
-    label_map = getattr(dataset, 'label_map', None)
-    if not label_map or 'labelled_classes' in getattr(dataset, 'metainfo', {}):
+def _check_subset(dataset: BaseDataset, ids: LabelIds, where: str) -> None:
+    """Refuse what mmseg makes of a single class of a data set: it has 0, all others 255."""
+    if 'labelled_classes' in getattr(dataset, 'metainfo', {}):
         return
-    if not getattr(type(dataset), 'METAINFO', {}).get('classes'):  # the label_map is the user's own
-        return
-    if ids.rest_id == 0:
+    # Elsewhere a label_map is the user's own.
+    is_registered = getattr(type(dataset), 'METAINFO', {}).get('classes')
+    if is_registered and getattr(dataset, 'label_map', None) and ids.rest_id == 0:
         raise DatasetError(
             f'{where} has one class of a registered data set, so that its label maps get 0 for '
             'the class and 255 for all others, but decode_head.rest_id is 0, the number of the '
             'rest. Set decode_head.rest_id=255'
         )
-    left_out = list(label_map.values()).count(IGNORED_8_BITS)
-    if ids.num_classes > IGNORED_8_BITS and left_out > 1:
-        raise DatasetError(
-            f'{where} has {ids.num_classes} of {len(label_map)} classes of a registered data set, '
-            f'so that mmseg gives the others the number 255, which is one of the {ids.num_classes} '
-            "too. Use type='BaseSegDataset' with the classes in metainfo, and give their numbers "
-            'to LoadLabelMap as label_map, with 65535 for the others'
-        )
 
 
-def _check_loader(dataset: Dataset, loader: Any, ids: LabelIds, where: str) -> None:
+def _check_loader(dataset: BaseDataset, loader: Any, ids: LabelIds, where: str) -> None:
     reduces = getattr(dataset, 'reduce_zero_label', False)
     relabelled = 'labelled_classes' in getattr(dataset, 'metainfo', {})
     kind = type(loader).__name__
@@ -116,10 +94,8 @@ def _check_loader(dataset: Dataset, loader: Any, ids: LabelIds, where: str) -> N
             f'number 255 in the files, which is also ignored. Use {_LOADER} and set '
             'decode_head.ignore_index=65535'
         )
-    if not isinstance(loader, LoadLabelMap) or relabelled:
-        found = IGNORED_8_BITS
-        used = reduces and not relabelled
-    else:
+    found, used = IGNORED_8_BITS, reduces and not relabelled
+    if isinstance(loader, LoadLabelMap) and not relabelled:
         found, used = loader.ignore_index, True
     if used and found not in (ids.ignore_index, ids.rest_id):
         setting = 'ignore_index' if isinstance(loader, LoadLabelMap) else 'reduce_zero_label'
@@ -131,10 +107,10 @@ def _check_loader(dataset: Dataset, loader: Any, ids: LabelIds, where: str) -> N
 
 
 def _check_resize(transform: Any, loader: Any, where: str) -> None:
+    resize = getattr(transform, 'resize', transform)  # of RandomResize
+    is_pillow = isinstance(resize, Resize) and resize.backend == 'pillow'
     is_wide = getattr(loader, 'ignore_index', 0) == IGNORED_16_BITS
-    if not is_wide or not isinstance(transform, Resize) or isinstance(transform, ResizeWithLabels):
-        return
-    if transform.backend == 'pillow':
+    if is_wide and is_pillow and not isinstance(resize, ResizeWithLabels):
         raise DatasetError(
             f"{where}: Resize(backend='pillow') cannot resize label maps of 16 bits. Use "
             "dict(type='ResizeWithLabels', ...) with the same arguments"

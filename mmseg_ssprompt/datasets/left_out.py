@@ -1,17 +1,14 @@
 """Pictures that lie in the folders of a data set, and that it does not take."""
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Mapping
 
 __all__ = ['count_pictures', 'find_left_out']
 
-#: What files of pictures end with, in small letters.
-_SUFFIXES = (
-    *('.png', '.jpg', '.jpeg', '.jpe', '.jp2', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm'),
-    *('.pgm', '.pbm'),
-)
+_PICTURE = re.compile(r'\.(png|jpe?g?|jp2|bmp|tiff?|webp|gif|p[bgp]m)$', re.IGNORECASE)
 
 
 def count_pictures(folder: str) -> Dict[str, int]:
@@ -20,17 +17,17 @@ def count_pictures(folder: str) -> Dict[str, int]:
 
 
 def _each_picture(folder: str) -> Iterator[str]:
-    """Paths of pictures below a folder of this machine; none of hidden files."""
+    """Paths of pictures below a folder of this machine, without hidden files."""
     for where, _, names in os.walk(folder, followlinks=True):
         for name in names:
-            if name.lower().endswith(_SUFFIXES) and not name.startswith('.'):
+            if _PICTURE.search(name) and not name.startswith('.'):
                 yield os.path.join(where, name)
 
 
 def find_left_out(dataset: Any) -> List[str]:
     """Say which pictures in the folders of a data set it does not take.
 
-    Only of data sets that take all files of a folder with a suffix.
+    Only data sets that take all files of a folder with a suffix are looked at.
 
     Args:
         dataset: A data set of mmseg, without wrappers.
@@ -38,8 +35,9 @@ def find_left_out(dataset: Any) -> List[str]:
     Returns:
         A sentence on images, and one on label maps, where there are such.
     """
-    prefix, suffix = getattr(dataset, 'data_prefix', {}), getattr(dataset, 'img_suffix', None)
-    if not isinstance(suffix, str) or getattr(dataset, 'ann_file', ''):
+    prefix: Mapping[str, Any] = getattr(dataset, 'data_prefix', {})
+    suffix: Any = getattr(dataset, 'img_suffix', None)
+    if not isinstance(suffix, str) or getattr(dataset, 'ann_file', None):
         return []
     images, labels = (str(prefix.get(key) or '') for key in ('img_path', 'seg_map_path'))
     if not os.path.isdir(images):

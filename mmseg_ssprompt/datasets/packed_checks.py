@@ -4,12 +4,17 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..dataset_wrappers import each_dataset
 from ..draws import draws_of_their_own, seed_draws
 from ..label_ids import LabelIds
-from .checks import DatasetError, LabelFacts, UnreadableFileError, check_label_ids
+from .checks import (
+    DatasetError,
+    LabelFacts,
+    UnreadableFileError,
+    check_label_ids,
+    check_label_shape,
+)
 from .seeded import SeededDataset
 from .steps import SIZES_KEY, Sizes, Trace, find_failed_step, follow
 
@@ -50,7 +55,7 @@ class Packed(NamedTuple):
 
 
 def check_packed(
-    dataset: Dataset, ids: LabelIds, name: str, training: bool, frame: Optional[Frame] = None
+    dataset: Any, ids: LabelIds, name: str, training: bool, frame: Optional[Frame] = None
 ) -> List[Packed]:
     """Let the first samples of each data set pass the whole pipeline, and look at what leaves it.
 
@@ -59,7 +64,7 @@ def check_packed(
     Args:
         dataset: A data set, or a wrapper.
         ids: Which ids label maps may have.
-        name: Of the split, for errors: 'training', 'validation' or 'test'.
+        name: The split, for errors: 'training', 'validation' or 'test'.
         training: Whether label maps must lie on the images that leave the pipeline; otherwise on
             the original ones, whose size predictions have.
         frame: What the data preprocessor makes of images. Defaults to None: not known.
@@ -85,7 +90,7 @@ def check_packed(
     return found
 
 
-def _each_part(dataset: Dataset) -> Iterator[Dataset]:
+def _each_part(dataset: Any) -> Iterator[Any]:
     """The data sets that are read one after the other."""
     if isinstance(getattr(dataset, 'datasets', None), (list, tuple)):
         for inner in dataset.datasets:
@@ -96,7 +101,7 @@ def _each_part(dataset: Dataset) -> Iterator[Dataset]:
         yield dataset
 
 
-def _pack(dataset: Dataset, index: int, trace: Trace, name: str) -> Iterator[Packed]:
+def _pack(dataset: Any, index: int, trace: Trace, name: str) -> Iterator[Packed]:
     trace.begin()
     where = f'{name} data, sample {index} of {type(dataset).__name__}'
     try:
@@ -107,34 +112,34 @@ def _pack(dataset: Dataset, index: int, trace: Trace, name: str) -> Iterator[Pac
         raise
     except Exception as error:  # transforms raise almost any type
         raise _explain(dataset, where, trace, error) from error
-    if trace.mistakes:
-        raise DatasetError(f'{name} data: {trace.mistakes[0]}')
+    if trace.mistake is not None:
+        raise DatasetError(f'{name} data: {trace.mistake}')
     if result is None:
         raise _explain(dataset, where, trace, None)
     for image, sample, seen in _unpack(result, where, trace):
         yield Packed(None if is_embedded(dataset) else image, sample, seen)
 
 
-def _explain(
-    dataset: Dataset, where: str, trace: Trace, error: Optional[Exception]
-) -> DatasetError:
+def _explain(dataset: Any, where: str, trace: Trace, error: Optional[Exception]) -> DatasetError:
     if trace.ended_by is not None:
         return DatasetError(
             f'{where}: expected a sample from each transform, but {trace.ended_by} returned None '
             f'({"of each of some samples" if error else "of this one"}). Let it return the sample, '
             'or change what it refuses'
         )
-    step = find_failed_step(getattr(dataset, 'pipeline', []), error)
-    raised = f'{type(error).__name__}: {error}'
+    step = None if error is None else find_failed_step(getattr(dataset, 'pipeline', []), error)
     return DatasetError(
-        f'{where} does not pass its pipeline: {"it" if step is None else step} fails ({raised})'
+        f'{where} does not pass its pipeline: {"it" if step is None else step} fails '
+        f'({type(error).__name__}: {error})'
     )
 
 
 def _unpack(result: Any, where: str, trace: Trace) -> Iterator[Tuple[Any, Any, Sizes]]:
     """The views of a sample, one without test-time augmentation."""
     if not isinstance(result, Mapping) or not {'inputs', 'data_samples'} <= set(result):
-        found = _describe(result)
+        found: Any = f'a {type(result).__name__}'
+        if isinstance(result, Mapping):
+            found = [key for key in result if key != SIZES_KEY]
         raise DatasetError(
             f"{where}: expected 'inputs' and 'data_samples' from the pipeline, found {found}. End "
             "it with dict(type='PackSegInputs')"
@@ -143,12 +148,6 @@ def _unpack(result: Any, where: str, trace: Trace) -> Iterator[Tuple[Any, Any, S
     if not isinstance(samples, (list, tuple)):
         images, samples = [images], [samples]
     yield from zip(images, samples, [*trace.packed, *[Sizes()] * len(samples)])
-
-
-def _describe(result: Any) -> Any:
-    if not isinstance(result, Mapping):
-        return f'a {type(result).__name__}'
-    return [key for key in result if key != SIZES_KEY]
 
 
 class _Check(NamedTuple):
@@ -160,13 +159,8 @@ class _Check(NamedTuple):
     training: bool
     frame: Frame
 
-    @property
-    def _image_file(self) -> str:
-        return repr(str(self.packed.sample.metainfo.get('img_path')))
-
-    @property
-    def _label_file(self) -> str:
-        return repr(str(self.packed.sample.metainfo.get('seg_map_path')))
+    def _file(self, key: str) -> str:
+        return repr(str(self.packed.sample.metainfo.get(key)))
 
     def run(self) -> None:
         """Raise a :class:`DatasetError` of the first thing that is wrong."""
@@ -178,13 +172,13 @@ class _Check(NamedTuple):
             self._check_labels(self.packed.sample.gt_sem_seg.data)
         elif self.training:
             raise DatasetError(
-                f'{self.name} data, image {self._image_file}: expected a label map to train with, '
-                "found none. Put dict(type='LoadAnnotations') into the pipeline, before it is "
-                'packed'
+                f'{self.name} data, image {self._file("img_path")}: expected a label map to train '
+                "with, found none. Put dict(type='LoadAnnotations') into the pipeline, before it "
+                'is packed'
             )
 
     def _check_image(self, image: Tensor) -> None:
-        where = f'{self.name} data, image {self._image_file}, as it leaves the pipeline'
+        where = f'{self.name} data, image {self._file("img_path")}, as it leaves the pipeline'
         if image.ndim != 3 or image.shape[0] != 3:
             raise DatasetError(f'{where}: expected (3, H, W), found {tuple(image.shape)}')
         if image.dtype == torch.bool or image.is_complex():
@@ -217,39 +211,31 @@ class _Check(NamedTuple):
         missing = [key for key in needed if key not in metainfo]
         if missing and self.packed.image is not None:
             raise DatasetError(
-                f'{self.name} data, image {self._image_file}: expected {needed} in what is packed, '
-                'with which a prediction is brought back to the image; '
+                f'{self.name} data, image {self._file("img_path")}: expected {needed} in what is '
+                'packed, with which a prediction is brought back to the image; '
                 f'{missing} are not there. Leave out meta_keys of PackSegInputs, or add them; a '
                 'loader of your own has to set ori_shape and img_shape'
             )
 
     def _check_labels(self, labels: Tensor) -> None:
-        where = f'{self.name} data, label map {self._label_file}'
-        if labels.ndim != 3 or labels.shape[0] != 1:
-            raise DatasetError(
-                f'{where}: expected one channel of class ids, found the shape '
-                f'{tuple(labels.shape[1:] if labels.shape[0] == 1 else labels.shape)}: colours '
-                'must be converted to ids'
-            )
-        if labels.is_floating_point():
-            raise DatasetError(f'{where}: expected ids as whole numbers, found {labels.dtype}')
+        where = f'{self.name} data, label map {self._file("seg_map_path")}'
+        metainfo, ids = self.packed.sample.metainfo, (labels[0] if len(labels) == 1 else labels)
+        check_label_shape(dict(metainfo, gt_seg_map=ids.numpy()))
         if self.packed.image is not None:
-            self._check_sizes(where, tuple(labels.shape[1:]))
-        metainfo = self.packed.sample.metainfo
+            self._check_sizes(where, tuple(ids.shape), tuple(self.packed.image.shape[1:]))
         facts = LabelFacts(bool(metainfo.get('reduce_zero_label')))
-        check_label_ids(labels.numpy(), self.ids, metainfo.get('seg_map_path'), facts)
+        check_label_ids(ids.numpy(), self.ids, metainfo.get('seg_map_path'), facts)
 
-    def _check_sizes(self, where: str, labels: Tuple[int, ...]) -> None:
-        seen, image = self.packed.seen, tuple(self.packed.image.shape[1:])
-        if self.training:
-            expected, what = image, 'its image'
-        else:
+    def _check_sizes(self, where: str, labels: Tuple[int, ...], image: Tuple[int, ...]) -> None:
+        seen = self.packed.seen
+        expected, what = image, 'its image'
+        if not self.training:
             original = self.packed.sample.metainfo.get('ori_shape') or seen.original or image
             expected, what = tuple(original[:2]), 'the original image, whose size predictions have,'
         if labels != expected:
             raise DatasetError(
-                f'{where} is {_text(labels)} (height x width), but {what} {self._image_file} is '
-                f'{_text(expected)}{self._explain()}'
+                f'{where} is {_text(labels)} (height x width), but {what} '
+                f'{self._file("img_path")} is {_text(expected)}{self._explain()}'
             )
         if seen.moved_by:
             raise DatasetError(f'{where} does not lie on its image{self._explain()}')
@@ -277,8 +263,8 @@ def check_batch_sizes(packed: Sequence[Packed], batch_size: int, key: str) -> No
 
     Args:
         packed: Some samples.
-        batch_size: Of the data loader.
-        key: Of the data loader in the config.
+        batch_size: The data loader's.
+        key: Where the config has the data loader.
 
     Raises:
         DatasetError: With two images.
@@ -297,6 +283,6 @@ def check_batch_sizes(packed: Sequence[Packed], batch_size: int, key: str) -> No
         )
 
 
-def is_embedded(dataset: Dataset) -> bool:
+def is_embedded(dataset: Any) -> bool:
     """Whether a data set gives embeddings in place of images."""
     return any(hasattr(leaf, 'recipe') for leaf in each_dataset(dataset))

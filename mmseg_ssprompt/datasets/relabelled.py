@@ -38,7 +38,7 @@ def relabel_dataset(
         The data set; ``metainfo['labelled_classes']`` are the names that label maps can show.
 
     Raises:
-        DatasetError: If it loads no label maps, or a new number is none that counts.
+        DatasetError: If it loads no label maps, or a new number does not count.
     """
     label_ids = resolve_label_ids(len(classes), rest_id=rest_id)
     if 'pipeline' in settings:  # mmseg's loader makes bytes of the new numbers
@@ -52,11 +52,11 @@ def relabel_dataset(
     wrong = {old: new for old, new in label_map.items() if new not in label_ids.counted}
     if wrong:
         raise DatasetError(f'label_map: expected {label_ids.describe()}, found {wrong}')
-    # Of a data set with some of its classes only, ids in the files have others in the data set.
+    # A data set with some of its classes has a label_map already: new ids by those in files.
     known = range(len(built.metainfo['classes']))
     own = built.label_map or {index: index for index in (*known, *label_map)}
     built.label_map = {file: label_map.get(i, label_ids.ignore_index) for file, i in own.items()}
-    for index in label_ids.counted:  # what was ignored before, or is none of the data set's
+    for index in label_ids.counted:  # what was ignored before, or is no class of the data set
         built.label_map.setdefault(index, label_ids.ignore_index)
     used = set(label_map.values())
     built._metainfo = dict(

@@ -3,10 +3,8 @@
 import contextlib
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-import cv2
 import numpy as np
-from mmcv.image import rescale_size
-from mmcv.transforms import Resize
+from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
 from ..draws import draws_of_their_own
@@ -20,8 +18,7 @@ from .checks import (
     loaded_kind,
     read_with,
 )
-from .image_checks import check_image
-from .label_checks import check_labels
+from .file_checks import check_image, check_labels
 from .steps import Trace, each_step, follow
 
 __all__ = ['SampleChecks', 'SampleFindings']
@@ -37,28 +34,19 @@ class SampleFindings(NamedTuple):
         remarks: Keys of :data:`.survey.REMARKS`.
         present: Which of the C classes it shows, (C,) bool; None without a label map, or if that
             is not valid.
-        pixels: Of its label map.
+        pixels: How many pixels its label map has.
         ignored: How many of them have the ignored id.
     """
 
     image: str
     errors: List[Tuple[str, ValueError]]
     remarks: List[str]
-    present: Optional[np.ndarray]
-    pixels: int = 0
-    ignored: int = 0
-
-
-class _Labels(NamedTuple):
-    """What was found in a label map: as in :class:`SampleFindings`."""
-
-    errors: List[Tuple[str, ValueError]]
     present: Optional[np.ndarray] = None
     pixels: int = 0
     ignored: int = 0
 
 
-class SampleChecks(Dataset):
+class SampleChecks(Dataset[SampleFindings]):
     """The findings for each sample of a data set; nothing but its loaders is run.
 
     A transform of somebody's own counts as a loader if it makes an image or a label map of the
@@ -70,92 +58,70 @@ class SampleChecks(Dataset):
         ids: Which ids label maps may have.
     """
 
-    def __init__(self, dataset: Dataset, ids: LabelIds) -> None:
+    def __init__(self, dataset: BaseDataset, ids: LabelIds) -> None:
         self.dataset = dataset
         self.ids = ids
         self._loaders = _find_loading(dataset)
         maps = [getattr(loader, 'label_map', None) for loader, _ in self._loaders]
         self._map = next(filter(None, maps), None)
-        self._resizes = [
-            step.transform
-            for step in each_step(dataset.pipeline)
-            if isinstance(step.transform, Resize)
-            and step.transform.keep_ratio
-            and isinstance(step.transform.scale, (int, float, tuple))
-        ]
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> SampleFindings:
+        errors: List[Tuple[str, ValueError]] = []
+        remarks: List[str] = []
         try:
             sample = self.dataset.get_data_info(index)
         except DatasetError as error:  # of embedded samples
-            return SampleFindings(f'sample {index}', [('embeddings', error)], [], None)
-        errors: List[Tuple[str, ValueError]] = []
-        remarks: List[str] = []
+            return SampleFindings(f'sample {index}', [('embeddings', error)], remarks)
         orientation = 1
         for loader, kind in self._loaders:
             try:
                 if kind == 'image':
                     sample, found, orientation = check_image(loader, sample)
-                    self._check_resized(sample)
                 elif kind == 'label map':
-                    sample, found = check_labels(loader, sample)
+                    sample, found, _ = check_labels(loader, sample)
                 else:
                     sample, found = read_with(loader, sample), []
+                remarks += found
             except DatasetError as error:
                 errors.append(('label maps' if kind == 'label map' else 'images', error))
-            else:
-                remarks += found
-        labels = _Labels([])
+        findings = SampleFindings(str(sample.get('img_path')), errors, remarks)
         if sample.get('gt_seg_map') is not None:
-            labels = self._check_labels(sample, orientation)
             remarks += ['orientation'] * (orientation != 1)
-            remarks += ['ignored'] * (0 < labels.pixels == labels.ignored)
-        elif not errors:
-            remarks.append('unlabelled')
-        image = str(sample.get('img_path'))
-        return SampleFindings(image, errors + labels.errors, remarks, *labels[1:])
+            return self._check_labels(findings, sample, orientation)
+        remarks += ['unlabelled'] * (not errors)
+        return findings
 
-    def _check_resized(self, sample: Dict[str, Any]) -> None:
-        """Refuse an image of which a side of no pixel would remain."""
-        height, width = sample['img'].shape[:2]
-        for resize in self._resizes:
-            resized = rescale_size((width, height), resize.scale)
-            if min(resized) < 1:
-                raise DatasetError(
-                    f'image {str(sample["img_path"])!r}: expected at least one pixel on each side '
-                    f'after Resize(scale={resize.scale}), found {height} x {width} (height x '
-                    f'width), which becomes {resized[1]} x {resized[0]}. Cut it into tiles, or '
-                    'pad image and label map'
-                )
-
-    def _check_labels(self, sample: Dict[str, Any], orientation: int) -> _Labels:
-        """Errors of a label map, and what it shows."""
+    def _check_labels(
+        self, findings: SampleFindings, sample: Dict[str, Any], orientation: int
+    ) -> SampleFindings:
+        """Add the errors of a label map, and what it shows."""
         labels = sample['gt_seg_map']
         try:
             check_label_shape(sample)
         except DatasetError as error:
-            return _Labels([('label maps', error)])
-        errors: List[Tuple[str, ValueError]] = []
+            findings.errors.append(('label maps', error))
+            return findings
         try:
             check_label_size(sample)
         except DatasetError as error:
-            errors.append(('sizes', _explain_rotation(error, orientation)))
+            findings.errors.append(('sizes', _explain_rotation(error, orientation)))
         try:
             facts = LabelFacts.of({**sample, 'label_map': sample.get('label_map') or self._map})
             check_label_ids(labels, self.ids, sample.get('seg_map_path'), facts)
         except DatasetError as error:
-            return _Labels([*errors, ('label ids', error)])
-        found, pixels = _count_ids(labels)
-        present = np.isin(np.array(self.ids.classes), found)
-        present &= np.array(self.ids.classes) != self.ids.ignore_index
-        ignored = int(pixels[found == self.ids.ignore_index].sum())
-        return _Labels(errors, present, labels.size, ignored)
+            findings.errors.append(('label ids', error))
+            return findings
+        classes, ignored = np.array(self.ids.classes), self.ids.ignore_index
+        pixels = np.bincount(labels.ravel().astype(int), minlength=max(classes.max(), ignored) + 1)
+        findings.remarks.extend(['ignored'] * bool(pixels[ignored] == labels.size > 0))
+        present = (pixels[classes] > 0) & (classes != ignored)
+        return findings._replace(present=present, pixels=labels.size, ignored=int(pixels[ignored]))
 
 
-def _find_loading(dataset: Dataset) -> List[Tuple[Any, Optional[str]]]:
+def _find_loading(dataset: BaseDataset) -> List[Tuple[Any, Optional[str]]]:
     """The transforms that load, with what they load; None of others that they depend on."""
     steps = list(each_step(dataset.pipeline))
     own = [step for step in steps if type(step.transform).__module__.split('.')[0] not in _STACK]
@@ -176,7 +142,7 @@ def _find_loading(dataset: Dataset) -> List[Tuple[Any, Optional[str]]]:
 _STACK = ('mmcv', 'mmseg', 'mmengine', 'mmseg_ssprompt')
 
 
-def _see_loading(dataset: Dataset) -> Dict[str, Optional[str]]:
+def _see_loading(dataset: BaseDataset) -> Dict[str, Optional[str]]:
     """What the steps load of the first sample, by place."""
     trace = Trace(training=True)
     with draws_of_their_own():
@@ -186,14 +152,6 @@ def _see_loading(dataset: Dataset) -> Dict[str, Optional[str]]:
     steps = each_step(dataset.pipeline)
     kinds = {step.place: loaded_kind(step.transform) for step in steps}
     return {**{place: kind for place, kind in kinds.items() if kind}, **trace.loads}
-
-
-def _count_ids(labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """The ids in a label map, and how many pixels each has."""
-    if labels.dtype == np.uint8:  # as mmseg loads it: several times faster than np.unique
-        counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
-        return np.flatnonzero(counts), counts[counts > 0].astype(np.int64)
-    return np.unique(labels, return_counts=True)
 
 
 def _explain_rotation(error: DatasetError, orientation: int) -> DatasetError:

@@ -15,8 +15,8 @@ def find_shared_images(first: Sequence[str], second: Sequence[str]) -> List[Tupl
     Only files of the same name and size are read; under other names copies are not found.
 
     Args:
-        first: Paths of images.
-        second: Likewise.
+        first: Paths of one data set's images.
+        second: Paths of the other's images.
 
     Returns:
         A pair of paths for each image of ``second`` that is in ``first``.

@@ -1,7 +1,7 @@
 """The steps of a data set's pipeline: which they are, what each does, and which one has failed."""
 
 import copy
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mmcv.transforms import KeyMapper
@@ -43,17 +43,21 @@ def each_step(pipeline: Any, place: str = 'pipeline') -> Iterator[Step]:
 
     Args:
         pipeline: A list of transforms, or a transform such as ``Compose``, ``RandomChoice`` or
-            ``TestTimeAug``, of which only the first branch is looked into.
-        place: Of the pipeline in the config. Defaults to 'pipeline'.
+            ``TestTimeAug``; of the latter's branches only the first is read.
+        place: Where the config has the pipeline. Defaults to 'pipeline'.
     """
-    for name, holder, key in _children(pipeline):
-        yield from each_step(holder[key], f'{place}{name}')
-    if not isinstance(pipeline, (list, tuple)) and _list_of(pipeline) is None:
+    if _is_step(pipeline):
         yield Step(place, pipeline)
+        return
+    first: Dict[str, Any] = {}
+    for name, holder, key in _children(pipeline):
+        first.setdefault(name, holder[key])
+    for name, inner in first.items():
+        yield from each_step(inner, f'{place}{name}')
 
 
 def _list_of(transform: Any) -> Optional[List[Any]]:
-    """The transforms inside of one; None if there are none."""
+    """The transforms inside of another; None if it has no list of them."""
     if isinstance(transform, KeyMapper):  # which hands on other names
         return None
     inner = getattr(transform, 'subroutines', None) or getattr(transform, 'transforms', None)
@@ -62,24 +66,23 @@ def _list_of(transform: Any) -> Optional[List[Any]]:
     return inner if is_list else None
 
 
-def _children(pipeline: Any) -> Iterator[Tuple[str, List[Any], int]]:
-    """Place, list and index of what is inside of a transform."""
-    if isinstance(pipeline, (list, tuple)):
-        yield from ((f'[{index}]', pipeline, index) for index in range(len(pipeline)))
-    elif getattr(pipeline, 'subroutines', None):  # TestTimeAug: all lists of one from each list
-        for branch in pipeline.subroutines[:1]:
-            yield from (
-                (f'.transforms[{index}]', branch.transforms, index)
-                for index in range(len(branch.transforms))
-            )
-    else:
-        inner = _list_of(pipeline) or []
-        name = '' if type(pipeline).__name__ == 'Compose' else '.transforms'
-        yield from ((f'{name}[{index}]', inner, index) for index in range(len(inner)))
+def _is_step(node: Any) -> bool:
+    return not isinstance(node, (list, tuple)) and _list_of(node) is None
+
+
+def _children(node: Any) -> List[Tuple[str, Any, int]]:
+    """Place, list and index of what is inside of a list or a transform."""
+    if isinstance(node, (list, tuple)):
+        return [(f'[{index}]', node, index) for index in range(len(node))]
+    name = '' if type(node).__name__ == 'Compose' else '.transforms'
+    # TestTimeAug has all lists of one transform from each list.
+    branches = getattr(node, 'subroutines', None)
+    lists = [branch.transforms for branch in branches] if branches else [_list_of(node) or []]
+    return [(f'{name}[{i}]', inner, i) for inner in lists for i in range(len(inner))]
 
 
 def find_failed_step(pipeline: Any, error: BaseException) -> Optional[Step]:
-    """The step of a pipeline in which an error arose; None if it was in none of them."""
+    """The step of a pipeline in which an error arose; None if it arose elsewhere."""
     steps = {id(step.transform): step for step in each_step(pipeline)}
     codes = {
         step.transform.__code__: step
@@ -98,9 +101,9 @@ class Sizes(NamedTuple):
     """What was seen of image and label map of a sample on their way through a pipeline.
 
     Attributes:
-        image: Height and width.
-        labels: Likewise.
-        original: Those of the image when it was loaded.
+        image: Height and width of the image.
+        labels: Height and width of the label map.
+        original: Height and width of the image when it was loaded.
         loaded_by: The step that has loaded the label map.
         moved_by: The steps that have moved the image's pixels without the label map, before it
             was there; in validation those that have moved the label map.
@@ -129,7 +132,7 @@ class Trace:
             of those before them that leave the image as it is.
         packed: For each sample that was packed, what was seen before.
         ended_by: The last step that returned nothing.
-        mistakes: What steps do to the image and not to its label map, in words.
+        mistake: What a step does to the image and not to its label map, in words.
     """
 
     def __init__(self, training: bool) -> None:
@@ -141,16 +144,19 @@ class Trace:
         self.loads: Dict[str, Optional[str]] = {}
         self.packed: List[Sizes] = []
         self.ended_by: Optional[Step] = None
-        self.mistakes: List[str] = []
+        self.mistake: Optional[str] = None
 
     def run(self, step: Step, sample: Any) -> Any:
         """Let a step do its work, and note what it has done."""
         if not isinstance(sample, dict):
             return step.transform(sample)
         seen, image = sample.get(SIZES_KEY, Sizes()), sample.get('img')
-        probe = copy.deepcopy(sample) if self._can_misplace(seen) else None
         if self.training and seen.labels is not None and _parts_pixels(step.transform, sample):
-            self.mistakes.append(_describe_parting(step, seen, sample))
+            self.mistake = self.mistake or _describe_parting(step, seen, sample)
+        # In training what comes before the label map may not move pixels, in validation what
+        # comes after it.
+        may_not_move = (seen.labels is None) == self.training and seen.image is not None
+        moves = may_not_move and _moves_pixels(step.transform, sample)
         result = step.transform(sample)
         if result is None:
             self.ended_by = step
@@ -158,14 +164,8 @@ class Trace:
             self.packed.append(seen._replace(flipped=bool(sample.get('flip'))))
         elif isinstance(result, dict):
             self._note_loads(step, seen, image, result)
-            moves = probe is not None and _moves_pixels(step.transform, probe)
-            result[SIZES_KEY] = self._look(step, seen, result, moves)
+            result[SIZES_KEY] = self._see_sizes(step, seen, result, moves)
         return result
-
-    def _can_misplace(self, seen: Sizes) -> bool:
-        if self.training:
-            return seen.image is not None and seen.labels is None
-        return seen.labels is not None
 
     def _note_loads(self, step: Step, seen: Sizes, image: Any, result: Dict[str, Any]) -> None:
         if seen.labels is None and _size(result.get('gt_seg_map')) is not None:
@@ -175,7 +175,7 @@ class Trace:
         elif result.get('img') is image:
             self.loads.setdefault(step.place, None)
 
-    def _look(self, step: Step, seen: Sizes, result: Dict[str, Any], moves: bool) -> Sizes:
+    def _see_sizes(self, step: Step, seen: Sizes, result: Dict[str, Any], moves: bool) -> Sizes:
         image, labels = _size(result.get('img')), _size(result.get('gt_seg_map'))
         now = seen._replace(image=image, labels=labels, original=seen.original or image)
         if seen.labels is None and labels is not None:
@@ -189,13 +189,11 @@ class Trace:
 
 
 def _describe(step: Step, seen: Sizes, now: Sizes) -> str:
+    sizes = (('image', seen.image, now.image), ('label map', seen.labels, now.labels))
     changes = [
         f'the {name} from {_text(old)} to {_text(new)}'
-        for name, old, new in (
-            ('image', seen.image, now.image),
-            ('label map', seen.labels, now.labels),
-        )
-        if None not in (old, new) and old != new
+        for name, old, new in sizes
+        if old is not None and new is not None and old != new
     ]
     return f'{step} changes {" and ".join(changes)}' if changes else str(step)
 
@@ -205,57 +203,53 @@ def _text(size: Size) -> str:
 
 
 def _size(picture: Any) -> Optional[Size]:
-    shape = getattr(picture, 'shape', ())
+    shape: Sequence[int] = getattr(picture, 'shape', ())
     return (int(shape[0]), int(shape[1])) if len(shape) >= 2 else None
 
 
-def _moves_pixels(transform: Any, sample: Dict[str, Any]) -> bool:
+def _moves_pixels(transform: Any, sample: Mapping[str, Any]) -> bool:
     """Whether a transform, in one of some tries, moves the pixels of a label map."""
-    size = _size(sample['img'] if sample.get('gt_seg_map') is None else sample['gt_seg_map'])
-    y, x = np.indices(size)
-    # Neighbours, and rows and columns that are turned round, have other numbers.
-    grid = ((7 * y + 13 * x + (y // 16) * (x // 16)) % 251).astype(np.uint8)
-    for number in range(_TRIES):
-        seed_draws(number)
-        tried = copy.deepcopy({key: value for key, value in sample.items() if key != SIZES_KEY})
-        tried.update(gt_seg_map=grid.copy(), seg_fields=['gt_seg_map'])
-        try:
-            result = transform(tried)
-        except Exception:  # the run that counts says it
-            return False
-        moved = result.get('gt_seg_map') if isinstance(result, Mapping) else None
-        if moved is None:
-            return False
-        if not np.array_equal(moved, grid):
-            return True
-    return False
+    present = sample['img'] if sample.get('gt_seg_map') is None else sample['gt_seg_map']
+    grid = _draw_grid(present.shape[0], present.shape[1])
+    tried = _try_out(transform, dict(sample, gt_seg_map=grid, seg_fields=['gt_seg_map']))
+    return any(not np.array_equal(labels, grid) for _, labels in tried)
 
 
 def _parts_pixels(transform: Any, sample: Mapping[str, Any]) -> bool:
     """Whether a transform, in one of some tries, moves the pixels of the image alone.
 
     It gets an image and a label map of the same numbers. Where the image has the same numbers
-    afterwards in other places, the label map has to have them in these places too. What computes
-    new numbers, such as interpolation or other colours, cannot be told so.
+    afterwards in other places, the label map has to have them in these places too. A transform
+    that computes new numbers, such as interpolation or other colours, shows nothing in this way.
     """
-    grid = (np.arange(32 * 48, dtype=np.uint32) * 7 % 251).astype(np.uint8).reshape(32, 48)
-    others = {k: v for k, v in sample.items() if k not in (SIZES_KEY, 'img', 'gt_seg_map')}
+    grid = _draw_grid(32, 48)
+    given = dict(sample, img=np.repeat(grid[..., None], 3, axis=2), gt_seg_map=grid)
+    given.update(img_shape=grid.shape, ori_shape=grid.shape, pad_shape=grid.shape)
+    return any(
+        np.array_equal(np.sort(image[..., 0], axis=None), np.sort(grid, axis=None))
+        and not np.array_equal(image[..., 0], labels)
+        for image, labels in _try_out(transform, given)
+        if image.shape[:2] == labels.shape
+    )
+
+
+def _draw_grid(height: int, width: int) -> np.ndarray:
+    """Numbers (H, W) uint8: neighbours, and rows and columns turned round, have others."""
+    y, x = np.arange(height)[:, None], np.arange(width)
+    return ((7 * y + 13 * x + (y // 16) * (x // 16)) % 251).astype(np.uint8)
+
+
+def _try_out(transform: Any, sample: Mapping[str, Any]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """Image and label map that a transform makes of a sample, in some tries."""
+    sample = {key: value for key, value in sample.items() if key != SIZES_KEY}
     for number in range(_TRIES):
         seed_draws(number)
-        image = np.repeat(grid[..., None], 3, axis=2)
-        tried = dict(copy.deepcopy(others), img=image, gt_seg_map=grid.copy())
-        tried.update(img_shape=grid.shape, ori_shape=grid.shape, pad_shape=grid.shape)
         try:
-            result = transform(tried)
-            image, labels = result['img'], result['gt_seg_map']
-            is_moved = image.shape[:2] == labels.shape and np.array_equal(
-                np.sort(image[..., 0], axis=None), np.sort(grid, axis=None)
-            )
-        except Exception:  # the run that counts says it
-            return False
-        if is_moved and not np.array_equal(image[..., 0], labels):
-            return True
-    return False
+            result = transform(copy.deepcopy(sample))
+            image, labels = np.asarray(result['img']), np.asarray(result['gt_seg_map'])
+        except Exception:  # the run that counts reports it
+            return
+        yield image, labels
 
 
 def _describe_parting(step: Step, seen: Sizes, sample: Mapping[str, Any]) -> str:
@@ -286,7 +280,7 @@ class _FollowedStep:
         return getattr(self.followed, name)
 
 
-def follow(dataset: Dataset, trace: Trace) -> Dataset:
+def follow(dataset: Any, trace: Trace) -> Any:
     """A copy of a data set whose steps tell a trace what they do; the data set stays as it is.
 
     Args:
@@ -300,26 +294,16 @@ def follow(dataset: Dataset, trace: Trace) -> Dataset:
         twin.dataset = follow(dataset.dataset, trace)
     pipeline = vars(dataset).get('pipeline')
     if pipeline is not None:
-        twin.pipeline = _follow_steps(_copy(pipeline), 'pipeline', trace)
+        try:  # transforms keep what they have seen
+            pipeline = copy.deepcopy(pipeline)
+        except Exception:  # locks, open files and the like
+            pipeline = copy.copy(pipeline)
+        twin.pipeline = _follow_steps(pipeline, 'pipeline', trace)
     return twin
 
 
-def _copy(pipeline: Any) -> Any:
-    """A deep copy, because transforms keep what they have seen; where that fails a flat one."""
-    try:
-        return copy.deepcopy(pipeline)
-    except Exception:  # locks, open files and the like
-        return copy.copy(pipeline)
-
-
 def _follow_steps(node: Any, place: str, trace: Trace) -> Any:
-    branches = getattr(node, 'subroutines', None) or []
-    for branch in branches:
-        for index, inner in enumerate(branch.transforms):
-            branch.transforms[index] = _follow_steps(inner, f'{place}.transforms[{index}]', trace)
-    if branches:
-        return node
-    if not isinstance(node, list) and _list_of(node) is None:
+    if _is_step(node):
         return node if isinstance(node, _FollowedStep) else _FollowedStep(Step(place, node), trace)
     for name, holder, key in _children(node):
         holder[key] = _follow_steps(holder[key], f'{place}{name}', trace)

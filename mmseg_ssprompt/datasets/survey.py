@@ -1,9 +1,11 @@
 """What was found in all samples of a data set, counted and listed."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
-from torch.utils.data import Dataset
+from mmengine.dataset import BaseDataset
 
 from ..label_ids import LabelIds
 from .checks import (
@@ -23,7 +25,8 @@ REMARKS = {
     'its label map: compare them, and save the images upright',
     'alpha': 'have an alpha channel, which is dropped',
     '16 bits': 'have 16 bits a channel, of which the upper 8 are kept',
-    'dark': 'are nearly black: 99 % of their values are at most 15 of 255',
+    'dark': 'are nearly black: 99 % of their values are at most 15 of 255. Scale values of 8 or 12 '
+    'bits in files of 16 to 16 bits',
     'constant': 'have one colour everywhere',
     'lossy labels': 'have a JPEG as label map, which changes ids: make it from the source as PNG',
     'ignored': 'have only ignored pixels',
@@ -37,7 +40,8 @@ LISTED = 100
 _MUCH = 0.01
 
 
-class Listing(NamedTuple):
+@dataclass
+class Listing:
     """How often something was found, and the first of it.
 
     Attributes:
@@ -45,12 +49,18 @@ class Listing(NamedTuple):
         listed: The first :data:`LISTED`: error texts, or images.
     """
 
-    count: int
-    listed: List[str]
+    count: int = 0
+    listed: List[str] = field(default_factory=list)
 
-    def with_one_more(self, text: str) -> 'Listing':
-        """One sample more."""
-        return Listing(self.count + 1, [*self.listed, text][:LISTED])
+    def add(self, text: str) -> None:
+        """Add a sample."""
+        self.count += 1
+        if self.count <= LISTED:
+            self.listed.append(text)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Count and list as plain values."""
+        return asdict(self)
 
 
 class Survey:
@@ -63,7 +73,7 @@ class Survey:
 
     Attributes:
         read: Samples so far.
-        pixels: Of valid label maps.
+        pixels: How many pixels the valid label maps have.
         ignored: How many of them have the ignored id.
         errors: What was wrong, by kind.
         notes: Sentences on the data set as a whole.
@@ -81,9 +91,9 @@ class Survey:
         self.ids = ids or LabelIds(len(self.classes))
         self.facts = facts or LabelFacts()
         self.read = self.pixels = self.ignored = 0
-        self.errors: Dict[str, Listing] = {}
+        self.errors: Dict[str, Listing] = defaultdict(Listing)
         self.notes: List[str] = []
-        self.remarks: Dict[str, Listing] = {}
+        self.remarks: Dict[str, Listing] = defaultdict(Listing)
         self.images_of_class = np.zeros(len(self.classes), np.int64)
         self._surveyed_labels = 0
 
@@ -93,7 +103,7 @@ class Survey:
         for kind, error in findings.errors:
             self.add_error(kind, error)
         for remark in findings.remarks:
-            self.remarks[remark] = _listing(self.remarks, remark).with_one_more(findings.image)
+            self.remarks[remark].add(findings.image)
         if findings.present is not None:
             self._surveyed_labels += 1
             self.pixels += findings.pixels
@@ -102,12 +112,11 @@ class Survey:
 
     def add_error(self, kind: str, error: Exception) -> None:
         """Add an error, of a sample or of more."""
-        self.errors[kind] = _listing(self.errors, kind).with_one_more(str(error))
+        self.errors[kind].add(str(error))
 
-    @property
-    def unreadable(self) -> int:
-        """Samples that were let pass although their files cannot be read."""
-        return _listing(self.remarks, 'unreadable').count
+    def count_remarks(self, kind: str) -> int:
+        """How many samples have a remark, one of the keys of :data:`REMARKS`."""
+        return self.remarks[kind].count if kind in self.remarks else 0
 
     def check_whole(self, training: bool = False) -> None:
         """Refuse a set in which nothing is labelled.
@@ -120,19 +129,22 @@ class Survey:
             DatasetError: If all label maps have only ignored pixels; or, in training, if beside
                 ignored ones only the first of several classes has pixels.
         """
-        ignored = _listing(self.remarks, 'ignored').count
+        ignored = self.count_remarks('ignored')
         if ignored and ignored == self._surveyed_labels:
             raise DatasetError(
                 f'all {ignored} label maps have only ignored pixels, the first that of '
-                f'{self._first("ignored")}: expected ids of the {len(self.classes)} classes. '
-                f'{self._explain_ignored()}'
+                f'{self.remarks["ignored"].listed[0]!r}: expected ids of the {len(self.classes)} '
+                f'classes. {self._explain_ignored()}'
             )
         seen = np.flatnonzero(self.images_of_class).tolist()
         is_mask = seen == [0] if self.ids.rest_id is None else not seen
-        if training and is_mask and self._ignores_much() and self.missing_classes():
+        missing = self.missing_classes()
+        if training and is_mask and self._ignores_much() and missing:
+            several = len(missing) > 1
+            name = f'the classes {missing[:10]} are' if several else f'class {missing[0]!r} is'
             raise DatasetError(
-                f'{self.describe_ignored()}, and {_name(self.missing_classes())} of '
-                f'{self._surveyed_labels} label maps. {self._explain_ignored()}'
+                f'{self.describe_ignored()}, and {name} in none of {self._surveyed_labels} label '
+                f'maps. {self._explain_ignored()}'
             )
 
     def _ignores_much(self) -> bool:
@@ -158,21 +170,18 @@ class Survey:
                 f'label_map turns {ignored[:10]} into {self.ids.ignore_index}: '
                 'let it turn the ids in the files into those of the classes'
             )
-        proposal = propose_label_map([*self._values(), self.ids.ignore_index], self.ids)
+        seen = [self.ids.classes[index] for index in np.flatnonzero(self.images_of_class).tolist()]
+        values = seen or [self.ids.channels[0]]
+        proposal = propose_label_map([*values, self.ids.ignore_index], self.ids)
         if proposal is None:
             return f'Give pixels that count other ids than {self.ids.ignore_index} in the files'
         return f'If {self.ids.ignore_index} stands for a class, {proposal}'
-
-    def _values(self) -> List[int]:
-        """The ids that were seen; the first, or that of the rest, if no class was."""
-        seen = [self.ids.classes[index] for index in np.flatnonzero(self.images_of_class).tolist()]
-        return seen or [self.ids.channels[0]]
 
     def warnings(self) -> List[str]:
         """A line for each kind of remark, one for classes that are never seen, and the notes."""
         lines = [
             f'{listing.count} of {self.read} images {REMARKS[kind]}; the first is '
-            f'{self._first(kind)}'
+            f'{listing.listed[0]!r}'
             for kind, listing in self.remarks.items()
         ]
         missing = self.missing_classes()
@@ -181,13 +190,13 @@ class Survey:
                 f'{len(missing)} of {len(self.classes)} classes are in none of '
                 f'{self._surveyed_labels} label maps: {missing}'
             )
-            if self._ignores_much() and not self.remarks.get('ignored'):
+            if self._ignores_much() and not self.count_remarks('ignored'):
                 line += f'; {self.describe_ignored()}. {self._explain_ignored()}'
             lines.append(line)
         return [*lines, *self.notes]
 
     def missing_classes(self) -> List[str]:
-        """Classes that no label map has; none if there is no valid label map."""
+        """Classes that no label map has; empty if there is no valid label map."""
         if self._surveyed_labels == 0:
             return []
         return [
@@ -198,33 +207,19 @@ class Survey:
         """All of it as plain values."""
         return dict(
             read=self.read,
-            errors={kind: listing._asdict() for kind, listing in self.errors.items()},
+            errors={kind: listing.to_dict() for kind, listing in self.errors.items()},
             warnings=self.warnings(),
-            remarks={kind: listing._asdict() for kind, listing in self.remarks.items()},
+            remarks={kind: listing.to_dict() for kind, listing in self.remarks.items()},
             images_of_class=dict(zip(self.classes, self.images_of_class.tolist())),
             missing_classes=self.missing_classes(),
             pixels=self.pixels,
             ignored_pixels=self.ignored,
         )
 
-    def _first(self, kind: str) -> str:
-        return repr(self.remarks[kind].listed[0])
-
-
-def _name(classes: Sequence[str]) -> str:
-    """``class 'crack' is in none``, or more of them."""
-    if len(classes) == 1:
-        return f'class {classes[0]!r} is in none'
-    return f'the classes {list(classes[:10])}{" and more" * (len(classes) > 10)} are in none'
-
-
-def _listing(listings: Dict[str, Listing], kind: str) -> Listing:
-    return listings.get(kind, Listing(0, []))
-
 
 def survey_samples(
     survey: Survey,
-    dataset: Dataset,
+    dataset: BaseDataset,
     ids: LabelIds,
     max_samples: int,
     max_damaged: int = 0,
@@ -232,7 +227,7 @@ def survey_samples(
     """Read evenly spread samples of a data set into a survey, up to the first error.
 
     Args:
-        survey: To which findings are added.
+        survey: Takes the findings.
         dataset: A data set of mmseg, without wrappers.
         ids: Which ids label maps may have.
         max_samples: How many are read; more are thinned out evenly.
@@ -252,7 +247,8 @@ def survey_samples(
         findings = checks[index]
         if findings.errors:
             error = findings.errors[0][1]
-            if not isinstance(error, UnreadableFileError) or max_damaged <= survey.unreadable:
+            damaged = survey.count_remarks('unreadable')
+            if not isinstance(error, UnreadableFileError) or damaged >= max_damaged:
                 raise error
             findings = findings._replace(errors=[], remarks=['unreadable'], present=None)
         survey.add(findings)

@@ -1,7 +1,7 @@
 """mmseg's IoU, reported also for groups of classes and for each class."""
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -17,7 +17,7 @@ from ..outputs import OutputError, ResultNames, result_file
 
 __all__ = ['GroupedIoUMetric', 'check_metric']
 
-#: Of the data set's metainfo.
+#: Keys of the data set's metainfo, by group.
 _GROUPS = dict(things='thing_classes', stuff='stuff_classes', labelled='labelled_classes')
 
 
@@ -28,28 +28,27 @@ def check_metric(metric: BaseMetric, label_ids: LabelIds) -> None:
 
     Args:
         metric: One of an evaluator's.
-        label_ids: Of the model's head.
+        label_ids: The numbers that the model's head expects.
 
     Raises:
         ValueError: With what to use instead.
     """
     if isinstance(metric, GroupedIoUMetric):
         metric.check_label_ids(label_ids)
-        return
-    if not isinstance(metric, IoUMetric):
+    if isinstance(metric, GroupedIoUMetric) or not isinstance(metric, IoUMetric):
         return
     found = getattr(metric, 'ignore_index', IGNORED_8_BITS)
-    if label_ids.dtype is np.uint8 and label_ids.rest_id is None:
-        if found == label_ids.ignore_index:
-            return
+    if label_ids.rest_id is not None:
+        problem = f'knows no rest, which has the number {label_ids.rest_id} (decode_head.rest_id)'
+    elif label_ids.dtype is not np.uint8:
+        problem = f'writes bytes, which do not hold {label_ids.num_classes} classes'
+    elif found != label_ids.ignore_index:
         problem = (
             f'ignores pixels of the number {found}, but decode_head.ignore_index is '
             f'{label_ids.ignore_index}'
         )
-    elif label_ids.rest_id is not None:
-        problem = f'knows no rest, which has the number {label_ids.rest_id} (decode_head.rest_id)'
     else:
-        problem = f'writes bytes, which do not hold {label_ids.num_classes} classes'
+        return
     raise ValueError(
         f"evaluator {type(metric).__name__}: {problem}. Use dict(type='GroupedIoUMetric'), which "
         'takes the numbers from the model and reports the same figures'
@@ -81,6 +80,8 @@ class GroupedIoUMetric(IoUMetric):
             Without them a file has the name of its image alone.
     """
 
+    dataset_meta: Dict[str, Any]  # of BaseMetric
+
     def __init__(self, ignore_index: Optional[int] = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
@@ -100,7 +101,7 @@ class GroupedIoUMetric(IoUMetric):
                 'evaluator, which takes the number from the model'
             )
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
         """Compare predictions with label maps, where there are any, and write them.
 
         Args:
@@ -122,8 +123,8 @@ class GroupedIoUMetric(IoUMetric):
             if self.output_dir is not None:
                 self._write(labels.cpu().numpy(), sample)
 
-    def _find_label_ids(self, sample: dict) -> LabelIds:
-        """Those of the model; where it says none, what its number of classes leaves."""
+    def _find_label_ids(self, sample: Mapping[str, Any]) -> LabelIds:
+        """The model's numbers; without them those that the number of classes leaves."""
         label_ids = sample.get(LABEL_IDS_KEY)
         if label_ids is None:
             count = len(self.dataset_meta['classes'])
@@ -134,16 +135,19 @@ class GroupedIoUMetric(IoUMetric):
 
     def _measure(self, labels: Tensor, truth: Tensor, label_ids: LabelIds) -> Tuple[Tensor, ...]:
         """Areas of intersection, union, prediction and label map, for each of the channels."""
-        return self.intersect_and_union(
-            *(label_ids.to_channels(labels), label_ids.to_channels(truth)),
-            *(len(label_ids.channels), label_ids.ignore_index),
+        areas: Tuple[Tensor, ...] = self.intersect_and_union(
+            label_ids.to_channels(labels),
+            label_ids.to_channels(truth),
+            len(label_ids.channels),
+            label_ids.ignore_index,
         )
+        return areas
 
-    def _write(self, labels: np.ndarray, sample: dict) -> None:
+    def _write(self, labels: np.ndarray, sample: Mapping[str, Any]) -> None:
         """Write a prediction (H, W) as PNG of 8 or 16 bits, with the numbers of the files.
 
         Where the data set leaves out the id 0 (``reduce_zero_label``), its files have numbers that
-        are higher by 1. Of other class names numbers are written as they are.
+        are higher by 1. A data set under other class names gets its numbers as they are.
         """
         file = result_file(Path(self.output_dir), self._name_result(sample['img_path']), '.png')
         with replacing(file) as temporary:
@@ -168,7 +172,7 @@ class GroupedIoUMetric(IoUMetric):
             )
         return name
 
-    def _number(self, labels: np.ndarray, sample: dict) -> np.ndarray:
+    def _number(self, labels: np.ndarray, sample: Mapping[str, Any]) -> np.ndarray:
         """The numbers that the data set's own files have, (H, W) uint8 or uint16."""
         label_ids = self._find_label_ids(sample)
         reduced = sample.get('reduce_zero_label') and 'labelled_classes' not in self.dataset_meta
@@ -176,19 +180,19 @@ class GroupedIoUMetric(IoUMetric):
             labels = np.where(labels == label_ids.rest_id, 0, labels + 1)
         return labels.astype(label_ids.dtype)
 
-    def compute_metrics(self, results: list) -> Dict[str, float]:
+    def compute_metrics(self, results: List[Any]) -> Dict[str, float]:
         """Compute mmseg's figures and ours from the areas of all images that have label maps."""
         measured = [areas for areas in results if areas is not None]
         self._report_unlabelled(len(results), len(measured))
         if not measured:
             return {}
-        classes = self.dataset_meta['classes']
         meta = self.dataset_meta
+        classes = meta['classes']
         rest = [name_rest(classes)] * (len(measured[0][0]) - len(classes))
         names = [*rest, *classes]  # in the order of the channels
         self.dataset_meta = dict(meta, classes=names)
         try:
-            metrics = super().compute_metrics(measured)
+            metrics: Dict[str, float] = super().compute_metrics(measured)
         finally:
             self.dataset_meta = meta
         intersection, union = (sum(image[i] for image in measured).numpy() for i in (0, 1))
@@ -205,19 +209,20 @@ class GroupedIoUMetric(IoUMetric):
         return metrics
 
     def _report_unlabelled(self, count: int, labelled: int) -> None:
-        """Say which images are not in the figures."""
-        written = '' if self.output_dir is None else f'; predictions are in {self.output_dir!r}'
+        """Log which images are not in the figures."""
         if self.format_only:
-            print_log(f'format_only: nothing is measured{written}', 'current')
+            text = 'format_only: nothing is measured'
         elif labelled == 0:
-            problem = f'None of {count} images has a label map: nothing is measured'
-            print_log(f'{problem}{written}', 'current')
+            text = f'None of {count} images has a label map: nothing is measured'
         elif labelled < count:
-            print_log(
+            text = (
                 f'{count - labelled} of {count} images have no label map: the figures are those '
-                f'of the other {labelled}{written}',
-                'current',
+                f'of the other {labelled}'
             )
+        else:
+            return
+        written = '' if self.output_dir is None else f'; predictions are in {self.output_dir!r}'
+        print_log(f'{text}{written}', 'current')
 
 
 def _mean_of_present(values: List[float]) -> float:

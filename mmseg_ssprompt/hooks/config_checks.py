@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from ..config_entries import each_entry, each_evaluator
 from ..dataset_wrappers import each_dataset_config
 from ..datasets.checks import DatasetError, check_classes
-from ..datasets.class_settings import find_wrong_palette, read_class_names
+from ..datasets.class_settings import find_palette_problem, read_class_names
 from ..datasets.image_folder import ImageFolderDataset
 from ..datasets.label_settings import check_label_settings
 from ..datasets.steps import each_step
@@ -314,7 +314,7 @@ def _find_wrong_classes(key: str, config: Mapping[str, Any], kind: Any) -> List[
     # Of a registered data set, colours may be those of all of its classes.
     has_all = isinstance(palette, (list, tuple)) and len(palette) == len(own or ())
     names = own if own and has_all else classes
-    wrong = None if palette is None else find_wrong_palette(palette, names)
+    wrong = None if palette is None else find_palette_problem(palette, names)
     return [] if wrong is None else [f'{palette_key}: {wrong}']
 
 

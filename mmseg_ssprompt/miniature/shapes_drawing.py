@@ -48,8 +48,9 @@ def hsv_to_rgb(hue: float, saturation: float, value: float) -> np.ndarray:
 def smooth_noise(rng: Generator, size: int, sigma_x: float, sigma_y: float) -> np.ndarray:
     """Blurred noise of zero mean and unit deviation: (size, size) float32."""
     noise = rng.standard_normal((size, size)).astype(np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y)
-    return (noise - noise.mean()) / (noise.std() + 1e-6)
+    blurred: np.ndarray = cv2.GaussianBlur(noise, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y)
+    scaled: np.ndarray = (blurred - blurred.mean()) / (blurred.std() + 1e-6)
+    return scaled
 
 
 def _polygon(*points: Tuple[float, float]) -> np.ndarray:
@@ -153,13 +154,15 @@ def _checks(rng: Generator, size: int) -> np.ndarray:
     y, x = _grid(size)
     side = rng.uniform(5, 7)
     y, x = y + rng.uniform(0, side), x + rng.uniform(0, side)
-    return (np.floor(y / side) + np.floor(x / side)) % 2
+    squares: np.ndarray = np.floor(y / side) + np.floor(x / side)
+    return np.asarray(squares % 2)
 
 
 def _stripes(rng: Generator, size: int) -> np.ndarray:
     y, x = _grid(size)
     period = rng.uniform(7, 10) * rng.choice([-1, 1])
-    return np.clip(0.5 + np.sin(2 * np.pi * ((x + y) / np.sqrt(2) / period + rng.uniform())), 0, 1)
+    waves = np.sin(2 * np.pi * ((x + y) / np.sqrt(2) / period + rng.uniform()))
+    return np.asarray(np.clip(0.5 + waves, 0, 1))
 
 
 def _dots(rng: Generator, size: int) -> np.ndarray:

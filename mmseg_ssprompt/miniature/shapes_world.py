@@ -109,7 +109,8 @@ def _spread_points(rng: Generator, count: int) -> np.ndarray:
     candidates = rng.uniform(0.08, 0.92, (12, count, 2))
     gaps = np.linalg.norm(candidates[:, :, None] - candidates[:, None], axis=-1)
     gaps += 9 * np.eye(count)
-    return candidates[gaps.min(axis=(1, 2)).argmax()]
+    farthest: np.ndarray = candidates[gaps.min(axis=(1, 2)).argmax()]
+    return farthest
 
 
 def _paint_stuff(world: ShapesWorld, stuff: StuffClass, rng: Generator) -> np.ndarray:
@@ -122,7 +123,8 @@ def _paint_stuff(world: ShapesWorld, stuff: StuffClass, rng: Generator) -> np.nd
     light = hsv_to_rgb(hue, saturation, value)
     dark = hsv_to_rgb(hue + rng.normal(0, 0.02), saturation, value * rng.uniform(0.4, 0.6))
     pattern = TEXTURES[stuff.texture](rng, world.size)[..., None]
-    return light + (dark - light) * pattern
+    painted: np.ndarray = light + (dark - light) * pattern
+    return painted
 
 
 def _add_things(
@@ -169,14 +171,16 @@ def _colour_apart(world: ShapesWorld, rng: Generator, background: np.ndarray) ->
 
 def _shade(world: ShapesWorld, rng: Generator, colour: np.ndarray) -> np.ndarray:
     """A plain colour under a faint slope of light: (H, W, 3)."""
-    return colour * (1 + _slope(rng, world.size, 0.15))[..., None]
+    shaded: np.ndarray = colour * (1 + _slope(rng, world.size, 0.15))[..., None]
+    return shaded
 
 
 def _slope(rng: Generator, size: int, strength: float) -> np.ndarray:
     """A plane in a random direction, between -strength and strength: (size, size)."""
     y, x = np.mgrid[:size, :size].astype(np.float32) / size * 2 - 1
     angle = rng.uniform(0, 2 * np.pi)
-    return strength * (x * np.cos(angle) + y * np.sin(angle)) / np.sqrt(2)
+    slope: np.ndarray = strength * (x * np.cos(angle) + y * np.sin(angle)) / np.sqrt(2)
+    return slope
 
 
 def _photograph(world: ShapesWorld, rng: Generator, image: np.ndarray) -> np.ndarray:
@@ -187,4 +191,4 @@ def _photograph(world: ShapesWorld, rng: Generator, image: np.ndarray) -> np.nda
     if sigma > 0.2:  # below that the kernel is a single pixel
         image = cv2.GaussianBlur(image, (0, 0), sigma)
     image = image * 255 + rng.normal(0, world.noise, image.shape)
-    return image.clip(0, 255).round().astype(np.uint8)
+    return np.asarray(image.clip(0, 255).round().astype(np.uint8))

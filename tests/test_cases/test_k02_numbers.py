@@ -289,7 +289,9 @@ def test_padding_of_an_embedding_cache_has_it_too():
     preprocessor.seg_pad_val = IGNORED_16_BITS
     sample = SegDataSample(metainfo=dict(padding_size=(0, 2, 0, 1)))
     sample.gt_sem_seg = PixelData(data=torch.full((1, 3, 4), 255))
-    batch = preprocessor(dict(inputs=[torch.zeros(1, 2, 2)], data_samples=[sample]), True)
+    batch = preprocessor(
+        dict(inputs=dict(embedding=[torch.zeros(1, 2, 2)]), data_samples=[sample]), True
+    )
     expected = torch.full((4, 6), 65535)
     expected[:3, :4] = 255
     assert torch.equal(batch['data_samples'][0].gt_sem_seg.data[0], expected)
@@ -299,7 +301,9 @@ def test_label_maps_leave_an_embedding_cache_without_padding():
     labels = torch.full((1, 4, 6), 255, dtype=torch.uint8)
     labels[:, :3, :4] = torch.arange(12).view(3, 4)
     meta = dict(padding_size=(0, 2, 0, 1))
-    packed = embedded._pack(EmbeddedSample(torch.zeros(1, 2, 2), labels, meta), None)
+    packed = embedded._pack(
+        EmbeddedSample(dict(embedding=torch.zeros(1, 2, 2)), labels, meta), None
+    )
     found = packed['data_samples'].gt_sem_seg.data
     assert torch.equal(found, torch.arange(12).view(1, 3, 4))
 

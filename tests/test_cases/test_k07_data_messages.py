@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.datasets.checks import LabelFacts, check_label_ids
-from mmseg_ssprompt.datasets.image_checks import check_image
+from mmseg_ssprompt.datasets.file_checks import check_image
 from mmseg_ssprompt.datasets.survey import Survey, survey_samples
 from mmseg_ssprompt.label_ids import LabelIds, resolve_label_ids
 from own_photographs import NAMES, draw_photograph, make_photographs, save

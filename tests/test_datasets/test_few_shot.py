@@ -154,10 +154,6 @@ def test_no_image_is_left_that_could_be_credited(seed):
     [
         (dict(shots=0), 'shots must be a whole number from 1, found 0'),
         (dict(shots=1.5), 'found 1.5'),
-        (dict(seed='1'), "seed must be a whole number, found '1'"),
-        (dict(presence=np.ones((3, 2))), r'boolean matrix .* found float64 of shape \(3, 2\)'),
-        (dict(presence=np.ones(3, bool)), r'found bool of shape \(3,\)'),
-        (dict(names=['a']), 'a name for each of 3 images, found 1'),
         (dict(names=['a', 'b', 'a']), "image 'a' is there 2 times"),
     ],
 )
@@ -414,13 +410,6 @@ def edited(content: Dict[str, Any], edit: str) -> Any:
     rows = content['images']
     if edit == 'twice':
         rows[1]['image'] = rows[0]['image']
-    elif edit == 'class':
-        rows[0]['credited_to'] = 'cow'
-        content['counts'] = {c: sum(r['credited_to'] == c for r in rows) for c in CLASSES}
-    elif edit == 'removed':
-        del rows[0]
-    elif edit == 'uncounted':
-        del content['counts']
     elif edit == 'keys':
         rows[2] = '02.png'
     elif edit == 'empty':
@@ -436,10 +425,7 @@ def edited(content: Dict[str, Any], edit: str) -> Any:
     ('edit', 'message'),
     [
         ('twice', r'images\[1\]\.image: expected each image once'),
-        ('class', r"images\[0\]\.credited_to: expected a class of the data set, found 'cow'"),
-        ('removed', r"counts\['\w+'\]: expected 1, found 2"),
-        ('uncounted', r"counts\['cat'\]: expected 2, found nothing"),
-        ('keys', r"images\[2\]: expected the texts 'image' and 'credited_to', found '02.png'"),
+        ('keys', r"images\[2\]: expected the text 'image', found '02.png'"),
         ('empty', r'images: expected a list of drawn images, found \[\]'),
         ('version', 'version: expected 1, found 2'),
         ('list', 'content: expected a JSON object, found list'),

@@ -76,13 +76,13 @@ def test_label_maps_of_other_suffixes_serve_and_a_png_goes_first(tmp_path):
 
 def test_two_label_maps_of_one_image_are_refused(tmp_path):
     write(tmp_path, ['a.jpg', 'b.jpg'], ['a.tif', 'a.bmp', 'b.png'])
-    with pytest.raises(DatasetError, match=r"1 images with several: 'a.bmp', 'a.tif'\. Remove"):
+    with pytest.raises(DatasetError, match=r"1 with several: 'a.bmp', 'a.tif'\. Remove"):
         build(tmp_path)
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
     write(tmp_path, ['a.jpg', 'a.png', 'b.jpg'])
-    with pytest.raises(DatasetError, match=r"1 names with several, such as 'a.jpg', 'a.png'"):
+    with pytest.raises(DatasetError, match=r"1 with several: 'a.jpg', 'a.png'"):
         build(tmp_path)
     assert list(pairs(build(tmp_path, img_suffix='.jpg'))) == ['images/a.jpg', 'images/b.jpg']
 
@@ -189,7 +189,7 @@ def test_a_list_of_names_chooses(tmp_path):
     (tmp_path / 'list.txt').write_text('x/c\na.jpg\n\n')
     assert list(pairs(build(tmp_path, ann_file='list.txt'))) == ['images/a.jpg', 'images/x/c.jpg']
     (tmp_path / 'list.txt').write_text('x/c\nd\ne.jpg\n')
-    with pytest.raises(DatasetError, match=r"found 2 of 3 lines that are none: 'd', 'e.jpg'"):
+    with pytest.raises(DatasetError, match=r"2 of 3 lines without such an image: 'd', 'e.jpg'"):
         build(tmp_path, ann_file='list.txt')
     (tmp_path / 'list.txt').write_text('\n')
     with pytest.raises(DatasetError, match=r"ann_file '.*list.txt': .* found an empty file"):
@@ -242,7 +242,7 @@ def test_classes_in_a_file(tmp_path, setting):
     ('palette', 'text'),
     [
         ([[1, 2, 3]], 'for each of 2 classes, .* found 1'),
-        ([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]], r"'background', found \[0.1.*Write \[26, 51, 76\]"),
+        ([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]], r"'background', found \[0.1, 0.2, 0.3\]"),
         ([[0, 0, 0], [0, 0, 300]], r"for class 'crack', found \[0, 0, 300\]"),
         ([[0, 0, 0], [0, 0, -1]], r"for class 'crack', found \[0, 0, -1\]"),
         ([[0, 0, 0], [0, 0]], r"for class 'crack', found \[0, 0\]"),

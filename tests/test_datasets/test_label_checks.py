@@ -9,13 +9,13 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.datasets.label_checks import CheckedLabels, check_labels
+from mmseg_ssprompt.datasets.file_checks import CheckedFile, check_labels
 from picture_files import LABELS, encode, make_png
 
 
 def check(
     folder: Path, content: bytes, reduce_zero_label: bool = False, **loader: Any
-) -> CheckedLabels:
+) -> CheckedFile:
     file = folder / 'ids.png'
     file.write_bytes(content)
     sample = dict(seg_map_path=str(file), reduce_zero_label=reduce_zero_label, seg_fields=[])

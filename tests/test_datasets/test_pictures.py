@@ -7,7 +7,7 @@ from mmengine import fileio
 from PIL import Image
 
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.datasets.image_checks import check_image
+from mmseg_ssprompt.datasets.file_checks import check_image
 from mmseg_ssprompt.datasets.pictures import find_damage, read_header, read_picture
 from picture_files import encode, make_png, smooth_colours, with_orientation
 

@@ -86,24 +86,6 @@ def test_files_that_are_not_there(tmp_path):
     assert 'cannot read label map' in str(labels) and 'found no such file' in str(labels)
 
 
-@pytest.mark.parametrize(('length', 'fits'), [(382, True), (390, False)])
-def test_images_of_which_resize_leaves_nothing(tmp_path, length, fits):
-    """2 pixels of 382 are half a pixel of 96."""
-    image = encode(np.zeros((2, length, 3), np.uint8), 'PNG')
-    labels = encode(np.zeros((2, length), np.uint8), 'PNG')
-    resize = dict(type='Resize', scale=(96, 96), keep_ratio=True)
-    checks = checks_of(tmp_path, (image, labels), pipeline=[LOAD[0], resize, LOAD[1]])
-    found = [str(error) for _, error in checks[0].errors]
-    if fits:
-        assert found == []
-        assert min(checks.dataset[0]['img'].shape[:2]) == 1
-    else:
-        assert len(found) == 1
-        assert f'2 x {length} (height x width), which becomes 0 x 96. Cut it into' in found[0]
-        with pytest.raises(DatasetError, match='does not pass its pipeline'):
-            checks.dataset[0]
-
-
 @pytest.mark.parametrize('tag', [5, 6, 7, 8])
 def test_an_image_that_is_turned_no_longer_fits(tmp_path, tag):
     findings = checks_of(tmp_path, (with_orientation(tag), IDS))[0]

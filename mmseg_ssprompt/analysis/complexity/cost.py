@@ -60,7 +60,8 @@ MEASURES = dict(test=measure_testing, train=measure_training)
 
 
 def _device(subject: Subject) -> torch.device:
-    return next(subject.model.parameters()).device
+    device: torch.device = next(subject.model.parameters()).device
+    return device
 
 
 def _measure(run: Run, images: int, device: torch.device) -> Dict[str, float]:

@@ -9,6 +9,7 @@ import warnings
 from typing import Any, Callable, Dict
 
 import torch
+from mmseg.models.segmentors import BaseSegmentor
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
@@ -29,7 +30,7 @@ def count_parameters(model: nn.Module) -> Dict[str, int]:
     )
 
 
-def count_flops(model: nn.Module, batch: Dict[str, list]) -> Dict[str, int]:
+def count_flops(model: BaseSegmentor, batch: Dict[str, Any]) -> Dict[str, int]:
     """Operations of one prediction, from the image to its label map.
 
     Args:
@@ -87,6 +88,6 @@ def _cpu_attention() -> Dict[Any, Callable[..., int]]:
         return {}
 
     def count(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return sdpa_flop_count(query, key, value)
+        return int(sdpa_flop_count(query, key, value))
 
     return {getattr(torch.ops.aten, name): count}

@@ -20,16 +20,16 @@ _STATUS = Path('/proc/self/status')
 def measure_seconds(run: Run, device: torch.device) -> float:
     """Seconds that ``run`` takes; on CUDA as its events count them."""
     if device.type != 'cuda':
-        start = time.perf_counter()
+        before = time.perf_counter()
         run()
-        return time.perf_counter() - start
+        return time.perf_counter() - before
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(device)
     start.record()
     run()
     end.record()
     torch.cuda.synchronize(device)
-    return start.elapsed_time(end) / 1e3
+    return float(start.elapsed_time(end)) / 1e3
 
 
 def measure_peak(run: Run, device: torch.device) -> float:
@@ -57,12 +57,15 @@ def measure_peak(run: Run, device: torch.device) -> float:
 
 
 def _status_bytes(entry: str) -> int:
-    return int(re.search(rf'{entry}:\s+(\d+) kB', _STATUS.read_text())[1]) * 1024
+    (kilobytes,) = re.findall(rf'{entry}:\s+(\d+) kB', _STATUS.read_text())
+    return int(kilobytes) * 1024
 
 
 def count_cores() -> int:
     """Cores that this process may use; all of them where the system does not say."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def describe_machine(device: str) -> Dict[str, Any]:

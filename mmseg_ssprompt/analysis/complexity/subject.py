@@ -7,11 +7,12 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...models.base.precomputed import PrecomputedFeatures
 from ...weights.state_dicts import resolve_checkpoint_path
 
+from mmseg.models.segmentors import BaseSegmentor  # isort: skip
 from mmseg.registry import MODELS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 from mmseg.structures import SegDataSample  # isort: skip
 
@@ -30,7 +31,7 @@ class Subject(NamedTuple):
     """
 
     cfg: Config
-    model: nn.Module
+    model: BaseSegmentor
     random_weights: List[str]
 
     @property
@@ -96,7 +97,7 @@ def use_random_weights(cfg: ConfigDict) -> List[str]:
     return sorted(missing)
 
 
-def _parts(value: Any) -> List[dict]:
+def _parts(value: Any) -> List[ConfigDict]:
     """All dicts in a config, itself first."""
     if isinstance(value, dict):
         return [value] + [part for entry in value.values() for part in _parts(entry)]
@@ -105,11 +106,11 @@ def _parts(value: Any) -> List[dict]:
     return []
 
 
-def make_batch(subject: Subject) -> Dict[str, list]:
+def make_batch(subject: Subject) -> Dict[str, Any]:
     """One random picture of the input's size with labels, as a data loader gives it.
 
     The label map has nine blocks of different classes, or of all classes if there are fewer: the
-    loss matches masks with the classes that are there. A model without an image encoder gets a
+    loss matches masks with the classes that are there. A model without an image encoder gets
     random features.
 
     Returns:
@@ -119,9 +120,11 @@ def make_batch(subject: Subject) -> Dict[str, list]:
     height, width = subject.frame
     generator = torch.Generator().manual_seed(0)
     backbone = subject.model.backbone
+    inputs: Any
     if isinstance(backbone, PrecomputedFeatures):
-        shapes = backbone.shapes
-        inputs = {k: [torch.randn(shapes[k], generator=generator)] for k in sorted(shapes)[::-1]}
+        # A side that the encoder leaves open is 1.
+        known = {name: [side or 1 for side in shape] for name, shape in backbone.shapes.items()}
+        inputs = {k: [torch.randn(known[k], generator=generator)] for k in sorted(known)[::-1]}
     else:
         inputs = [torch.randint(256, (3, height, width), generator=generator, dtype=torch.uint8)]
     shapes = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), (height, width))

@@ -71,10 +71,11 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     rows = len(comparison.scenes)
     with matplotlib.rc_context({'font.size': 9, 'axes.titlesize': 10}):
         figure = Figure(figsize=(12.5, 2.15 * rows + 4.9), layout='constrained', dpi=110)
-        top, bottom = figure.subfigures(2, 1, height_ratios=[2.15 * rows, 4.9])
+        heights = [2.15 * rows, 4.9]
+        (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
         _draw_scenes(comparison, top.subplots(rows, 4, squeeze=False))
         handles = [
-            Patch(facecolor=np.asarray(colour) / 255, label=name)
+            Patch(facecolor=tuple(np.asarray(colour) / 255), label=name)
             for name, colour in zip(comparison.class_names, comparison.palette)
         ]
         top.legend(handles=handles, loc='outside right center', frameon=False)

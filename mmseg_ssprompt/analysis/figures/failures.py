@@ -74,7 +74,7 @@ def draw_worst_images(
     handles = _class_handles(scenes, class_names, colours)
     heights = [len(scenes) * (row + 0.09) + 0.6, 0.35 + 0.18 * -(-len(handles) // _LEGEND_COLUMNS)]
     with new_figure(4 * _COLUMN + 1.2, sum(heights)) as figure:
-        grid, legends = figure.subfigures(2, 1, height_ratios=heights)
+        (grid,), (legends,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
         axes = grid.subplots(len(scenes), 4, squeeze=False)
         for row_axes, scene in zip(axes, scenes):
             _draw_scene(row_axes, scene, colours)

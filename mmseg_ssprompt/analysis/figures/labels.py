@@ -18,4 +18,5 @@ def colour_labels(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
         (H, W, 3) uint8, RGB.
     """
     colours = np.concatenate([palette, [_IGNORED_COLOUR]]).astype(np.uint8)
-    return colours[np.minimum(labels, len(palette))]
+    painted: np.ndarray = colours[np.minimum(labels, len(palette))]
+    return painted

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,13 +51,13 @@ def draw_mask_usage(
         save(figure, path)
 
 
-def _seen(mean_masks: np.ndarray) -> tuple:
+def _seen(mean_masks: np.ndarray) -> Tuple[int, int]:
     """Rows and columns of the masks that some image covers."""
     inside = ~np.isnan(mean_masks[0])
     return int(inside.any(axis=1).sum()), int(inside.any(axis=0).sum())
 
 
-def _mark_points(axis: Axes, points: Any, shape: tuple) -> None:
+def _mark_points(axis: Axes, points: Any, shape: Tuple[int, int]) -> None:
     for x, y in points:
         axis.plot(
             x * shape[1],

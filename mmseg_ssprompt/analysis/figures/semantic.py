@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -13,7 +14,7 @@ from .style import GROUP_COLOURS, class_rows, group_handles, new_figure, save, s
 __all__ = ['draw_semantic_prompts']
 
 _BASELINE = '#c9c9c9'
-_NO_DATA = dict(ha='center', va='center', color='#666666')
+_NO_DATA: Dict[str, Any] = dict(ha='center', va='center', color='#666666')
 
 
 def draw_semantic_prompts(report: Dict[str, Any], path: Path) -> None:
@@ -99,8 +100,10 @@ def _write_words(axis: Axes, words: List[str], font_size: float) -> None:
     right.tick_params(length=0)
 
 
-def _word_handles(classes: List[Dict[str, Any]]) -> list:
-    handles: list = [Line2D([], [], marker='o', linestyle='', color='#333333', label='its cosine')]
+def _word_handles(classes: List[Dict[str, Any]]) -> List[Artist]:
+    handles: List[Artist] = [
+        Line2D([], [], marker='o', linestyle='', color='#333333', label='its cosine')
+    ]
     if any(c['baseline'] is not None for c in classes):
         label = 'random prompts turned as far: mean and 2 standard deviations'
         handles.append(Patch(facecolor=_BASELINE, label=label))

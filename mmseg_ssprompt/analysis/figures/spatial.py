@@ -70,13 +70,13 @@ def _draw_moves(figure: Figure, axis: Axes, report: Dict[str, Any]) -> None:
     has_drift = drifts[0] is not None
     values = np.array(drifts) if has_drift else np.linalg.norm(end - start, axis=1)
     lines = LineCollection(
-        np.stack([start, end], axis=1), array=values, cmap='viridis_r', linewidths=1.1
+        [*np.stack([start, end], axis=1)], array=values, cmap='viridis_r', linewidths=1.1
     )
     if not values.any():
         lines.set_clim(0, 1)
     axis.add_collection(lines)
     area = _marker_area(len(start))
-    axis.scatter(*start.T, s=area / 6, color='#aaaaaa', label='default point')
+    axis.scatter(start[:, 0], start[:, 1], s=area / 6, color='#aaaaaa', label='default point')
     for label in np.unique(labels):
         chosen = labels == label
         points = _scatter(axis, end[chosen], values[chosen], area / 2, _MARKERS[label])
@@ -93,9 +93,8 @@ def _draw_moves(figure: Figure, axis: Axes, report: Dict[str, Any]) -> None:
 def _scatter(
     axis: Axes, points: np.ndarray, values: np.ndarray, area: float, marker: str
 ) -> PathCollection:
-    return axis.scatter(
-        *points.T, c=values, cmap='viridis_r', s=area, marker=marker, edgecolors='none'
-    )
+    x, y = points.T
+    return axis.scatter(x, y, c=values, cmap='viridis_r', s=area, marker=marker, edgecolors='none')
 
 
 def _draw_weights(figure: Figure, axis: Axes, report: Dict[str, Any]) -> None:
@@ -103,7 +102,8 @@ def _draw_weights(figure: Figure, axis: Axes, report: Dict[str, Any]) -> None:
     weights = np.array([p['weight'] for p in report['prompts']])
     spread = max(0.01, float(np.abs(weights - 0.5).max()))
     drawn = axis.scatter(
-        *start.T,
+        start[:, 0],
+        start[:, 1],
         c=weights,
         cmap='RdBu',
         vmin=0.5 - spread,
@@ -124,7 +124,9 @@ def _draw_cosines(axis: Axes, report: Dict[str, Any]) -> None:
     axis.set_xlabel('drift, |learned - default| / |default|')
     axis.set_ylabel('cosine to the nearest point and label (1: is that point)')
     if 'random' not in report['summary']:
-        place = dict(transform=axis.transAxes, ha='center', va='center', color='#666666')
+        place: Dict[str, Any] = dict(
+            transform=axis.transAxes, ha='center', va='center', color='#666666'
+        )
         axis.text(0.5, 0.5, 'no prompt has left\nits default point', **place)
         axis.set_axis_off()
         return

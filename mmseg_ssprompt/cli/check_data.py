@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..cache import CacheError
 from ..datasets import DatasetError
-from ..datasets.checks import check_classes, describe_empty
+from ..datasets.checks import check_classes, describe_empty, explain_dataset_errors
 from ..datasets.left_out import find_left_out
 from ..datasets.packed_checks import check_batch_sizes, check_packed
 from ..datasets.sample_checks import SampleChecks
@@ -55,6 +55,7 @@ def unwrap(dataset: Dict[str, Any], packed: bool = False) -> Iterator[Dict[str, 
         yield dataset
 
 
+@explain_dataset_errors()
 def survey_split(
     cfg: Config, split: str, configs: Sequence[Dict[str, Any]], model: ModelFacts
 ) -> Tuple[Survey, List[str]]:

@@ -2,6 +2,7 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .dataset_check_hook import DatasetCheckHook
+from .eval_loops import PromptTestLoop, PromptValLoop
 from .finite_guard_hook import FiniteGuardHook, NonFiniteError
 from .mmengine_fixes import (
     MainProcessLoggerHook,
@@ -31,6 +32,8 @@ __all__ = [
     'PromptCheckpointHook',
     'PromptDistributedDataParallel',
     'PromptOptimWrapperConstructor',
+    'PromptTestLoop',
+    'PromptValLoop',
     'PromptVisualizationHook',
     'ResumableTrainLoop',
     'RunLockHook',

@@ -17,7 +17,7 @@ from mmengine.runner import BaseLoop, Runner
 from ..files import check_no_folder, remove_leftovers, write_atomically
 from ..main_process import on_main_process
 from ..outputs import OutputError, find_inputs
-from ..weights.checkpoint_loader import load_from_local
+from ..weights.checkpoint_loader import load_from_local, safe_checkpoint_loading
 from ..weights.state_dicts import CheckpointError
 from .main_metric import MAIN_METRICS, check_best_keys, find_main_metric
 from .newest_checkpoint import find_newest_checkpoint, find_resume_problem
@@ -93,7 +93,9 @@ class AtomicCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend=_BACKEND)
 
     def before_run(self, runner: Runner) -> None:
-        """Find the checkpoint to go on from."""
+        """Find the checkpoint to go on from, and let the runner read it safely."""
+        # mmseg's tools, other than ours, read by mmengine's loaders. Only this runner is changed.
+        runner.load_checkpoint = safe_checkpoint_loading()(runner.load_checkpoint)
         # A runner that only tests has the config of a training loop, or none.
         is_training = isinstance(runner._train_loop, BaseLoop)
         if not is_training or not runner._resume or runner._load_from is not None:

@@ -5,11 +5,19 @@ from typing import Any, Mapping, Optional
 import torch
 from torch import Tensor
 
-__all__ = ['NonFinitePromptsError', 'check_finite', 'count_non_finite', 'exceeds_storage', 'find_difference', 'find_unusable']
+__all__ = [
+    'NonFinitePromptsError',
+    'check_finite',
+    'count_non_finite',
+    'exceeds_storage',
+    'find_difference',
+    'find_unusable',
+]
 
 
 class NonFinitePromptsError(ValueError):
     """Prompts that are NaN or infinite, which no checkpoint should be overwritten with."""
+
 
 #: What is cast to a model's own type without anybody noticing.
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

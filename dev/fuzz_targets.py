@@ -108,7 +108,12 @@ def make_cache(folder: Path) -> None:
     """Two embedded samples."""
     files = dict(img_path=dict(bytes=3, sha256='0'))
     samples = [
-        EmbeddedSample(torch.randn(4, 2, 2), torch.ones(1, 4, 4).byte(), dict(a=(i, {1: 2})), files)
+        EmbeddedSample(
+            dict(embedding=torch.randn(4, 2, 2)),
+            torch.ones(1, 4, 4).byte(),
+            dict(a=(i, {1: 2})),
+            files,
+        )
         for i in range(2)
     ]
     write_shard(folder, 0, samples, KEY)

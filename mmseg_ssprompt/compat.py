@@ -36,6 +36,7 @@ _OTHERS = (
     _Need('torchvision', ('torchvision',), '0.16'),
     _Need('safetensors', ('safetensors',), '0.4'),
     _Need('segment_anything', ('segment-anything',)),
+    _Need('filelock', ('filelock',), '3.13'),
     _Need('ftfy', ('ftfy',)),
     _Need('regex', ('regex',)),
     _Need('numpy', ('numpy',)),

@@ -1,10 +1,10 @@
-"""Settings of a config that may be one or several."""
+"""Settings of a config that may be one or several, or lie inside of others."""
 
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from mmengine.config import Config
 
-__all__ = ['ConfigDict', 'each_entry', 'each_evaluator']
+__all__ = ['ConfigDict', 'each_entry', 'each_evaluator', 'innermost_model']
 
 #: The config of a part: its ``type`` and its arguments.
 ConfigDict = Dict[str, Any]
@@ -25,3 +25,11 @@ def each_evaluator(cfg: Config, key: str) -> Iterator[Tuple[str, Mapping[str, An
     for place, config in each_entry(value, key):
         if isinstance(config, Mapping):
             yield place, config
+
+
+def innermost_model(cfg: Config) -> Mapping[str, Any]:
+    """The config of the segmentor, also inside of test-time augmentation; empty without one."""
+    model = cfg.get('model')
+    while isinstance(model, Mapping) and isinstance(model.get('module'), Mapping):
+        model = model['module']
+    return model if isinstance(model, Mapping) else {}

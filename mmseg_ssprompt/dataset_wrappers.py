@@ -1,29 +1,40 @@
 """Data sets inside other data sets: those that concatenate, repeat, mix, seed or draw."""
 
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
 from .config_entries import ConfigDict
 
-__all__ = ['build_dataset', 'each_dataset', 'each_dataset_config', 'find_configs']
+__all__ = ['build_dataset', 'each_dataset', 'each_dataset_config', 'each_layer', 'find_configs']
+
+
+def each_layer(dataset: Any) -> Iterator[Any]:
+    """A data set and those inside of it, the outermost first.
+
+    Args:
+        dataset: A data set, or a wrapper such as mmengine's ``ConcatDataset`` and
+            ``RepeatDataset``, mmseg's ``MultiImageMixDataset``, or ours.
+    """
+    yield dataset
+    for inner in _inner_datasets(dataset):
+        yield from each_layer(inner)
 
 
 def each_dataset(dataset: Any) -> Iterator[BaseDataset]:
     """The data sets that read files, inside of what wraps them.
 
     Args:
-        dataset: A data set, or a wrapper such as mmengine's ``ConcatDataset`` and
-            ``RepeatDataset``, mmseg's ``MultiImageMixDataset``, or ours.
+        dataset: As for :func:`each_layer`.
     """
+    return (layer for layer in each_layer(dataset) if not _inner_datasets(layer))
+
+
+def _inner_datasets(dataset: Any) -> List[Any]:
     if hasattr(dataset, 'datasets'):
-        for inner in dataset.datasets:
-            yield from each_dataset(inner)
-    elif hasattr(dataset, 'dataset'):  # mmseg's MultiImageMixDataset also has a pipeline
-        yield from each_dataset(dataset.dataset)
-    else:
-        yield dataset
+        return list(dataset.datasets)
+    return [dataset.dataset] if hasattr(dataset, 'dataset') else []
 
 
 def each_dataset_config(config: Any) -> Iterator[ConfigDict]:

@@ -41,11 +41,8 @@ def check_writable(folder: Path) -> None:
     probe = _temporary(folder / 'probe')
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            probe.write_bytes(b'.')
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                probe.unlink()
+        probe.write_bytes(b'.')
+        probe.unlink()
     except OSError as error:
         raise type(error)(
             error.errno,
@@ -88,7 +85,12 @@ def write_atomically(file: Path, content: Union[bytes, memoryview]) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
-    _sync_folder(file.parent)
+    if os.name == 'posix':  # the new name survives a power cut, where folders can be opened
+        handle = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -146,16 +148,6 @@ def _is_left(file: Path) -> bool:
     except (OSError, OverflowError):
         pass
     return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let the new name survive a power cut, where folders can be opened."""
-    if os.name == 'posix':
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def write_json(content: Any, file: Path) -> None:

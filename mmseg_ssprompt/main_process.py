@@ -1,10 +1,12 @@
-"""What one process does for all."""
+"""Several processes: what one of them does for all, and the model that each has."""
 
 from typing import Any, Callable, List
 
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.model import is_model_wrapper
+from torch import nn
 
-__all__ = ['on_main_process']
+__all__ = ['on_main_process', 'unwrap_model']
 
 
 def on_main_process(make: Callable[[], Any]) -> Any:
@@ -29,3 +31,8 @@ def on_main_process(make: Callable[[], Any]) -> Any:
     if isinstance(message[0], Exception):
         raise message[0]
     return message[0]
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model inside of what lets several processes train it, such as DDP."""
+    return model.module if is_model_wrapper(model) else model

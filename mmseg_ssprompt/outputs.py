@@ -1,16 +1,19 @@
 """Where a run may write: never onto what it reads, and never over the results of another run."""
 
+import collections
 import contextlib
 import inspect
+import itertools
 import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from .config_entries import each_entry
 from .dataset_wrappers import each_dataset, each_dataset_config
 
 __all__ = [
@@ -19,10 +22,9 @@ __all__ = [
     'ResultNames',
     'check_different',
     'check_outputs',
-    'find_dataset_inputs',
+    'find_dataset_paths',
     'find_inputs',
     'find_outputs',
-    'find_result_names',
     'result_file',
 ]
 
@@ -65,11 +67,11 @@ class Inputs:
     def find_problem(self, path: Path) -> Optional[str]:
         """Say why a path must not be written, or None.
 
-        Paths are compared as the file system does: through links, hard links too, with ``..``,
-        and in other letter case where that names the same file.
+        Paths are compared as the file system does: through links, with ``..``, and in other letter
+        case where that names the same file.
 
         Args:
-            path: Of a file or of a folder; it need not exist.
+            path: Path of a file or of a folder; it need not exist.
         """
         what = self.find_file(path)
         if what is not None:
@@ -80,13 +82,13 @@ class Inputs:
                     return f'it lies in a folder of data ({what}), {str(folder)!r}'
             if ancestor in self._links:
                 return f'{str(self._links[ancestor])!r}, which is data, is a link to it'
-        return self._find_hard_link(path)
+        return None
 
     def find_problem_inside(self, path: Path) -> Optional[str]:
         """Say why nothing must be written into a folder, or None.
 
         Args:
-            path: Of the folder; it need not exist.
+            path: Path of the folder; it need not exist.
         """
         for folder, what in self.folders.items():
             if any(_is_same(path, ancestor) for ancestor in _with_ancestors(folder)):
@@ -99,59 +101,25 @@ class Inputs:
         for file, what in self.files.items():
             if file.exists() and any(_is_same(path, a) for a in _with_ancestors(file.parent)):
                 return f'it contains {what}, {str(file)!r}'
-        for inside in _walk(path) if path.is_dir() else ():
-            problem = self.find_problem(inside) if _is_link(inside) else None
-            if problem is not None:
-                return f'it contains {str(inside)!r}: {problem}'
-        return None
-
-    def _find_hard_link(self, path: Path) -> Optional[str]:
-        """Whether a file is, under another name, one that lies in a folder of data."""
-        status = _status(path)
-        if status is None or not path.is_file() or status.st_nlink < 2:
-            return None
-        for folder, what in self.folders.items():
-            for file in _walk(folder):
-                other = _status(file)
-                if other is not None and os.path.samestat(status, other):
-                    return f'it is the file {str(file)!r} ({what}) under another name'
-        return None
-
-
-def _status(path: Path) -> Optional[os.stat_result]:
-    try:
-        return os.stat(path)
-    except (OSError, ValueError):  # ValueError: a name with a null byte
         return None
 
 
 def _is_same(first: Path, second: Path) -> bool:
     """Whether two paths name one file or folder; those that do not exist are compared as text."""
-    statuses = _status(first), _status(second)
-    if None in statuses:
+    try:
+        return os.path.samefile(first, second)
+    except (OSError, ValueError):  # ValueError: a name with a null byte
         return os.path.realpath(first) == os.path.realpath(second)
-    return os.path.samestat(*statuses)
 
 
 def _with_ancestors(path: Path) -> Iterator[Path]:
     real = Path(os.path.realpath(path))
-    yield real
-    yield from real.parents
+    return iter((real, *real.parents))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files and linked folders inside of a folder."""
-    for parent, folders, files in os.walk(folder):
-        for name in files:
-            yield Path(parent, name)
-        for name in folders:
-            if os.path.islink(os.path.join(parent, name)):
-                yield Path(parent, name)
-
-
-def _is_link(path: Path) -> bool:
-    status = _status(path)
-    return path.is_symlink() or (status is not None and status.st_nlink > 1)
+    """Files and links inside of a folder."""
+    return (path for path in folder.rglob('*') if path.is_symlink() or not path.is_dir())
 
 
 def find_inputs(*configs: Config, files: Iterable[Any] = ()) -> Inputs:
@@ -165,31 +133,33 @@ def find_inputs(*configs: Config, files: Iterable[Any] = ()) -> Inputs:
     for cfg in configs:
         inputs.files.update((file, 'the config, or one of its bases') for file in _sources(cfg))
         _collect(cfg.to_dict(), '', inputs)
-        for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-            loader = cfg.get(name)
-            for dataset in each_dataset_config(loader.get('dataset')) if loader else ():
-                _collect_folders(dataset, inputs)
+        for split in ('train', 'val', 'test'):
+            loader = cfg.get(f'{split}_dataloader') or {}
+            for dataset in each_dataset_config(loader.get('dataset')):
+                _collect_dataset(dataset, inputs)
     return inputs
 
 
-def find_dataset_inputs(dataset: Any) -> Inputs:
-    """The folders in which the images and label maps of a data set lie, whatever its config says.
+def find_dataset_paths(dataset: Any) -> Tuple[Inputs, 'ResultNames']:
+    """What a data set reads, and the names of the results of its images.
 
     Args:
-        dataset: A data set, which may wrap others.
+        dataset: A data set, which may wrap others. What it reads is known, whatever the config
+            says of it.
     """
-    inputs = Inputs({}, {})
-    for info in _each_record(dataset):
-        for key in ('img_path', 'seg_map_path'):
-            if info.get(key) and '://' not in str(info[key]):
-                inputs.folders[Path(os.path.realpath(info[key])).parent] = key
-    return inputs
-
-
-def _each_record(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    inputs, images, folders = Inputs({}, {}), [], []
     for leaf in each_dataset(dataset):
-        if hasattr(leaf, 'get_data_info'):  # of mmengine
-            yield from map(leaf.get_data_info, range(len(leaf)))
+        prefix = getattr(leaf, 'data_prefix', None)
+        folder = prefix.get('img_path') if isinstance(prefix, Mapping) else None
+        count = len(leaf) if hasattr(leaf, 'get_data_info') else 0  # of mmengine
+        for info in map(leaf.get_data_info, range(count)):
+            for key in ('img_path', 'seg_map_path'):
+                if info.get(key) and '://' not in str(info[key]):
+                    inputs.folders[Path(os.path.realpath(info[key])).parent] = key
+            if info.get('img_path'):
+                images.append(str(info['img_path']))
+                folders += [str(folder)] if folder else []
+    return inputs, ResultNames(images, dict.fromkeys(folders))
 
 
 def _sources(cfg: Config) -> Iterator[Path]:
@@ -209,9 +179,10 @@ def _is_file(text: str) -> bool:
 
 
 def _collect(value: Any, key: str, inputs: Inputs) -> None:
-    """Add the files and folders that a part of a config names."""
+    """Add the files and caches that a part of a config names."""
     if isinstance(value, Mapping):
-        _collect_dataset(value, inputs)
+        if isinstance(value.get('cache_dir'), str):
+            inputs.folders.setdefault(Path(value['cache_dir']), 'embedding cache')
         writes = key.partition('.')[0] in _WRITERS
         for name, entry in value.items():
             if name not in _OWN_STATE and not (writes and _OUTPUT_KEY.search(str(name))):
@@ -224,48 +195,30 @@ def _collect(value: Any, key: str, inputs: Inputs) -> None:
 
 
 def _collect_dataset(config: Mapping[str, Any], inputs: Inputs) -> None:
-    """Add the folders of a data set, and its list of names."""
-    if isinstance(config.get('cache_dir'), str):
-        inputs.folders.setdefault(Path(config['cache_dir']), 'embedding cache')
-    if 'type' not in config or not {'data_prefix', 'data_root'} & set(config):
-        return
+    """Add the folders and files that a data set reads, also by arguments of its own."""
     root = str(config.get('data_root') or '')
-    for name, prefix in _prefixes(config).items():
-        if isinstance(prefix, str) and (root or prefix):
-            inputs.folders.setdefault(Path(os.path.join(root, prefix)), name)
-    names = config.get('ann_file')
-    if isinstance(names, str) and names:
-        inputs.files.setdefault(Path(os.path.join(root, names)), 'ann_file')
+    for name, value in {**config, **_read_prefixes(config)}.items():
+        if name in (*_OWN_STATE, 'data_root') or not isinstance(value, str) or not root + value:
+            continue
+        path = Path(os.path.join(root, value))
+        if path.is_dir():
+            inputs.folders.setdefault(path, name)
+        elif _is_file(str(path)):
+            inputs.files.setdefault(path, name)
 
 
-def _collect_folders(config: Mapping[str, Any], inputs: Inputs) -> None:
-    """Add the folders that a data set of one's own names in arguments of its own."""
-    root = str(config.get('data_root') or '')
-    for name, value in config.items():
-        if name not in (*_OWN_STATE, 'data_root') and isinstance(value, str) and value:
-            folder = Path(os.path.join(root, value))
-            if folder.is_dir():
-                inputs.folders.setdefault(folder, name)
-
-
-def _prefixes(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _read_prefixes(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """``data_prefix``, or what the type of the data set takes where it is left out."""
-    if isinstance(config.get('data_prefix'), Mapping):
-        return config['data_prefix']
+    prefix = config.get('data_prefix')
     with contextlib.suppress(Exception):  # a type that cannot be found is reported when it is built
         built = DATASETS.get(config['type'])
-        default = inspect.signature(built).parameters['data_prefix'].default
-        if isinstance(default, Mapping):
-            return default
-    return dict(img_path='')
+        prefix = prefix or inspect.signature(built).parameters['data_prefix'].default
+    return prefix if isinstance(prefix, Mapping) else dict(img_path='')
 
 
 def find_outputs(cfg: Config) -> Dict[str, Path]:
     """Where the evaluators, visualisers and hooks of a config write, by the settings' names."""
-    found: Dict[str, Path] = {}
-    for key in _WRITERS:
-        found.update(_find_outputs(cfg.get(key), key))
-    return found
+    return dict(each for key in _WRITERS for each in _find_outputs(cfg.get(key), key))
 
 
 def _find_outputs(value: Any, key: str) -> Iterator[Tuple[str, Path]]:
@@ -275,9 +228,8 @@ def _find_outputs(value: Any, key: str) -> Iterator[Tuple[str, Path]]:
                 yield f'{key}.{name}', Path(entry)
             else:
                 yield from _find_outputs(entry, f'{key}.{name}')
-    elif isinstance(value, (list, tuple)):
-        for number, entry in enumerate(value):
-            yield from _find_outputs(entry, f'{key}[{number}]')
+    for place, entry in each_entry(value, key) if isinstance(value, (list, tuple)) else ():
+        yield from _find_outputs(entry, place)
 
 
 def check_outputs(
@@ -302,7 +254,13 @@ def check_outputs(
     for name, path in given.items():
         _check_output(name, path, inputs.find_problem(path))
         if name in new_folders and not overwrite:
-            _check_empty(name, path)
+            first = next(_walk(path), None) if path.is_dir() else None
+            if first is not None:
+                raise OutputError(
+                    f'{name}={str(path)!r}: expected a new or an empty folder, found files of '
+                    f'another run, such as {str(first)!r}. Give another folder, or say --overwrite '
+                    'to write into this one'
+                )
         # Metrics may clear their folders; checkpoints and logs lie beside what others have saved.
         if name in new_folders or (path.is_dir() and 'evaluator' in name):
             _check_output(name, path, inputs.find_problem_inside(path))
@@ -316,16 +274,6 @@ def _check_output(name: str, path: Path, problem: Optional[str]) -> None:
         )
 
 
-def _check_empty(name: str, folder: Path) -> None:
-    first = next(_walk(folder), None) if folder.is_dir() else None
-    if first is not None:
-        raise OutputError(
-            f'{name}={str(folder)!r}: expected a new or an empty folder, found files of another '
-            f'run, such as {str(first)!r}. Give another folder, or say --overwrite to write into '
-            'this one'
-        )
-
-
 def check_different(outputs: Mapping[str, Optional[Path]]) -> None:
     """Refuse two outputs in one place, and one inside of another.
 
@@ -335,18 +283,14 @@ def check_different(outputs: Mapping[str, Optional[Path]]) -> None:
     Raises:
         OutputError: With the names of both.
     """
-    seen: List[Tuple[str, Path]] = []
-    for name, path in outputs.items():
-        if path is None:
-            continue
-        for other, taken in seen:
-            pairs = ((path, taken), (taken, path))
-            if any(_is_same(a, outer) for a, b in pairs for outer in _with_ancestors(b)):
-                raise OutputError(
-                    f'{name}={str(path)!r}: expected a place of its own, found that {other} writes '
-                    f'there too, into {str(taken)!r}. Give another path'
-                )
-        seen.append((name, path))
+    given = [(name, path) for name, path in outputs.items() if path is not None]
+    for (other, taken), (name, path) in itertools.combinations(given, 2):
+        pairs = ((path, taken), (taken, path))
+        if any(_is_same(a, outer) for a, b in pairs for outer in _with_ancestors(b)):
+            raise OutputError(
+                f'{name}={str(path)!r}: expected a place of its own, found that {other} writes '
+                f'there too, into {str(taken)!r}. Give another path'
+            )
 
 
 class ResultNames:
@@ -370,14 +314,15 @@ class ResultNames:
         inside = tuple(os.path.join(root, '') for root in roots)
         roots += {os.path.dirname(path) for path in paths if not path.startswith(inside)}
         self._root = os.path.commonpath(roots) if roots else os.path.abspath('.')
-        stems: Dict[str, str] = {}
-        self._shared: Set[str] = set()
-        for path in sorted(paths):
-            stem = os.path.splitext(path)[0]
-            if stem in stems:
-                self._shared |= {path, stems[stem]}
-            stems[stem] = path
-        _check_names({self(path): path for path in paths}, paths)
+        stems = collections.Counter(os.path.splitext(path)[0] for path in paths)
+        self._shared = {path for path in paths if stems[os.path.splitext(path)[0]] > 1}
+        names = {self(path): path for path in sorted(paths)}
+        lost = sorted(paths - set(names.values()))
+        if lost:
+            raise OutputError(
+                f'{len(lost)} images would share a file of results with others; the first is '
+                f'{lost[0]!r}. Rename it'
+            )
 
     def __call__(self, image: str) -> str:
         """The name of an image's results: a relative path without the suffix of the results.
@@ -395,22 +340,13 @@ class ResultNames:
         return name if path in self._shared else os.path.splitext(name)[0]
 
 
-def _check_names(names: Mapping[str, str], paths: Set[str]) -> None:
-    if len(names) < len(paths):
-        lost = sorted(paths - set(names.values()))
-        raise OutputError(
-            f'{len(lost)} images would share a file of results with others; the first is '
-            f'{lost[0]!r}. Rename it'
-        )
-
-
 def result_file(folder: Path, name: str, suffix: str) -> Path:
     """The file of an image's result; its folder is made.
 
     Args:
-        folder: Of all results.
+        folder: The folder of all results.
         name: As :class:`ResultNames` gives it.
-        suffix: Of the file, with its dot.
+        suffix: Suffix of the file, with its dot.
 
     Raises:
         OutputError: If a link would lead out of the folder.
@@ -423,21 +359,3 @@ def result_file(folder: Path, name: str, suffix: str) -> Path:
             f'{os.path.realpath(file.parent)!r}. Remove the link, or give another folder'
         )
     return file
-
-
-def find_result_names(dataset: Any) -> ResultNames:
-    """The names of the results of a data set's images.
-
-    Args:
-        dataset: A data set, which may wrap others.
-    """
-    images: List[str] = []
-    folders: List[str] = []
-    for leaf in each_dataset(dataset):
-        prefix = getattr(leaf, 'data_prefix', None)
-        folder = prefix.get('img_path') if isinstance(prefix, Mapping) else None
-        paths = [str(info['img_path']) for info in _each_record(leaf) if info.get('img_path')]
-        images += paths
-        if folder and paths:
-            folders.append(str(folder))
-    return ResultNames(images, folders)

@@ -1,19 +1,31 @@
-"""Plain values: what a file is expected to hold, the first that is of another kind, and JSON."""
+"""Plain values: their schemas, the first difference between two, and their copies as JSON."""
 
 import contextlib
 import math
 import numbers
 import reprlib
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 __all__ = [
-    *('BOOLEAN', 'COUNT', 'DICT', 'LIST', 'TEXT', 'Kind', 'NotPlainError'),
-    *('find_misfit', 'from_json', 'is_number', 'is_plain', 'shorten', 'to_json', 'to_plain'),
+    'BOOLEAN',
+    'COUNT',
+    'DICT',
+    'LIST',
+    'TEXT',
+    'Kind',
+    'NotPlainError',
+    'find_difference',
+    'find_problem',
+    'from_json',
+    'is_number',
+    'shorten',
+    'to_json',
+    'to_plain',
 ]
 
 
@@ -62,7 +74,7 @@ def is_number(value: Any) -> bool:
     return is_real and math.isfinite(value)
 
 
-def find_misfit(value: Any, kind: Kind, where: str = '') -> Optional[str]:
+def find_problem(value: Any, kind: Kind, where: str = '') -> Optional[str]:
     """Say what in a value from a file is not of the kind that is expected there.
 
     Args:
@@ -75,26 +87,44 @@ def find_misfit(value: Any, kind: Kind, where: str = '') -> Optional[str]:
     """
     if not kind.fits(value):
         return f'{where}{": " if where else ""}expected {kind.name}, found {shorten(value)}'
-    if isinstance(value, Mapping):
-        pairs = list(value.items())
-    else:
-        pairs = list(enumerate(value)) if isinstance(value, (list, tuple)) else []
-    for key, entry in pairs:
+    for key, entry in _entries(value):
         expected = kind.entries.get(key, kind.each)
         if expected is not None:
-            misfit = find_misfit(entry, expected, f'{where}.{key}' if where else str(key))
-            if misfit is not None:
-                return misfit
+            problem = find_problem(entry, expected, f'{where}.{key}' if where else str(key))
+            if problem is not None:
+                return problem
     return None
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a value is made of dicts, lists, numbers, texts, booleans and None alone."""
+def _entries(value: Any) -> List[Tuple[Any, Any]]:
+    """The entries of a dict, by their keys, or of a list, by their places."""
     if isinstance(value, Mapping):
-        return all(is_plain(key) and is_plain(entry) for key, entry in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return value is None or type(value) in (bool, int, float, str)
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, (list, tuple)) else []
+
+
+def find_difference(expected: Any, found: Any, where: str = '') -> Optional[Tuple[str, Any, Any]]:
+    """The first entry in which two values differ.
+
+    Args:
+        expected: Dicts and lists of plain values.
+        found: What is compared with it.
+        where: The path to both. Defaults to '': the names of their entries suffice.
+
+    Returns:
+        The path to the entry, such as ``'a.b[2]'``, and its two values, where None also stands for
+        an entry of a dict that is not there; None if there is no difference.
+    """
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        names = dict.fromkeys([*expected, *found])
+        dot = f'{where}.' if where else ''
+        pairs = [(f'{dot}{name}', expected.get(name), found.get(name)) for name in names]
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = [(f'{where}[{i}]', *pair) for i, pair in enumerate(zip(expected, found))]
+    else:
+        return None if expected == found else (where, expected, found)
+    differences = (find_difference(one, other, name) for name, one, other in pairs)
+    return next(filter(None, differences), None)
 
 
 def shorten(value: Any) -> str:

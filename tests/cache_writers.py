@@ -19,9 +19,8 @@ def sample_of(number: int) -> EmbeddedSample:
     """The same in every process."""
     generator = torch.Generator().manual_seed(number)
     labels = torch.randint(256, (1, 40, 40), generator=generator).to(torch.uint8)
-    return EmbeddedSample(
-        torch.randn(8, 12, 12, generator=generator).half(), labels, dict(number=number)
-    )
+    embedding = torch.randn(8, 12, 12, generator=generator).half()
+    return EmbeddedSample(dict(embedding=embedding), labels, dict(number=number))
 
 
 def make_cache(folder: Path) -> None:

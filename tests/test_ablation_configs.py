@@ -41,7 +41,7 @@ TRAINS: Dict[str, Tuple[str, ...]] = {
     'projection': ('classifier.',),
     'ssprompt_projection': (*SSPROMPT, 'classifier.'),
     'linear': ('conv_seg.',),
-    'decoder': ('mask_decoder.decoder.',),
+    'decoder': ('segmenter.mask_decoder.decoder.',),
     'independent': SSPROMPT,
     'mask-output-best': SSPROMPT,
     'mask-output-all': SSPROMPT,

@@ -45,15 +45,16 @@ def test_every_path_of_weights_stands_once():
 def image_parts(cfg):
     """Image encoder and data preprocessor: of the model, or those that its data were made with."""
     backbone = cfg.model.backbone
-    if sam_of(backbone).type != 'PrecomputedEmbedding':
+    if backbone.type != 'PrecomputedFeatures':
         return [(backbone, cfg.model.data_preprocessor)]
     datasets = [cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')]
     return [(dataset.encoder, dataset.data_preprocessor) for dataset in datasets]
 
 
 def sam_of(backbone):
-    """SAM's image encoder, alone or beside CLIP's."""
-    return backbone.get('sam', backbone)
+    """SAM's image encoder, alone or beside CLIP's, or of samples that it has embedded."""
+    encoder = backbone.get('encoder', backbone)
+    return encoder.get('sam', encoder)
 
 
 @pytest.mark.parametrize('file', FILES, ids=ids)
@@ -62,7 +63,7 @@ def test_sam_s_parts_are_of_one_variant_and_its_official_file(file):
     head = cfg.model.decode_head
     for encoder, preprocessor in image_parts(cfg):
         encoder = sam_of(encoder)
-        parts = (encoder, head.prompt_encoder, head.mask_decoder)
+        parts = (encoder, head.segmenter)
         assert len({(part.variant, part.checkpoint) for part in parts}) == 1
         variant = get_variant(sam_of(cfg.model.backbone).variant)
         assert encoder.variant == sam_of(cfg.model.backbone).variant
@@ -88,7 +89,8 @@ WITH_CLIP = [file for file in FILES if '_sam-clip' in file.name]
 def test_clip_s_two_towers_are_of_one_file(file):
     cfg = read(file)
     text = cfg.model.decode_head.semantic_prompts.text_encoder
-    encoders = [cfg.model.backbone.clip, *(encoder.clip for encoder, _ in image_parts(cfg))]
+    own = cfg.model.backbone.get('encoder', cfg.model.backbone)
+    encoders = [own.clip, *(encoder.clip for encoder, _ in image_parts(cfg))]
     for clip in encoders:
         assert (clip.variant, clip.checkpoint) == (text.variant, text.checkpoint)
         assert clip.image_size == encoders[0].image_size

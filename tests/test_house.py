@@ -31,7 +31,11 @@ FLOORS = (
     'cli',
 )
 #: They only gather what is below them.
-GATHER = ('mmseg_ssprompt/__init__.py', 'mmseg_ssprompt/models/__init__.py')
+GATHER = (
+    'mmseg_ssprompt/__init__.py',
+    'mmseg_ssprompt/__main__.py',
+    'mmseg_ssprompt/models/__init__.py',
+)
 
 
 def floor_of(file: Path) -> str:

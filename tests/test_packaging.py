@@ -39,6 +39,7 @@ INDEX = {
     'mmsegmentation': ('1.2.2', ['numpy', 'scipy', 'matplotlib']),
     'safetensors': ('0.8.0', []),
     'segment-anything': ('1.0', []),
+    'filelock': ('4.3.1', []),
     'ftfy': ('6.3.1', ['wcwidth']),
     'wcwidth': ('0.2.13', []),
     'regex': ('2025.7.34', []),
@@ -107,7 +108,14 @@ def would_install(python: Path, wheels: Path, *what: str) -> Dict[str, str]:
 def test_installing_replaces_nothing(environment, wheels):
     """Also where versions are older than the package needs, which it says when imported."""
     installed = would_install(environment, wheels, 'mmseg-ssprompt')
-    assert set(installed) == {'mmseg-ssprompt', 'ftfy', 'wcwidth', 'regex', 'segment-anything'}
+    assert set(installed) == {
+        'mmseg-ssprompt',
+        'filelock',
+        'ftfy',
+        'wcwidth',
+        'regex',
+        'segment-anything',
+    }
     assert installed['mmseg-ssprompt'] == __version__
     assert not set(installed) & set(HAVE)
 
@@ -175,7 +183,7 @@ def extras() -> Dict[str, List[str]]:
 def test_requirements_have_no_bounds_and_name_nothing_that_others_pin():
     lines = (ROOT / 'requirements' / 'runtime.txt').read_text().splitlines()
     names = [line for line in lines if not line.startswith('#')]
-    assert names == ['ftfy', 'regex', 'safetensors', 'segment-anything']
+    assert names == ['filelock', 'ftfy', 'regex', 'safetensors', 'segment-anything']
 
 
 def test_the_commands_of_the_message_install_what_the_extras_do():

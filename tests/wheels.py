@@ -1,5 +1,6 @@
 """Building the package's wheel, and environments that have it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,10 @@ def make_environment(folder: Path, wheel: Path) -> Path:
     venv.create(folder, with_pip=False)
     programs = folder / 'bin'
     install = ['--python', str(programs / 'python'), 'install', '--quiet', '--no-deps']
-    subprocess.run([*PIP, *install, '--no-index', str(wheel)], check=True, timeout=300)
+    # What lies in PYTHONPATH would count as installed.
+    seen = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    command = [*PIP, *install, '--no-index', str(wheel)]
+    subprocess.run(command, check=True, timeout=300, env=seen)
     packages = next(folder.glob('lib/python*/site-packages'))
     (packages / 'outer.pth').write_text(sysconfig.get_path('purelib') + '\n')
     return programs

@@ -29,6 +29,7 @@ from mmseg_ssprompt.cli.arguments import (
 from mmseg_ssprompt.cli.inputs import ConfigError, require
 from mmseg_ssprompt.cli.parser import add_run_arguments, output_folder
 from mmseg_ssprompt.dataset_wrappers import each_dataset_config, find_configs
+from mmseg_ssprompt.datasets import explain_dataset_errors
 from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
 from mmseg_ssprompt.hooks.config_checks import each_evaluator
 from mmseg_ssprompt.main_process import on_main_process
@@ -38,6 +39,7 @@ from mmseg_ssprompt.prompt_files.open_vocabulary import (
     split_class_names,
     with_class_names,
 )
+from mmseg_ssprompt.weights import safe_checkpoint_loading
 
 #: Evaluators that can write predictions.
 _WRITERS = ('IoUMetric', 'GroupedIoUMetric')
@@ -158,6 +160,8 @@ def rename_classes(cfg: Config, args: argparse.Namespace) -> Config:
     return cfg
 
 
+@safe_checkpoint_loading()
+@explain_dataset_errors()
 def main() -> None:
     args = parse_args()
     outputs = {'--out': args.out, '--show-dir': args.show_dir}

@@ -20,7 +20,9 @@ from mmseg_ssprompt.cli.arguments import (
     load_config,
 )
 from mmseg_ssprompt.cli.parser import add_run_arguments
+from mmseg_ssprompt.datasets import explain_dataset_errors
 from mmseg_ssprompt.hooks import check_unlocked, list_checkpoints
+from mmseg_ssprompt.weights import safe_checkpoint_loading
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,6 +54,8 @@ def enable_amp(cfg: Config) -> None:
     cfg.optim_wrapper.type = 'PromptAmpOptimWrapper'
 
 
+@safe_checkpoint_loading()
+@explain_dataset_errors()
 def main() -> None:
     args = parse_args()
     if hasattr(signal, 'SIGUSR1'):

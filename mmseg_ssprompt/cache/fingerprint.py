@@ -58,7 +58,7 @@ def names_weights(config: Mapping[str, Any]) -> bool:
     Args:
         config: As for :func:`fingerprint_encoder`.
     """
-    parts = [part for part, source, _ in walk_parts(config, '') if source is not None]
+    parts = [part for part, cls, _ in walk_parts(config, '') if hasattr(cls, 'weights_from')]
     return all(part.get('checkpoint') is not None for part in parts)
 
 

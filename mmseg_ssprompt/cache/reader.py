@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Mapping
 
-from ..plain import COUNT, DICT, LIST, find_misfit, from_json
+from ..plain import COUNT, DICT, LIST, find_problem, from_json
 from .embedder import EmbeddedSample
 from .files import CacheError
 from .recipe import check_key
@@ -86,9 +86,9 @@ def _read_index(file: Path, key: Mapping[str, Any]) -> Dict[str, Any]:
     except (ValueError, RecursionError) as error:  # also of texts that are not UTF-8
         raise _not_an_index(file, str(error)) from error
     complete = isinstance(index, dict) and {'key', 'metainfo', 'samples', 'sizes'} <= set(index)
-    misfit = find_misfit(index, _INDEX) or (None if complete else 'an entry is missing')
-    if misfit is not None:
-        raise _not_an_index(file, misfit)
+    problem = find_problem(index, _INDEX) or (None if complete else 'an entry is missing')
+    if problem is not None:
+        raise _not_an_index(file, problem)
     remedy = f'Delete the folder or name another cache_dir, then run `{_COMMAND}`'
     check_key(file, key, index['key'], remedy)
     if len(index['sizes']) != number_of_shards(index['samples']):

@@ -5,12 +5,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
 
 import torch
 from torch.utils.data import Dataset
 
 from ..dataset_wrappers import build_dataset
+from ..plain import find_difference
 from .files import CacheError
 from .fingerprint import fingerprint_encoder, fingerprint_files
 
@@ -126,7 +127,7 @@ def check_key(file: Path, expected: Mapping[str, Any], found: Any, remedy: str) 
             found = _without(found, 'source')
         if 'weights' not in expected.get('encoder', {}):
             found = dict(found, encoder=_without(found.get('encoder'), 'weights'))
-    difference = _find_difference(dict(expected), found)
+    difference = find_difference(dict(expected), found, 'key')
     if difference is not None:
         entry, *values = difference
         texts = ['nothing' if value is None else repr(value) for value in values]
@@ -141,22 +142,6 @@ def _without(config: Any, name: str) -> Any:
     if not isinstance(config, Mapping):
         return config
     return {entry: value for entry, value in config.items() if entry != name}
-
-
-def _find_difference(expected: Any, found: Any, entry: str = 'key') -> Optional[Tuple]:
-    """The path of the first entry that differs, with both values."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        names = [*expected, *(name for name in found if name not in expected)]
-        pairs = [(f'{entry}.{n}', expected.get(n), found.get(n)) for n in names]
-    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        pairs = [(f'{entry}[{i}]', *pair) for i, pair in enumerate(zip(expected, found))]
-    else:
-        return None if expected == found else (entry, expected, found)
-    for name, *values in pairs:
-        difference = _find_difference(*values, name)
-        if difference is not None:
-            return difference
-    return None
 
 
 def _without_locations(config: Any) -> Any:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..plain import DICT, LIST, Kind, find_misfit, from_json, to_json
+from ..plain import DICT, LIST, Kind, find_problem, from_json, to_json
 from .embedder import LABELS, EmbeddedSample
 from .files import CacheError, write_atomically
 
@@ -35,6 +35,7 @@ _NAMES = LIST.of(Kind('a name', lambda x: isinstance(x, str)))
 _FILES = DICT.of(DICT.of(bytes=_NUMBER)).or_none()
 _RECORD = DICT.of(crc32=_NUMBER, tensors=_NAMES, metainfo=DICT, files=_FILES)
 _HEADER = DICT.of(key=DICT, samples=LIST.of(_RECORD))
+_ENTRIES = {'crc32', 'tensors', 'metainfo', 'files'}
 _REMEDY = 'Run `mmseg-ssprompt cache CONFIG` again: it computes damaged shards again'
 
 
@@ -158,15 +159,23 @@ def _parse_header(tensors: Any, file: Path) -> ShardHeader:
         header = json.loads(text or '')
     except (ValueError, RecursionError) as error:
         raise _damaged(file, 'the header of a shard', str(error)) from error
-    misfit = find_misfit(header, _HEADER)
-    if misfit is not None or set(header) != {'key', 'samples'}:
-        raise _damaged(file, 'the header of a shard', misfit or 'something else')
+    problem = find_problem(header, _HEADER)
+    if problem is None and not _has_all_entries(header):
+        problem = 'entries that are missing or too many'
+    if problem is not None:
+        raise _damaged(file, 'the header of a shard', problem)
     return ShardHeader(**header)
+
+
+def _has_all_entries(header: Mapping[str, Any]) -> bool:
+    if set(header) != {'key', 'samples'}:
+        return False
+    return all(set(record) == _ENTRIES for record in header['samples'])
 
 
 def _read(tensors: Any, header: ShardHeader, position: int, file: Path) -> EmbeddedSample:
     record = dict(header.samples[position])
-    crc = record.pop('crc32', None)
+    crc = record.pop('crc32')
     try:
         # Copies: who writes to what was read must not write to the mapped memory.
         named = {
@@ -174,7 +183,7 @@ def _read(tensors: Any, header: ShardHeader, position: int, file: Path) -> Embed
         }
         found = _checksum(named, record)
         metainfo = from_json(record['metainfo'])
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError) as error:
         raise _damaged(file, f'sample {position}', str(error)) from error
     if found != crc:
         raise _damaged(file, f'the CRC-32 {crc} of sample {position}', str(found))

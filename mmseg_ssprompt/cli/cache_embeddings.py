@@ -22,6 +22,7 @@ from ..cache import CacheError, Embedder, Recipe, SourceViews, fill_cache, finis
 from ..cache.files import free_bytes
 from ..cache.writer import missing_samples
 from ..dataset_wrappers import each_dataset_config, find_configs
+from ..datasets.checks import explain_dataset_errors
 from ..files import check_writable
 from ..models.base.precomputed import PrecomputedFeatures
 from ..weights.model_weights import hand_down_weights
@@ -76,6 +77,7 @@ def embedded_datasets(cfg: Config, split: str) -> List[Dict[str, Any]]:
     return [made]
 
 
+@explain_dataset_errors()
 def plan(cfg: Config, args: argparse.Namespace) -> Dict[Path, Recipe]:
     """What is made, by folder; splits that are one data set share one.
 
@@ -155,6 +157,7 @@ class Progress:
         say(f'  {done}/{total} of rank 0, {rate:.2f} a second, {(total - done) / rate:.0f} s left')
 
 
+@explain_dataset_errors()
 def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
     """Make one cache, or go on making it."""
     start = time.monotonic()

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..cache import CacheError
 from ..datasets import DatasetError
-from ..datasets.checks import check_classes, describe_empty
+from ..datasets.checks import check_classes, describe_empty, explain_dataset_errors
 from ..datasets.left_out import find_left_out
 from ..datasets.packed_checks import check_batch_sizes, check_packed
 from ..datasets.sample_checks import SampleChecks
@@ -27,7 +27,7 @@ from ..datasets.survey import Listing, Survey
 from ..files import write_json
 from ..hooks.config_checks import SPLITS, ModelFacts, check_config, read_metainfo, read_model_facts
 from ..hooks.dataset_check_hook import read_facts, read_frame
-from ..hooks.rehearsal import check_numbers, rehearse
+from ..hooks.rehearsal import rehearse
 from ..outputs import find_inputs
 from .inputs import prepare_outputs, read_config, require
 
@@ -55,6 +55,7 @@ def unwrap(dataset: Dict[str, Any], packed: bool = False) -> Iterator[Dict[str, 
         yield dataset
 
 
+@explain_dataset_errors()
 def survey_split(
     cfg: Config, split: str, configs: Sequence[Dict[str, Any]], model: ModelFacts
 ) -> Tuple[Survey, List[str]]:
@@ -115,7 +116,7 @@ def try_evaluators(cfg: Config, split: str, model: ModelFacts) -> Tuple[List[str
         tried = rehearse(cfg, split, metainfo, model.ids)
     except DatasetError as error:
         return [str(error)], []
-    return [], [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')]
+    return [], tried.warnings
 
 
 def check_settings(cfg: Config, splits: Sequence[str], model: ModelFacts) -> Survey:

@@ -12,7 +12,7 @@ import difflib
 import sys
 import textwrap
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 __all__ = ['find_config', 'find_home', 'list_configs', 'run']
 
@@ -84,7 +84,7 @@ def find_config(name: str) -> Path:
 
 def describe(path: Path) -> str:
     """The first sentence of the comment at a config's beginning, apart from commands."""
-    said = []
+    said: List[str] = []
     for line in path.read_text(encoding='utf-8').splitlines():
         if not line.startswith('#'):
             break

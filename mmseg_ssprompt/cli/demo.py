@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from ..analysis.figures import Comparison, Scene, draw_comparison
+from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .configs import find_config, find_home
 from .logged import run_logged
 from .records import read_metrics, read_train_seconds
@@ -77,6 +78,7 @@ def output_to(log: Path) -> Iterator[None]:
             yield
 
 
+@safe_checkpoint_loading()
 def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
     """Write both results as JSON and as a picture.
 

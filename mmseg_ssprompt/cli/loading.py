@@ -11,9 +11,10 @@ from torch import nn
 
 from ..analysis import find_class_groups
 from ..analysis.spatial import DefaultTokens, default_tokens
-from ..datasets.checks import check_classes
+from ..datasets.checks import check_classes, explain_dataset_errors
 from ..models.heads import SSPromptHead
 from ..outputs import find_inputs
+from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .inputs import prepare_outputs, read_config
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
@@ -54,6 +55,8 @@ class Run(NamedTuple):
         return default_tokens(self.head.segmenter.prompt_encoder.image_size, **places)
 
 
+@safe_checkpoint_loading()
+@explain_dataset_errors()
 def load_run(args: argparse.Namespace) -> Run:
     """Build model and data set; only a tool with ``--split`` reads the data.
 
@@ -107,6 +110,8 @@ def samples(run: Run) -> Iterator[Dict[str, Any]]:
     """The samples of the split one by one, saying now and then how far it is."""
     total = len(run.dataset)
     for index in range(total):
-        yield run.dataset[index]
+        with explain_dataset_errors():
+            data = run.dataset[index]
+        yield data
         if (index + 1) * _MESSAGES // total > index * _MESSAGES // total:
             print_log(f'{index + 1} of {total} images')

@@ -18,10 +18,11 @@ from mmengine.runner import Runner
 from mmengine.utils import track_iter_progress
 
 from ..analysis.oracle import measure_oracle
-from ..datasets.checks import check_classes
+from ..datasets.checks import check_classes, explain_dataset_errors
 from ..files import write_json
 from ..models import SSPromptHead
 from ..outputs import find_inputs
+from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .inputs import prepare_outputs, read_config
 
 
@@ -38,6 +39,7 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+@safe_checkpoint_loading()
 def build_runner(cfg: Config, config: Path) -> Runner:
     """A runner whose model is loaded.
 
@@ -65,6 +67,7 @@ def build_runner(cfg: Config, config: Path) -> Runner:
     return runner
 
 
+@explain_dataset_errors()
 def run(args: argparse.Namespace) -> None:
     """Measure, print, and write the figures."""
     cfg = load_config(args)

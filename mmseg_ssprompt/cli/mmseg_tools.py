@@ -9,11 +9,15 @@ imported before, and some do not import what a config names in ``custom_imports`
 """
 
 import argparse
+import contextlib
 import importlib.util
 import runpy
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict, Iterator
+
+from mmengine import analysis
+from torch import nn
 
 __all__ = ['find_tool', 'list_tools', 'run']
 
@@ -26,7 +30,30 @@ def run(args: argparse.Namespace) -> None:
     path = find_tool(args.tool)
     sys.argv[:] = [str(path), *args.arguments]
     sys.path.insert(0, str(path.parent))
-    runpy.run_path(str(path), run_name='__main__')
+    with _inputs_without_their_shape():
+        runpy.run_path(str(path), run_name='__main__')
+
+
+@contextlib.contextmanager
+def _inputs_without_their_shape() -> Iterator[None]:
+    """Let ``get_flops`` of mmseg 1.2.2 run, which fails with mmengine 0.10, whatever the model.
+
+    It passes inputs and their shape to ``get_model_complexity_info``, which takes the one or the
+    other. onedl-mmsegmentation has mended the tool.
+    """
+    original = analysis.get_model_complexity_info
+
+    def measure(
+        model: nn.Module, input_shape: Any = None, inputs: Any = None, **options: Any
+    ) -> Any:
+        shape = input_shape if inputs is None else None
+        return original(model, input_shape=shape, inputs=inputs, **options)
+
+    analysis.get_model_complexity_info = measure
+    try:
+        yield
+    finally:
+        analysis.get_model_complexity_info = original
 
 
 def list_tools() -> Dict[str, Path]:

@@ -343,11 +343,6 @@ def _add_prompts(commands: _Commands) -> None:
         default=_PROMPT_PARTS,
         help='which prompts; both by default',
     )
-    transfer.add_argument(
-        '--source-config',
-        type=Path,
-        help='config of the trained prompts; by default what the checkpoint says of them',
-    )
 
 
 def _add_explain(commands: _Commands) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Dict, Tuple
 from mmengine.registry import init_default_scope
 
 from ..dataset_wrappers import build_dataset, find_configs
+from ..datasets.checks import explain_dataset_errors
 from ..datasets.few_shot_manifest import make_manifest, write_manifest
 from ..outputs import find_inputs
 from .inputs import prepare_outputs, read_config
@@ -49,6 +50,7 @@ def print_summary(manifest: Dict[str, Any], out: Path) -> None:
     )
 
 
+@explain_dataset_errors()
 def run(args: argparse.Namespace) -> None:
     """Draw, and write the manifest."""
     cfg = read_config(args.config, args.cfg_options, needs=['train_dataloader.dataset'])

@@ -15,9 +15,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..datasets.checks import check_classes
-from ..hooks.prompt_checkpoint_hook import to_plain
 from ..models import PromptSegmentor, SSPromptHead
 from ..outputs import find_inputs
+from ..plain import to_plain
 from ..prompt_files.prompt_file import write_prompts
 from ..prompt_files.prompt_source import read_prompt_source
 from ..prompt_files.transfer import PromptTransferError, TransferReport, transfer_prompts
@@ -54,11 +54,9 @@ def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[
 def run(args: argparse.Namespace) -> None:
     """Write the checkpoint, and say what was matched."""
     cfg = read_config(args.target, needs=['model', 'test_dataloader.dataset'])
-    configs = [cfg] if args.source_config is None else [cfg, read_config(args.source_config)]
-    inputs = find_inputs(*configs, files=[args.source, args.target, args.source_config])
-    prepare_outputs({'--out': args.out}, inputs)
+    prepare_outputs({'--out': args.out}, find_inputs(cfg, files=[args.source, args.target]))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    source = read_prompt_source(args.source, args.source_config)
+    source = read_prompt_source(args.source)
     target = build_target(cfg, args.target)
     # Only its classes and palette are needed, so no file of the data set is looked for.
     dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))

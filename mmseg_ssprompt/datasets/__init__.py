@@ -22,5 +22,3 @@ __all__ = [
     'explain_dataset_errors',
     'relabel_dataset',
 ]
-
-explain_dataset_errors()

@@ -1,8 +1,9 @@
 """What can be wrong with a data set, said before a training step is spent on it."""
 
+import contextlib
 import struct
 import zlib
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import cv2
 import mmcv
@@ -50,6 +51,8 @@ _OF_DECODERS = (EOFError, struct.error, zlib.error, cv2.error, UnidentifiedImage
 # What opening and decoding raise where the settings are wrong and not the file.
 _OF_SETTINGS = (ImportError, MemoryError, TypeError, KeyError, NotImplementedError)
 _PATHS = {'image': 'img_path', 'label map': 'seg_map_path'}
+# What numpy says to mmengine when it packs a list of no samples.
+_EMPTY = 'need at least one array to concatenate'
 
 
 class LabelFacts(NamedTuple):
@@ -69,34 +72,47 @@ class LabelFacts(NamedTuple):
         return cls(bool(sample.get('reduce_zero_label')), sample.get('label_map'))
 
 
-def explain_dataset_errors() -> None:
+@contextlib.contextmanager
+def explain_dataset_errors() -> Iterator[None]:
     """Let mmengine's data sets say where they looked for files, and which they cannot read.
 
     mmengine 0.10 ends with numpy's "need at least one array to concatenate" while an empty data
     set is built, before any hook could look at it. Of a label map that is damaged while a training
-    reads it, Pillow says no name: "image file is truncated".
+    run reads it, Pillow says no name: "image file is truncated". Our own tools, loops and
+    :class:`SeededDataset` build and read data sets within this context, and workers of data loaders
+    that start in it inherit it. Afterwards data sets are what they were, also after an error.
     """
-    serialize, prepare = BaseDataset._serialize_data, BaseDataset.prepare_data
-    if getattr(serialize, 'explains', False):
+    if BaseDataset.prepare_data is _prepare_or_name:  # an outer context restores it
+        yield
         return
+    methods = BaseDataset.full_init, BaseDataset.prepare_data
+    BaseDataset.full_init, BaseDataset.prepare_data = _init_if_any, _prepare_or_name
+    try:
+        yield
+    finally:
+        BaseDataset.full_init, BaseDataset.prepare_data = methods
 
-    def serialize_if_any(dataset: BaseDataset) -> Any:
-        if not dataset.data_list:
-            raise DatasetError(describe_empty(dataset))
-        return serialize(dataset)
 
-    def prepare_or_name(dataset: BaseDataset, idx: int) -> Any:
-        try:
-            return prepare(dataset, idx)
-        except DatasetError:
+_full_init, _prepare_data = BaseDataset.full_init, BaseDataset.prepare_data
+
+
+def _init_if_any(dataset: BaseDataset) -> None:
+    try:
+        _full_init(dataset)
+    except ValueError as error:
+        if dataset.data_list or str(error) != _EMPTY:
             raise
-        except Exception as error:  # transforms and decoders raise almost any type
-            # Of an index that is not there, get_data_info raises mmengine's own error again.
-            raise _explain_failure(dataset, dataset.get_data_info(idx), error) from error
+        raise DatasetError(describe_empty(dataset)) from error
 
-    serialize_if_any.explains = True
-    BaseDataset._serialize_data = serialize_if_any
-    BaseDataset.prepare_data = prepare_or_name
+
+def _prepare_or_name(dataset: BaseDataset, idx: int) -> Any:
+    try:
+        return _prepare_data(dataset, idx)
+    except DatasetError:
+        raise
+    except Exception as error:  # transforms and decoders raise almost any type
+        # Of an index that is not there, get_data_info raises mmengine's own error again.
+        raise _explain_failure(dataset, dataset.get_data_info(idx), error) from error
 
 
 def _explain_failure(

@@ -2,18 +2,22 @@
 
 import contextlib
 import io
-from typing import Any, Iterator, NamedTuple, Optional
+import warnings
+from typing import Any, NamedTuple, Optional
 
 from mmengine import fileio
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from .checks import DatasetError, UnreadableFileError, read_error
 
 __all__ = ['PictureHeader', 'find_damage', 'read_header', 'read_picture']
 
-#: Side and pixels up to which a backend decodes.
+#: Side and pixels up to which OpenCV decodes; Pillow's limit is a setting of its own.
 MAX_SIDE = dict(cv2=2**20)
-MAX_PIXELS = dict(cv2=2**30, pillow=2 * Image.MAX_IMAGE_PIXELS)
+MAX_PIXELS = dict(cv2=2**30)
 
 _ORIENTATION = 0x0112  # EXIF's tag, and TIFF's own
 _END_OF_JPEG = b'\xff\xd9'
@@ -84,6 +88,8 @@ def read_picture(loader: Any, path: Optional[str], kind: str) -> Optional[Pictur
 def _check_limits(header: PictureHeader, backend: str, path: Optional[str], kind: str) -> None:
     side, pixels = max(header.width, header.height), header.width * header.height
     max_side, max_pixels = MAX_SIDE.get(backend, side), MAX_PIXELS.get(backend, pixels)
+    if backend == 'pillow' and Image.MAX_IMAGE_PIXELS is not None:
+        max_pixels = 2 * Image.MAX_IMAGE_PIXELS  # up to half of it Pillow does not even warn
     if side > max_side or pixels > max_pixels:
         sides = f' and at most {max_side} on a side' if backend in MAX_SIDE else ''
         raise DatasetError(
@@ -139,21 +145,22 @@ def find_damage(content: bytes) -> Optional[str]:
 
 
 def _open(content: bytes) -> Optional[Image.Image]:
-    with _any_size():
-        try:
-            return Image.open(io.BytesIO(content))
-        except (OSError, SyntaxError, ValueError):
-            return None
-
-
-@contextlib.contextmanager
-def _any_size() -> Iterator[None]:
-    """Let Pillow read headers of pictures that it would not decode: ours is a named limit."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError:  # which Image.open raises before the header can be asked
+        return _open_large(content)
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _open_large(content: bytes) -> Optional[Image.Image]:
+    """Open a picture that has more pixels than Pillow decodes; OpenCV may decode it."""
+    for kind in (PngImageFile, JpegImageFile, TiffImageFile):
+        with contextlib.suppress(OSError, SyntaxError, ValueError):
+            return kind(io.BytesIO(content))
+    return None
 
 
 def _orientation(image: Image.Image) -> int:

@@ -13,21 +13,19 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset, Sampler
 
 from ..draws import draws_of_their_own, seed_draws
-from .checks import DatasetError, UnreadableFileError
+from .checks import DatasetError, UnreadableFileError, explain_dataset_errors
 
 __all__ = ['PlacedIndex', 'PlacedSampler', 'SeededDataset']
 
-# Tells the draws of samples from those of training steps.
-_OF_SAMPLES = 1
-# And of what is read in their place; 2 are the steps.
-_OF_REPLACEMENTS = 3
+# Streams of random numbers; 2 is that of training steps.
+_SAMPLES, _REPLACEMENTS = 1, 3
 
 
 class PlacedIndex(NamedTuple):
     """Which sample is read, and when.
 
     Attributes:
-        seed: Of the training.
+        seed: Seed of the training run.
         place: Number of samples that all processes have read before.
         index: Of the sample in the data set.
     """
@@ -65,7 +63,8 @@ class SeededDataset(Dataset):
                 f'max_damaged: expected a whole number from 0 (stop at the first damaged sample) '
                 f'on, found {max_damaged!r}'
             )
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        with explain_dataset_errors():
+            self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.max_damaged = max_damaged
         if max_damaged > 0:
             # Workers are other processes: what they find is counted in memory that they share.
@@ -74,7 +73,8 @@ class SeededDataset(Dataset):
     def full_init(self) -> None:
         """Load the list of files."""
         if hasattr(self.dataset, 'full_init'):
-            self.dataset.full_init()
+            with explain_dataset_errors():
+                self.dataset.full_init()
 
     @property
     def metainfo(self) -> Dict[str, Any]:
@@ -95,14 +95,15 @@ class SeededDataset(Dataset):
         raise AssertionError('candidates do not end')
 
     def _read(self, placed: PlacedIndex) -> Any:
-        with draws_of_their_own():  # without workers they are those of the training
-            seed_draws(_OF_SAMPLES, placed.seed, placed.place)
+        # Without workers the generators are those of training.
+        with explain_dataset_errors(), draws_of_their_own():
+            seed_draws(_SAMPLES, placed.seed, placed.place)
             return self.dataset[placed.index]
 
     def _candidates(self, placed: PlacedIndex) -> Iterator[int]:
         """The sample itself, and without end others for its place."""
         yield placed.index
-        numbers = (_OF_REPLACEMENTS, placed.seed, placed.place)
+        numbers = (_REPLACEMENTS, placed.seed, placed.place)
         draws = np.random.default_rng(np.random.SeedSequence(numbers))
         while True:
             yield int(draws.integers(len(self.dataset)))

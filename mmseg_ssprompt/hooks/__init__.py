@@ -2,14 +2,15 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .dataset_check_hook import DatasetCheckHook
+from .eval_loops import PromptTestLoop, PromptValLoop
 from .finite_guard_hook import FiniteGuardHook, NonFiniteError
 from .mmengine_fixes import (
     MainProcessLoggerHook,
     PromptAmpOptimWrapper,
     PromptDistributedDataParallel,
+    PromptOptimWrapperConstructor,
 )
 from .newest_checkpoint import find_newest_checkpoint, list_checkpoints
-from .optim_wrapper_constructor import PromptOptimWrapperConstructor
 from .output_check_hook import OutputCheckHook
 from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook
@@ -31,6 +32,8 @@ __all__ = [
     'PromptCheckpointHook',
     'PromptDistributedDataParallel',
     'PromptOptimWrapperConstructor',
+    'PromptTestLoop',
+    'PromptValLoop',
     'PromptVisualizationHook',
     'ResumableTrainLoop',
     'RunLockHook',

@@ -1,7 +1,6 @@
 """Checkpoints of which, at every moment, the last complete one is there."""
 
 import contextlib
-import errno
 import logging
 import shutil
 from pathlib import Path
@@ -18,11 +17,10 @@ from mmengine.runner import BaseLoop, Runner
 from ..files import check_no_folder, remove_leftovers, write_atomically
 from ..main_process import on_main_process
 from ..outputs import OutputError, find_inputs
-from ..weights.checkpoint_loader import load_from_local
+from ..weights.checkpoint_loader import load_from_local, safe_checkpoint_loading
 from ..weights.state_dicts import CheckpointError
 from .main_metric import MAIN_METRICS, check_best_keys, find_main_metric
-from .newest_checkpoint import find_missing_state, find_newest_checkpoint
-from .resumed_state import find_other_state
+from .newest_checkpoint import find_newest_checkpoint, find_resume_problem
 
 __all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend']
 
@@ -46,12 +44,7 @@ class AtomicLocalBackend(LocalBackend):
                 was.
         """
         file = Path(filepath)
-        if file.is_dir():
-            raise IsADirectoryError(
-                errno.EISDIR,
-                f'cannot write {str(file)!r}: expected a file or nothing there, found a folder. '
-                'What was saved before is still there: rename the folder, and resume',
-            )
+        check_no_folder(file)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, obj)
@@ -86,7 +79,7 @@ class AtomicCheckpointHook(CheckpointHook):
         CheckpointError: On resuming, if there are checkpoints but none is complete.
         IsADirectoryError: Before training, if ``last_checkpoint`` is a folder.
         OutputError: Before training, if a file that it reads has the name of a checkpoint.
-        ValueError: After a validation, if ``save_best`` is none of its numbers.
+        ValueError: After a validation, if it returns no number named ``save_best``.
     """
 
     def __init__(
@@ -100,7 +93,9 @@ class AtomicCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend=_BACKEND)
 
     def before_run(self, runner: Runner) -> None:
-        """Find the checkpoint to go on from."""
+        """Find the checkpoint to go on from, and let the runner read it safely."""
+        # mmseg's tools, other than ours, read by mmengine's loaders. Only this runner is changed.
+        runner.load_checkpoint = safe_checkpoint_loading()(runner.load_checkpoint)
         # A runner that only tests has the config of a training loop, or none.
         is_training = isinstance(runner._train_loop, BaseLoop)
         if not is_training or not runner._resume or runner._load_from is not None:
@@ -115,10 +110,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         """Refuse to resume from prompts alone, or from the state of another training."""
-        if not runner._resume:
-            return
-        problem = find_missing_state(checkpoint, runner.param_schedulers is not None)
-        problem = problem or find_other_state(checkpoint, runner)
+        problem = find_resume_problem(checkpoint, runner) if runner._resume else None
         if problem is not None:
             raise CheckpointError(
                 f'cannot resume from {str(runner._load_from)!r}: {problem}. To begin a training '

@@ -12,7 +12,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS, METRICS, TRANSFORMS
 from torch.utils.data import Dataset
 
-from ..config_entries import each_entry, each_evaluator
+from ..config_entries import each_entry, each_evaluator, innermost_model
 from ..dataset_wrappers import each_dataset_config
 from ..datasets.checks import DatasetError, check_classes
 from ..datasets.class_settings import find_palette_problem, read_class_names
@@ -21,6 +21,7 @@ from ..datasets.label_settings import check_label_settings
 from ..datasets.steps import each_step
 from ..label_ids import LabelIds
 from ..models.heads.settings import find_class_names, find_label_ids
+from .missing_files import each_needed_path
 
 __all__ = ['SPLITS', 'ModelFacts', 'check_config', 'read_model_facts']
 
@@ -28,6 +29,10 @@ __all__ = ['SPLITS', 'ModelFacts', 'check_config', 'read_model_facts']
 SPLITS = dict(train='training', val='validation', test='test')
 #: Arguments that mmseg's tools give to metrics that do not have them.
 _FORGIVEN = ('keep_results', 'collect_dir')
+_LEFTOVERS = (
+    'in a config that inherits, metainfo=dict(_delete_=True, classes=...) leaves out what the '
+    'base says'
+)
 _GROUPS = ('thing_classes', 'stuff_classes', 'labelled_classes')
 
 
@@ -59,10 +64,9 @@ class Part(NamedTuple):
     dataset: Optional[Dataset]
 
 
-def read_head(cfg: Config) -> Mapping[str, Any]:
-    """The config of the decode head, also inside of test-time augmentation; empty without one."""
-    model = cfg.get('model') or {}
-    head = model.get('module', model).get('decode_head') if isinstance(model, Mapping) else None
+def _read_head(cfg: Config) -> Mapping[str, Any]:
+    """The config of the decode head; empty without one."""
+    head = innermost_model(cfg).get('decode_head')
     return head if isinstance(head, Mapping) else {}
 
 
@@ -75,7 +79,7 @@ def read_model_facts(cfg: Config) -> Optional[ModelFacts]:
     Raises:
         DatasetError: If names, number and ids contradict each other.
     """
-    head = read_head(cfg)
+    head = _read_head(cfg)
     try:
         names = find_class_names(head.get('semantic_prompts', head))
         if names is None:
@@ -107,27 +111,27 @@ def check_config(
     """
     model = model or read_model_facts(cfg)
     parts = [part for split in splits for part in _build_parts(cfg, split)]
+    built = [part for part in parts if part.dataset is not None]
     problems: List[str] = []
-    for part in parts:
-        problems += _find_wrong_metainfo(part)
-        problems += _find_other_zero(part)
+    for part in built:
+        problems += _find_group_problems(part)
+        problems += _find_zero_label_problems(part)
     for split in splits:
-        problems += _find_wrong_loader(cfg, split)
-        problems += _find_wrong_evaluators(cfg, split)
+        problems += _find_loader_problems(cfg, split)
+        problems += _find_evaluator_problems(cfg, split)
     if 'train' in splits:
-        problems += _find_endless_epoch(cfg)
-    problems += _find_other_order(parts)
+        problems += _find_epoch_problems(cfg)
+    problems += _find_order_problems(built)
     if model is not None:
-        problems += _find_wrong_loss(cfg, model)
-        problems += _find_other_ignored(cfg, parts, model.ids)
-        problems += [line for part in parts for line in _find_other_numbers(part, model.ids)]
+        problems += _find_loss_problems(cfg, model)
+        problems += _find_ignore_index_problems(cfg, parts, model.ids)
+        problems += [line for part in built for line in _find_label_problems(part, model.ids)]
     _raise(problems)
     if model is not None:
-        for part in parts:
-            if part.dataset is not None:
-                check_classes(part.dataset, model.class_names, SPLITS[part.split], part.key)
-    lines = _find_replaced_classes(parts, model)
-    return lines + (_find_unlikely(cfg, splits) if 'train' in splits else [])
+        for part in built:
+            check_classes(part.dataset, model.class_names, SPLITS[part.split], part.key)
+    lines = _find_replaced_classes(built, model)
+    return lines + (_find_unlikely(cfg) if 'train' in splits else [])
 
 
 def _raise(problems: Sequence[str]) -> None:
@@ -178,14 +182,16 @@ def _build_part(key: str, split: str, config: Mapping[str, Any], is_embedded: bo
     _build_pipeline(config.get('pipeline', []), f'{key}.pipeline')
     if not (inspect.isclass(kind) and issubclass(kind, BaseDataset)):
         return Part(key, split, config, None)
-    _raise([*_find_wrong_classes(key, config, kind), *_find_wrong_prefix(key, config)])
+    _raise([*_find_class_problems(key, config, kind), *_find_prefix_problems(key, config)])
     try:
         dataset = DATASETS.build(dict(copy.deepcopy(config), lazy_init=True))
     except DatasetError:
         raise
     except Exception as error:  # of settings of any type
-        is_of_files = isinstance(error, (AssertionError, OSError))
-        missing = _find_missing(config) if is_of_files else []
+        missing = []
+        if isinstance(error, (AssertionError, OSError)):  # some data sets only assert their files
+            paths = (path for path, _ in each_needed_path(config))
+            missing = [repr(path) for path in paths if not os.path.exists(path)]
         if missing and is_embedded:
             return Part(key, split, config, None)
         if missing:
@@ -195,14 +201,6 @@ def _build_part(key: str, split: str, config: Mapping[str, Any], is_embedded: bo
             f'({_innermost(error)}){_guess_argument(kind, config)}'
         ) from error
     return Part(key, split, config, dataset)
-
-
-def _find_missing(config: Mapping[str, Any]) -> List[str]:
-    """The files and folders of a data set that are not there, which some only assert."""
-    root, names = config.get('data_root') or '', [config.get('ann_file')]
-    names += (config.get('data_prefix') or {}).values()
-    paths = [os.path.join(root, name) for name in names if isinstance(name, str) and name]
-    return [repr(path) for path in paths if not os.path.exists(path)]
 
 
 def _innermost(error: BaseException) -> str:
@@ -280,9 +278,11 @@ def _classes(dataset: Dataset) -> Sequence[str]:
     return dataset.metainfo.get('classes') or ()
 
 
-def _find_wrong_classes(key: str, config: Mapping[str, Any], kind: Any) -> List[str]:
-    """Of the class names and colours of a data set, before mmseg builds it of them."""
-    where, settings = _find_class_settings(key, config, kind)
+def _find_class_problems(key: str, config: Mapping[str, Any], kind: Any) -> List[str]:
+    """Compare class names and colours of a data set, before mmseg builds it."""
+    where, settings = f'{key}.metainfo', config.get('metainfo') or {}
+    if issubclass(kind, ImageFolderDataset) and config.get('classes') is not None:
+        where, settings = key, config
     if not isinstance(settings, Mapping):
         return [f'{where}: expected dict(classes=[...]), found {settings!r}']
     given, own = settings.get('classes'), (kind.METAINFO or {}).get('classes')
@@ -291,7 +291,9 @@ def _find_wrong_classes(key: str, config: Mapping[str, Any], kind: Any) -> List[
         return []
     classes = read_class_names(given)
     if classes is None:
-        return [f'{where}: expected a list of names, found {given!r}{_describe_no_file(given)}']
+        is_path = isinstance(given, str) and os.path.splitext(given)[1]
+        remark = ', which is no text file that can be read' if is_path else ''
+        return [f'{where}: expected a list of names, found {given!r}{remark}']
     if '' in classes:
         return [f'{where}: expected names, found an empty one at place {classes.index("") + 1}']
     double = sorted({name for name in classes if classes.count(name) > 1})
@@ -305,44 +307,25 @@ def _find_wrong_classes(key: str, config: Mapping[str, Any], kind: Any) -> List[
             "type='BaseSegDataset', which has none"
         ]
     palette = settings.get('palette')
-    if isinstance(palette, (list, tuple)) and not own and len(palette) != len(classes):
+    is_list = isinstance(palette, (list, tuple))
+    if is_list and not own and len(palette) != len(classes):
         return [
             f'{palette_key} has {len(palette)} colours, but {where} has {len(classes)} '
             'names. Give one colour for each, or leave palette out'
-            + (f'; {_describe_leftovers(settings)}' if 'metainfo' in palette_key else '')
+            + (f'; {_LEFTOVERS}' if 'metainfo' in palette_key else '')
         ]
-    # Of a registered data set, colours may be those of all of its classes.
-    has_all = isinstance(palette, (list, tuple)) and len(palette) == len(own or ())
-    names = own if own and has_all else classes
-    wrong = None if palette is None else find_palette_problem(palette, names)
-    return [] if wrong is None else [f'{palette_key}: {wrong}']
+    # A registered data set may have the colours of all of its classes.
+    names = own if own and is_list and len(palette) == len(own) else classes
+    problem = None if palette is None else find_palette_problem(palette, names)
+    return [] if problem is None else [f'{palette_key}: {problem}']
 
 
-def _find_class_settings(key: str, config: Mapping[str, Any], kind: Any) -> Tuple[str, Any]:
-    """The settings of names and colours that count, with their key."""
-    if issubclass(kind, ImageFolderDataset) and config.get('classes') is not None:
-        return key, config
-    return f'{key}.metainfo', config.get('metainfo') or {}
-
-
-def _describe_no_file(classes: Any) -> str:
-    is_path = isinstance(classes, str) and os.path.splitext(classes)[1]
-    return ', which is no text file that can be read' if is_path else ''
-
-
-def _describe_leftovers(metainfo: Mapping[str, Any]) -> str:
-    return (
-        'in a config that inherits, metainfo=dict(_delete_=True, classes=...) leaves out what the '
-        'base says'
-    )
-
-
-def _find_wrong_prefix(key: str, config: Mapping[str, Any]) -> List[str]:
-    """Of the folders' names in ``data_prefix``, of which a data set of mmseg reads two."""
-    prefix, known = config.get('data_prefix'), ('img_path', 'seg_map_path')
+def _find_prefix_problems(key: str, config: Mapping[str, Any]) -> List[str]:
+    """Look for misspelt names in ``data_prefix``, of which mmseg reads two."""
+    prefix, where = config.get('data_prefix'), f'{key}.data_prefix'
+    known = ('img_path', 'seg_map_path')
     if prefix is None:
         return []
-    where = f'{key}.data_prefix'
     if not isinstance(prefix, Mapping):
         return [f'{where}: expected dict(img_path=..., seg_map_path=...), found {prefix!r}']
     if 'img_path' in prefix:
@@ -356,18 +339,16 @@ def _find_wrong_prefix(key: str, config: Mapping[str, Any]) -> List[str]:
     return [f"{where}: expected img_path='...', the folder of the images, found {list(prefix)}"]
 
 
-def _find_wrong_metainfo(part: Part) -> List[str]:
-    """Of groups of classes that name others, as they are left where classes are replaced."""
-    if part.dataset is None:
-        return []
-    metainfo, problems = part.dataset.metainfo, []
+def _find_group_problems(part: Part) -> List[str]:
+    """Find groups of classes that a base config has left over, and that name other classes."""
+    metainfo, classes = part.dataset.metainfo, list(_classes(part.dataset))
+    problems = []
     for group in _GROUPS:
-        unknown = [name for name in metainfo.get(group) or () if name not in _classes(part.dataset)]
+        unknown = [name for name in metainfo.get(group) or () if name not in classes]
         if unknown:
             problems.append(
                 f'{part.key}.metainfo.{group} names {unknown}, which are none of its classes '
-                f'{list(_classes(part.dataset))}. Leave {group} out, or name some of these; '
-                f'{_describe_leftovers(metainfo)}'
+                f'{classes}. Leave {group} out, or name some of these; {_LEFTOVERS}'
             )
     return problems
 
@@ -382,9 +363,11 @@ def _find_replaced_classes(parts: Sequence[Part], model: Optional[ModelFacts]) -
     """
     places: Dict[Tuple[Tuple[str, ...], ...], List[str]] = {}
     for part in parts:
-        names = _read_both(part)
-        if names is not None and names[0] != names[1]:
-            places.setdefault(names, []).append(part.key)
+        if isinstance(part.dataset, ImageFolderDataset):
+            metainfo = part.config.get('metainfo') or {}
+            both = [read_class_names(each.get('classes')) for each in (part.config, metainfo)]
+            if None not in both and both[0] != both[1]:
+                places.setdefault(tuple(map(tuple, both)), []).append(part.key)
     lines = []
     for (counting, replaced), keys in places.items():
         line = (
@@ -397,18 +380,9 @@ def _find_replaced_classes(parts: Sequence[Part], model: Optional[ModelFacts]) -
     return lines
 
 
-def _read_both(part: Part) -> Optional[Tuple[Tuple[str, ...], ...]]:
-    """The names in ``classes`` and in ``metainfo`` of a data set that has both."""
-    if not isinstance(part.dataset, ImageFolderDataset):
-        return None
-    metainfo = part.config.get('metainfo') or {}
-    both = [read_class_names(each.get('classes')) for each in (part.config, metainfo)]
-    return None if None in both else tuple(map(tuple, both))
-
-
-def _find_other_zero(part: Part) -> List[str]:
-    """Of ``reduce_zero_label`` in a data set and in its LoadAnnotations."""
-    if part.dataset is None or not hasattr(part.dataset, 'reduce_zero_label'):
+def _find_zero_label_problems(part: Part) -> List[str]:
+    """Compare ``reduce_zero_label`` of a data set and of its LoadAnnotations."""
+    if not hasattr(part.dataset, 'reduce_zero_label'):
         return []
     own, problems = part.dataset.reduce_zero_label, []
     for step in each_step(part.dataset.pipeline):
@@ -422,41 +396,34 @@ def _find_other_zero(part: Part) -> List[str]:
     return problems
 
 
-def _find_other_order(parts: Sequence[Part]) -> List[str]:
-    """Of data sets that have the same class at two places."""
-    first = next((part for part in parts if part.dataset is not None), None)
+def _find_order_problems(parts: Sequence[Part]) -> List[str]:
+    """Find data sets that number the same classes differently."""
     problems = []
-    for part in parts:
-        if part.dataset is None or part is first:
-            continue
+    for part in parts[1:]:
+        first = parts[0]
         one, other = list(_classes(first.dataset)), list(_classes(part.dataset))
         moved = [name for name in one if name in other and one.index(name) != other.index(name)]
+        zero = [getattr(each.dataset, 'reduce_zero_label', None) for each in (first, part)]
+        same = all(first.config.get(key) == part.config.get(key) for key in ('type', 'data_root'))
         if moved:
             problems.append(
                 f'{first.key} and {part.key} number the same classes differently, such as '
                 f'{moved[0]!r}:\n    {one}\n    {other}\n  Give both the same list'
             )
-        elif first.split != part.split and _reads_same(first, part):
-            zero = [getattr(each.dataset, 'reduce_zero_label', None) for each in (first, part)]
-            if zero[0] != zero[1]:
-                problems.append(
-                    f'{first.key}.reduce_zero_label is {zero[0]}, but {part.key}.'
-                    f'reduce_zero_label is {zero[1]}, with the same data_root. Give both the same'
-                )
+        elif first.split != part.split and same and zero[0] != zero[1]:
+            problems.append(
+                f'{first.key}.reduce_zero_label is {zero[0]}, but {part.key}.reduce_zero_label is '
+                f'{zero[1]}, with the same data_root. Give both the same'
+            )
     return problems
-
-
-def _reads_same(one: Part, other: Part) -> bool:
-    keys = ('type', 'data_root')
-    return all(one.config.get(key) == other.config.get(key) for key in keys)
 
 
 # Numbers
 
 
-def _find_wrong_loss(cfg: Config, model: ModelFacts) -> List[str]:
-    """Of the number of classes that a loss is told beside its head."""
-    losses = read_head(cfg).get('loss_decode') or {}
+def _find_loss_problems(cfg: Config, model: ModelFacts) -> List[str]:
+    """Compare the number of classes of the losses with that of the head."""
+    losses = _read_head(cfg).get('loss_decode') or {}
     problems = []
     for place, loss in each_entry(losses, 'model.decode_head.loss_decode'):
         for name, expected in (
@@ -471,14 +438,14 @@ def _find_wrong_loss(cfg: Config, model: ModelFacts) -> List[str]:
     return problems
 
 
-def _find_other_ignored(cfg: Config, parts: Sequence[Part], ids: LabelIds) -> List[str]:
-    """Of the number of ignored pixels, which padding, metrics and data sets are told too."""
-    expected, head = ids.ignore_index, read_head(cfg)
-    places = [place for place in _each_ignored(cfg, parts) if place[1] != expected]
-    if not places:
+def _find_ignore_index_problems(cfg: Config, parts: Sequence[Part], ids: LabelIds) -> List[str]:
+    """Compare all settings that say which number is ignored."""
+    expected, head = ids.ignore_index, _read_head(cfg)
+    others = {k: value for k, value in _each_ignored(cfg, parts) if value not in (None, expected)}
+    if not others:
         return []
     own = '' if head.get('ignore_index') is not None else ', its default'
-    listed = '\n    '.join(f'{key} = {value}' for key, value in dict(places).items())
+    listed = '\n    '.join(f'{key} = {value}' for key, value in others.items())
     return [
         f'pixels that are ignored have more than one number:\n    '
         f'model.decode_head.ignore_index = {expected}{own}\n    {listed}\n  Say it at one place, '
@@ -488,24 +455,20 @@ def _find_other_ignored(cfg: Config, parts: Sequence[Part], ids: LabelIds) -> Li
 
 def _each_ignored(cfg: Config, parts: Sequence[Part]) -> Iterator[Tuple[str, Any]]:
     """The places besides the head that say which number is ignored, with what they say."""
-    model = cfg.get('model') or {}
-    preprocessor = model.get('module', model).get('data_preprocessor') or {}
-    if preprocessor.get('seg_pad_val') is not None:
-        yield 'model.data_preprocessor.seg_pad_val', preprocessor['seg_pad_val']
+    preprocessor = innermost_model(cfg).get('data_preprocessor') or {}
+    yield 'model.data_preprocessor.seg_pad_val', preprocessor.get('seg_pad_val')
     for split in {part.split: None for part in parts}:
         for key, metric in each_entry(cfg.get(f'{split}_evaluator'), f'{split}_evaluator'):
-            if isinstance(metric, Mapping) and metric.get('ignore_index') is not None:
-                yield f'{key}.ignore_index', metric['ignore_index']
+            if isinstance(metric, Mapping):
+                yield f'{key}.ignore_index', metric.get('ignore_index')
     for part in parts:
-        if part.config.get('ignore_index') is not None:
-            yield f'{part.key}.ignore_index', part.config['ignore_index']
+        yield f'{part.key}.ignore_index', part.config.get('ignore_index')
 
 
-def _find_other_numbers(part: Part, ids: LabelIds) -> List[str]:
-    """Of settings of a data set's transforms that change or mistake the numbers in label maps."""
+def _find_label_problems(part: Part, ids: LabelIds) -> List[str]:
+    """Find transforms that change or mistake the numbers in label maps."""
     try:
-        if part.dataset is not None:
-            check_label_settings(part.dataset, ids, SPLITS[part.split])
+        check_label_settings(part.dataset, ids, SPLITS[part.split])
     except DatasetError as error:
         return [f'{part.key}: {error}']
     return []
@@ -514,32 +477,29 @@ def _find_other_numbers(part: Part, ids: LabelIds) -> List[str]:
 # Loaders, schedule and hooks
 
 
-def _find_wrong_loader(cfg: Config, split: str) -> List[str]:
-    """Of a data loader's settings that torch refuses without their key."""
+def _find_loader_problems(cfg: Config, split: str) -> List[str]:
+    """Name the settings of a data loader that torch would refuse without their key."""
     key, loader = f'{split}_dataloader', cfg.get(f'{split}_dataloader')
     if not isinstance(loader, Mapping):
         return []
-    problems, size = [], loader.get('batch_size', 1)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        problems.append(f'{key}.batch_size: expected a number from 1 on, found {size!r}')
-    workers = loader.get('num_workers', 0)
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-        problems.append(f'{key}.num_workers: expected a number from 0 on, found {workers!r}')
-    elif workers == 0 and loader.get('persistent_workers'):
-        problems.append(
-            f'{key}.persistent_workers is True, but {key}.num_workers is 0: set '
-            'persistent_workers=False, or num_workers to at least 1'
-        )
-    elif workers == 0 and loader.get('prefetch_factor') is not None:
-        problems.append(
-            f'{key}.prefetch_factor is {loader["prefetch_factor"]}, but {key}.num_workers is 0: '
-            'leave prefetch_factor out, or set num_workers to at least 1'
-        )
+    problems = []
+    for name, least, default in (('batch_size', 1, 1), ('num_workers', 0, 0)):
+        value = loader.get(name, default)
+        if type(value) is not int or value < least:
+            problems.append(f'{key}.{name}: expected a number from {least} on, found {value!r}')
+    if loader.get('num_workers', 0) == 0:
+        for name, unset in (('persistent_workers', False), ('prefetch_factor', None)):
+            value = loader.get(name, unset)
+            if value != unset:
+                problems.append(
+                    f'{key}.{name} is {value}, but {key}.num_workers is 0: set {name}={unset}, or '
+                    'num_workers to at least 1'
+                )
     return problems
 
 
-def _find_wrong_evaluators(cfg: Config, split: str) -> List[str]:
-    """Of types that there are not, and of arguments that mmseg's metric takes and forgets."""
+def _find_evaluator_problems(cfg: Config, split: str) -> List[str]:
+    """Find unknown types, and arguments that mmseg's metric takes and forgets."""
     problems = []
     for key, config in each_evaluator(cfg, f'{split}_evaluator'):
         kind = _find_type(METRICS, config, key, 'evaluator')
@@ -555,7 +515,7 @@ def read_metainfo(cfg: Config, split: str) -> Optional[Mapping[str, Any]]:
     return parts[0].dataset.metainfo if parts and parts[0].dataset is not None else None
 
 
-def _find_endless_epoch(cfg: Config) -> List[str]:
+def _find_epoch_problems(cfg: Config) -> List[str]:
     """Refuse to count epochs of a sampler that never ends."""
     loop, loader = cfg.get('train_cfg') or {}, cfg.get('train_dataloader') or {}
     sampler = (loader.get('sampler') or {}).get('type')
@@ -570,7 +530,7 @@ def _find_endless_epoch(cfg: Config) -> List[str]:
     ]
 
 
-def _find_unlikely(cfg: Config, splits: Sequence[str]) -> List[str]:
+def _find_unlikely(cfg: Config) -> List[str]:
     """Warnings of a schedule that leaves out what it seems to ask for."""
     loop = cfg.get('train_cfg') or {}
     iterations = loop.get('max_iters')
@@ -593,11 +553,6 @@ def _find_unlikely(cfg: Config, splits: Sequence[str]) -> List[str]:
             f'default_hooks.checkpoint.interval is {hook["interval"]} and save_last is False, but '
             f'training ends after {iterations} iterations: nothing is saved'
         )
-    return lines + _find_unlikely_schedule(cfg, iterations)
-
-
-def _find_unlikely_schedule(cfg: Config, iterations: int) -> List[str]:
-    lines = []
     for key, scheduler in each_entry(cfg.get('param_scheduler') or [], 'param_scheduler'):
         if not isinstance(scheduler, Mapping):
             continue
@@ -616,19 +571,17 @@ def _find_unlikely_schedule(cfg: Config, iterations: int) -> List[str]:
 
 def metric_keys_wanted(cfg: Config) -> Dict[str, Sequence[str]]:
     """The results of a validation that hooks and schedules ask for, by the keys that name them."""
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    best = hook.get('save_best')
-    wanted = {}
+    hooks = cfg.get('default_hooks') or {}
+    best, wanted = (hooks.get('checkpoint') or {}).get('save_best'), {}
     if best:
         names = [best] if isinstance(best, str) else list(best)
         wanted['default_hooks.checkpoint.save_best'] = [name for name in names if name != 'auto']
-    places = [*each_entry(cfg.get('custom_hooks') or [], 'custom_hooks')]
-    places += [*each_entry(cfg.get('param_scheduler') or [], 'param_scheduler')]
-    places += [(f'default_hooks.{k}', v) for k, v in (cfg.get('default_hooks') or {}).items()]
+    places = [(f'default_hooks.{key}', hook) for key, hook in hooks.items()]
+    for key in ('custom_hooks', 'param_scheduler'):
+        places += each_entry(cfg.get(key) or [], key)
     for key, each in places:
-        if not isinstance(each, Mapping):
-            continue
-        usual = 'loss' if str(each.get('type')).startswith('ReduceOnPlateau') else None
-        if isinstance(each.get('monitor', usual), str):
-            wanted[f'{key}.monitor'] = [each.get('monitor', usual)]
+        if isinstance(each, Mapping):
+            usual = 'loss' if str(each.get('type')).startswith('ReduceOnPlateau') else None
+            if isinstance(each.get('monitor', usual), str):
+                wanted[f'{key}.monitor'] = [each.get('monitor', usual)]
     return wanted

@@ -7,12 +7,12 @@ from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.utils import to_2tuple
 from torch.utils.data import Dataset
 
+from ..config_entries import innermost_model
 from ..dataset_wrappers import each_dataset
 from ..datasets.checks import (
     DatasetError,
@@ -25,9 +25,9 @@ from ..datasets.left_out import find_left_out
 from ..datasets.packed_checks import Frame, Packed, check_batch_sizes, check_packed
 from ..datasets.survey import Survey, survey_samples
 from ..label_ids import LabelIds, resolve_label_ids
-from ..main_process import on_main_process
+from ..main_process import on_main_process, unwrap_model
 from .config_checks import SPLITS, ModelFacts, check_config, read_metainfo
-from .rehearsal import check_numbers, rehearse
+from .rehearsal import rehearse
 
 __all__ = ['DatasetCheckHook', 'read_frame']
 
@@ -74,7 +74,7 @@ class DatasetCheckHook(Hook):
         self._config_is_checked = True
         head = _decode_head(runner)
         model = ModelFacts(tuple(head.class_names), read_label_ids(head))
-        cfg = _read_config(runner)
+        cfg = runner.cfg
         _log('the config', on_main_process(lambda: check_config(cfg, splits, model)))
         for split in splits:
             metainfo = read_metainfo(cfg, split) if split != 'train' else None
@@ -95,30 +95,19 @@ class DatasetCheckHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Check the labels of a batch, which are still on the CPU."""
-        ids = read_label_ids(_decode_head(runner))
-        for sample in data_batch['data_samples']:
-            file = sample.metainfo.get('seg_map_path')
-            if 'gt_sem_seg' not in sample:
-                raise DatasetError(
-                    f'image {str(sample.metainfo.get("img_path"))!r}: expected a label map to '
-                    "train with, found none. Put dict(type='LoadAnnotations') into the pipeline"
-                )
-            labels = sample.gt_sem_seg.data.numpy()
-            facts = LabelFacts(bool(sample.metainfo.get('reduce_zero_label')))
-            check_label_ids(labels, ids, file, facts)
+        _check_batch(data_batch, read_label_ids(_decode_head(runner)), training=True)
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Check label maps with which predictions are compared."""
-        _check_truth(data_batch, read_label_ids(_decode_head(runner)))
+        _check_batch(data_batch, read_label_ids(_decode_head(runner)), training=False)
 
     before_test_iter = before_val_iter
 
     def _check(self, runner: Runner, dataloader: Any, split: str) -> None:
-        dataset, name = dataloader.dataset, SPLITS[split]
-        leaves = list(each_dataset(dataset))
+        leaves = list(each_dataset(dataloader.dataset))
         for leaf in leaves:
-            check_classes(leaf, _decode_head(runner).class_names, name)
-        on_main_process(lambda: self._survey(runner, dataset, leaves, split))
+            check_classes(leaf, _decode_head(runner).class_names, SPLITS[split])
+        on_main_process(lambda: self._survey(runner, dataloader.dataset, leaves, split))
         on_main_process(lambda: self._try(runner, dataloader, split))
 
     def _survey(
@@ -139,7 +128,7 @@ class DatasetCheckHook(Hook):
 
     def _try(self, runner: Runner, dataloader: Any, split: str) -> None:
         """Let some samples pass the pipeline, and a made-up one the evaluators."""
-        ids, cfg = read_label_ids(_decode_head(runner)), _read_config(runner)
+        ids, cfg = read_label_ids(_decode_head(runner)), runner.cfg
         training = split == 'train'
         packed = check_packed(
             dataloader.dataset, ids, SPLITS[split], training, read_frame(cfg, training)
@@ -164,15 +153,12 @@ class DatasetCheckHook(Hook):
         """Try the evaluators of a split, with label maps and without them only once."""
         if (split, labelled) not in self._rehearsed:
             self._rehearsed.add((split, labelled))
-            tried = rehearse(cfg, split, metainfo, ids, labelled)
-            _log('the config', [*tried.warnings, *check_numbers(tried, f'{split}_evaluator')])
+            _log('the config', rehearse(cfg, split, metainfo, ids, labelled).warnings)
 
 
 def _find_single_windows(cfg: Config, packed: Sequence[Packed]) -> List[str]:
     """Say that windows have no effect on images that are no larger than one."""
-    model = cfg.get('model') or {}  # none where a runner was built of objects
-    model = model.get('module', model)
-    test_cfg = model.get('test_cfg') or {}
+    test_cfg = innermost_model(cfg).get('test_cfg') or {}
     sizes = [tuple(each.image.shape[1:]) for each in packed if each.image is not None]
     if test_cfg.get('mode') != 'slide' or not sizes:
         return []
@@ -187,14 +173,20 @@ def _find_single_windows(cfg: Config, packed: Sequence[Packed]) -> List[str]:
     ]
 
 
-def _check_truth(data_batch: Any, ids: LabelIds) -> None:
-    """Refuse label maps of another size than predictions, or with ids of no class."""
+def _check_batch(data_batch: Any, ids: LabelIds, training: bool) -> None:
+    """Refuse label maps with ids of no class, or that do not have the size of predictions."""
     for sample in _flatten(data_batch['data_samples']):
-        if 'gt_sem_seg' not in sample:
-            continue
-        labels, metainfo = sample.gt_sem_seg.data.cpu().numpy(), sample.metainfo
+        metainfo = sample.metainfo
         file, size = metainfo.get('seg_map_path'), metainfo.get('ori_shape')
-        if size is not None and labels.shape[1:] != tuple(size[:2]):
+        if 'gt_sem_seg' not in sample:
+            if training:
+                raise DatasetError(
+                    f'image {str(metainfo.get("img_path"))!r}: expected a label map to train with, '
+                    "found none. Put dict(type='LoadAnnotations') into the pipeline"
+                )
+            continue
+        labels = sample.gt_sem_seg.data.cpu().numpy()
+        if not training and size is not None and labels.shape[1:] != tuple(size[:2]):
             raise DatasetError(
                 f'label map {str(file)!r} is {labels.shape[1]} x {labels.shape[2]} (height x '
                 f'width), but its image, whose size predictions have, is {size[0]} x {size[1]}. '
@@ -206,10 +198,7 @@ def _check_truth(data_batch: Any, ids: LabelIds) -> None:
 def _flatten(samples: Any) -> Iterator[Any]:
     """Samples, of which test-time augmentation makes a list for each view."""
     for each in samples:
-        if isinstance(each, (list, tuple)):
-            yield from _flatten(each)
-        else:
-            yield each
+        yield from each if isinstance(each, (list, tuple)) else [each]
 
 
 def read_label_ids(head: Any) -> LabelIds:
@@ -220,23 +209,17 @@ def read_label_ids(head: Any) -> LabelIds:
 
 def read_facts(leaves: Sequence[Dataset]) -> LabelFacts:
     """What data sets do to the ids in files, if all do the same."""
-    facts = [
-        LabelFacts(bool(getattr(leaf, 'reduce_zero_label', False)), _find_label_map(leaf))
-        for leaf in leaves
-    ]
+    facts = []
+    for leaf in leaves:
+        holders = [leaf, *find_loaders(leaf)]  # the data set or the transform that loads labels
+        label_map = next(filter(None, (getattr(each, 'label_map', None) for each in holders)), None)
+        facts.append(LabelFacts(bool(getattr(leaf, 'reduce_zero_label', False)), label_map))
     return facts[0] if all(each == facts[0] for each in facts) else LabelFacts()
-
-
-def _find_label_map(dataset: Dataset) -> Optional[Mapping[int, int]]:
-    """That of a data set, or of the transform that loads its label maps."""
-    holders = [dataset, *find_loaders(dataset)]
-    return next(filter(None, (getattr(each, 'label_map', None) for each in holders)), None)
 
 
 def read_frame(cfg: Config, training: bool) -> Frame:
     """What a config's data preprocessor makes of images."""
-    model = cfg.get('model') or {}
-    model = model.get('module', model)
+    model = innermost_model(cfg)
     preprocessor = model.get('data_preprocessor') or {}
     size = preprocessor.get('size')
     if not training:
@@ -252,11 +235,6 @@ def _log(name: str, lines: List[str]) -> None:
         print_log(f'{name}: {line}', 'current', logging.WARNING)
 
 
-def _read_config(runner: Runner) -> Config:
-    """The config of a runner; an empty one if it was made of parts."""
-    return getattr(runner, 'cfg', None) or Config()
-
-
 def _decode_head(runner: Runner) -> Any:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap_model(runner.model)
     return getattr(model, 'module', model).decode_head  # SegTTAModel keeps it in .module

@@ -1,25 +1,26 @@
 """Keeps NaN and infinity out of the prompts, and says where they came from."""
 
 import math
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..models.losses.matching import PromptMatcher
+from ..models.losses.matching import NON_FINITE_LOGITS
 
 __all__ = ['FiniteGuardHook', 'NonFiniteError', 'describe_batch']
 
 _POLICIES = ('stop', 'skip')
 _MAX_SHOWN = 5
-# A dynamic loss scale of 2^16 is below 1 after so many halvings, and will never do.
-_MAX_STEPS_OF_SCALER = 32
+# A dynamic loss scale of 2^16 is below 1 after this many halvings, and will never fit.
+_MAX_SCALER_SKIPS = 32
 
 
 class NonFiniteError(ValueError):
@@ -40,12 +41,16 @@ class FiniteGuardHook(Hook):
 
     Where one is not finite the optimiser's step does nothing: prompts and moments stay as they
     were. Then training stops, or with ``policy='skip'`` goes on, before anything is logged or
-    saved. Several processes decide alike: the gradients of a loss that is not finite are made NaN,
-    and gradients are averaged. In float16 the loss scaler leaves steps out itself, and lowers the
-    scale, which is no reason to stop unless it does so 32 times in a row.
+    saved. Losses of logits that are not finite are NaN (:class:`MaskClassificationLoss`). Several
+    processes decide alike: they average gradients, and tell each other about losses. In float16
+    the loss scaler leaves steps out itself, and lowers the scale, which is no reason to stop unless
+    it does so 32 times in a row.
 
     With accumulation of gradients the step of several batches is left out, and all of them are
     named.
+
+    The model is only observed, by a forward hook of torch; gradients are looked at, and taken away,
+    by a hook of the optimiser. Both are gone when training ends or is stopped here.
 
     Args:
         policy: ``'stop'`` or ``'skip'``. Defaults to 'stop'.
@@ -74,20 +79,17 @@ class FiniteGuardHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Begin to look."""
+        self.after_train(runner)  # if an earlier run has ended with an error
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._names = {id(p): name for name, p in model.named_parameters()}
-        for matcher in _matchers(model):
-            matcher.report_non_finite = self._note_logits
-        self._handles = [model.register_forward_hook(self._spoil_gradients)]
+        self._handles = [model.register_forward_hook(self._note_losses)]
         for wrapper in _wrappers(runner.optim_wrapper):
-            self._handles.append(wrapper.optimizer.register_step_pre_hook(self._look))
+            self._handles.append(wrapper.optimizer.register_step_pre_hook(self._check_step))
 
     def after_train(self, runner: Runner) -> None:
-        """Leave model and optimiser alone again."""
-        for handle in self._handles:
-            handle.remove()
-        for matcher in _matchers(runner.model):
-            del matcher.report_non_finite
+        """Stop looking."""
+        while self._handles:
+            self._handles.pop().remove()
 
     def after_train_iter(
         self,
@@ -99,26 +101,32 @@ class FiniteGuardHook(Hook):
         """Stop, or count, if the step was left out."""
         losses = {k: v.item() for k, v in (outputs or {}).items() if 'loss' in k}
         self._batches.append(_Batch(runner.iter + 1, losses, describe_batch(data_batch)))
+        bad_logits = runner.message_hub.pop_info(NON_FINITE_LOGITS, None)
+        self._bad_logits += [] if bad_logits is None else [bad_logits]
         if not all(wrapper.should_update() for wrapper in _wrappers(runner.optim_wrapper)):
             return
         try:
             self._decide(runner)
+        except NonFiniteError:
+            self.after_train(runner)
+            raise
         finally:
             self._begin_step()
 
     def _begin_step(self) -> None:
-        # Of the batches since the last step, which is one if gradients are not accumulated.
-        self._was_made = False
+        # Filled by all batches since the last step, which is one without gradient accumulation.
+        self._was_reached = False  # the optimiser's step
+        self._is_left_out = False
+        self._finite_losses: List[Tensor] = []
         self._bad_gradients: List[str] = []
         self._bad_logits: List[str] = []
         self._batches: List[_Batch] = []
 
     def _decide(self, runner: Runner) -> None:
-        values = (value for batch in self._batches for value in batch.losses.values())
-        is_bad = bool(self._bad_gradients or self._bad_logits) or not all(
-            map(math.isfinite, values)
-        )
-        if self._was_made and not is_bad:
+        is_bad = self._is_left_out or not self._is_finite_here()
+        if not self._was_reached:  # on no process: scalers look at averaged gradients
+            is_bad = _is_true_anywhere(is_bad)
+        if self._was_reached and not is_bad:
             self._skipped = self._skipped_by_scaler = 0
             return
         if is_bad:
@@ -126,7 +134,7 @@ class FiniteGuardHook(Hook):
             may_go_on = self.policy == 'skip' and self._skipped <= self.max_in_a_row
         else:
             self._skipped_by_scaler += 1
-            if self._skipped_by_scaler <= _MAX_STEPS_OF_SCALER:
+            if self._skipped_by_scaler <= _MAX_SCALER_SKIPS:
                 return
             may_go_on = False
         problem = self._describe()
@@ -140,41 +148,46 @@ class FiniteGuardHook(Hook):
             "float16, may help; FiniteGuardHook(policy='skip') leaves such batches out"
         )
 
-    def _note_logits(self, problem: str) -> None:
-        self._bad_logits.append(problem)
+    def _is_finite_here(self) -> bool:
+        """Whether this process has found nothing bad."""
+        values = (value for batch in self._batches for value in batch.losses.values())
+        return not self._bad_gradients and not self._bad_logits and all(map(math.isfinite, values))
 
-    def _spoil_gradients(self, model: nn.Module, inputs: Any, output: Any) -> None:
-        """Make the gradients NaN if a loss or the logits are not finite, on all processes."""
+    def _note_losses(self, model: nn.Module, inputs: Any, output: Any) -> None:
+        """Note whether the losses of a batch are finite, without waiting for the device."""
         if not isinstance(output, dict):
             return  # predictions
         losses = [
-            loss
+            torch.isfinite(loss.detach()).all()
             for name, value in output.items()
             if 'loss' in name
             for loss in (value if isinstance(value, (list, tuple)) else [value])
         ]
-        is_bad = ~torch.stack([torch.isfinite(loss.detach()).all() for loss in losses]).all()
-        is_bad = is_bad | bool(self._bad_logits)
-        for loss in losses:
-            if loss.requires_grad:
-                loss.register_hook(lambda gradient: gradient.masked_fill(is_bad, math.nan))
+        self._finite_losses.append(torch.stack(losses).all())
 
-    def _look(self, optimizer: Optimizer, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
-        """Take the gradients away from a step unless all of them are finite."""
+    def _check_step(
+        self, optimizer: Optimizer, args: Tuple[Any, ...], kwargs: Dict[str, Any]
+    ) -> None:
+        """Take the gradients away from a step unless all losses and gradients are finite."""
         found_by_scaler = getattr(optimizer, 'found_inf', None)
         if found_by_scaler is not None and found_by_scaler > 0:
             return  # a fused optimiser, which does nothing then
-        self._was_made = True
+        self._was_reached = True
         parameters = [p for group in optimizer.param_groups for p in group['params']]
         parameters = [p for p in parameters if p.grad is not None]
         if not parameters:
             return
-        finite = torch.stack([torch.isfinite(p.grad).all() for p in parameters])
-        if not finite.all():  # the only synchronisation with the device
-            bad = (p for p, is_finite in zip(parameters, finite.tolist()) if not is_finite)
-            self._bad_gradients += [self._names.get(id(p), '?') for p in bad]
-            for p in parameters:
-                p.grad = None
+        flags = [*self._finite_losses, *(torch.isfinite(p.grad).all() for p in parameters)]
+        finite = torch.stack(flags).float()
+        # Processes have averaged their gradients, but each has losses of its own.
+        all_reduce(finite, 'min')
+        if finite.all():  # the only synchronisation with the device
+            return
+        bad = zip(parameters, finite[-len(parameters) :].tolist())
+        self._bad_gradients += [self._names.get(id(p), '?') for p, is_fine in bad if not is_fine]
+        self._is_left_out = True
+        for p in parameters:
+            p.grad = None
 
     def _describe(self) -> str:
         lines = []
@@ -189,7 +202,9 @@ class FiniteGuardHook(Hook):
             more = f' and {hidden} more' if hidden > 0 else ''
             names = ', '.join(self._bad_gradients[:_MAX_SHOWN])
             lines.append(f'Gradients with NaN or infinity: {names}{more}')
-        if self._skipped_by_scaler > _MAX_STEPS_OF_SCALER:
+        if self._is_left_out and self._is_finite_here():
+            lines.append('Another process has a loss that is not finite')
+        if self._skipped_by_scaler > _MAX_SCALER_SKIPS:
             lines.append(f'The loss scaler has left out {self._skipped_by_scaler} steps in a row')
         return '\n'.join([*lines, *(batch.files for batch in self._batches)])
 
@@ -207,8 +222,8 @@ def _wrappers(optim_wrapper: OptimWrapper) -> List[OptimWrapper]:
     return [optim_wrapper]
 
 
-def _matchers(model: nn.Module) -> Iterator[PromptMatcher]:
-    for module in model.modules():
-        matcher = getattr(module, 'matcher', None)
-        if isinstance(matcher, PromptMatcher):
-            yield matcher
+def _is_true_anywhere(value: bool) -> bool:
+    """Whether a value is true on any process of a distributed run."""
+    flag = torch.tensor(float(value))
+    all_reduce(flag, 'max')
+    return bool(flag)

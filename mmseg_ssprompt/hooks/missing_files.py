@@ -8,9 +8,10 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 from mmengine.config import Config
 
 from ..cache.writer import INDEX
+from ..config_entries import innermost_model
 from ..weights.model_weights import missing_weights
 
-__all__ = ['check_files', 'find_missing_files']
+__all__ = ['check_files', 'each_needed_path', 'find_missing_files']
 
 SPLITS = ('train', 'val', 'test')
 _MAX_SHOWN = 20
@@ -21,8 +22,8 @@ def check_files(cfg: Config, splits: Sequence[str] = SPLITS, weights: bool = Tru
 
     Args:
         cfg: The config.
-        splits: Those of ``train``, ``val`` and ``test`` that are used. Defaults to all.
-        weights: Whether the model is built. Defaults to True.
+        splits: As for :func:`find_missing_files`.
+        weights: As for :func:`find_missing_files`.
 
     Raises:
         FileNotFoundError: With every file and folder that is not there, who needs it, and where it
@@ -47,8 +48,8 @@ def find_missing_files(
 
     Args:
         cfg: The config.
-        splits: As for :func:`check_files`.
-        weights: As for :func:`check_files`.
+        splits: Those of ``train``, ``val`` and ``test`` that are used. Defaults to all.
+        weights: Whether the model is built. Defaults to True.
 
     Returns:
         A line for each, with who needs it and what to do.
@@ -56,12 +57,12 @@ def find_missing_files(
     Raises:
         ValueError: If ``model.weights`` has an unknown entry.
     """
-    found = [str(file) for file in missing_weights(_innermost(cfg.model))] if weights else []
+    found = missing_weights(innermost_model(cfg)) if weights else []
     needed: Dict[Tuple[str, str], List[str]] = {}
     for split in splits:
         loader = cfg.get(f'{split}_dataloader') or {}
         for dataset in _each_source(loader.get('dataset')):
-            for path, what in _needs(dataset):
+            for path, what in each_needed_path(dataset):
                 if '://' not in path and not os.path.exists(os.path.expanduser(path)):
                     needed.setdefault((path, what), []).append(f'{split}_dataloader.dataset')
     for (path, what), names in needed.items():
@@ -74,13 +75,6 @@ def find_missing_files(
 #: What a path is, for people.
 _FOLDER, _LIST, _CACHE = 'data folder', 'annotation file', 'embedding cache'
 _MAKE_CACHE = ' Make it with `mmseg-ssprompt cache CONFIG`'
-
-
-def _innermost(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The segmentor inside of what averages its predictions."""
-    while isinstance(model.get('module'), Mapping):
-        model = model['module']
-    return model
 
 
 def _each_source(config: Any) -> Iterator[Mapping[str, Any]]:
@@ -97,7 +91,7 @@ def _each_source(config: Any) -> Iterator[Mapping[str, Any]]:
             yield config
 
 
-def _needs(dataset: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
+def each_needed_path(dataset: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
     """Paths that a data set needs, and what each is."""
     if dataset.get('type') == 'EmbeddedDataset':
         yield os.path.join(str(dataset.get('cache_dir')), INDEX), _CACHE
@@ -119,10 +113,7 @@ def _suggest(path: str) -> str:
     place = Path(path).expanduser()
     while not place.parent.exists():
         place = place.parent
-    try:
-        names = [each.name for each in place.parent.iterdir()]
-    except OSError:
-        return ''
+    names = [each.name for each in place.parent.iterdir()] if place.parent.is_dir() else []
     same = [name for name in names if name.casefold() == place.name.casefold()]
     near = same or difflib.get_close_matches(place.name, names, n=1)
     return f' Is {str(place.parent / near[0])!r} meant?' if near else ''

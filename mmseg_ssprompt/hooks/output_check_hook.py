@@ -1,7 +1,7 @@
 """Looks at where a run writes, before it writes anything there."""
 
 import os
-from typing import Any
+from typing import Dict, Sequence
 
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
@@ -13,10 +13,9 @@ from ..evaluation import GroupedIoUMetric
 from ..outputs import (
     OutputError,
     check_outputs,
-    find_dataset_inputs,
+    find_dataset_paths,
     find_inputs,
     find_outputs,
-    find_result_names,
 )
 
 __all__ = ['OutputCheckHook']
@@ -59,14 +58,11 @@ class OutputCheckHook(Hook):
 
 
 def _name_results(evaluator: Evaluator, dataset: Dataset, key: str) -> None:
-    """Let the evaluators that write results know the names of all images.
-
-    The data set is there now, so where it reads is known, whatever the config says of it.
-    """
+    """Let the evaluators that write results know the names of all images."""
     writers = [metric for metric in evaluator.metrics if getattr(metric, 'output_dir', None)]
     if not writers:
         return
-    inputs, names = find_dataset_inputs(dataset), find_result_names(dataset)
+    inputs, names = find_dataset_paths(dataset)
     for metric in writers:
         check_outputs({f'{key}.output_dir': metric.output_dir}, inputs)
         if isinstance(metric, GroupedIoUMetric):
@@ -75,9 +71,9 @@ def _name_results(evaluator: Evaluator, dataset: Dataset, key: str) -> None:
             _check_base_names(metric, names.images)
 
 
-def _check_base_names(metric: BaseMetric, images: Any) -> None:
+def _check_base_names(metric: BaseMetric, images: Sequence[str]) -> None:
     """Refuse images that mmseg's evaluators would write into one file."""
-    seen: dict = {}
+    seen: Dict[str, str] = {}
     for image in images:
         stem = os.path.splitext(os.path.basename(image))[0]
         other = seen.setdefault(stem, image)

@@ -30,7 +30,7 @@ class PreemptionHook(Hook):
     On SIGUSR1, which slurm sends ahead of a time limit (``sbatch --signal=USR1@120``), the job is
     requeued by ``scontrol requeue``; on SIGTERM whoever sent it decides. The checkpoint is the one
     that ``CheckpointHook`` would save after the iteration that was under way, so that training
-    goes on from it with ``resume=True``. A validation that was cut short is done anew then.
+    goes on from it with ``resume=True``. A validation that was cut short is then repeated.
 
     One process leaves before the next iteration or validation batch. Several leave at one that
     all of them agree on, since the signal may reach them at different iterations.
@@ -94,17 +94,18 @@ class PreemptionHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Give the signals back: there is nothing left to save."""
-        self._restore()
+        self.restore_signals()
 
-    def _receive(self, number: int, frame: Any) -> None:
-        # The first signal counts: those that follow find the checkpoint being saved.
-        self._received = self._received or number
-
-    def _restore(self) -> None:
+    def restore_signals(self) -> None:
+        """Let the handlers of before handle signals again; ResumableTrainLoop does on an error."""
         for number, handler in self._previous.items():
             # None: a handler that was not installed by Python, which cannot install it either.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._previous = {}
+
+    def _receive(self, number: int, frame: Any) -> None:
+        # The first signal counts: those that follow find the checkpoint being saved.
+        self._received = self._received or number
 
     def _is_agreed(self, step: int) -> bool:
         if get_world_size() > 1:
@@ -128,7 +129,7 @@ class PreemptionHook(Hook):
         if self._received == _REQUEUE and is_main_process():
             _requeue(runner.logger)
         barrier()  # srun ends the others when one leaves with a status other than 0
-        self._restore()
+        self.restore_signals()
         raise SystemExit(128 + self._received)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, print_log
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..main_process import unwrap_model
 from ..plain import NotPlainError, to_plain
 from ..weights.tensor_checks import check_finite
 
@@ -33,7 +33,7 @@ class PromptCheckpointHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         """Leave out frozen weights, and turn what is left into tensors and plain values."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         if hasattr(model, 'without_frozen'):
             # EMAHook adds its average, and on resuming swaps the two tensor by tensor.
             for key, prefix in (('state_dict', ''), ('ema_state_dict', 'module.')):

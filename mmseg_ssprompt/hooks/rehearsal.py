@@ -6,20 +6,20 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
-from mmengine.registry import HOOKS, METRICS, VISUALIZERS
+from mmengine.registry import METRICS, VISUALIZERS
 from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from ..config_entries import each_evaluator
+from ..config_entries import each_evaluator, innermost_model
 from ..datasets.checks import DatasetError
 from ..draws import draws_of_their_own
 from ..evaluation.grouped_iou_metric import check_metric
@@ -38,7 +38,7 @@ class Rehearsal(NamedTuple):
 
     Attributes:
         results: By their full names; None if not all could be tried.
-        warnings: Of evaluators that could not be tried, or that return nothing.
+        warnings: Of evaluators that could not be tried, or that return nothing or NaN.
     """
 
     results: Optional[Dict[str, Any]]
@@ -57,7 +57,7 @@ def rehearse(
     Args:
         cfg: The config.
         split: 'val' or 'test'.
-        metainfo: Of the data set.
+        metainfo: Metainfo of the data set.
         ids: The numbers in label maps.
         labelled: Whether the samples have label maps. Defaults to True.
 
@@ -65,43 +65,50 @@ def rehearse(
         DatasetError: With the key of the evaluator, of the visualiser, or of what asks for a
             result that no evaluator returns; with what was tried and what was raised.
     """
-    results: Optional[Dict[str, Any]] = {}
-    warnings: List[str] = []
+    results: Dict[str, Any] = {}
+    all_tried, warnings = True, []
     with draws_of_their_own(), _silence(), tempfile.TemporaryDirectory() as folder:
-        stage = _Stage(Path(folder), dict(metainfo), ids, labelled, _predicts_scores(cfg))
+        with_scores = bool((innermost_model(cfg).get('test_cfg') or {}).get('logits', True))
+        stage = _Stage(Path(folder), dict(metainfo), ids, labelled, with_scores)
         for key, config in each_evaluator(cfg, f'{split}_evaluator'):
-            returned = _try_evaluator(stage, key, config, warnings)
-            results = (
-                None if returned is None or results is None else _merge(results, returned, key)
-            )
+            try:
+                returned = _try_evaluator(stage, key, config, warnings)
+            except _CannotTry as reason:
+                warnings.append(f'{key} ({config.get("type")}) was not tried before: {reason}')
+                all_tried = False
+                continue
+            double = sorted(set(results) & set(returned))
+            if double:
+                raise DatasetError(
+                    f'{key} returns {double[:5]}, which another evaluator returns too: set '
+                    f"{key}.prefix to a name of its own, such as prefix='second'"
+                )
+            results.update(returned)
         if cfg.get('visualizer') and labelled:
             _try_visualizer(stage, cfg.visualizer)
-    if split == 'val' and results is not None:
+    odd = [k for k, v in results.items() if isinstance(v, (float, np.floating)) and v != v]
+    if odd:
+        warnings.append(f'{split}_evaluator returns NaN for {odd[:5]} of a made-up prediction')
+    if split == 'val' and all_tried:
         _check_wanted(cfg, results)
-    return Rehearsal(results, warnings)
+    return Rehearsal(results if all_tried else None, warnings)
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep figures of made-up predictions out of the log."""
     logger = MMLogger.get_current_instance()
+
     # Not logging.disable: a logger remembers which levels are enabled, and that of mmengine, which
     # logging does not know, would never hear that they are enabled again.
-    logger.addFilter(_refuse)
+    def refuse(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(refuse)
     try:
         yield
     finally:
-        logger.removeFilter(_refuse)
-
-
-def _refuse(record: logging.LogRecord) -> bool:
-    return False
-
-
-def _predicts_scores(cfg: Config) -> bool:
-    model = cfg.get('model') or {}
-    test_cfg = model.get('module', model).get('test_cfg') or {}
-    return bool(test_cfg.get('logits', True))
+        logger.removeFilter(refuse)
 
 
 class _Stage(NamedTuple):
@@ -118,13 +125,13 @@ class _Stage(NamedTuple):
         size = _SIZE
         while size[0] * size[1] < 2 * len(self.ids.counted):
             size = (2 * size[0], 2 * size[1])
-        truth = torch.from_numpy(np.resize(np.array(self.ids.counted, np.int64), size))[None]
+        found = torch.from_numpy(np.resize(np.array(self.ids.counted, np.int64), size))[None]
+        truth = found.clone()
         truth[:, 0, 0] = self.ids.ignore_index
         image = np.resize(np.arange(256, dtype=np.uint8), (*size, 3))
         sample = SegDataSample(metainfo=self._write_files(image, truth[0].numpy()))
         if self.labelled:
             sample.gt_sem_seg = PixelData(data=truth)
-        found = torch.from_numpy(np.resize(np.array(self.ids.counted, np.int64), size))[None]
         sample.pred_sem_seg = PixelData(data=found)
         if self.with_scores:
             sample.seg_logits = PixelData(data=torch.rand(len(self.ids.channels), *size))
@@ -152,36 +159,32 @@ class _Stage(NamedTuple):
 
 def _try_evaluator(
     stage: _Stage, key: str, config: Mapping[str, Any], warnings: List[str]
-) -> Optional[Dict[str, Any]]:
-    """What an evaluator returns for a made-up prediction; None if it cannot be tried."""
+) -> Dict[str, Any]:
+    """What an evaluator returns for a made-up prediction."""
     plain = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
     metric = _attempt(stage, key, plain, 'be built', lambda: METRICS.build(_redirect(plain, stage)))
     image, sample = stage.make_sample()
     if isinstance(metric, BaseMetric):
         metric.dataset_meta = copy.deepcopy(stage.metainfo)
-    _check_numbers(metric, key, stage.ids)
-    batch = dict(
-        inputs=[torch.from_numpy(image).permute(2, 0, 1)], data_samples=[copy.deepcopy(sample)]
-    )
     try:
-        _attempt(
-            *(stage, key, plain, 'process a prediction'),
-            lambda: metric.process(batch, [sample.to_dict()]),
-        )
-        returned = _attempt(
-            *(stage, key, plain, 'compute its results'),
-            lambda: metric.compute_metrics(metric.results),
-        )
-    except _CannotTry as reason:
-        warnings.append(f'{key} ({plain.get("type")}) was not tried before: {reason}')
-        return None
+        check_metric(metric, stage.ids)
+    except ValueError as error:
+        raise DatasetError(f'{key}: {error}') from error
+    inputs = [torch.from_numpy(image).permute(2, 0, 1)]
+    batch = dict(inputs=inputs, data_samples=[copy.deepcopy(sample)])
+    _attempt(
+        *(stage, key, plain, 'process a prediction'),
+        lambda: metric.process(batch, [sample.to_dict()]),
+    )
+    returned = _attempt(
+        *(stage, key, plain, 'compute its results'),
+        lambda: metric.compute_metrics(metric.results),
+    )
     _check_written(metric, key, sample, stage)
     if not returned:
         warnings.append(f'{key} ({plain.get("type")}) {_describe_nothing(metric)}')
-    return {
-        '/'.join(filter(None, (metric.prefix, str(name)))): value
-        for name, value in (returned or {}).items()
-    }
+    names = ('/'.join(filter(None, (metric.prefix, str(name)))) for name in returned or {})
+    return dict(zip(names, (returned or {}).values()))
 
 
 def _describe_nothing(metric: Any) -> str:
@@ -203,10 +206,9 @@ class _CannotTry(Exception):
 def _attempt(stage: _Stage, key: str, config: Mapping[str, Any], what: str, call: Any) -> Any:
     try:
         return call()
-    except (FileNotFoundError, SystemExit) as error:
-        raise _CannotTry(f'{type(error).__name__}: {error}') from error
-    except Exception as error:  # evaluators of anybody raise almost any type
-        if str(stage.folder) in str(error):
+    except (Exception, SystemExit) as error:  # evaluators of anybody raise almost any type
+        is_of_files = isinstance(error, (FileNotFoundError, SystemExit))
+        if is_of_files or str(stage.folder) in str(error):
             raise _CannotTry(f'{type(error).__name__}: {error}') from error
         raise DatasetError(
             f'{key}: {config.get("type")} fails to {what}, tried with a made-up one of '
@@ -245,41 +247,24 @@ def _redirect(config: Mapping[str, Any], stage: _Stage) -> Dict[str, Any]:
     return changed
 
 
-def _check_numbers(metric: Any, key: str, ids: LabelIds) -> None:
-    try:
-        check_metric(metric, ids)
-    except ValueError as error:
-        raise DatasetError(f'{key}: {error}') from error
-
-
 def _check_written(metric: Any, key: str, sample: SegDataSample, stage: _Stage) -> None:
     """Refuse a writer whose files hold other numbers than the prediction."""
     folder = getattr(metric, 'output_dir', None)
     if not isinstance(metric, IoUMetric) or folder is None:
         return
     expected = sample.pred_sem_seg.data[0].numpy()
-    if stage.metainfo.get('reduce_zero_label') and stage.ids.rest_id is not None:
+    shift = int(bool(stage.metainfo.get('reduce_zero_label')))
+    if shift and stage.ids.rest_id is not None:
         expected = np.where(expected == stage.ids.rest_id, -1, expected)  # which is 0 in files
     for file in Path(folder).rglob('*.png'):
         written = np.asarray(Image.open(file)).astype(np.int64)
-        shift = int(bool(stage.metainfo.get('reduce_zero_label')))
-        if written.shape == expected.shape and not np.isin(written - expected, (0, shift)).all():
-            wrong = (written - expected != 0) & (written - expected != shift)
+        wrong = written.shape == expected.shape and ~np.isin(written - expected, (0, shift))
+        if np.any(wrong):
             raise DatasetError(
                 f'{key}: {type(metric).__name__} writes other ids than were predicted, such as '
                 f'{written[wrong][0]} for {expected[wrong][0]}: files of 8 bits hold 256 ids. '
                 'Leave output_dir out'
             )
-
-
-def _merge(results: Dict[str, Any], more: Mapping[str, Any], key: str) -> Dict[str, Any]:
-    double = sorted(set(results) & set(more))
-    if double:
-        raise DatasetError(
-            f'{key} returns {double[:5]}, which another evaluator returns too: set '
-            f"{key}.prefix to a name of its own, such as prefix='second'"
-        )
-    return {**results, **more}
 
 
 def _check_wanted(cfg: Config, results: Mapping[str, Any]) -> None:
@@ -291,25 +276,6 @@ def _check_wanted(cfg: Config, results: Mapping[str, Any]) -> None:
                 f'{key} is {missing[0]!r}, which val_evaluator does not return: expected one of '
                 f'{list(results)[:20]}'
             )
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if hook.get('save_best') in ('auto', ['auto']) and hook.get('type') == 'CheckpointHook':
-        _check_rule(hook, next(iter(results), None))
-
-
-def _check_rule(hook: Mapping[str, Any], first: Optional[str]) -> None:
-    """Refuse ``save_best='auto'`` where the first result does not say whether more is better."""
-    if first is None:
-        raise DatasetError(
-            "default_hooks.checkpoint.save_best is 'auto', but val_evaluator returns nothing: "
-            'leave save_best out, or let an evaluator return a result (format_only=False)'
-        )
-    try:
-        HOOKS.build(dict(type='CheckpointHook', save_best=first, rule=hook.get('rule')))
-    except ValueError as error:
-        raise DatasetError(
-            f"default_hooks.checkpoint.save_best is 'auto', which takes the first result, "
-            f"{first!r}, but not whether more of it is better: set rule='greater' or 'less'"
-        ) from error
 
 
 def _try_visualizer(stage: _Stage, config: Mapping[str, Any]) -> None:
@@ -332,13 +298,3 @@ def _try_visualizer(stage: _Stage, config: Mapping[str, Any]) -> None:
 
     with contextlib.suppress(_CannotTry):
         _attempt(stage, 'visualizer', dict(type=kind), 'draw a prediction', draw)
-
-
-def check_numbers(rehearsal: Rehearsal, key: str) -> List[str]:
-    """Warnings of results that are no numbers although all classes are in the sample."""
-    odd: Sequence[str] = [
-        name
-        for name, value in (rehearsal.results or {}).items()
-        if isinstance(value, (float, np.floating)) and not np.isfinite(value)
-    ]
-    return [f'{key} returns NaN for {list(odd)[:5]} of a made-up prediction'] if odd else []

@@ -1,13 +1,13 @@
 """One training at a time in a work_dir."""
 
 import contextlib
-import errno
 import os
 import socket
 import time
 from pathlib import Path
-from typing import IO, Optional
+from typing import Optional
 
+from filelock import BaseFileLock, FileLock, Timeout
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
@@ -15,14 +15,11 @@ from mmengine.runner import BaseLoop, Runner
 from ..files import check_no_folder
 from ..main_process import on_main_process
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 __all__ = ['RunLockHook', 'WorkDirInUseError', 'check_unlocked']
 
-_NAME = 'run.lock'
+_LOCK = 'run.lock'
+#: Says who has the lock: some releases of filelock empty the file that they lock.
+_OWNER = 'run.owner'
 
 
 class WorkDirInUseError(RuntimeError):
@@ -33,50 +30,47 @@ class WorkDirInUseError(RuntimeError):
 class RunLockHook(Hook):
     """Refuses to train in a work_dir where another process trains.
 
-    The lock is a POSIX record lock on ``run.lock``, which names host and process. The kernel
+    The lock is filelock's on ``run.lock``, and ``run.owner`` names host and process. The kernel
     gives it back when the process ends, whatever ended it, so there is no stale lock to remove.
-    Where the file system has no locks the log says so, and training goes on.
+    Where a file system has no such locks (Lustre without ``flock``), filelock keeps a file instead,
+    which a machine that dies leaves behind. Where that is impossible too, the log says so, and
+    training goes on.
 
     Raises:
         WorkDirInUseError: With host and process of the other training.
-        OSError: If the file cannot be opened, or is a folder.
+        IsADirectoryError: If ``run.lock`` is a folder.
     """
 
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
-        self._file: Optional[IO[str]] = None
+        self._lock: Optional[BaseFileLock] = None
 
     def before_run(self, runner: Runner) -> None:
         """Take the lock, in the main process; all processes end if it is taken."""
-        if not isinstance(runner._train_loop, BaseLoop):  # a runner that only tests
-            return
-        if fcntl is not None:
-            on_main_process(lambda: self._take(Path(runner.work_dir) / _NAME, runner))
+        if isinstance(runner._train_loop, BaseLoop):  # not a runner that only tests
+            on_main_process(lambda: self._take(Path(runner.work_dir), runner))
 
     def after_run(self, runner: Runner) -> None:
         """Give the lock back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
-    def _take(self, path: Path, runner: Runner) -> None:
-        """Lock the file, and say in it who has."""
-        check_no_folder(path)
+    def _take(self, work_dir: Path, runner: Runner) -> None:
+        check_no_folder(work_dir / _LOCK)
         try:
-            file = _lock(path)
-        except _NoLocksError as error:
+            self._lock = _acquire(work_dir)
+        except (OSError, NotImplementedError) as error:
             runner.logger.warning(
-                f'{str(path)!r} cannot be locked ({error}): nothing prevents two trainings in this '
-                'work_dir'
+                f'{str(work_dir / _LOCK)!r} cannot be locked ({error}): nothing prevents two '
+                'trainings in this work_dir'
             )
             return
+        started = time.strftime('%Y-%m-%d %H:%M:%S')
+        owner = f'process {os.getpid()} on {socket.gethostname()}, started {started}\n'
         with contextlib.suppress(OSError):  # a full disk
-            file.truncate(0)
-            started = time.strftime('%Y-%m-%d %H:%M:%S')
-            file.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}\n')
-            file.flush()
-        self._file = file
+            (work_dir / _OWNER).write_text(owner, encoding='utf-8')
 
 
 def check_unlocked(work_dir: Path) -> None:
@@ -89,31 +83,26 @@ def check_unlocked(work_dir: Path) -> None:
 
     Raises:
         WorkDirInUseError: With host and process of the other training.
-        OSError: If the file of the lock cannot be opened.
     """
-    path = work_dir / _NAME
-    if fcntl is not None and path.is_file():
-        with contextlib.suppress(_NoLocksError):
-            _lock(path).close()
+    if (work_dir / _LOCK).is_file():
+        with contextlib.suppress(OSError, NotImplementedError):  # which _take tells
+            _acquire(work_dir).release()
 
 
-class _NoLocksError(Exception):
-    """The file system has none."""
+def _acquire(work_dir: Path) -> BaseFileLock:
+    """The lock of a work_dir, taken.
 
-
-def _lock(path: Path) -> IO[str]:
-    """The file, locked until it is closed."""
-    file = open(path, 'a+')  # noqa: SIM115
+    One process may take it again, since an exception in a notebook leaves it locked.
+    """
+    lock = FileLock(str(work_dir / _LOCK), timeout=0, is_singleton=True)
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        owner = file.read().strip() or 'a process that has not said who it is yet'
-        file.close()
-        if error.errno in (errno.EACCES, errno.EAGAIN):  # POSIX allows both
-            raise WorkDirInUseError(
-                f'work_dir {str(path.parent)!r}: expected no other training there, found '
-                f'{owner}. Give another --work-dir, or end that training'
-            ) from error
-        raise _NoLocksError(error.strerror) from error
-    return file
+        lock.acquire()
+    except Timeout:
+        owner = 'a process that has not said who it is yet'
+        with contextlib.suppress(OSError):
+            owner = (work_dir / _OWNER).read_text(encoding='utf-8').strip() or owner
+        raise WorkDirInUseError(
+            f'work_dir {str(work_dir)!r}: expected no other training there, found {owner}. Give '
+            f'another --work-dir, or end that training; if its machine has died, remove {_LOCK!r}'
+        ) from None
+    return lock

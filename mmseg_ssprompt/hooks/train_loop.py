@@ -8,18 +8,17 @@ from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
+from ..datasets.checks import explain_dataset_errors
 from ..datasets.seeded import PlacedSampler, SeededDataset
 from ..draws import seed_draws
-from ..models.losses.matching import NonFiniteLogitsError
 from ..weights.checkpoint_kinds import VALIDATION_DUE
 from .dataset_check_hook import DatasetCheckHook
-from .finite_guard_hook import NonFiniteError, describe_batch
+from .preemption_hook import PreemptionHook
 
 __all__ = ['ResumableTrainLoop']
 
-
-# Tells the draws of training steps from those of samples.
-_OF_STEPS = 2
+# Stream of random numbers; 1 and 3 are those of samples.
+_STEPS = 2
 
 
 @LOOPS.register_module()
@@ -58,41 +57,41 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def run(self) -> Any:
         """Train, from the iteration on that was resumed."""
-        if self._iter >= self._max_iters:
+        with explain_dataset_errors():
+            return self._run()
+
+    def _run(self) -> Any:
+        if self.iter >= self.max_iters:
             self.runner.logger.warning(
-                f'Training is already finished: it is resumed at iteration {self._iter} of '
-                f'{self._max_iters}, so that nothing is trained. To train on, let max_iters be '
+                f'Training is already finished: it is resumed at iteration {self.iter} of '
+                f'{self.max_iters}, so that nothing is trained. To train on, let max_iters be '
                 'larger; to train anew, give another work_dir'
             )
-        if self._iter > 0:
+        if self.iter > 0:
             # The seed may be that of the checkpoint, which was not known before.
-            start = self._iter * self.dataloader.batch_sampler.batch_size
+            start = self.iter * self.dataloader.batch_sampler.batch_size
             self.dataloader.sampler.go_to(self.runner.seed, start)
-            self.dataloader_iterator = _ResumedIterator(self.dataloader, self._iter)
-        return super().run()
+            self.dataloader_iterator = _ResumedIterator(self.dataloader, self.iter)
+        try:
+            return super().run()
+        finally:
+            for hook in self.runner.hooks:
+                if isinstance(hook, PreemptionHook):  # also after an error, as in a notebook
+                    hook.restore_signals()
 
     def run_iter(self, data_batch: Sequence[dict]) -> None:
-        """Iterate one mini-batch, with draws of its own.
-
-        Raises:
-            NonFiniteError: If logits are not finite, with the files of the batch.
-        """
-        seed_draws(_OF_STEPS, self.runner.seed, get_rank(), self._iter)
+        """Iterate one mini-batch, with draws of its own."""
+        seed_draws(_STEPS, self.runner.seed, get_rank(), self.iter)
         if torch.cuda.is_available():
             torch.cuda.manual_seed(torch.initial_seed())
-        self.runner.message_hub.update_info(VALIDATION_DUE, self._validates_after(self._iter + 1))
-        try:
-            super().run_iter(data_batch)
-        except NonFiniteLogitsError as error:
-            raise NonFiniteError(
-                f'iteration {self._iter + 1}: {error}\n{describe_batch(data_batch)}'
-            ) from error
+        self.runner.message_hub.update_info(VALIDATION_DUE, self._validates_after(self.iter + 1))
+        super().run_iter(data_batch)
 
     def _validates_after(self, iterations: int) -> bool:
         return (
             self.runner.val_loop is not None
             and iterations >= self.val_begin
-            and (iterations % self.val_interval == 0 or iterations == self._max_iters)
+            and (iterations % self.val_interval == 0 or iterations == self.max_iters)
         )
 
 

@@ -1,10 +1,11 @@
 """Says at the start of training what trains."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
+
+from ..main_process import unwrap_model
 
 __all__ = ['TrainableReportHook', 'describe_trainable']
 
@@ -15,8 +16,7 @@ class TrainableReportHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Log the report."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        runner.logger.info(describe_trainable(model))
+        runner.logger.info(describe_trainable(unwrap_model(runner.model)))
 
 
 def describe_trainable(model: nn.Module) -> str:

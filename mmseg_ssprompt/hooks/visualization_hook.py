@@ -17,8 +17,7 @@ from ..outputs import (
     OutputError,
     ResultNames,
     check_outputs,
-    find_dataset_inputs,
-    find_result_names,
+    find_dataset_paths,
     result_file,
 )
 
@@ -50,9 +49,8 @@ class PromptVisualizationHook(SegVisualizationHook):
             OutputError: If the folder is one of data, or an image has no file to be drawn on.
         """
         if self.out_dir is not None:
-            dataset = runner.test_dataloader.dataset
-            check_outputs({'--show-dir': self.out_dir}, find_dataset_inputs(dataset))
-            self._names = find_result_names(dataset)
+            inputs, self._names = find_dataset_paths(runner.test_dataloader.dataset)
+            check_outputs({'--show-dir': self.out_dir}, inputs)
             _check_images(self._names)
 
     def after_val_iter(
@@ -80,13 +78,15 @@ class PromptVisualizationHook(SegVisualizationHook):
             return
         for output in outputs or ():
             file = result_file(self.out_dir, self._names(output.img_path), '.png')
+            content = fileio.get(output.img_path, backend_args=self.backend_args)
             with replacing(file) as temporary:
-                draw_prediction(
-                    output,
-                    temporary,
+                Visualizer.get_current_instance().add_datasample(
+                    str(output.img_path),
+                    mmcv.imfrombytes(content, channel_order='rgb'),
+                    data_sample=output,
                     show=self.show,
                     wait_time=self.wait_time,
-                    backend_args=self.backend_args,
+                    out_file=str(temporary),
                 )
 
 
@@ -97,33 +97,6 @@ def _name_rest(samples: Sequence[SegDataSample]) -> None:
         label_ids = sample.metainfo.get(LABEL_IDS_KEY)
         if label_ids is not None and visualizer.dataset_meta is not None:
             visualizer.dataset_meta = with_rest(visualizer.dataset_meta, label_ids)
-
-
-def draw_prediction(
-    sample: SegDataSample,
-    file: Path,
-    show: bool = False,
-    wait_time: float = 0.0,
-    backend_args: Optional[dict] = None,
-) -> None:
-    """Draw an image with its prediction, and with its label map where there is one.
-
-    Args:
-        sample: Predicted, with ``img_path``.
-        file: Where to.
-        show: Whether to show it in a window, too.
-        wait_time: Seconds that the window stays.
-        backend_args: Of the file client that reads the image.
-    """
-    content = fileio.get(sample.img_path, backend_args=backend_args)
-    Visualizer.get_current_instance().add_datasample(
-        str(sample.img_path),
-        mmcv.imfrombytes(content, channel_order='rgb'),
-        data_sample=sample,
-        show=show,
-        wait_time=wait_time,
-        out_file=str(file),
-    )
 
 
 def _check_images(names: ResultNames) -> None:

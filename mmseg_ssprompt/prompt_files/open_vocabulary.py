@@ -23,9 +23,14 @@ from .transfer import match_classes, transfer_prompts
 
 __all__ = ['rename_prompts', 'split_class_names', 'with_class_names']
 
-_OF_TRAINING = (
-    *('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'),
-    *('val_dataloader', 'val_cfg', 'val_evaluator'),
+_TRAINING_SETTINGS = (
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_dataloader',
+    'val_cfg',
+    'val_evaluator',
 )
 
 
@@ -84,9 +89,9 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     prompts.pop('classes', None)
     prompts.class_names = names
     _relabel(cfg, names, source_ids, resolve_label_ids(len(names), rest_id=head.rest_id))
-    # Also because a runner that draws pictures builds its training data to ask for the iteration,
-    # and from then on names classes as they do (mmengine's Runner.iter).
-    for setting in _OF_TRAINING:
+    # `Runner.iter` builds the training set on first access, and the visualiser would then use its
+    # class names.
+    for setting in _TRAINING_SETTINGS:
         cfg[setting] = None
     return cfg
 
@@ -111,12 +116,8 @@ def _relabel(
     """
     if cfg.get('test_dataloader') is None:
         return
-    embedded = next(find_configs(cfg.test_dataloader.dataset, 'EmbeddedDataset'), None)
-    if embedded is not None:
-        raise ValueError(
-            f'test_dataloader.dataset: expected a data set that names its classes, found a '
-            f'{embedded["type"]}. Give the config without "_cached"'
-        )
+    if any(find_configs(cfg.test_dataloader.dataset, 'EmbeddedDataset')):
+        raise _without_names('EmbeddedDataset')
     for dataset in each_dataset_config(cfg.test_dataloader.dataset):
         _relabel_dataset(dataset, names, source, target)
     for _, evaluator in each_evaluator(cfg, 'test_evaluator'):
@@ -132,7 +133,12 @@ def _relabel_dataset(
     target: LabelIds,
 ) -> None:
     """Let one data set have the new classes; see :func:`_relabel`."""
-    _move_to_metainfo(dataset)
+    # What a config names beside its metainfo counts before it.
+    beside = {
+        key: dataset.pop(key) for key in ('classes', 'palette', 'label_map') if key in dataset
+    }
+    if beside:
+        dataset['metainfo'] = beside
     own, palette = _read_classes(dataset)
     matches = match_classes(_readable(dataset['type'], own), names)
     others = [name for new, name in enumerate(names) if new not in matches]
@@ -170,11 +176,11 @@ def _number_labels(
     return label_map
 
 
-def _move_to_metainfo(dataset: MutableMapping[str, Any]) -> None:
-    """Move the classes that a data set's config names beside its ``metainfo`` into it."""
-    own = {key: dataset.pop(key) for key in ('classes', 'palette', 'label_map') if key in dataset}
-    if own:
-        dataset['metainfo'] = own
+def _without_names(kind: str) -> ValueError:
+    return ValueError(
+        'test_dataloader.dataset: expected a data set that names its classes, found a '
+        f'{kind}. Give the config without "_cached"'
+    )
 
 
 def _read_classes(dataset: ConfigDict) -> Tuple[Sequence[str], Dict[str, Sequence[int]]]:
@@ -183,10 +189,7 @@ def _read_classes(dataset: ConfigDict) -> Tuple[Sequence[str], Dict[str, Sequenc
     registered = getattr(DATASETS.get(dataset.type), 'METAINFO', {})
     classes = given.get('classes') or registered.get('classes')
     if not classes:
-        raise ValueError(
-            f'test_dataloader.dataset: expected a data set that names its classes, found a '
-            f'{dataset.type}. Give the config without "_cached"'
-        )
+        raise _without_names(dataset.type)
     palette = dict(zip(registered.get('classes', ()), registered.get('palette', ())))
     palette.update(zip(given.get('classes', ()), given.get('palette', ())))
     return classes, palette

@@ -4,7 +4,7 @@ import io
 import logging
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, Mapping
 
 import torch
 from mmengine.logging import print_log
@@ -14,8 +14,8 @@ from ..files import write_atomically
 from ..plain import to_json, to_plain
 from ..weights.safetensors_file import SUFFIX, pack_safetensors
 from ..weights.state_dicts import FILE_KEY, CheckpointError
-from ..weights.tensor_checks import check_finite, find_unusable
-from .prompt_metadata import METADATA_KEY, find_malformed
+from ..weights.tensor_checks import check_finite, find_tensor_problem
+from .prompt_metadata import METADATA_KEY, find_metadata_problem
 
 __all__ = ['SUFFIXES', 'get_metadata', 'write_prompts']
 
@@ -39,9 +39,9 @@ def get_metadata(state_dict: Mapping[str, Tensor], name: str) -> Dict[str, Any]:
     found = getattr(state_dict, '_metadata', {}).get('', {})
     if METADATA_KEY not in found:
         return {}
-    malformed = find_malformed(found[METADATA_KEY])
-    if malformed is not None:
-        raise CheckpointError(f'{name}, metadata of the prompts, {malformed}')
+    problem = find_metadata_problem(found[METADATA_KEY])
+    if problem is not None:
+        raise CheckpointError(f'{name}, metadata of the prompts, {problem}')
     return dict(found[METADATA_KEY])
 
 
@@ -64,9 +64,10 @@ def write_prompts(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], fil
             f'cannot write {str(file)!r}: expected a name that ends with one of {SUFFIXES}'
         )
     for key, value in state_dict.items():
-        flaw = find_unusable(value, torch.empty(0, dtype=getattr(value, 'dtype', None)))
-        if flaw is not None:
-            raise CheckpointError(f'cannot write {str(file)!r}: {key}: {flaw}')
+        like = torch.empty(0, dtype=getattr(value, 'dtype', None))
+        problem = find_tensor_problem(value, like, any_shape=True)
+        if problem is not None:
+            raise CheckpointError(f'cannot write {str(file)!r}: {key}: {problem}')
     check_finite(state_dict, 'state_dict')
     kept = OrderedDict(state_dict)
     kept._metadata = OrderedDict(
@@ -85,17 +86,16 @@ def write_prompts(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], fil
 def _keep_texts(meta: Mapping[str, Any]) -> Dict[str, Any]:
     """What can be written as text."""
     kept: Dict[str, Any] = {}
-    left_out: List[str] = []
+    left_out = []
     for key, value in meta.items():
         try:
-            to_json(value, f'meta.{key}')
-        except ValueError:
-            left_out.append(key)
-        else:
+            to_json(value)
             kept[key] = value
+        except ValueError:
+            left_out.append(f'meta.{key}')
     if left_out:
         print_log(
-            f'meta.{", meta.".join(left_out)}: not written, since there are tensors in it',
+            f'{", ".join(left_out)}: not written, since there are tensors in it',
             'current',
             logging.WARNING,
         )

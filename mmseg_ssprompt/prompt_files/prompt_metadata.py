@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.base import fingerprint_parts
-from ..plain import BOOLEAN, COUNT, DICT, TEXT, Kind, find_misfit, shorten
+from ..plain import BOOLEAN, COUNT, DICT, TEXT, Kind, find_problem, shorten
 from ..version import __version__
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     'compare_defaults',
     'compare_metadata',
     'describe_prompts',
-    'find_malformed',
+    'find_metadata_problem',
     'shorten_fingerprint',
 ]
 
@@ -115,7 +115,7 @@ def _describe_learner(learner: Any) -> Dict[str, Any]:
     return described
 
 
-def find_malformed(metadata: Any) -> Optional[str]:
+def find_metadata_problem(metadata: Any) -> Optional[str]:
     """Say what in metadata from a file is not as :func:`describe_prompts` makes it.
 
     Args:
@@ -125,14 +125,14 @@ def find_malformed(metadata: Any) -> Optional[str]:
         The first entry that is not, what was expected and what was found; None if all are.
     """
     if not isinstance(metadata, Mapping):
-        return find_misfit(metadata, _METADATA)
+        return find_problem(metadata, _METADATA)
     version = metadata.get('format')
     if type(version) is int and version > FORMAT:
         return (
             f'format: expected at most {FORMAT}, found {version}, written by version '
             f'{shorten(metadata.get("package"))} of the package: update the package'
         )
-    return find_misfit({**dict.fromkeys(_NEEDED), **metadata}, _METADATA)
+    return find_problem({**dict.fromkeys(_NEEDED), **metadata}, _METADATA)
 
 
 def compare_metadata(
@@ -141,7 +141,7 @@ def compare_metadata(
     """Say in what two kinds of metadata differ.
 
     Args:
-        found: Of a state dict, in which :func:`find_malformed` finds nothing.
+        found: Of a state dict, in which :func:`find_metadata_problem` finds nothing.
         expected: Of the model that it is loaded into.
         replaced: The frozen parts, by the names of their fingerprints, whose weights are in the
             state dict.

@@ -5,7 +5,6 @@ from collections import OrderedDict
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..class_names import normalize_class_name
@@ -104,17 +103,25 @@ def transfer_prompts(
     Raises:
         PromptTransferError: If the kinds of prompts, their number, widths or fusion differ, the
             base models do, or no class is in both and the semantic part was asked for.
-        ValueError: If the class names of the source are not known.
     """
-    _check_parts(parts)
+    if not parts or not set(parts) <= set(PARTS):
+        raise PromptTransferError(f'parts: expected some of {list(PARTS)}, got {list(parts)}')
     own = target.without_frozen(target.state_dict())
     state = OrderedDict((key, value.detach().cpu().clone()) for key, value in own.items())
     state._metadata = copy.deepcopy(own._metadata)
     described = state._metadata[''][METADATA_KEY]
     head = target.decode_head
     _check_same_weights(source, described['base']['parts'])
-    _check_has_default(head.semantic_prompts)
-    _set_to_default(state)
+    if not isinstance(head.semantic_prompts, SemanticPromptLearner):
+        raise PromptTransferError(
+            'the target needs a handcrafted prompt for each class that is not transferred: '
+            'expected model.decode_head.semantic_prompts of the type SemanticPromptLearner, found '
+            f'{type(head.semantic_prompts).__name__}, which has none'
+        )
+    for part in PARTS:  # a new Zhat has noise on it
+        fusion = f'{_HEAD}{part}_prompts.fusion.'
+        if f'{fusion}learned' in state:
+            state[f'{fusion}learned'] = state[f'{fusion}default'].clone()
     _take_decoder(state, source, head)
     classifier = _take_classifier(state, source)
     spatial = 'not asked for, handcrafted'
@@ -137,48 +144,20 @@ def transfer_prompts(
     return state, report
 
 
-def _check_parts(parts: Sequence[str]) -> None:
-    unknown = sorted(set(parts) - set(PARTS))
-    if unknown or not parts:
-        raise PromptTransferError(f'parts: expected some of {list(PARTS)}, got {list(parts)}')
-
-
-def _check_has_default(learner: nn.Module) -> None:
-    if not isinstance(learner, SemanticPromptLearner):
-        raise PromptTransferError(
-            'the target needs a handcrafted prompt for each class that is not transferred: '
-            'expected model.decode_head.semantic_prompts of the type SemanticPromptLearner, found '
-            f'{type(learner).__name__}, which has none'
-        )
-
-
-def _set_to_default(state: Dict[str, Tensor]) -> None:
-    """Let every fused prompt be the default: a new ``Zhat`` has noise on it."""
-    for part in PARTS:
-        fusion = f'{_HEAD}{part}_prompts.fusion.'
-        if f'{fusion}learned' in state:
-            state[f'{fusion}learned'] = state[f'{fusion}default'].clone()
-
-
 def _take_spatial(state: Dict[str, Tensor], source: PromptSource, head: nn.Module) -> str:
     """Copy the spatial prompts and say so."""
     learner = head.spatial_prompts
     _check_kind('spatial', learner, source)
     taken = _select(source, state, f'{_HEAD}spatial_prompts.')
     for key, value in taken.items():
-        remedy = 'set model.decode_head.spatial_prompts of the target to as many prompts'
-        _check_size(key, 'number of prompts', len(value), len(state[key]), source, remedy)
+        if len(value) != len(state[key]):
+            raise PromptTransferError(
+                f'{source.name}, {key}: expected {len(state[key])} as the number of prompts, found '
+                f'{len(value)}; set model.decode_head.spatial_prompts of the target to as many '
+                'prompts'
+            )
         _check_shape(key, value, state[key], source)
-    default = taken.get(f'{_HEAD}spatial_prompts.fusion.default')
-    # Metadata names the prompt encoder; without it, its numbers for the same points tell.
-    if default is not None and source.head is not None:
-        config = source.head['spatial_prompts']
-        with torch.random.fork_rng(devices=[]):  # a learner draws the noise on its prompts
-            again = MODELS.build(dict(config), default_args=dict(segmenter=head.segmenter))
-        _check_same_base(
-            again.fusion.default, default, 'the handcrafted points or boxes', 'SAM', source
-        )
-    _copy(state, taken)
+    state.update(taken)
     return f'all {learner.num_prompts} taken as they are'
 
 
@@ -191,8 +170,11 @@ def _take_semantic(
     _check_kind('semantic', learner, source)
     taken = _select(source, state, prefix)
     for key, value in taken.items():
-        remedy = f'its class names are {_shorten(names)}: use the config that it was trained with'
-        _check_size(key, 'number of rows', len(value), len(names), source, remedy)
+        if len(value) != len(names):
+            raise PromptTransferError(
+                f'{source.name}, {key}: expected {len(names)} as the number of rows, found '
+                f'{len(value)}; its class names are {_shorten(names)}: the file is damaged'
+            )
         _check_shape(key, value[:1], state[key][:1], source)
     matched = match_classes(names, learner.class_names)
     if not matched:
@@ -209,24 +191,25 @@ def _take_semantic(
             state[default][row], taken[default][from_row], what, 'text encoder or templates', source
         )
     for key, value in taken.items():
-        state[key][rows] = value[from_rows].to(state[key])
+        state[key][rows] = value[from_rows]
     return matched
 
 
 def _take_classifier(state: Dict[str, Tensor], source: PromptSource) -> str:
     """Copy the classifier and say whether it trained."""
+    trains = source.trains('classifier')
     taken = _select(source, state, f'{_HEAD}classifier.')
     for key, value in taken.items():
         _check_shape(key, value, state[key], source)
-        if not source.classifier_trains:
+        if not trains:
             _check_same_base(state[key], value, key, 'pre-trained classifier', source)
-    _copy(state, taken)
-    return 'trained, taken' if source.classifier_trains else 'not trained, the same in both'
+    state.update(taken)
+    return 'trained, taken' if trains else 'not trained, the same in both'
 
 
 def _take_decoder(state: Dict[str, Tensor], source: PromptSource, head: nn.Module) -> None:
     """Copy a mask decoder that trained with the prompts."""
-    if not source.decoder_trains:
+    if not source.trains('segmenter'):
         return
     if not head.segmenter.trainable:
         raise PromptTransferError(
@@ -236,12 +219,16 @@ def _take_decoder(state: Dict[str, Tensor], source: PromptSource, head: nn.Modul
     taken = _select(source, state, f'{_HEAD}segmenter.')
     for key, value in taken.items():
         _check_shape(key, value, state[key], source)
-    _copy(state, taken)
+    state.update(taken)
 
 
 def _select(source: PromptSource, state: Mapping[str, Tensor], prefix: str) -> Dict[str, Tensor]:
-    """The source's tensors of one part, which must be those that the target has."""
-    found = {k: v.detach().cpu() for k, v in source.state_dict.items() if k.startswith(prefix)}
+    """Copies of the source's tensors of one part, which must be those that the target has."""
+    found = {
+        key: value.detach().cpu().clone().to(state[key].dtype if key in state else value.dtype)
+        for key, value in source.state_dict.items()
+        if key.startswith(prefix)
+    }
     expected = [key for key in state if key.startswith(prefix)]
     missing = [key for key in expected if key not in found]
     unexpected = [key for key in found if key not in expected]
@@ -253,14 +240,9 @@ def _select(source: PromptSource, state: Mapping[str, Tensor], prefix: str) -> D
     return found
 
 
-def _copy(state: Dict[str, Tensor], taken: Mapping[str, Tensor]) -> None:
-    for key, value in taken.items():
-        state[key] = value.to(state[key]).clone()
-
-
 def _check_same_weights(source: PromptSource, target: Mapping[str, Optional[str]]) -> None:
     """Compare the fingerprints of the frozen parts, where both sides have them."""
-    for part, found in source.metadata.get('base', {}).get('parts', {}).items():
+    for part, found in source.metadata['base']['parts'].items():
         expected = target.get(part)
         if found is not None and expected is not None and found != expected:
             raise PromptTransferError(
@@ -282,15 +264,6 @@ def _check_kind(part: str, learner: nn.Module, source: PromptSource) -> None:
             f'{source.name}: expected {part} prompts of the kind {" ".join(expected)}, as in the '
             f'target, found {" ".join(found)}; set model.decode_head.{part}_prompts of the target '
             f'to that of the source, or leave "{part}" out of parts'
-        )
-
-
-def _check_size(
-    key: str, what: str, found: int, expected: int, source: PromptSource, remedy: str
-) -> None:
-    if found != expected:
-        raise PromptTransferError(
-            f'{source.name}, {key}: expected {expected} as the {what}, found {found}; {remedy}'
         )
 
 

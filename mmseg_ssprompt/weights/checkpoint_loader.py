@@ -1,26 +1,67 @@
-"""How mmengine reads checkpoint files from disk: without running anything in them."""
+"""How our own runs read checkpoint files: from disk alone, without running anything in them."""
 
+import contextlib
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 
 import torch
 from mmengine.runner import CheckpointLoader
 
-from ..plain import find_misfit
+from ..plain import find_problem
 from .checkpoint_kinds import CHECKPOINT
 from .safetensors_file import SUFFIX
 from .state_dicts import CheckpointError, name_file, read_safetensors_file, read_torch_file
 
-__all__ = ['load_from_local']
+__all__ = ['load_from_local', 'safe_checkpoint_loading']
+
+# mmengine's names of what is fetched from elsewhere, which are regular expressions.
+_REMOTE = ('http://', 'https://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
+# Local files only: a URL goes to the loader of its scheme.
+_SAFETENSORS = rf'(?!\S+://).*\{SUFFIX}$'
 
 
-@CheckpointLoader.register_scheme(prefixes='', force=True)
+@contextlib.contextmanager
+def safe_checkpoint_loading() -> Iterator[None]:
+    """Let mmengine read checkpoints by :func:`load_from_local`, and refuse URLs.
+
+    mmengine's own loader of local files leaves ``weights_only`` to torch (before 2.6: a file may
+    run code), or in the OneDL fork falls back to an unsafe load; it compares no checksums. A URL
+    it fetches likewise, and takes a file of the same name out of torch's cache, whatever host that
+    came from. Our own tools and runs read within this context. For mmseg's functions it is there
+    to be used::
+
+        with safe_checkpoint_loading():
+            model = init_model(config, checkpoint)
+
+    Afterwards all loaders are what they were, also after an error. Names of published backbones,
+    such as ``torchvision://resnet50``, are never changed.
+    """
+    loaders: Dict[str, Callable[..., Any]] = {'': load_from_local}
+    loaders.update(dict.fromkeys(_REMOTE, _refuse_url))
+    # No public function tells which loader a scheme has (mmengine 0.10, OneDL 0.12).
+    before = {key: CheckpointLoader._schemes[key] for key in loaders}
+    _register(loaders)
+    try:
+        yield
+    finally:
+        _register(before)
+
+
+def _register(loaders: Mapping[str, Callable[..., Any]]) -> None:
+    for scheme, loader in loaders.items():
+        CheckpointLoader.register_scheme(scheme, loader, force=True)
+
+
+def _refuse_url(filename: str, map_location: Any = None) -> None:
+    raise CheckpointError(
+        f'checkpoint {filename!r}: expected the path of a local file, found a URL. Download it, '
+        'compare its SHA-256 with what its publisher says, and give its path'
+    )
+
+
+@CheckpointLoader.register_scheme(prefixes=_SAFETENSORS)  # mmengine reads none
 def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
     """Read a local checkpoint of tensors and plain values, and check that it is undamaged.
-
-    It takes the place of mmengine's own loader of local files, which leaves ``weights_only`` to
-    torch (before 2.6: a file may run code), or in the OneDL fork falls back to an unsafe load, and
-    which does not compare the checksums.
 
     Args:
         filename: Path of the file, where ``~`` is the home directory; one that ends with
@@ -54,10 +95,10 @@ def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
     if 'state_dict' not in content:
         content = dict(state_dict=content)
     content['meta'] = {} if content.get('meta') is None else content['meta']
-    misfit = find_misfit(content, CHECKPOINT) or _find_other_names(content)
-    if misfit is not None:
+    problem = find_problem(content, CHECKPOINT) or _find_other_names(content)
+    if problem is not None:
         raise CheckpointError(
-            f'checkpoint {str(file)!r}: {misfit}; expected what mmengine saves, or a state dict '
+            f'checkpoint {str(file)!r}: {problem}; expected what mmengine saves, or a state dict '
             'alone: save it so'
         )
     # On resuming, mmengine would run this text as a program.

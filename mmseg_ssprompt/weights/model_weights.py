@@ -1,21 +1,16 @@
 """One setting for files of weights: ``model.weights``, which is handed down to the parts.
 
-A part says of itself what it reads: its class has ``weights_from``, ``'sam'`` or ``'clip'``. It
-takes the entry of that name, unless its config has a ``checkpoint`` of its own.
+A part says of itself what it reads: its class has ``weights_from``, ``'sam'`` or ``'clip'``, and
+``where_to_get(variant)``. It takes the entry of that name, unless its config has a ``checkpoint``.
 """
 
+import contextlib
 import copy
 from os import PathLike
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from mmseg.registry import MODELS
 
-from ..models.clip.activation import check_activation
-from ..models.clip.clip_file import where_to_get as where_to_get_clip
-from ..models.clip.clip_variants import CLIP_IMAGE_VARIANTS
-from ..models.clip.text_variants import CLIP_TEXT_VARIANTS
-from ..models.sam.sam_file import where_to_get as where_to_get_sam
-from ..models.sam.sam_variants import SAM_VARIANTS
 from .state_dicts import CheckpointError, resolve_checkpoint_path
 
 __all__ = [
@@ -50,7 +45,8 @@ def hand_down_weights(model: Mapping[str, Any]) -> Dict[str, Any]:
     model = copy.deepcopy(model)
     weights = model.pop('weights', None) or {}
     check_weights(weights)
-    for part, source in find_parts(model):
+    for part, cls, _ in walk_parts(model, ''):
+        source = getattr(cls, 'weights_from', None)
         if source is not None and 'checkpoint' not in part:
             for entry, argument in WEIGHTS[source].items():
                 if weights.get(entry) is not None:
@@ -73,30 +69,23 @@ def check_weights(weights: Any) -> None:
     for entry, value in weights.items():
         if value is not None and not isinstance(value, (str, PathLike)):
             raise ValueError(f'{expected}, found {entry}={value!r}: give a path, or None')
-    check_activation(weights.get('clip_activation'))
 
 
-def find_parts(config: Any) -> Iterator[Tuple[Dict[str, Any], Optional[str]]]:
-    """Every config of a module in a config, with the entry of ``weights`` that it reads.
+def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Any, str]]:
+    """Every config of a module in a config.
 
     Args:
         config: A config, with whatever it nests.
+        name: The dotted name of ``config``.
 
     Yields:
-        The config of the module, itself; and ``'sam'``, ``'clip'`` or None.
+        The config of the module, itself; its class, None if there is none; and its dotted name.
     """
-    for part, source, _ in walk_parts(config, ''):
-        yield part, source
-
-
-def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Optional[str], str]]:
-    """As :func:`find_parts`, with dotted names, which begin with ``name``."""
     entries: List[Tuple[Any, Any]] = []
     if isinstance(config, dict):
         kind = config.get('type')
-        cls = MODELS.get(kind) if isinstance(kind, str) else kind
         if kind is not None:
-            yield config, getattr(cls, 'weights_from', None), name
+            yield config, MODELS.get(kind) if isinstance(kind, str) else kind, name
         entries = list(config.items())
     elif isinstance(config, (list, tuple)):
         entries = list(enumerate(config))
@@ -104,47 +93,36 @@ def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Optiona
         yield from walk_parts(value, f'{name}.{key}'.lstrip('.'))
 
 
-class MissingFile(NamedTuple):
-    """A file of weights that is not there.
-
-    Attributes:
-        path: As the config names it.
-        parts: Dotted names of the parts that read it.
-        remedy: Where it is published; may be empty.
-    """
-
-    path: str
-    parts: Tuple[str, ...]
-    remedy: str
-
-    def __str__(self) -> str:
-        parts = ', '.join(self.parts)
-        file = resolve_checkpoint_path(self.path)
-        state = 'is a directory' if file.is_dir() else 'does not exist'
-        return f'checkpoint {str(file)!r} {state} (for {parts}). {self.remedy}'.rstrip()
-
-
-def missing_weights(model: Mapping[str, Any], name: str = 'model') -> List[MissingFile]:
-    """The files of weights of a model that are not there, each once.
+def missing_weights(model: Mapping[str, Any], name: str = 'model') -> List[str]:
+    """Name the files of weights of a model that are not there.
 
     Args:
         model: Config of a model, with ``weights`` or without.
         name: What its parts are named by. Defaults to 'model'.
 
+    Returns:
+        A line for each file, with the parts that read it and where it is published.
+
     Raises:
         ValueError: As :func:`hand_down_weights`.
     """
-    files: Dict[str, List[str]] = {}
+    parts: Dict[str, List[str]] = {}
     remedies: Dict[str, str] = {}
-    optional = ''
-    for part, source, where in walk_parts(hand_down_weights(model), name):
+    optional = None
+    for part, cls, where in walk_parts(hand_down_weights(model), name):
         path = part.get('checkpoint')
-        if _only_compares(part):
+        if getattr(cls, 'weights_are_optional', False):  # it only takes fingerprints of files
             optional = f'{where}.'
         elif _is_missing(path) and not (optional and where.startswith(optional)):
-            files.setdefault(str(path), []).append(where)
-            remedies[str(path)] = _REMEDIES.get(source, lambda _: '')(part.get('variant'))
-    return [MissingFile(path, tuple(parts), remedies[path]) for path, parts in files.items()]
+            parts.setdefault(str(path), []).append(where)
+            remedies[str(path)] = _where_to_get(cls, part)
+    lines = []
+    for path, users in parts.items():
+        file = resolve_checkpoint_path(path)
+        state = 'is a directory' if file.is_dir() else 'does not exist'
+        line = f'checkpoint {str(file)!r} {state} (for {", ".join(users)}). {remedies[path]}'
+        lines.append(line.rstrip())
+    return lines
 
 
 def check_weights_are_there(model: Mapping[str, Any]) -> None:
@@ -159,7 +137,7 @@ def check_weights_are_there(model: Mapping[str, Any]) -> None:
     """
     missing = missing_weights(model)
     if missing:
-        listed = '\n  '.join(map(str, missing))
+        listed = '\n  '.join(missing)
         raise FileNotFoundError(
             f'files of weights that are not there: {len(missing)}\n  {listed}\n'
             'If they lie elsewhere, set model.weights=dict(sam=..., clip=...)'
@@ -175,20 +153,10 @@ def _is_missing(path: Any) -> bool:
         return False
 
 
-def _only_compares(part: Mapping[str, Any]) -> bool:
-    """Whether a part does without its file, of which it only takes the fingerprint."""
-    cls = MODELS.get(part['type']) if isinstance(part['type'], str) else part['type']
-    return bool(getattr(cls, 'weights_are_optional', False))
-
-
-def _remedy_sam(variant: Any) -> str:
-    return where_to_get_sam(variant) if variant in SAM_VARIANTS else ''
-
-
-def _remedy_clip(variant: Any) -> str:
-    variants = {**CLIP_IMAGE_VARIANTS, **CLIP_TEXT_VARIANTS}
-    geometry = variants.get(variant or 'ViT-B/16')
-    return '' if geometry is None else where_to_get_clip(geometry.official_file)
-
-
-_REMEDIES: Dict[Optional[str], Callable[[Any], str]] = dict(sam=_remedy_sam, clip=_remedy_clip)
+def _where_to_get(cls: Any, part: Mapping[str, Any]) -> str:
+    """What a part's class says of the file that its variant needs; may be empty."""
+    arguments = (part['variant'],) if 'variant' in part else ()
+    # AttributeError: it says nothing. Others: a wrong variant, which building the part refuses.
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
+        return str(cls.where_to_get(*arguments))
+    return ''

@@ -8,9 +8,11 @@ import hashlib
 import json
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from ..plain import from_json, to_json
@@ -20,8 +22,6 @@ __all__ = ['SUFFIX', 'DamagedFileError', 'pack_safetensors', 'read_safetensors']
 SUFFIX = '.safetensors'
 #: Entries of the header's free texts: what lies beside the tensors, and the checksum of all.
 _CONTENT, _CHECKSUM = 'mmseg_ssprompt', 'sha256'
-#: The header of SAM ViT-H takes 60 kB. It is read before anything is known of the file.
-_MAX_HEADER_BYTES = 16 * 2**20
 
 
 class DamagedFileError(ValueError):
@@ -38,8 +38,6 @@ def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) 
     Raises:
         ValueError: If ``meta`` or the metadata holds anything else, with the path to it.
     """
-    from safetensors.torch import save  # 50 ms that only this needs
-
     # safetensors refuses tensors that share memory or are not contiguous.
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state_dict.items()}
     metadata = dict(getattr(state_dict, '_metadata', {}))
@@ -60,14 +58,13 @@ def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
         The state dict, memory-mapped, with ``_metadata``; and ``meta``.
 
     Raises:
-        DamagedFileError: If the file is not what :func:`pack_safetensors` wrote, or its header is
-            not that of a safetensors file.
+        DamagedFileError: If the file is not what :func:`pack_safetensors` wrote.
         SafetensorError: If safetensors cannot read it.
     """
-    from safetensors.torch import load_file
-
-    texts = _read_header(file).get('__metadata__') or {}
-    state_dict = OrderedDict(load_file(file, device='cpu'))
+    with safe_open(str(file), 'pt', device='cpu') as opened:
+        texts = opened.metadata() or {}
+        names = opened.keys()
+        state_dict = OrderedDict((name, opened.get_tensor(name)) for name in names)
     state_dict._metadata = OrderedDict()
     if _CONTENT not in texts and _CHECKSUM not in texts:
         return state_dict, {}
@@ -80,36 +77,6 @@ def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
     content = from_json(json.loads(texts[_CONTENT]))
     state_dict._metadata.update(content['metadata'])
     return state_dict, content['meta']
-
-
-def _read_header(file: Path) -> Dict[str, Any]:
-    """The header as JSON, in bounded memory.
-
-    Raises:
-        DamagedFileError: If it is longer than the file or any header is, or names something twice.
-    """
-    with file.open('rb') as stream:
-        length = int.from_bytes(stream.read(8), 'little')
-        size = file.stat().st_size
-        if size < 10:
-            raise DamagedFileError(f'expected at least 10 bytes, found {size}')
-        room = min(size - 8, _MAX_HEADER_BYTES)
-        if not 2 <= length <= room:
-            raise DamagedFileError(f'expected a header of 2 to {room} bytes, found {length}')
-        text = stream.read(length)
-    header = json.loads(text.decode('utf-8'), object_pairs_hook=_without_duplicates)
-    if not isinstance(header, dict):
-        raise DamagedFileError(f'expected a header that is a dict, found a {type(header).__name__}')
-    return header
-
-
-def _without_duplicates(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    found: Dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise DamagedFileError(f'expected each name once in the header, found {key!r} twice')
-        found[key] = value
-    return found
 
 
 def _sha256(tensors: Mapping[str, Tensor], content: str) -> str:

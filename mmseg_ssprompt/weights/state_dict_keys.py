@@ -1,18 +1,7 @@
 """What the keys of a state dict say: what was wrapped around a model, and what the model is."""
 
 import re
-from typing import (
-    Any,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Pattern,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Pattern, Tuple
 
 __all__ = ['KnownModel', 'find_prefixes', 'identify_model', 'remove_wrappers', 'split_prefix']
 
@@ -42,7 +31,7 @@ def find_prefixes(keys: Iterable[str], mark: Pattern[str]) -> List[str]:
     """What stands before a model's own names, each once, in the order of the file.
 
     Args:
-        keys: Of a state dict.
+        keys: Keys of a state dict.
         mark: Matches a whole key of the model, with whatever stands before as the group
             ``prefix``.
     """
@@ -65,18 +54,10 @@ def split_prefix(state_dict: Mapping[str, Any], prefix: str) -> Tuple[Dict[str, 
 
 
 class KnownModel(NamedTuple):
-    """A model that people have files of.
-
-    Attributes:
-        name: What it is called.
-        remark: What follows from it.
-        marks: Regular expressions, each of which some key has to match from a dot (or its begin)
-            on.
-    """
+    """A model that people have files of: its name, and what follows from it."""
 
     name: str
     remark: str
-    marks: Tuple[str, ...]
 
 
 def _encoder(name: str) -> str:
@@ -86,91 +67,75 @@ def _encoder(name: str) -> str:
 _TINY_VIT = r'image_encoder\.patch_embed\.seq\.\d+\.'
 #: What stands before is not SAM's own image encoder.
 _ALONE = r'(?<!image_encoder\.)'
-#: Those with more marks, or parts of others, come first.
-_MODELS: Sequence[KnownModel] = (
-    KnownModel('SAM 3', _encoder('Perception Encoder'), (r'detector\.backbone\.',)),
-    KnownModel('SAM 3', _encoder('Perception Encoder'), (r'(detr_encoder|geometry_encoder)\.',)),
-    KnownModel('SAM 2', _encoder('Hiera'), (r'image_encoder\.trunk\.',)),
-    KnownModel('SAM 2', _encoder('Hiera'), (r'sam_mask_decoder\.',)),
-    KnownModel('SAM 2', _encoder('Hiera'), (r'vision_encoder\.backbone\.',)),
-    KnownModel('HQ-SAM Light', _encoder('TinyViT'), (_TINY_VIT, r'mask_decoder\.hf_token\.')),
-    KnownModel('MobileSAM, or TinySAM, which has the same keys', _encoder('TinyViT'), (_TINY_VIT,)),
-    KnownModel('EdgeSAM', _encoder('RepViT'), (r'image_encoder\.fuse_stage\d\.',)),
-    KnownModel('RepViT-SAM', _encoder('RepViT'), (r'image_encoder\.features\.\d+\.',)),
-    KnownModel(
-        'EfficientViT-SAM', _encoder('EfficientViT'), (r'image_encoder\.backbone\.input_stem\.',)
-    ),
-    KnownModel(
-        'EfficientSAM',
-        'its image encoder is a plain ViT and its decoder is not that of SAM, which are not '
-        'supported',
-        (r'prompt_encoder\.(bbox_top_left_embeddings|invalid_points)\.',),
-    ),
-    KnownModel('SEEM or X-Decoder', 'it has no parts of SAM', (r'sem_seg_head\.predictor\.',)),
-    KnownModel('FastSAM (YOLO)', 'it has no parts of SAM', (r'\d+\.proto\.',)),
-    KnownModel('Grounding DINO', 'it has no parts of SAM', (r'bert\.encoder\.', r'bbox_embed\.')),
-    KnownModel(
-        'a checkpoint of prompts that this package has trained',
-        'give it as the checkpoint of a test, or as load_from, beside the weights',
-        (r'decode_head\.(spatial|semantic)_prompts\.',),
-    ),
-    KnownModel(
+_NO_SAM, _NO_CLIP = 'it has no parts of SAM', 'it has no towers of CLIP'
+_ENCODER_ONLY = 'it is an image encoder alone'
+_NO_DECODER = 'the prompt encoder and the mask decoder are missing'
+_POOLS = 'its image tower pools by attention'
+_OWN_PROMPTS = 'a checkpoint of prompts that this package has trained'
+_OTHER_PARTS = 'its image encoder is a plain ViT and its decoder is not that of SAM'
+_LOAD_PROMPTS = 'give it as the checkpoint of a test, or as load_from, beside the weights'
+_CONVERTED = (
+    "mmseg's clip2mmseg.py splits the image tower in two; give the file that it was made of"
+)
+#: Names, remarks, and regular expressions, each of which some key has to match from its begin or
+#: from a dot on. Those with more of them, or parts of others, come first.
+_MODELS: Tuple[Tuple[str, ...], ...] = (
+    ('SAM 3', _encoder('Perception Encoder'), r'(detector\.backbone|(detr|geometry)_encoder)\.'),
+    ('SAM 2', _encoder('Hiera'), r'(image_encoder\.trunk|sam_mask_decoder)\.'),
+    ('SAM 2', _encoder('Hiera'), r'vision_encoder\.backbone\.'),
+    ('HQ-SAM Light', _encoder('TinyViT'), _TINY_VIT, r'mask_decoder\.hf_token\.'),
+    ('MobileSAM, or TinySAM, which has the same keys', _encoder('TinyViT'), _TINY_VIT),
+    ('EdgeSAM', _encoder('RepViT'), r'image_encoder\.fuse_stage\d\.'),
+    ('RepViT-SAM', _encoder('RepViT'), r'image_encoder\.features\.\d+\.'),
+    ('EfficientViT-SAM', _encoder('EfficientViT'), r'image_encoder\.backbone\.input_stem\.'),
+    ('EfficientSAM', _OTHER_PARTS, r'prompt_encoder\.(bbox_top_left_embeddings|invalid_points)\.'),
+    ('SEEM or X-Decoder', _NO_SAM, r'sem_seg_head\.predictor\.'),
+    ('FastSAM (YOLO)', _NO_SAM, r'\d+\.proto\.'),
+    ('Grounding DINO', _NO_SAM, r'bert\.encoder\.', r'bbox_embed\.'),
+    (_OWN_PROMPTS, _LOAD_PROMPTS, r'decode_head\.(spatial|semantic)_prompts\.'),
+    (
         'a projection for TokenClassifier',
         'give it as the checkpoint of the classifier',
-        (r'projection\.weight$', r'no_object$'),
+        *(r'projection\.weight$', r'no_object$'),
     ),
-    KnownModel(
+    (
         "SAM's image encoder as mmpretrain names it",
-        'the prompt encoder and the mask decoder are missing',
-        (r'layers\.\d+\.attn\.rel_pos_h$', r'patch_embed\.projection\.'),
+        _NO_DECODER,
+        *(r'layers\.\d+\.attn\.rel_pos_h$', r'patch_embed\.projection\.'),
     ),
-    KnownModel('a segmentor of mmseg', 'it is not a base model', (r'decode_head\.conv_seg\.',)),
-    KnownModel('BLIP', 'its towers are not those of CLIP', (r'visual_encoder\.blocks\.',)),
-    KnownModel('MobileCLIP', _encoder('MobileCLIP'), (r'image_encoder\.model\.',)),
-    KnownModel('CoCa', 'its image tower pools by attention', (r'visual\.attn_pool\.',)),
-    KnownModel(
-        'SigLIP', 'its image tower pools by attention', (r'vision_model\.head\.(probe|attention)',)
-    ),
-    KnownModel(
+    ('a segmentor of mmseg', 'it is not a base model', r'decode_head\.conv_seg\.'),
+    ('BLIP', 'its towers are not those of CLIP', r'visual_encoder\.blocks\.'),
+    ('MobileCLIP', _encoder('MobileCLIP'), r'image_encoder\.model\.'),
+    ('CoCa', _POOLS, r'visual\.attn_pool\.'),
+    ('SigLIP', _POOLS, r'vision_model\.head\.(probe|attention)'),
+    (
         'CLIP with an image tower of timm (SigLIP, ConvNeXt, EVA02)',
         _encoder('model of timm'),
-        (r'visual\.trunk\.',),
+        r'visual\.trunk\.',
     ),
-    KnownModel('EVA-CLIP', _encoder('ViT of EVA'), (r'visual\.blocks\.\d+\.',)),
-    KnownModel('CLIP with a ResNet', _encoder('ResNet'), (r'visual\.layer1\.',)),
-    KnownModel(
+    ('EVA-CLIP', _encoder('ViT of EVA'), r'visual\.blocks\.\d+\.'),
+    ('CLIP with a ResNet', _encoder('ResNet'), r'visual\.layer1\.'),
+    (
         'CLIP with a text tower of Hugging Face (XLM-RoBERTa)',
         'its text tower is not supported',
-        (r'text\.transformer\.(embeddings|encoder)\.',),
+        r'text\.transformer\.(embeddings|encoder)\.',
     ),
-    KnownModel('Chinese-CLIP', 'its text tower is a BERT', (r'bert\.embeddings\.', r'visual')),
-    KnownModel(
-        'SAM', 'it has no towers of CLIP', (r'image_encoder\.blocks\.', r'mask_decoder\.iou_token')
-    ),
-    KnownModel(
-        'SAM', 'it has no towers of CLIP', (r'vision_encoder\.layers\.', r'mask_decoder\.iou_token')
-    ),
-    KnownModel('CLIP', 'it has no parts of SAM', (r'visual\.class_embedding$',)),
-    KnownModel('CLIP', 'it has no parts of SAM', (r'(text|vision)_model\.embeddings\.',)),
-    KnownModel(
+    ('Chinese-CLIP', 'its text tower is a BERT', r'bert\.embeddings\.', r'visual'),
+    ('SAM', _NO_CLIP, r'(image_encoder\.blocks|vision_encoder\.layers)\.', r'mask_decoder\.iou_t'),
+    ('CLIP', _NO_SAM, r'(visual\.class_embedding$|(text|vision)_model\.embeddings\.)'),
+    (
         'CLIP as mmseg converts it',
-        "mmseg's clip2mmseg.py splits the image tower in two; give the file that it was made of",
-        (r'text_encoder\.transformer\.\d+\.', r'image_encoder\.'),
+        _CONVERTED,
+        *(r'text_encoder\.transformer\.\d+\.', r'image_encoder\.'),
     ),
-    KnownModel('DINOv3', 'it is an image encoder alone', (r'storage_tokens$',)),
-    KnownModel('DINOv3', 'it is an image encoder alone', (r'embeddings\.register_tokens$',)),
-    KnownModel('DINOv2', 'it is an image encoder alone', (r'blocks\.[\d.]+\.ls1\.gamma$',)),
-    KnownModel('DINOv2', 'it is an image encoder alone', (r'encoder\.layer\.\d+\.layer_scale1\.',)),
-    KnownModel('MAE', 'it is an image encoder alone', (r'decoder_blocks\.\d+\.', r'mask_token$')),
-    KnownModel(
-        "SAM's image encoder alone",
-        'the prompt encoder and the mask decoder are missing',
-        (_ALONE + r'blocks\.\d+\.attn\.rel_pos_h$',),
-    ),
-    KnownModel(
+    ('DINOv3', _ENCODER_ONLY, r'(storage_tokens|embeddings\.register_tokens)$'),
+    ('DINOv2', _ENCODER_ONLY, r'(blocks\.[\d.]+\.ls1\.gamma$|encoder\.layer\.\d+\.layer_scale1\.)'),
+    ('MAE', _ENCODER_ONLY, r'decoder_blocks\.\d+\.', r'mask_token$'),
+    ("SAM's image encoder alone", _NO_DECODER, _ALONE + r'blocks\.\d+\.attn\.rel_pos_h$'),
+    (
         'a ViT (of timm, MAE or DINO)',
-        'it is an image encoder alone',
-        (_ALONE + r'blocks\.\d+\.attn\.qkv\.', r'cls_token$'),
+        _ENCODER_ONLY,
+        *(_ALONE + r'blocks\.\d+\.attn\.qkv\.', r'cls_token$'),
     ),
 )
 
@@ -179,15 +144,15 @@ def identify_model(keys: Iterable[str], wanted: str = '') -> Optional[KnownModel
     """Tell by its keys what model a state dict is of.
 
     Args:
-        keys: Of the state dict, with whatever prefix.
+        keys: Keys of the state dict, with whatever prefix.
         wanted: The name of what the file should be, which is passed over. Defaults to ''.
 
     Returns:
         The model; None if it is not known.
     """
     text = '\n'.join(keys)
-    for model in _MODELS:
-        patterns = (re.compile(rf'^(?:.*\.)?{mark}', re.MULTILINE) for mark in model.marks)
-        if model.name != wanted and all(pattern.search(text) for pattern in patterns):
-            return model
+    for name, remark, *marks in _MODELS:
+        patterns = (re.compile(rf'^(?:.*\.)?{mark}', re.MULTILINE) for mark in marks)
+        if name != wanted and all(pattern.search(text) for pattern in patterns):
+            return KnownModel(name, remark)
     return None

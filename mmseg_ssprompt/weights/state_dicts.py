@@ -11,14 +11,14 @@ import zipfile
 from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from .safetensors_file import SUFFIX, read_safetensors
-from .tensor_checks import count_non_finite, exceeds_storage, find_difference
+from .tensor_checks import count_non_finite, find_tensor_problem
 
 __all__ = [
     'ASSETS_SCHEME',
@@ -38,7 +38,7 @@ __all__ = [
 
 #: Paths that begin with this name a file that comes with the package.
 ASSETS_SCHEME = 'mmseg_ssprompt://'
-#: Where a state dict that was read says, in torch's metadata of the whole, what file it is from.
+#: Key in `state_dict._metadata['']` that holds the path of the source file.
 FILE_KEY = 'file'
 _ASSETS_DIR = Path(__file__).resolve().parent.parent / 'assets'
 _MAX_KEYS_SHOWN = 5
@@ -67,8 +67,6 @@ _OTHER_CONTENTS = (
     ),
     (rb'version https://git-lfs', 'a pointer of Git LFS: run `git lfs pull` in its repository'),
 )
-# Checkpoints have a few thousand values, ten deep. Lists that hold each other have any number.
-_MAX_VALUES, _MAX_DEPTH = 10**6, 50
 
 
 class CheckpointError(ValueError):
@@ -83,17 +81,11 @@ def resolve_checkpoint_path(path: Union[str, 'PathLike[str]']) -> Path:
             ``NAME`` among the package's assets.
 
     Raises:
-        CheckpointError: If ``path`` is a URL, or leaves the assets directory.
+        CheckpointError: If ``path`` is a URL.
     """
     text = str(path)
     if text.startswith(ASSETS_SCHEME):
-        resolved = (_ASSETS_DIR / text[len(ASSETS_SCHEME) :]).resolve()
-        if _ASSETS_DIR not in resolved.parents:
-            raise CheckpointError(
-                f'checkpoint {text!r} is outside the assets directory {_ASSETS_DIR}: give the '
-                f'plain path of the file instead'
-            )
-        return resolved
+        return _ASSETS_DIR / text[len(ASSETS_SCHEME) :]
     if '://' in text:
         raise CheckpointError(
             f'checkpoint {text!r} is a URL: nothing is fetched from the network, so download the '
@@ -158,7 +150,7 @@ def _is_safetensors(file: Path) -> bool:
 
 
 def _unwrap(content: Any, file: Path, is_wanted: Optional[Callable[[Iterable[str]], bool]]) -> Any:
-    """The state dict in what was read; all of it if there is none.
+    """The state dict in what was read, or all of it if it holds no state dict.
 
     Raises:
         CheckpointError: If there are several that could be meant.
@@ -180,7 +172,7 @@ def _unwrap(content: Any, file: Path, is_wanted: Optional[Callable[[Iterable[str
 def _find_state_dicts(value: Any, name: str = '', depth: int = 0) -> List[Tuple[str, Mapping]]:
     """Every dict of tensors in what was read, with its dotted name.
 
-    What an optimiser keeps of each parameter is none. Tensors of a single number, such as an
+    The state of an optimiser does not count. Tensors of a single number, such as an
     epoch, do not make a state dict of the dict that wraps one.
     """
     if not isinstance(value, Mapping) or depth > _MAX_WRAPPERS:
@@ -197,27 +189,17 @@ def _find_state_dicts(value: Any, name: str = '', depth: int = 0) -> List[Tuple[
 
 
 def name_file(state_dict: Mapping[str, Any], file: Path) -> Dict[str, Any]:
-    """Let a state dict say what file it is from, in what torch keeps beside its tensors.
+    """Note the source file in the metadata that torch keeps beside the tensors.
 
     Args:
         state_dict: Tensors by name.
         file: Where it was read.
 
     Returns:
-        The same tensors, with ``_metadata``.
-
-    Raises:
-        CheckpointError: If ``_metadata`` is there and not what torch makes of it.
+        The same tensors, with the path in ``_metadata['']``.
     """
-    metadata = getattr(state_dict, '_metadata', {})
-    entries = metadata.items() if isinstance(metadata, Mapping) else [('_metadata', metadata)]
-    for name, entry in entries:
-        if not isinstance(name, str) or not isinstance(entry, Mapping):
-            raise CheckpointError(
-                f'{_describe(file)} the metadata beside its tensors ({name!r}) is a '
-                f'{type(entry).__name__} in place of a dict; save the state dict again'
-            )
     named = OrderedDict(state_dict)
+    entries = getattr(state_dict, '_metadata', {}).items()
     named._metadata = OrderedDict((name, dict(entry)) for name, entry in entries)
     named._metadata.setdefault('', {})[FILE_KEY] = str(file)
     return named
@@ -248,13 +230,10 @@ def read_torch_file(
         verify: Whether to compare the content with the checksums that ``torch.save`` wrote, which
             torch itself does not: for prompts, which are small. It reads the whole file once more,
             2.5 GB of them for SAM ViT-H, whose fingerprint is in the prompts. Files in the format
-            from before torch 1.6 have none. And whether to refuse tensors and values that would
-            take more memory than the file has bytes; those of base weights are copied only where
-            a module has the same shapes. Defaults to False.
+            from before torch 1.6 have none. Defaults to False.
 
     Raises:
-        CheckpointError: If the file is damaged, holds anything but tensors and plain values, or
-            (``verify``) what grows when it is copied.
+        CheckpointError: If the file is damaged, or holds anything but tensors and plain values.
     """
     if is_torchscript_archive(file):  # torch.load may run the program in it
         raise CheckpointError(
@@ -262,80 +241,29 @@ def read_torch_file(
         )
     on_cpu = isinstance(map_location, (str, torch.device)) and str(map_location) == 'cpu'
     try:
-        is_zip = _begins_as_zip(file)
+        with file.open('rb') as stream:
+            is_zip = stream.read(4) == b'PK\x03\x04'
         if is_zip:
-            _check_records(file, verify)
+            # Opened in any case: an archive that only torch can read may be TorchScript.
+            with zipfile.ZipFile(file) as archive:
+                flawed = archive.testzip() if verify else None
+            if flawed is not None:
+                raise zipfile.BadZipFile(f'the checksum of {flawed} is not that of its content')
         elif tarfile.is_tarfile(file):  # of torch before 0.1.10, which unpacks it on disk
             raise CheckpointError(
                 f'{_describe(file)} it is a tar archive; save the state dict alone'
             )
-        content = torch.load(
+        return torch.load(
             str(file),  # torch 2.1 maps only what is named by a string
             map_location=map_location,
             weights_only=True,
             mmap=mmap and on_cpu and is_zip,
         )
-        if verify:
-            _check_amount(content, file)
-        return content
     except (CheckpointError, MemoryError, PermissionError):
         raise
     except Exception as error:  # damage makes torch raise almost any type, even OSError
         # The cause is left out: torch's text recommends turning the safety off.
         raise CheckpointError(_describe_unreadable(file, error)) from None
-
-
-def _begins_as_zip(file: Path) -> bool:
-    """Whether torch takes ``file`` for a zip archive."""
-    with file.open('rb') as stream:
-        return stream.read(4) == b'PK\x03\x04'
-
-
-def _check_records(file: Path, verify: bool) -> None:
-    """Refuse an archive that torch would not write, and one that is not as it was written.
-
-    Raises:
-        BadZipFile: If it cannot be read, its records are compressed or overlap, which may take
-            more memory than the file has bytes, or (``verify``) their checksums are others.
-    """
-    with zipfile.ZipFile(file) as archive:
-        records = archive.infolist()
-        packed = [r.filename for r in records if r.compress_type != zipfile.ZIP_STORED]
-        if packed:
-            raise zipfile.BadZipFile(f'{packed[0]} is compressed, which torch never does')
-        total, size = sum(r.file_size for r in records), file.stat().st_size
-        if total > size:
-            raise zipfile.BadZipFile(f'its records have {total} bytes, and the file {size}')
-        flawed = archive.testzip() if verify else None
-        if flawed is not None:
-            raise zipfile.BadZipFile(f'the checksum of {flawed} is not that of its content')
-
-
-def _check_amount(content: Any, file: Path) -> None:
-    """Refuse what grows when it is copied."""
-    for count, (depth, key, value) in enumerate(_walk(content)):
-        if count > _MAX_VALUES or depth > _MAX_DEPTH:
-            raise CheckpointError(
-                f'{_describe(file)} it holds more than {_MAX_VALUES:,} values, or more than '
-                f'{_MAX_DEPTH} dicts and lists in each other; save the state dict alone'
-            )
-        if isinstance(value, Tensor) and exceeds_storage(value):
-            raise CheckpointError(
-                f'{_describe(file)} {key!r} is a tensor of shape {tuple(value.shape)} that repeats '
-                f'the {value.untyped_storage().nbytes()} bytes of its storage (expand); save its '
-                'clone() instead'
-            )
-
-
-def _walk(value: Any, key: Any = '', depth: int = 0) -> Iterator[Tuple[int, Any, Any]]:
-    """A value and all that is in it: how deep, under what key, and itself."""
-    yield depth, key, value
-    if isinstance(value, Mapping):
-        pairs = [*value.items(), ('_metadata', getattr(value, '_metadata', None))]
-    else:
-        pairs = list(enumerate(value)) if isinstance(value, (list, tuple)) else []
-    for name, entry in pairs:
-        yield from _walk(entry, name, depth + 1)
 
 
 def check_strictly(
@@ -359,7 +287,11 @@ def check_strictly(
         CheckpointError: If a key is missing or unexpected, a shape differs, or a tensor is of
             another kind (integers, complex, sparse, quantized, without data).
     """
-    problems = _find_problems(expected, found)
+    both = (key for key in expected if key in found)
+    compared = ((key, find_tensor_problem(found[key], expected[key])) for key in both)
+    problems = [f'{key}: {problem}' for key, problem in compared if problem is not None][:1]
+    problems += _list_keys('missing', [key for key in expected if key not in found])
+    problems += _list_keys('unexpected', [key for key in found if key not in expected])
     if problems:
         lines = '\n  '.join([f'{source} does not fit {target}:', *problems])
         raise CheckpointError(f'{lines}\n{remedy}'.rstrip())
@@ -412,7 +344,7 @@ def read_safetensors_file(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]
         The state dict, memory-mapped, and the plain values beside it.
 
     Raises:
-        CheckpointError: If the file is damaged, or is none.
+        CheckpointError: If the file is damaged, or is no safetensors file.
     """
     try:
         return read_safetensors(file)
@@ -432,10 +364,12 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
     head = _describe(file)
     foreign = re.search(r'(?:GLOBAL|Unsupported class) (\S+)', str(error))
     if foreign:
+        name = foreign.group(1)
+        is_yolo = name.startswith(('ultralytics.', 'models.yolo'))
+        remark = '. This is a file of YOLO (FastSAM is one): it has none of the parts of SAM'
         return (
-            f'{head} it holds Python objects, such as {foreign.group(1)}, which were not loaded '
-            f'because that can run code; save the state dict alone'
-            f'{_remark_objects(foreign.group(1))}'
+            f'{head} it holds Python objects, such as {name}, which were not loaded because that '
+            f'can run code; save the state dict alone{remark if is_yolo else ""}'
         )
     if file.stat().st_size == 0:
         return f'{head} it is empty; copy or download it again'
@@ -451,13 +385,6 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
         f'{head} it is of another kind, damaged or truncated '
         f'({type(error).__name__}: {reason[:200]}); copy or download it again'
     )
-
-
-def _remark_objects(name: str) -> str:
-    """What is known of files that hold objects of a class."""
-    if name.startswith(('ultralytics.', 'models.yolo')):
-        return '. This is a file of YOLO (FastSAM is one): it has none of the parts of SAM'
-    return ''
 
 
 def _find_other_kind(file: Path) -> Optional[str]:
@@ -483,16 +410,6 @@ def _check_state_dict(content: Any, file: Path) -> Mapping[str, Tensor]:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(f'{head} {key!r} is a {type(value).__name__}')
     return content
-
-
-def _find_problems(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> List[str]:
-    """Say where two state dicts differ: the first wrong tensor, and a few keys."""
-    both = (key for key in expected if key in found)
-    compared = ((key, find_difference(found[key], expected[key])) for key in both)
-    problems = [f'{key}: {problem}' for key, problem in compared if problem is not None][:1]
-    problems += _list_keys('missing', [key for key in expected if key not in found])
-    problems += _list_keys('unexpected', [key for key in found if key not in expected])
-    return problems
 
 
 def _list_keys(kind: str, keys: List[str]) -> List[str]:

@@ -5,24 +5,26 @@ from typing import Any, Mapping, Optional
 import torch
 from torch import Tensor
 
-__all__ = ['NonFinitePromptsError', 'check_finite', 'count_non_finite', 'exceeds_storage', 'find_difference', 'find_unusable']
+__all__ = ['NonFinitePromptsError', 'check_finite', 'count_non_finite', 'find_tensor_problem']
 
 
 class NonFinitePromptsError(ValueError):
     """Prompts that are NaN or infinite, which no checkpoint should be overwritten with."""
 
+
 #: What is cast to a model's own type without anybody noticing.
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def find_unusable(value: Any, like: Tensor) -> Optional[str]:
-    """Say why a value cannot be copied into a tensor of a model; shapes are not looked at.
+def find_tensor_problem(value: Any, like: Tensor, any_shape: bool = False) -> Optional[str]:
+    """Say why a value cannot be copied into a tensor of a model.
 
     torch itself copies integers, and the real parts of complex numbers, without a word.
 
     Args:
         value: From a file.
         like: The tensor that it is meant for; it may be on the meta device.
+        any_shape: Whether the shapes may differ. Defaults to False.
 
     Returns:
         What was expected and what was found; None if the value can be copied, with another
@@ -34,20 +36,13 @@ def find_unusable(value: Any, like: Tensor) -> Optional[str]:
         return f'{expected} a {type(value).__name__}'
     if value.is_meta:
         return f'{expected} one without data (meta)'
-    if value.is_nested or value.layout is not torch.strided:
-        return f'{expected} {"a nested one" if value.is_nested else value.layout}'
-    if value.is_quantized:
-        return f'{expected} quantized numbers ({value.dtype})'
-    fits = value.dtype in _FLOATS if like.is_floating_point() else value.dtype == like.dtype
-    return None if fits else f'{expected} {value.dtype}'
-
-
-def find_difference(value: Any, like: Tensor) -> Optional[str]:
-    """As :func:`find_unusable`, and the shapes count too."""
-    problem = find_unusable(value, like)
-    if problem is None and value.shape != like.shape:
+    if value.layout is not torch.strided:
+        return f'{expected} {value.layout}'
+    if value.dtype not in (_FLOATS if like.is_floating_point() else (like.dtype,)):
+        return f'{expected} {value.dtype}'
+    if not any_shape and value.shape != like.shape:
         return f'expected shape {tuple(like.shape)}, found {tuple(value.shape)}'
-    return problem
+    return None
 
 
 def count_non_finite(value: Tensor) -> int:
@@ -60,16 +55,6 @@ def count_non_finite(value: Tensor) -> int:
         if torch.isfinite(extremes).all():
             return 0
     return int((~torch.isfinite(value)).sum())
-
-
-def exceeds_storage(value: Tensor) -> bool:
-    """Whether a tensor repeats what its storage holds, and would be larger as a copy.
-
-    A file of a few bytes can thus hold a tensor that no memory has room for.
-    """
-    if value.is_meta or value.is_nested or value.layout is not torch.strided:
-        return False  # nothing to copy, or no storage of its own
-    return value.numel() * value.element_size() > value.untyped_storage().nbytes()
 
 
 def check_finite(state_dict: Mapping[str, Tensor], where: str) -> None:

@@ -62,8 +62,6 @@ def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:
 
 #: Factor in CLIP's QuickGELU, ``x * sigmoid(1.702 x)``, rounded to half precision at worst.
 _QUICK_FACTOR, _TOLERANCE = 1.702, 1e-3
-#: Longest program that is looked through, in bytes: OpenAI's have 1 MB.
-_MAX_PROGRAM = 64 * 2**20
 
 
 def find_activations(file: Path) -> List[str]:
@@ -78,7 +76,8 @@ def find_activations(file: Path) -> List[str]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            text = _read_program(archive)
+            names = [n for n in archive.namelist() if re.match(r'[^/]+/code/.*\.py$', n)]
+            text = '\n'.join(archive.read(name).decode('utf-8', 'replace') for name in names)
             gelus = re.findall(r'torch\.gelu\(([^)]*)', text)
             found = {'gelu_tanh' if 'tanh' in options else 'gelu' for options in gelus}
             if 'torch.sigmoid' in text and _has_quick_factor(text, archive):
@@ -86,14 +85,6 @@ def find_activations(file: Path) -> List[str]:
     except Exception:  # damage, which reading the tensors tells
         return []
     return sorted(found)
-
-
-def _read_program(archive: zipfile.ZipFile) -> str:
-    """The text of all of a program."""
-    records = [r for r in archive.infolist() if re.match(r'[^/]+/code/.*\.py$', r.filename)]
-    if sum(record.file_size for record in records) > _MAX_PROGRAM:
-        return ''
-    return '\n'.join(archive.read(record).decode('utf-8', 'replace') for record in records)
 
 
 def _has_quick_factor(text: str, archive: zipfile.ZipFile) -> bool:
@@ -163,8 +154,6 @@ class _TensorUnpickler(pickle.Unpickler):
             )
         if not numel:
             return torch.empty(0, dtype=dtype)
-        if record.compress_type != zipfile.ZIP_STORED:  # may be far larger than the file
-            raise ValueError(f'{record.filename} is compressed, which torch never does')
         return torch.frombuffer(bytearray(self._archive.read(record)), dtype=dtype)
 
 

@@ -85,7 +85,7 @@ def segmentation(masks, labels, prediction=PREDICTION) -> ImageSegmentation:
     """Masks at the image's own size, in a frame of 6 x 6 that is padded below."""
     padded = torch.nn.functional.pad(masks.float(), (0, 0, 0, 2))
     scores = torch.nn.functional.one_hot(torch.tensor(labels), 6).float()
-    return ImageSegmentation(padded, scores, prediction, 6, (4, 6))
+    return ImageSegmentation(padded, scores, prediction, (6, 6), (4, 6))
 
 
 def masks_of(*rows) -> torch.Tensor:
@@ -153,7 +153,7 @@ def test_totals():
 def test_a_class_that_is_nowhere_does_not_count():
     totals = FailureTotals(['a', 'b'], dict(all=[0, 1]))
     truth = torch.zeros(4, 6, dtype=torch.long)
-    image = ImageSegmentation(torch.ones(1, 6, 6), torch.eye(3)[:1], truth, 6, (4, 6))
+    image = ImageSegmentation(torch.ones(1, 6, 6), torch.eye(3)[:1], truth, (6, 6), (4, 6))
     totals.add(analyse_image(image, truth))
     report = totals.report()
     assert report['mIoU'] == 100

@@ -13,7 +13,7 @@ SCORES = torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.1, 0.3, 0.6]])
 
 
 def image(shape=(4, 4), masks=MASKS, scores=SCORES) -> ImageSegmentation:
-    return ImageSegmentation(masks, scores, torch.zeros(4, 4), 4, shape)
+    return ImageSegmentation(masks, scores, torch.zeros(4, 4), (4, 4), shape)
 
 
 def test_winners():

@@ -43,6 +43,7 @@ def test_the_prediction_is_mmsegs(model):
 
 def test_padding_is_outside(model):
     found = segment_image(model, sample())
+    assert found.frame == (96, 96)
     assert found.image_shape == (72, 96)
     assert found.masks.shape[-2:] == (48, 48)
     inside = found.inside
@@ -51,10 +52,20 @@ def test_padding_is_outside(model):
 
 
 def test_a_place_is_inside_by_its_centre():
-    image = ImageSegmentation(torch.zeros(1, 4, 4), torch.zeros(1, 2), torch.zeros(5, 7), 8, (5, 6))
+    given = torch.zeros(1, 4, 4), torch.zeros(1, 2), torch.zeros(5, 7)
+    image = ImageSegmentation(*given, (8, 8), (5, 6))
     expected = torch.zeros(4, 4, dtype=torch.bool)
     expected[:2, :3] = True  # centres are 1, 3, 5 and 7
     assert torch.equal(image.inside, expected)
+
+
+def test_frames_need_not_be_square():
+    given = torch.rand(2, 4, 6), torch.zeros(2, 2), torch.zeros(5, 7)
+    image = ImageSegmentation(*given, (8, 24), (5, 13))
+    expected = torch.zeros(4, 6, dtype=torch.bool)
+    expected[:2, :3] = True  # centres are 1, 3, 5, 7 and 2, 6, 10, 14, 18, 22
+    assert torch.equal(image.inside, expected)
+    assert torch.cat(list(image.masks_at_image_size())).shape == (2, 5, 7)
 
 
 def test_flipped_pictures_are_refused(model):

@@ -11,19 +11,30 @@ from mmseg_ssprompt.analysis.spatial import (
     explain_spatial_prompts,
 )
 from mmseg_ssprompt.models.prompts import SpatialPromptLearner
-from mmseg_ssprompt.models.sam import SAMPromptEncoder
+from mmseg_ssprompt.models.sam import SAMPromptEncoder, SAMSegmenter
 
-POINTS = [(10.0, 20.0), (50.0, 70.0), (91.0, 3.0)]
+SAM = 'mmseg_ssprompt://sam-tiny_shapes.pth'
+SIZE = 96
+PIXELS = [(9.0, 18.0), (48.0, 72.0), (90.0, 3.0)]
+POINTS = [(x / SIZE, y / SIZE) for x, y in PIXELS]  # as a config gives them
+CORNERS = [(3, 6, 30, 42), (6, 9, 72, 84)]
+BOXES = [tuple(side / SIZE for side in box) for box in CORNERS]
 
 
 @pytest.fixture(scope='module')
 def encoder():
-    return SAMPromptEncoder('tiny', 'mmseg_ssprompt://sam-tiny_shapes.pth')
+    return SAMPromptEncoder('tiny', SAM)
+
+
+@pytest.fixture(scope='module')
+def segmenter():
+    return SAMSegmenter('tiny', SAM)
 
 
 def explain(encoder, change, **places):
     """Report on prompts whose default tokens ``change`` has altered."""
-    default = SpatialPromptLearner(encoder, **places, fusion=dict(mode='default_only')).fusion()
+    segmenter = SAMSegmenter('tiny', SAM)
+    default = SpatialPromptLearner(segmenter, **places, fusion=dict(mode='default_only')).fusion()
     fused = default.clone()
     change(fused)
     weights = torch.linspace(0.1, 0.9, len(default))
@@ -38,9 +49,16 @@ def test_default_tokens_of_a_grid():
     assert start.labels.tolist() == [1, 1, 1, 1]
 
 
+def test_default_tokens_of_points():
+    start = default_tokens(SIZE, points=POINTS)
+    assert start.points.tolist() == [list(point) for point in PIXELS]
+    assert start.prompts.tolist() == [0, 1, 2]
+    assert start.labels.tolist() == [1, 1, 1]
+
+
 def test_default_tokens_of_boxes():
-    start = default_tokens(96, boxes=[(1, 2, 30, 40), (5, 6, 70, 80)])
-    assert start.points.tolist() == [[1, 2], [30, 40], [5, 6], [70, 80]]
+    start = default_tokens(96, boxes=BOXES)
+    assert start.points.tolist() == [[3, 6], [30, 42], [6, 9], [72, 84]]
     assert start.prompts.tolist() == [0, 0, 1, 1]
     assert start.tokens.tolist() == [0, 1, 0, 1]
     assert start.labels.tolist() == [2, 3, 2, 3]
@@ -48,7 +66,7 @@ def test_default_tokens_of_boxes():
 
 def test_labels_are_in_the_official_order(encoder):
     """A label is one vector of ``point_embeddings``, added to the encoding of the place."""
-    tokens = encode_with_labels(encoder, torch.tensor(POINTS))
+    tokens = encode_with_labels(encoder, torch.tensor(PIXELS))
     places = tokens - torch.stack([e.weight for e in encoder.model.point_embeddings])
     for label in range(1, 4):
         torch.testing.assert_close(places[label], places[0], atol=1e-5, rtol=0)
@@ -59,8 +77,8 @@ def test_a_candidate_finds_itself(encoder):
     assert candidates.spacing == 2.0
     indices, labels = [0, 777, 2303], [3, 0, 2]
     tokens = 3 * candidates.embeddings[labels, indices]
-    own = encode_with_labels(encoder, torch.tensor(POINTS))
-    points, found, cosines = candidates.nearest(tokens, torch.tensor(POINTS), own)
+    own = encode_with_labels(encoder, torch.tensor(PIXELS))
+    points, found, cosines = candidates.nearest(tokens, torch.tensor(PIXELS), own)
     assert points.tolist() == [[1, 1], [19, 33], [95, 95]]  # 48 a row, 2 pixels apart
     assert found.tolist() == labels
     assert cosines.tolist() == pytest.approx([1, 1, 1])
@@ -77,12 +95,12 @@ def test_a_prompt_that_became_another_point(encoder):
     assert (moved['prompt'], moved['token']) == (1, 0)
     assert moved['weight'] == pytest.approx(0.5)
     assert moved['default'] == dict(
-        x_pixels=50, y_pixels=70, x=50 / 96, y=70 / 96, label='positive'
+        x_pixels=48, y_pixels=72, x=48 / 96, y=72 / 96, label='positive'
     )
     assert moved['nearest'] == dict(
         x_pixels=51, y_pixels=31, x=51 / 96, y=31 / 96, label='negative'
     )
-    assert moved['displacement_pixels'] == pytest.approx((1 + 39**2) ** 0.5)
+    assert moved['displacement_pixels'] == pytest.approx((3**2 + 41**2) ** 0.5)
     assert moved['cosine_to_nearest'] == pytest.approx(1)
     assert still['nearest'] == still['default']  # though no candidate of the grid lies there
     assert still['displacement_pixels'] == still['drift'] == 0
@@ -114,7 +132,7 @@ def test_corners_of_boxes(encoder):
     def change(fused):
         fused[1, 1] *= 2
 
-    report = explain(encoder, change, boxes=[(1, 2, 30, 40), (5, 6, 70, 80)])
+    report = explain(encoder, change, boxes=BOXES)
     assert [p['drift'] for p in report['prompts']] == pytest.approx([0, 0, 0, 1])
     assert [p['prompt'] for p in report['prompts']] == [0, 0, 1, 1]
     assert [p['nearest']['label'] for p in report['prompts']] == 2 * [
@@ -131,8 +149,8 @@ def test_nothing_moved(encoder):
     assert report['summary']['learned']['mean_cosine_to_nearest'] == pytest.approx(1)
 
 
-def test_a_checkpoint_of_other_points(encoder):
-    default = SpatialPromptLearner(encoder, num_prompts=4).fusion.default
+def test_a_checkpoint_of_other_points(encoder, segmenter):
+    default = SpatialPromptLearner(segmenter, num_prompts=4).fusion.default
     start = default_tokens(96, num_prompts=4, extent=(1.0, 0.75))
     with pytest.raises(ValueError, match='extent'):
         explain_spatial_prompts(encoder, start, default, default, torch.zeros(4))

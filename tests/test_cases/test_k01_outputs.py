@@ -104,9 +104,11 @@ FILE_WRITERS = {
 def names_of(target, suffix):
     """Other names of a file, which end as a tool wants them to."""
     hard, symbolic = Path(f'hard {target.stem}{suffix}'), Path(f'symbolic {target.stem}{suffix}')
-    os.link(target, hard)
     symbolic.symlink_to(target.absolute())
-    yield from (hard, symbolic, f'links/../{hard}', hard.absolute(), f'./{symbolic}')
+    yield from (symbolic, f'links/../{symbolic}', symbolic.absolute())
+    if target.parent == Path():  # a file that is read itself, and not through its folder
+        os.link(target, hard)
+        yield hard
 
 
 @pytest.mark.parametrize('command', FILE_WRITERS, ids=' '.join)
@@ -225,16 +227,6 @@ def test_a_folder_with_results_of_another_run(folder):
     check_outputs({'--out': Path('out')}, inputs, ['--out'], overwrite=True)
 
 
-@pytest.mark.parametrize('link', [os.link, os.symlink])
-def test_a_link_to_a_label_map_inside_of_the_folder(folder, link):
-    """Which a result of that name would overwrite."""
-    Path('out').mkdir()
-    link(Path('d/ann/0.png').absolute(), 'out/0.png')
-    inputs = find_inputs(Config.fromfile('config.py'))
-    with pytest.raises(OutputError, match=r"it contains 'out/0\.png'"):
-        check_outputs({'--out': Path('out')}, inputs, ['--out'], overwrite=True)
-
-
 def test_a_folder_that_contains_the_data(folder):
     inputs = find_inputs(Config.fromfile('config.py'))
     with pytest.raises(OutputError, match='it contains a folder of data .*d/'):
@@ -253,7 +245,9 @@ def test_bases_of_a_config_are_inputs(folder):
         check_outputs({'--json': Path('config.py')}, find_inputs(Config.fromfile('child.py')))
 
 
-def test_data_sets_in_wrappers_and_caches_are_inputs():
+def test_data_sets_in_wrappers_and_caches_are_inputs(folder):
+    Path('nyu/images').mkdir(parents=True)
+    Path('nyu/annotations').mkdir()
     leaf = dict(type='NYUDataset', data_root='nyu')
     embedded = dict(type='EmbeddedDataset', cache_dir='cache/train', dataset=leaf)
     cfg = Config(dict(train_dataloader=dict(dataset=dict(type='Concat', datasets=[embedded]))))

@@ -301,9 +301,8 @@ def test_label_maps_leave_an_embedding_cache_without_padding():
     labels = torch.full((1, 4, 6), 255, dtype=torch.uint8)
     labels[:, :3, :4] = torch.arange(12).view(3, 4)
     meta = dict(padding_size=(0, 2, 0, 1))
-    packed = embedded._pack(
-        EmbeddedSample(dict(embedding=torch.zeros(1, 2, 2)), labels, meta), None
-    )
+    features = dict(embedding=torch.zeros(1, 2, 2))
+    packed = embedded._pack(EmbeddedSample(features, labels, meta), None)
     found = packed['data_samples'].gt_sem_seg.data
     assert torch.equal(found, torch.arange(12).view(1, 3, 4))
 

@@ -9,12 +9,13 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, MODELS
 
 from embedding_caches import fill, recipe_of, shapes
-from mmseg_ssprompt.cache import CacheError
 from mmseg_ssprompt.hooks.missing_files import check_files, find_missing_files
+from mmseg_ssprompt.models.sam.sam_file import fingerprint_part
 from mmseg_ssprompt.weights.model_weights import hand_down_weights
 from mmseg_ssprompt.weights.state_dicts import read_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+TINY = 'mmseg_ssprompt://sam-tiny_shapes.pth'
 SAM, CLIP = 'weights/sam_vit_b_01ec64.pth', 'weights/ViT-B-16.pt'
 PUBLISHED = 'https://github.com/facebookresearch/segment-anything'
 
@@ -38,7 +39,7 @@ def test_weights_folders_and_lists_are_in_one_error(tmp_path):
     text = str(error.value)
     assert 'needed and are not there: 7\n' in text
     assert f"checkpoint '{SAM}' does not exist (for model.backbone, " in text
-    assert 'model.decode_head.prompt_encoder, model.decode_head.mask_decoder). Variant' in text
+    assert 'model.backbone, model.decode_head.segmenter). Variant' in text
     assert PUBLISHED in text
     assert f"checkpoint '{CLIP}' does not exist (for model.decode_head.semantic_prompts" in text
     assert 'Download ViT-B-16.pt of github.com/openai/CLIP' in text
@@ -105,12 +106,12 @@ def checkpoints(model: dict) -> dict:
 @pytest.mark.parametrize(
     ('name', 'expected'),
     [
-        ('ssprompt_sam_ade20k', {'mine.pth': 3, 'mine.pt': 1}),
-        ('ssprompt_sam_ade20k_cached', {'mine.pth': 3, 'mine.pt': 1}),
-        ('ssprompt_sam_ade20k_vit-h', {'mine.pth': 3, 'mine.pt': 1}),
-        ('ssprompt_sam-clip_ade20k', {'mine.pth': 3, 'mine.pt': 3}),
-        ('ssprompt_sam-clip_ade20k_cached', {'mine.pth': 3, 'mine.pt': 3}),
-        ('ssprompt_sam-clip-tiny_shapes', {'mine.pth': 3, 'mine.pt': 3}),
+        ('ssprompt_sam_ade20k', {'mine.pth': 2, 'mine.pt': 1}),
+        ('ssprompt_sam_ade20k_cached', {'mine.pth': 2, 'mine.pt': 1}),
+        ('ssprompt_sam_ade20k_vit-h', {'mine.pth': 2, 'mine.pt': 1}),
+        ('ssprompt_sam-clip_ade20k', {'mine.pth': 2, 'mine.pt': 3}),
+        ('ssprompt_sam-clip_ade20k_cached', {'mine.pth': 2, 'mine.pt': 3}),
+        ('ssprompt_sam-clip-tiny_shapes', {'mine.pth': 2, 'mine.pt': 3}),
     ],
 )
 def test_a_child_names_each_file_once(name, expected, tmp_path):
@@ -126,12 +127,10 @@ def test_the_ensemble_s_region_classifier_takes_it_too(tmp_path):
 
 
 def test_a_part_keeps_a_checkpoint_of_its_own(tmp_path):
-    text = (
-        "model = dict(weights=dict(sam='a'), decode_head=dict(mask_decoder=dict(checkpoint='b')))"
-    )
+    text = "model = dict(weights=dict(sam='a'), decode_head=dict(segmenter=dict(checkpoint='b')))"
     model = hand_down_weights(read('ssprompt_sam_ade20k', tmp_path, text).model)
     assert model['backbone']['checkpoint'] == 'a'
-    assert model['decode_head']['mask_decoder']['checkpoint'] == 'b'
+    assert model['decode_head']['segmenter']['checkpoint'] == 'b'
 
 
 @pytest.mark.parametrize(
@@ -160,10 +159,7 @@ def test_no_weights_are_random_weights_and_are_said_to_be(tmp_path, log):
 
 def test_samples_of_other_weights_than_the_model_s_are_refused(tmp_path):
     """A child of a cached config changes ``model.weights`` alone."""
-    other = {
-        key: value.clone()
-        for key, value in read_checkpoint('mmseg_ssprompt://sam-tiny_shapes.pth').items()
-    }
+    other = {key: value.clone() for key, value in read_checkpoint(TINY).items()}
     other['image_encoder.neck.0.weight'].view(-1)[0] += 1
     torch.save(other, tmp_path / 'mine.pth')
     text = "model = dict(weights=dict(sam='mine.pth'))"
@@ -177,9 +173,14 @@ def test_samples_of_other_weights_than_the_model_s_are_refused(tmp_path):
     )
     model = MODELS.build(child.model)
     batch = model.data_preprocessor(pseudo_collate([dataset[0], dataset[1]]), True)
-    with pytest.raises(CacheError) as error:
+    with pytest.raises(ValueError) as error:
         model(**batch, mode='loss')
-    assert "of 'mine.pth', which model.weights names, found one of SHA-256" in str(error.value)
+    own, made_by = (fingerprint_part(file, 'image_encoder')[:12] for file in ('mine.pth', TINY))
+    assert (
+        f'expected a sample embedded with the image_encoder of model.weights, SHA-256 {own}..., '
+        f'found one of SHA-256 {made_by}....'
+    ) in str(error.value)
+    assert str(batch['data_samples'][0].img_path) in str(error.value)
     assert 'mmseg-ssprompt cache' in str(error.value)
     own = MODELS.build(Config.fromfile(CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py').model)
     assert own(**batch, mode='loss')

@@ -14,9 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from clip_files import make_clip, openai_state_dict, save_converted, say_activation, vision_of
-from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
 from mmseg_ssprompt.models import CLIPImageEncoder
-from mmseg_ssprompt.models.base.precomputed import PrecomputedCLIPTokens
+from mmseg_ssprompt.models.base import PrecomputedFeatures
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
 from mmseg_ssprompt.models.clip import CLIPClassNameEncoder, build_text_encoder
 from mmseg_ssprompt.models.clip.activation import _read_activation, _tower_config
@@ -159,7 +158,7 @@ def test_an_archive_without_a_program_needs_the_setting(tmp_path):
         lambda path: build_text_encoder('tiny', path),
         lambda path: CLIPImageEncoder('tiny', path, 96),
         lambda path: CLIPRegionClassifier(1, 64, 'tiny', path),
-        lambda path: fingerprint_weights(path, 'tiny'),
+        lambda path: CLIPImageEncoder.fingerprint_files(dict(variant='tiny', checkpoint=path)),
     ],
 )
 def test_nothing_is_assumed(build, bare):
@@ -236,20 +235,26 @@ def test_the_same_weights_with_another_activation_are_another_encoder(bare):
     found = {}
     for activation in QUICK.values():
         encoder = CLIPImageEncoder('tiny', bare, 96, activation=activation)
-        found[activation] = encoder.fingerprint
-        assert fingerprint_weights(bare, 'tiny', activation) == encoder.fingerprint
-        stands_in = PrecomputedCLIPTokens('tiny', str(bare), 96, activation)
-        assert stands_in.fingerprint == encoder.fingerprint
+        (found[activation],) = encoder.fingerprints().values()
+        config = dict(
+            type='CLIPImageEncoder',
+            variant='tiny',
+            checkpoint=str(bare),
+            image_size=96,
+            activation=activation,
+        )
+        assert CLIPImageEncoder.fingerprint_files(config) == encoder.fingerprints()
+        assert PrecomputedFeatures(config).fingerprints() == encoder.fingerprints()
     assert found['gelu'] != found['quick_gelu']
     texts = [CLIPClassNameEncoder('tiny', bare, activation=each) for each in QUICK.values()]
-    assert texts[0].fingerprint != texts[1].fingerprint
+    assert texts[0].fingerprints() != texts[1].fingerprints()
 
 
 def test_the_package_s_own_are_quick_and_as_they_were():
     """Fingerprints are in files of prompts and caches that exist."""
     encoder = CLIPClassNameEncoder('tiny', 'mmseg_ssprompt://clip-tiny_shapes.pth')
     assert encoder.activation == 'quick_gelu'
-    assert encoder.fingerprint.startswith('7992e0b0')
+    assert encoder.fingerprints()['text_encoder'].startswith('7992e0b0')
     with pytest.raises(CheckpointError, match='according to the package, whose file it is'):
         CLIPClassNameEncoder('tiny', 'mmseg_ssprompt://clip-tiny_shapes.pth', activation='gelu')
 

@@ -13,12 +13,12 @@ from mmseg.registry import MODELS
 from mmseg_ssprompt.models.classifiers import EnsembleClassifier
 from mmseg_ssprompt.models.prompts import CoordinatePromptLearner, PromptFusion
 from mmseg_ssprompt.models.prompts.given_prompts import read_boxes, read_points
-from mmseg_ssprompt.models.sam.prompt_encoder import SAMPromptEncoder
+from mmseg_ssprompt.models.sam import SAMSegmenter
 from tiny_model import CONFIG, build_tiny, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 NAN, INF = math.nan, math.inf
-FRAME = 'from 0 to 96, in pixels of the frame of 96 x 96'
+FRAME = 'from 0 to 1, fractions of the frame'
 
 
 def build_with(**prompts):
@@ -31,43 +31,43 @@ def build_with(**prompts):
 
 def test_points_outside_of_the_frame_are_refused_when_the_model_is_built():
     with pytest.raises(ValueError) as info:
-        build_with(points=[(10, 10), (300, 20), (5, 5), (-1, 0)])
+        build_with(points=[(0.1, 0.1), (300, 20), (0.5, 0.5), (-0.1, 0)])
     assert str(info.value) == (
         f'spatial_prompts.points[1]: expected 2 numbers (x, y) {FRAME}, found (300, 20) (and 1 '
-        'more, at indices [3]). Give pixels of the frame, to whose size photographs are scaled '
-        'and padded, not of the photograph'
+        'more, at indices [3]). Divide pixels by the width and height of the frame, to whose size '
+        'photographs are scaled and padded'
     )
 
 
 def test_boxes_outside_of_the_frame_are_refused_when_the_model_is_built():
     with pytest.raises(ValueError, match=r'spatial_prompts\.boxes\[0\]: expected 4 numbers'):
-        build_with(boxes=[(10, 10, 20, 96.5)])
+        build_with(boxes=[(0.1, 0.1, 0.2, 1.005)])
 
 
 @pytest.mark.parametrize(
     ('points', 'where'),
     [
-        ([(1, 2), (NAN, 3)], 'points[1]'),
-        ([(1, INF)], 'points[0]'),
-        ([(1, 2), (3,)], 'points[1]'),
-        ([(1, 2), (3, 4, 5)], 'points[1]'),
-        ([(1, 2), 3], 'points[1]'),
-        ([(1, 2), ('3', '4')], 'points[1]'),
-        ([(1, 2), (None, 4)], 'points[1]'),
-        ([(True, 2)], 'points[0]'),
+        ([(0.1, 0.2), (NAN, 0.3)], 'points[1]'),
+        ([(0.1, INF)], 'points[0]'),
+        ([(0.1, 0.2), (0.3,)], 'points[1]'),
+        ([(0.1, 0.2), (0.3, 0.4, 0.5)], 'points[1]'),
+        ([(0.1, 0.2), 0.3], 'points[1]'),
+        ([(0.1, 0.2), ('0.3', '0.4')], 'points[1]'),
+        ([(0.1, 0.2), (None, 0.4)], 'points[1]'),
+        ([(True, 0.2)], 'points[0]'),
         ([(0, -0.5)], 'points[0]'),
-        ([(96.01, 0)], 'points[0]'),
+        ([(1.0001, 0)], 'points[0]'),
         ([], 'points'),
         ('centre', 'points'),
         (7, 'points'),
-        (dict(x=1, y=2), 'points'),
-        (np.array([1.0, 2.0]), 'points[0]'),
+        (dict(x=0.1, y=0.2), 'points'),
+        (np.array([0.1, 0.2]), 'points[0]'),
         (torch.empty(0, 2), 'points'),
     ],
 )
 def test_wrong_points(points, where):
     with pytest.raises(ValueError) as info:
-        read_points(points, 96)
+        read_points(points)
     text = str(info.value)
     assert text.startswith(f'spatial_prompts.{where}: expected ')
     assert FRAME in text
@@ -76,17 +76,32 @@ def test_wrong_points(points, where):
 
 @pytest.mark.parametrize(
     'box',
-    [(1, 2, 3), (1, 2, 3, NAN), (1, 2, -INF, 4), (0, 0, 97, 5), (-1, 0, 5, 5), (0, 0, '9', 5)],
+    [
+        (0.1, 0.2, 0.3),
+        (0.1, 0.2, 0.3, NAN),
+        (0.1, 0.2, -INF, 0.4),
+        (0, 0, 1.01, 0.5),
+        (-0.1, 0, 0.5, 0.5),
+        (0, 0, '0.9', 0.5),
+    ],
 )
 def test_wrong_boxes(box):
     with pytest.raises(ValueError, match=r'spatial_prompts\.boxes\[1\]: expected 4 numbers'):
-        read_boxes([(0, 0, 96, 96), box], 96)
+        read_boxes([(0, 0, 1, 1), box])
 
 
-@pytest.mark.parametrize('box', [(9, 2, 3, 4), (1, 9, 3, 4), (5, 5, 5, 9), (5, 5, 9, 5)])
+@pytest.mark.parametrize(
+    'box',
+    [
+        (0.75, 0.25, 0.5, 0.375),
+        (0.125, 0.75, 0.25, 0.5),
+        (0.5, 0.5, 0.5, 0.75),
+        (0.5, 0.5, 0.75, 0.5),
+    ],
+)
 def test_boxes_without_width_or_height(box):
     with pytest.raises(ValueError) as info:
-        read_boxes([box], 96)
+        read_boxes([box])
     assert str(info.value) == (
         'spatial_prompts.boxes[0]: expected left < right and top < bottom, found '
         f'{[float(x) for x in box]}. A box is left, top, right, bottom, not a corner with width '
@@ -95,15 +110,15 @@ def test_boxes_without_width_or_height(box):
 
 
 def test_the_border_belongs_to_the_frame():
-    corners = [(0, 0), (96, 96), (0.0, 95.5)]
-    assert read_points(corners, 96).tolist() == [[0, 0], [96, 96], [0, 95.5]]
-    assert read_points(np.array(corners), 96).dtype == torch.float32
-    assert read_boxes(torch.tensor([[0, 0, 96, 96]]), 96).tolist() == [[0, 0, 96, 96]]
+    corners = [(0, 0), (1, 1), (0.0, 0.9375)]
+    assert read_points(corners).tolist() == [[0, 0], [1, 1], [0, 0.9375]]
+    assert read_points(np.array(corners)).dtype == torch.float32
+    assert read_boxes(torch.tensor([[0, 0, 1, 1]])).tolist() == [[0, 0, 1, 1]]
 
 
 def test_many_wrong_points_are_counted_in_a_line():
     with pytest.raises(ValueError, match=r'points\[0\].*and 99 more, at indices \[1, 2, .* 10\]\)'):
-        read_points([(500, 500)] * 100, 96)
+        read_points([(500, 500)] * 100)
 
 
 # Learned coordinates stay inside
@@ -112,24 +127,24 @@ def test_many_wrong_points_are_counted_in_a_line():
 @pytest.fixture
 def learner() -> CoordinatePromptLearner:
     torch.manual_seed(0)
-    return CoordinatePromptLearner(SAMPromptEncoder('tiny'), num_prompts=4)
+    return CoordinatePromptLearner(SAMSegmenter('tiny'), num_prompts=4)
 
 
 def test_inside_nothing_changes(learner):
     before = learner.coordinates.detach().clone()
-    learner(SAMPromptEncoder('tiny'))
+    learner(SAMSegmenter('tiny'))
     learner.state_dict()
     assert torch.equal(learner.coordinates, before)
 
 
 def test_a_step_out_of_the_frame_ends_at_its_border_and_can_return(learner):
-    encoder = SAMPromptEncoder('tiny')
+    segmenter = SAMSegmenter('tiny')
     with torch.no_grad():
         learner.coordinates[0] = torch.tensor([1.3, -0.2])
-    prompts = learner(encoder)
+    prompts = learner(segmenter)
     assert learner.coordinates[0].tolist() == [1.0, 0.0]
     border = torch.tensor([[[96.0, 0.0]]])
-    expected = encoder.encode_points(border, torch.ones(1, 1))
+    expected = segmenter.prompt_encoder.encode_points(border, torch.ones(1, 1))
     torch.testing.assert_close(prompts[:1], expected)
     prompts[:, 0].sum().backward()
     assert (learner.coordinates.grad[0] != 0).all()
@@ -158,11 +173,11 @@ def test_a_checkpoint_that_is_inside_loads_without_a_word(learner, log):
 
 
 def test_a_training_that_pushes_points_out_saves_a_checkpoint_that_loads(learner):
-    encoder = SAMPromptEncoder('tiny')
+    segmenter = SAMSegmenter('tiny')
     optimizer = torch.optim.SGD(learner.parameters(), lr=50.0)
     for _ in range(5):
         optimizer.zero_grad()
-        learner(encoder).sum().backward()
+        learner(segmenter).sum().backward()
         optimizer.step()
         saved = learner.state_dict()['coordinates'].clone()
         assert ((saved >= 0) & (saved <= 1)).all()

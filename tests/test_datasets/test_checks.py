@@ -6,10 +6,13 @@ from typing import Any, List, Sequence
 
 import numpy as np
 import pytest
+from mmengine.dataset import BaseDataset
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_ssprompt.datasets import DatasetError
+from mmseg_ssprompt.datasets import DatasetError, SeededDataset, explain_dataset_errors
 from mmseg_ssprompt.datasets.checks import check_classes, check_label_ids
+from mmseg_ssprompt.datasets.seeded import PlacedIndex
 from mmseg_ssprompt.datasets.survey import Survey, survey_samples
 from mmseg_ssprompt.label_ids import LabelIds
 from picture_files import CLASSES, LOAD
@@ -18,6 +21,15 @@ from trees import write_pair
 
 LABELS = (np.arange(48).reshape(6, 8) % 3).astype(np.uint8)
 TEXT = b'this is no picture\n'
+
+explained = pytest.mark.usefixtures('explained_errors')
+
+
+@pytest.fixture
+def explained_errors():
+    """As in our own runs."""
+    with explain_dataset_errors():
+        yield
 
 
 def write_tree(root: Path, labels: Sequence[np.ndarray]) -> Path:
@@ -70,6 +82,7 @@ def test_other_transforms_do_not_run(good):
         check(build(good, pipeline=[*LOAD, crop]))
 
 
+@explained
 def test_an_empty_data_set_names_folders_and_suffixes(good):
     with pytest.raises(DatasetError) as info:
         build(good, img_suffix='.jpg', seg_map_suffix='_label.png', serialize_data=True)
@@ -80,6 +93,7 @@ def test_an_empty_data_set_names_folders_and_suffixes(good):
     assert repr(str(good / 'ann')) in text
 
 
+@explained
 def test_an_empty_data_set_is_found_when_it_is_read(good):
     dataset = build(good, img_suffix='.jpg', lazy_init=True, serialize_data=True)
     with pytest.raises(DatasetError, match='is empty'):
@@ -202,6 +216,7 @@ def test_samples_are_thinned_out_evenly(tmp_path, monkeypatch, max_samples, expe
 # While a training reads
 
 
+@explained
 @pytest.mark.parametrize('folder', ['img', 'ann'])
 @pytest.mark.parametrize('damage', [TEXT, b'', None])
 def test_a_file_that_is_damaged_later_is_named(good, folder, damage):
@@ -218,6 +233,7 @@ def test_a_file_that_is_damaged_later_is_named(good, folder, damage):
     assert info.value.__cause__ is not None
 
 
+@explained
 def test_a_label_map_that_is_cut_off_later_is_named(good):
     """Pillow does not know its name."""
     dataset, file = build(good), good / 'ann' / '02.png'
@@ -227,6 +243,7 @@ def test_a_label_map_that_is_cut_off_later_is_named(good):
     assert '02.png' not in str(info.value.__cause__)
 
 
+@explained
 def test_what_goes_wrong_later_in_the_pipeline_names_both_files(good):
     write_label(good, 1, LABELS[:3])
     dataset = build(
@@ -236,6 +253,7 @@ def test_what_goes_wrong_later_in_the_pipeline_names_both_files(good):
         dataset[1]
 
 
+@explained
 def test_errors_of_ours_stay_as_they_are(good, monkeypatch):
     def refuse(sample):
         raise error
@@ -248,6 +266,7 @@ def test_errors_of_ours_stay_as_they_are(good, monkeypatch):
     assert info.value is error
 
 
+@explained
 @pytest.mark.parametrize('serialize_data', [True, False])
 def test_the_end_of_a_data_set_is_still_an_index_error(good, serialize_data):
     dataset = build(good, serialize_data=serialize_data)
@@ -283,3 +302,41 @@ def test_prompts_may_be_worded_differently(good, prompts):
 
 def test_an_error_is_a_value_error():
     assert issubclass(DatasetError, ValueError)
+
+
+def test_a_value_error_of_the_list_of_files_stays(good, monkeypatch):
+    def refuse(dataset):
+        raise ValueError('no such split')
+
+    monkeypatch.setattr(BaseSegDataset, 'load_data_list', refuse)
+    with explain_dataset_errors(), pytest.raises(ValueError, match='^no such split$'):
+        build(good, serialize_data=True)
+
+
+def test_data_sets_are_what_they_were_after_an_error(good):
+    before = dict(vars(BaseDataset))
+
+    @explain_dataset_errors()
+    def fail() -> None:
+        with explain_dataset_errors():
+            pass
+        build(good, img_suffix='.jpg', serialize_data=True)
+
+    with pytest.raises(DatasetError, match='is empty'):
+        fail()
+    assert dict(vars(BaseDataset)) == before
+    with pytest.raises(ValueError, match='^need at least one array'):  # as mmengine says it
+        build(good, img_suffix='.jpg', serialize_data=True)
+
+
+def test_a_seeded_data_set_explains_its_own_errors(good):
+    """In a training run, whichever tool began it."""
+    before = dict(vars(BaseDataset))
+    config = dict(type='BaseSegDataset', data_root=str(good), data_prefix=dict(img_path='img'))
+    with pytest.raises(DatasetError, match='is empty'):
+        SeededDataset(dict(config, img_suffix='.tif'))
+    dataset = SeededDataset(build(good))
+    (good / 'img' / '01.png').unlink()
+    with pytest.raises(DatasetError, match=r"img/01\.png'.*found no such file"):
+        dataset[PlacedIndex(seed=0, place=0, index=1)]
+    assert dict(vars(BaseDataset)) == before

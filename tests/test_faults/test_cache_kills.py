@@ -40,7 +40,7 @@ def content_of(folder: Path) -> Dict[str, bytes]:
 
 
 def shards_of(folder: Path) -> int:
-    return len(list((folder / 'train').glob('[0-9]*.json')))
+    return len(list((folder / 'train').glob('[0-9]*.safetensors')))
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +48,7 @@ def expected(tmp_path_factory) -> Dict[str, bytes]:
     folder = tmp_path_factory.mktemp('whole') / 'cache'
     finish(start(folder), folder)
     content = content_of(folder)
-    assert len(content) == 2 * 16 + 1
+    assert len(content) == 16 + 1
     return content
 
 

@@ -162,7 +162,7 @@ def test_elsewhere_it_is_mmengine_s(dtype, expected, monkeypatch):
 def test_losses_and_gradients_are_near_those_of_float32(
     decoding, dtype, tolerance, tolerance_of_gradients
 ):
-    model = build_tiny(**{'mask_decoder.decoding': decoding}).train()
+    model = build_tiny(**{'segmenter.decoding': decoding}).train()
     training_loss(model).backward()
     expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     expected_loss = training_loss(model)

@@ -13,7 +13,7 @@ import torch
 from ended_process import ended_process
 from mmseg_ssprompt.hooks import AtomicCheckpointHook, find_newest_checkpoint, list_checkpoints
 from mmseg_ssprompt.hooks.atomic_checkpoint_hook import AtomicLocalBackend
-from mmseg_ssprompt.hooks.newest_checkpoint import find_missing_state
+from mmseg_ssprompt.hooks.newest_checkpoint import find_state_problem
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
 from toy_training import StopAt, Stops, build_toy, log_of
 
@@ -307,39 +307,7 @@ def test_a_training_without_schedulers_is_resumed(tmp_path):
     ('path', 'value', 'expected'),
     [
         ('meta', [1], r'meta: expected a dict, found \[1\]'),
-        ('meta__iter', -4, 'meta.iter: expected a number from 0 on, found -4'),
-        ('meta__iter', torch.ones(2), 'meta.iter: expected a number from 0 on, found a tensor'),
-        ('meta__seed', 2**40, r'meta.seed: expected a number below 2\^32 or None, found'),
         ('message_hub', [1], r'message_hub: expected a dict or None, found \[1\]'),
-        ('message_hub__resumed_keys', {'a': 1}, 'resumed_keys.a: expected True or False, found 1'),
-        (
-            'message_hub__runtime_info',
-            [1],
-            'runtime_info: expected a dict with texts as keys, found',
-        ),
-        (
-            'message_hub__runtime_info__best_score',
-            'x',
-            "message_hub.runtime_info.best_score: expected a number, found 'x'",
-        ),
-        (
-            'message_hub__runtime_info__best_score',
-            float('nan'),
-            'message_hub.runtime_info.best_score: expected a number, found nan',
-        ),
-        ('message_hub__runtime_info', {3: 1}, 'runtime_info: expected a dict with texts as keys'),
-        (
-            'message_hub__runtime_info__run_record',
-            dict(config=torch.ones(2)),
-            'runtime_info.run_record: expected a dict of plain values',
-        ),
-        ('optimizer', [1], r'optimizer: expected the state of an optimiser .*, found \[1\]'),
-        ('optimizer', {}, 'optimizer: expected the state of an optimiser'),
-        ('optimizer__state', [1], r'optimizer.state: expected a dict, found \[1\]'),
-        ('optimizer__state', {0: 3}, 'optimizer.state.0: expected a dict, found 3'),
-        ('optimizer__param_groups', [3], 'optimizer.param_groups.0: expected a dict, found 3'),
-        ('param_schedulers', 3, 'param_schedulers: expected a list of the states of schedulers'),
-        ('param_schedulers', [3], 'param_schedulers: expected a list of the states of schedulers'),
         ('state_dict', [1], 'state_dict: expected a state dict'),
         ('state_dict', {3: torch.ones(1)}, 'state_dict: expected a state dict'),
     ],
@@ -356,7 +324,6 @@ def test_state_of_another_kind_is_skipped(half_done, path, value, expected):
 @pytest.mark.parametrize(
     ('path', 'value', 'expected'),
     [
-        ('optimizer__state__0__exp_avg', [float('nan')], 'state.0.exp_avg: expected finite'),
         ('param_schedulers', [{}, {}], 'param_schedulers: expected those of 1, found 2'),
         ('ema_state_dict', {}, 'expected no moving average, since there is no EMAHook'),
         (
@@ -368,8 +335,6 @@ def test_state_of_another_kind_is_skipped(half_done, path, value, expected):
 )
 def test_state_of_another_training_is_refused(half_done, path, value, expected):
     folder, settings = half_done
-    if path.endswith('exp_avg'):
-        value = torch.tensor(value)
     change(folder / 'iter_4.pth', **{path: value})
     message = rf"cannot resume from '.*iter_4\.pth': .*{expected}.*give it as load_from"
     with pytest.raises(CheckpointError, match=message):
@@ -452,8 +417,8 @@ def test_a_complete_checkpoint_has_schedules_unless_none_are_expected(half_done)
     assert find_newest_checkpoint(folder) == newest
     checkpoint = torch.load(newest, weights_only=True)
     del checkpoint['param_schedulers']
-    assert "['param_schedulers'] are missing" in find_missing_state(checkpoint)
-    assert find_missing_state(checkpoint, schedulers=False) is None
+    assert "['param_schedulers'] are missing" in find_state_problem(checkpoint)
+    assert find_state_problem(checkpoint, schedulers=False) is None
     torch.save(checkpoint, newest)
     assert find_newest_checkpoint(folder) == folder / 'iter_2.pth'
     assert find_newest_checkpoint(folder, schedulers=False) == newest

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import HOOKS
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS
@@ -73,6 +74,7 @@ def runner_of(
     """A runner that notes what is logged."""
     logged: List[str] = []
     return SimpleNamespace(
+        cfg=Config(),
         model=model or Model(),
         train_dataloader=SimpleNamespace(dataset=train),
         val_loop=None if val is None else object(),

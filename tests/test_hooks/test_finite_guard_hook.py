@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from mmseg.structures import SegDataSample
 
 from mmseg_ssprompt.hooks import FiniteGuardHook, NonFiniteError, finite_guard_hook
 from mmseg_ssprompt.hooks.finite_guard_hook import describe_batch
-from mmseg_ssprompt.models.losses.matching import NonFiniteLogitsError
+from mmseg_ssprompt.models.losses.matching import NON_FINITE_LOGITS
 from test_end_to_end.tools import free_port, start_process
 from tiny_model import tiny_config
 from toy_training import ITERATIONS, build_toy, log_of
@@ -43,6 +44,18 @@ class States(Hook):
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         optimizer = runner.optim_wrapper.optimizer
         self.seen.append(copy.deepcopy((runner.model.state_dict(), optimizer.state_dict())))
+
+
+class Losses(Hook):
+    """The loss of each iteration."""
+
+    def __init__(self) -> None:
+        self.seen: list = []
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self.seen.append(outputs['loss'].item())
 
 
 def build(work_dir, *hooks, guard=None, **settings):
@@ -191,7 +204,7 @@ def test_a_loss_scaler_may_not_do_so_for_ever(tmp_path, monkeypatch):
     def spoil(losses: dict, iteration: int) -> None:
         losses['loss'].register_hook(lambda gradient: gradient * float('inf'))
 
-    monkeypatch.setattr(finite_guard_hook, '_MAX_STEPS_OF_SCALER', 3)
+    monkeypatch.setattr(finite_guard_hook, '_MAX_SCALER_SKIPS', 3)
     runner, _ = build(tmp_path)
     runner.optim_wrapper = scaled()
     with_losses(runner, spoil)
@@ -244,7 +257,7 @@ def spoil_embeddings(runner: Runner, *iterations: int) -> None:
 
     def spoil(module: Any, inputs: Any, output: Any) -> Any:
         if runner.iter in iterations:
-            output[0][:, 0, 0, 0] = float('inf')
+            output.embedding[:, 0, 0, 0] = float('inf')
         return output
 
     runner.model.backbone.register_forward_hook(spoil)
@@ -274,18 +287,52 @@ def test_logits_that_are_not_finite_can_be_skipped(tmp_path):
     runner.train()
     moments = [state[1]['state'] for state in states.seen]
     assert [same(a, b) for a, b in pairwise(moments)] == [index == 1 for index in range(5)]
-    assert 'report_non_finite' not in vars(runner.model.decode_head.loss_decode.matcher)
+    assert NON_FINITE_LOGITS not in runner.message_hub.runtime_info
 
 
-def test_without_the_guard_logits_name_the_files_too(tmp_path):
-    runner = build_toy(tmp_path)
+class Attributes(Hook):
+    """What each module of a model and each loss has, while it trains."""
 
-    def fail(inputs, mode='tensor'):
-        raise NonFiniteLogitsError('the mask logits of images [0] hold NaN')
+    def before_train(self, runner: Runner) -> None:
+        self.seen = self.attributes(runner)
 
-    runner.model.forward = fail
-    with pytest.raises(NonFiniteError, match=r'iteration 1: the mask logits(.|\n)*Files of the'):
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        now = self.attributes(runner)
+        assert [key for key in {**now, **self.seen} if now.get(key) != self.seen.get(key)] == []
+
+    @staticmethod
+    def attributes(runner: Runner) -> dict:
+        modules = dict(runner.model.named_modules())
+        objects = {**modules, 'matcher': runner.model.decode_head.loss_decode.matcher}
+        names = ('_forward_hooks', '_forward_hooks_with_kwargs', '_forward_hooks_always_called')
+        return {
+            (name, key): id(value)
+            for name, each in objects.items()
+            for key, value in vars(each).items()
+            if key not in (*names, '_is_full_backward_hook')
+        }
+
+
+def test_no_attribute_of_a_model_is_replaced(tmp_path):
+    """And torch's hooks are gone after an error."""
+    runner = small_training(tmp_path, 'stop')
+    runner.register_hook(Attributes(), priority='LOWEST')
+    spoil_embeddings(runner, 2)
+    with pytest.raises(NonFiniteError):
         runner.train()
+    assert not runner.model._forward_hooks
+    assert not runner.optim_wrapper.optimizer._optimizer_step_pre_hooks
+
+
+def test_without_the_guard_the_loss_says_it(tmp_path):
+    runner = small_training(tmp_path, 'stop')
+    runner._hooks = [hook for hook in runner.hooks if not isinstance(hook, FiniteGuardHook)]
+    spoil_embeddings(runner, 2)
+    losses = Losses()
+    runner.register_hook(losses)
+    with pytest.raises(ValueError, match='NaN or infinite'):  # of saving the prompts
+        runner.train()
+    assert [math.isfinite(loss) for loss in losses.seen] == [True, True, False]
 
 
 TWO_PROCESSES = """
@@ -343,6 +390,7 @@ def test_two_processes_stop_alike(tmp_path):
     assert len(weights) == 4 and weights[2] == weights[3]
     assert texts[0][1].startswith('iteration 4: ') and texts[1][1].startswith('iteration 4: ')
     assert 'loss_of_nothing = inf' in texts[1][1]
+    assert 'Another process has a loss that is not finite' in texts[0]
     assert [path.name for path in (tmp_path / 'work').glob('*.pth')] == ['iter_2.pth']
 
 

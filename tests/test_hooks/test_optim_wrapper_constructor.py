@@ -153,7 +153,7 @@ def test_numbers_that_are_texts(settings, text):
         (dict(bias_decay_mult='0'), r"paramwise_cfg\.bias_decay_mult: .* the text '0'"),
         (
             dict(custom_keys={'prompts': dict(lr_mult='1e-1')}),
-            r"paramwise_cfg\.custom_keys\['prompts'\]\.lr_mult: .* the text '1e-1'\. Write 0\.1 ",
+            r"paramwise_cfg\.custom_keys\.prompts\.lr_mult: .* the text '1e-1'\. Write 0\.1 ",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmseg_ssprompt.hooks import PreemptionHook, preemption_hook
-from toy_training import log_of
+from toy_training import StopAt, Stops, build_toy, log_of
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 RUNS = itertools.count()
@@ -318,3 +318,17 @@ def test_a_batch_that_not_every_process_has_is_no_place_to_agree(tmp_path, two_p
         hook.before_val_iter(run, batch)
     assert len(two_processes) == 1
     hook.after_train(runner)
+
+
+def test_a_failed_training_gives_the_signals_back(tmp_path):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    during = []
+
+    class Look(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            during.append([signal.getsignal(number) for number in SIGNALS])
+
+    with pytest.raises(Stops):
+        build_toy(tmp_path, Look(), StopAt(3)).train()
+    assert all(handlers != before for handlers in during)
+    assert [signal.getsignal(number) for number in SIGNALS] == before

@@ -1,7 +1,6 @@
 """One training at a time in a work_dir."""
 
 import errno
-import fcntl
 import os
 import signal
 import subprocess
@@ -9,22 +8,21 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 from mmseg_ssprompt import main_process
 from mmseg_ssprompt.hooks import RunLockHook, WorkDirInUseError, check_unlocked
-from mmseg_ssprompt.hooks import run_lock_hook as module
 from test_end_to_end.tools import start_process
-from toy_training import build_toy, log_of
+from toy_training import StopAt, Stops, build_toy, log_of
 
 HOOK = dict(type='RunLockHook')
 OWNER = """
-import fcntl, sys, time
-file = open(sys.argv[1], 'a+')
-fcntl.lockf(file, fcntl.LOCK_EX)
-file.truncate(0)
-file.write('process 7 on elsewhere\\n')
-file.flush()
+import pathlib, sys, time
+from filelock import FileLock
+lock = FileLock(sys.argv[1])
+lock.acquire()
+pathlib.Path(sys.argv[1]).with_suffix('.owner').write_text('process 7 on elsewhere\\n')
 print('locked', flush=True)
 time.sleep(600)
 """
@@ -72,16 +70,21 @@ def test_nothing_is_left_by_looking(tmp_path, monkeypatch):
     check_unlocked(tmp_path / 'nowhere')
     check_unlocked(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / 'run.lock').write_text('process 7\n')
+    (tmp_path / 'run.lock').touch()
     check_unlocked(tmp_path)
     assert can_be_locked(tmp_path / 'run.lock')
-    assert (tmp_path / 'run.lock').read_text() == 'process 7\n'
-
-    def fail(*args):
-        raise OSError(errno.ENOLCK, 'No locks available')
-
-    monkeypatch.setattr(fcntl, 'lockf', fail)
+    monkeypatch.setattr(filelock.FileLock, 'acquire', fail)
     check_unlocked(tmp_path)
+
+
+def fail(*args):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_an_owner_that_has_not_said_its_name(tmp_path, owner):
+    (tmp_path / 'run.owner').unlink()
+    with pytest.raises(WorkDirInUseError, match='found a process that has not said who it is yet'):
+        check_unlocked(tmp_path)
 
 
 def test_the_lock_of_a_killed_process_is_none(tmp_path, owner):
@@ -105,13 +108,13 @@ def test_it_says_who_trains_and_ends_with_the_training(tmp_path):
     runner.register_hook(Look())
     runner.train()
     assert seen == [False]
-    assert (tmp_path / 'run.lock').read_text().startswith(f'process {os.getpid()} on ')
+    assert (tmp_path / 'run.owner').read_text().startswith(f'process {os.getpid()} on ')
     assert can_be_locked(tmp_path / 'run.lock')
 
 
 def can_be_locked(path: Path) -> bool:
     """As another process sees it."""
-    code = 'import fcntl, sys; fcntl.lockf(open(sys.argv[1], "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)'
+    code = 'import filelock, sys; filelock.FileLock(sys.argv[1]).acquire(timeout=0)'
     command = [sys.executable, '-c', code, str(path)]
     return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
 
@@ -126,7 +129,7 @@ import mmseg_ssprompt
 from pathlib import Path
 from mmseg_ssprompt.hooks import RunLockHook
 hook = RunLockHook()
-hook._take(Path(sys.argv[1]), None)
+hook._take(Path(sys.argv[1]).parent, None)
 if os.fork() == 0:
     time.sleep(20)
     os._exit(0)
@@ -147,26 +150,23 @@ time.sleep(600)
     assert can_be_locked(tmp_path / 'run.lock')
 
 
-def test_a_file_system_without_locks(tmp_path, monkeypatch):
+@pytest.mark.parametrize('error', [OSError, NotImplementedError])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, error):
     def fail(*args):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise error('No locks available')
 
-    monkeypatch.setattr(fcntl, 'lockf', fail)
+    monkeypatch.setattr(filelock.FileLock, 'acquire', fail)
     build_toy(tmp_path, HOOK).train()
-    log = log_of(tmp_path)
-    assert 'cannot be locked' in log
+    assert "run.lock' cannot be locked (No locks available)" in log_of(tmp_path)
     assert (tmp_path / 'iter_8.pth').is_file()
 
 
-@pytest.mark.parametrize('number', [errno.EACCES, errno.EAGAIN])
-def test_both_errors_of_posix_mean_that_it_is_locked(tmp_path, monkeypatch, number):
-    def fail(*args):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, 'lockf', fail)
-    (tmp_path / 'run.lock').write_text('process 7 on elsewhere')
-    with pytest.raises(WorkDirInUseError, match='found process 7 on elsewhere'):
-        build_toy(tmp_path, HOOK).train()
+def test_the_same_process_may_try_again(tmp_path):
+    """As in a notebook, where a training has ended with an error."""
+    with pytest.raises(Stops):
+        build_toy(tmp_path, HOOK, StopAt(5)).train()
+    build_toy(tmp_path, HOOK, resume=True).train()
+    assert (tmp_path / 'iter_8.pth').is_file()
 
 
 def test_a_file_that_cannot_be_opened_is_told_to_the_others(tmp_path, told_to_others):
@@ -174,12 +174,6 @@ def test_a_file_that_cannot_be_opened_is_told_to_the_others(tmp_path, told_to_ot
     with pytest.raises(OSError, match='run.lock'):
         build_toy(tmp_path, HOOK).train()
     assert isinstance(told_to_others[0], OSError)
-
-
-def test_a_platform_without_locks(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, 'fcntl', None)
-    build_toy(tmp_path, HOOK).train()
-    assert not (tmp_path / 'run.lock').exists()
 
 
 def test_testing_takes_no_lock(tmp_path, owner):

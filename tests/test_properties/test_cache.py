@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import example_counts
 from mmseg_ssprompt.cache import (
-    CacheError,
     EmbeddedSample,
     EmbeddingCache,
     SourceViews,
@@ -86,13 +85,15 @@ def samples(draw):
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     dtype = draw(st.sampled_from([torch.float16, torch.bfloat16, torch.float32]))
     size = draw(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)))
-    embedding = (torch.randn(size, generator=generator) * 100).to(dtype)
+    others = draw(st.sets(st.sampled_from(['companion', 'level_0', 'level_1'])))
+    names = ['embedding', *sorted(others)]
+    features = {name: (torch.randn(size, generator=generator) * 100).to(dtype) for name in names}
     labels = None
     if draw(st.booleans()):
         shape = (1, draw(st.sampled_from([1, 2, 33])), draw(st.sampled_from([1, 7, 500])))
         highest, kind = draw(st.sampled_from([(255, torch.uint8), (70_000, torch.int32)]))
         labels = torch.randint(highest + 1, shape, generator=generator).to(kind)
-    return EmbeddedSample(embedding, labels, draw(METAINFO))
+    return EmbeddedSample(features, labels, draw(METAINFO))
 
 
 @given(made=st.lists(samples(), min_size=1, max_size=3), metainfo=METAINFO)
@@ -106,8 +107,10 @@ def test_samples_come_back_to_the_bit(made, metainfo):
         assert cache.metainfo == metainfo
         for number, sample in enumerate(made):
             found = cache[number]
-            assert found.embedding.dtype == sample.embedding.dtype
-            assert torch.equal(found.embedding, sample.embedding)
+            assert set(found.features) == set(sample.features)
+            for name, tensor in sample.features.items():
+                assert found.features[name].dtype == tensor.dtype
+                assert torch.equal(found.features[name], tensor)
             assert (found.labels is None) == (sample.labels is None)
             if sample.labels is not None:
                 assert found.labels.dtype == sample.labels.dtype
@@ -126,7 +129,7 @@ def test_ranks_share_all_samples_and_compute_what_is_lost(count, ranks, lost):
 
         def embed(number):
             done.append(number)
-            return EmbeddedSample(torch.full((1, 1, 1), float(number)), None, {})
+            return EmbeddedSample(dict(embedding=torch.full((1, 1, 1), float(number))), None, {})
 
         for rank in range(own_ranks):
             fill_cache(folder, {}, range(count), embed, rank=rank, world_size=own_ranks)
@@ -143,7 +146,7 @@ def test_ranks_share_all_samples_and_compute_what_is_lost(count, ranks, lost):
         assert missing_samples(folder, count) == len(expected)
         assert fill(1) == expected
         cache = EmbeddingCache(folder, {})
-        assert [cache[number].embedding.item() for number in range(count)] == list(range(count))
+        assert [cache[n].features['embedding'].item() for n in range(count)] == list(range(count))
 
 
 @given(images=st.integers(1, 5), views=st.integers(1, 4), seed=st.integers(0, 9))
@@ -164,5 +167,5 @@ def test_views_of_an_image_differ_and_are_repeated(images, views, seed):
 
 @pytest.mark.parametrize('value', [b'a', {1, 2}, torch.zeros(1), object()])
 def test_values_that_are_not_plain_are_refused_where_they_are(value):
-    with pytest.raises(CacheError, match=r'metainfo\.a\[1\]\.b: expected plain values'):
+    with pytest.raises(ValueError, match=r'metainfo\.a\[1\]\.b: expected plain values'):
         to_json(dict(a=[0, dict(b=value)]))

@@ -28,7 +28,8 @@ def parts():
 @torch.no_grad()
 def decode(parts, decoding, embedding, prompts):
     encoder, decoders = parts
-    return decoders[decoding](embedding, encoder.image_pe(), prompts, encoder.dense_prompt())
+    decoded = decoders[decoding](embedding, encoder.image_pe(), prompts, encoder.dense_prompt())
+    return decoded[:3]  # SAM gives its masks no class embeddings
 
 
 def draw(parts, images, prompts, seed):

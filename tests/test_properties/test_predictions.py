@@ -1,5 +1,7 @@
 """A label map of any image's size, from one pixel to very long, with and without scores."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from mmseg.structures import SegDataSample
 
 import example_counts
+from mmseg_ssprompt.models.heads.ssprompt_head import enlarge
 from mmseg_ssprompt.models.segmentors.label_map import find_best_classes
 from tiny_model import NUM_CLASSES, SIZE, build_tiny, random_images
 
@@ -27,6 +30,7 @@ def sample_of(height: int, width: int) -> SegDataSample:
         metainfo=dict(
             ori_shape=(height, width),
             img_shape=size,
+            pad_shape=(SIZE, SIZE),
             padding_size=padding,
             img_padding_size=padding,
         )
@@ -58,9 +62,9 @@ def test_any_number_of_classes(model, classes, size, seed):
     """As mmseg finds them from the scores of all classes at once."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.rand(classes, 6, 6, generator=generator)
-    enlarge, postprocess = model.decode_head.enlarge, model.postprocess_result
-    found = find_best_classes(scores, enlarge, sample_of(*size), postprocess)
-    (expected,) = postprocess(enlarge(scores[None]), [sample_of(*size)])
+    in_frame, postprocess = partial(enlarge, frame=(SIZE, SIZE)), model.postprocess_result
+    found = find_best_classes(scores, in_frame, sample_of(*size), postprocess)
+    (expected,) = postprocess(in_frame(scores[None]), [sample_of(*size)])
     assert found.shape == (1, *size)
     assert torch.equal(found, expected.pred_sem_seg.data)
 

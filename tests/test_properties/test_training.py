@@ -42,7 +42,7 @@ def labels_of(patterns, seed):
 def test_every_parameter_has_a_gradient(models, mode, decoding, patterns, seed):
     """So that no process waits for one that another has not."""
     model = models[mode]
-    model.decode_head.mask_decoder.decoding = decoding
+    model.decode_head.segmenter.mask_decoder.decoding = decoding
     model.zero_grad(set_to_none=True)
     loss = training_loss(model, labels_of(patterns, seed), random_images(len(patterns), seed))
     assert torch.isfinite(loss)
@@ -60,7 +60,7 @@ def test_every_parameter_has_a_gradient(models, mode, decoding, patterns, seed):
 @given(batch=st.integers(1, 4), seed=st.integers(0, 99))
 def test_images_of_a_batch_do_not_see_each_other(models, batch, seed):
     model, images = models['learned_weight'], random_images(batch, seed)
-    model.decode_head.mask_decoder.decoding = 'joint'
+    model.decode_head.segmenter.mask_decoder.decoding = 'joint'
     with torch.no_grad():
         whole = model(images, mode='tensor')
         for index in range(batch):

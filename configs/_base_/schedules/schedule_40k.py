@@ -20,8 +20,8 @@ param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0.0, begin=500, end=40000, by_epoch=False),
 ]
 train_cfg = dict(type='ResumableTrainLoop', max_iters=40000, val_interval=4000)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+val_cfg = dict(type='PromptValLoop')
+test_cfg = dict(type='PromptTestLoop')
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='MainProcessLoggerHook', interval=50, log_metric_by_epoch=False),

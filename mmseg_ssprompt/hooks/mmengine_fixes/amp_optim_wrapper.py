@@ -18,8 +18,9 @@ _DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16)
 class PromptAmpOptimWrapper(AmpOptimWrapper):
     """mmengine's ``AmpOptimWrapper``, which refuses CPUs, made to work there.
 
-    On other devices it is mmengine's own. Gradients are scaled in float16 only: bfloat16 has the
-    range of float32. Parameters, their gradients and the optimiser's state stay float32.
+    mmengine up to 0.10.7 and OneDL's 0.12 need it; no release mends it. On other devices it is
+    mmengine's own. Gradients are scaled in float16 only: bfloat16 has the range of float32.
+    Parameters, their gradients and the optimiser's state stay float32.
 
     Args:
         loss_scale: ``'dynamic'``, a constant, or arguments of ``torch.amp.GradScaler``; without

@@ -14,7 +14,8 @@ __all__ = ['MainProcessLoggerHook']
 class MainProcessLoggerHook(LoggerHook):
     """mmengine's ``LoggerHook``, which writes the JSON file of a test in the main process only.
 
-    mmengine lets all processes write the same file at once, which can leave it damaged.
+    mmengine (up to 0.10.7 and OneDL's 0.12; no release mends it) lets all processes write the same
+    file at once, which can leave it damaged.
 
     Args:
         *args: See ``LoggerHook``.

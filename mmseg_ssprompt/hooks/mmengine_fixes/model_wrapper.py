@@ -13,8 +13,9 @@ __all__ = ['PromptDistributedDataParallel']
 class PromptDistributedDataParallel(MMDistributedDataParallel):
     """As mmengine's ``MMDistributedDataParallel``; a model in which nothing trains stays as it is.
 
-    torch refuses to wrap one, so that several processes could not test zero-shot configs. There is
-    nothing to synchronise in it.
+    torch refuses to wrap one, and mmengine (up to 0.10.7 and OneDL's 0.12; no release mends it)
+    does not ask, so that several processes could not test zero-shot configs. There is nothing to
+    synchronise in it.
 
     Args:
         module: The model.

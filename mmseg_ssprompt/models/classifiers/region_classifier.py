@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..base import Decoded, ImageFeatures
 from ..clip import CLIPRegionReadOut
+from ..clip.clip_file import where_to_get
 from ..clip.clip_variants import get_image_variant
 from ..clip.region_read_out import LOGIT_SCALE
 
@@ -54,6 +55,11 @@ class CLIPRegionClassifier(BaseModule):
     trainable = False
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'clip'
+
+    @staticmethod
+    def where_to_get(variant: str = 'ViT-B/16') -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(get_image_variant(variant).official_file)
 
     def __init__(
         self,

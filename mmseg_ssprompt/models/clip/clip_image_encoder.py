@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...weights.state_dicts import warn_random_weights
 from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
 from .activation import QUICK_GELU, check_activation, fingerprint_with_activation
+from .clip_file import where_to_get
 from .clip_variants import PIXEL_MEAN, PIXEL_STD, get_image_variant
 from .image_file import fingerprint_image_tower, load_image_tower, read_image_file
 from .image_tower import CLIPImageTower, encode_patches, init_as_clip
@@ -54,6 +55,11 @@ class CLIPImageEncoder(FrozenModule):
     weights_from = 'clip'
     part = 'clip_image_encoder'
     divisor, frame = 1, None  # images of any size are resized
+
+    @staticmethod
+    def where_to_get(variant: str = 'ViT-B/16') -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(get_image_variant(variant).official_file)
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from ...fingerprint import fingerprint_tensors
 from ...weights.state_dicts import warn_random_weights
 from ..base import Fingerprints
 from .activation import ACTIVATIONS, QUICK_GELU, check_activation, fingerprint_with_activation
+from .clip_file import where_to_get
 from .text_file import load_text_checkpoint, read_text_file
 from .text_transformer import TextTransformer
 from .text_variants import CLIPTextVariant, get_text_variant
@@ -60,6 +61,11 @@ class CLIPClassNameEncoder:
 
     #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
     weights_from = 'clip'
+
+    @staticmethod
+    def where_to_get(variant: str = 'ViT-B/16') -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(get_text_variant(variant).official_file)
 
     def __init__(
         self,

@@ -62,15 +62,13 @@ def refuse_unknown_settings(model: Mapping[str, Any]) -> None:
     Raises:
         ValueError: With the dotted name of the part, its settings and what to do.
     """
-    for part, _, name in walk_parts(model, 'model'):
+    for part, cls, name in walk_parts(model, 'model'):
         if any(key.endswith('_cfg') for key in name.split('.')):
             continue  # of layers, which take some of it out
-        kind = part['type']
-        cls = MODELS.get(kind) if isinstance(kind, str) else kind
         if cls is None:
-            _refuse_type(name, kind)
+            _refuse_type(name, part['type'])
         elif callable(cls):
-            _refuse_unknown(f'{name} ({getattr(cls, "__name__", kind)})', part, cls)
+            _refuse_unknown(f'{name} ({getattr(cls, "__name__", part["type"])})', part, cls)
 
 
 def _refuse_type(name: str, kind: str) -> None:

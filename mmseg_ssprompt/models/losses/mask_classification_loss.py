@@ -7,12 +7,13 @@ from typing import Any, Dict, Optional, Sequence, Union
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce
+from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...label_ids import LabelIds
 from .class_weight import check_class_weight
-from .matching import Matches, PromptMatcher
+from .matching import NON_FINITE_LOGITS, Matches, NonFiniteLogitsError, PromptMatcher
 from .point_sampling import draw_labelled_points, sample_masks
 
 __all__ = ['MaskClassificationLoss']
@@ -97,16 +98,22 @@ class MaskClassificationLoss(nn.Module):
             label_maps: (B, H, W) integer, the numbers of classes, of the rest, or ``ignore_index``.
 
         Returns:
-            ``loss_cls``, ``loss_mask`` and ``loss_dice``, weighted scalars.
+            ``loss_cls``, ``loss_mask`` and ``loss_dice``, weighted scalars. All of them, and their
+            gradients, are NaN if class or mask logits are not finite, also where the formulas
+            would give a number; which logits those are is in mmengine's message hub, under
+            ``NON_FINITE_LOGITS``. ``FiniteGuardHook`` leaves such a step out.
 
         Raises:
-            ValueError: If logits are not finite, or a label is neither a class nor ignored.
+            ValueError: If a label is neither a class nor ignored.
         """
         with torch.autocast(mask_logits.device.type, enabled=False):
             class_logits, mask_logits = class_logits.float(), mask_logits.float()
             points, labels = draw_labelled_points(label_maps, self.num_points, self.ignore_index)
             candidates = sample_masks(mask_logits.detach(), points)  # (B, N, P)
-            matches = self.matcher(class_logits.detach(), candidates, labels)
+            try:
+                matches = self.matcher(class_logits.detach(), candidates, labels)
+            except NonFiniteLogitsError as error:
+                return self._nan_losses(class_logits, mask_logits, str(error))
             # Only matched masks get gradients, so only they are sampled with them.
             matched = mask_logits[matches.images, matches.prompts].unsqueeze(1)
             logits = sample_masks(matched, points[matches.images]).squeeze(1)  # (M, P)
@@ -142,10 +149,7 @@ class MaskClassificationLoss(nn.Module):
         weights = torch.full_like(class_logits[..., 0], self.no_object_weight)
         weights[matches.images, matches.prompts] = self._weights_of(matches.classes)
         weights = weights * labelled[:, None]
-        # Averaged over ranks, so that several processes train as one with all their images.
-        normalisers = torch.stack([weights.sum(), weights.new_tensor(len(masks))])
-        all_reduce(normalisers, op='mean')
-        weight_sum, num_masks = normalisers.clamp(min=1e-6)
+        weight_sum, num_masks = _average([weights.sum(), weights.new_tensor(len(masks))])
 
         cross_entropy = F.cross_entropy(class_logits.mT, targets, reduction='none')  # (B, N)
         binary = F.binary_cross_entropy_with_logits(logits, masks, reduction='none').mean(dim=1)
@@ -158,11 +162,27 @@ class MaskClassificationLoss(nn.Module):
             loss_dice=self.loss_dice_weight * _dice_loss(logits, masks).sum() / num_masks,
         )
 
+    def _nan_losses(
+        self, class_logits: Tensor, mask_logits: Tensor, problem: str
+    ) -> Dict[str, Tensor]:
+        """NaN for each loss, as an error would leave other processes waiting for this one."""
+        MessageHub.get_current_instance().update_info(NON_FINITE_LOGITS, problem)
+        _average([class_logits.new_zeros(()), class_logits.new_zeros(())])  # others wait here
+        nan = (class_logits.sum() + mask_logits.sum()) * math.nan
+        return dict(loss_cls=nan, loss_mask=nan, loss_dice=nan)
+
     def _weights_of(self, classes: Tensor) -> Union[Tensor, float]:
         """What prompts that are matched to classes (M,) count: (M,) float, or one for all."""
         if self.class_weight is None:
             return 1.0
         return torch.tensor(self.class_weight, device=classes.device)[classes]
+
+
+def _average(normalisers: Sequence[Tensor]) -> Tensor:
+    """Average over processes, so that several train as one with all their images."""
+    averaged = torch.stack(list(normalisers))
+    all_reduce(averaged, op='mean')
+    return averaged.clamp(min=1e-6)
 
 
 def _refuse_settings(settings: Dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Which prompt answers for which class of an image: Hungarian matching of a whole batch."""
 
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 import torch
 from mmengine.structures import InstanceData
@@ -10,17 +10,14 @@ from torch import Tensor
 
 from ...label_ids import LabelIds
 
-__all__ = ['Matches', 'NonFiniteLogitsError', 'PromptMatcher']
+__all__ = ['NON_FINITE_LOGITS', 'Matches', 'NonFiniteLogitsError', 'PromptMatcher']
+
+#: Key of mmengine's message hub that says which logits of the last batch were not finite.
+NON_FINITE_LOGITS = 'non_finite_logits'
 
 
 class NonFiniteLogitsError(ValueError):
     """Class or mask logits are NaN or infinite."""
-
-
-def _raise_non_finite(problem: str) -> None:
-    raise NonFiniteLogitsError(
-        f'{problem}: a lower learning rate, or bfloat16 in place of float16, may help'
-    )
 
 
 class Matches(NamedTuple):
@@ -51,14 +48,7 @@ class PromptMatcher:
         dice_weight: Weight of the masks' dice cost.
         ignore_index: Number of points that do not count.
         rest_id: With one class, the number of points that do not show it. Defaults to None.
-
-    Attributes:
-        report_non_finite: Called with a text if logits are not finite. It raises a
-            :class:`NonFiniteLogitsError`; where it is replaced by one that does not, the matches
-            mean nothing and the caller has to throw the step away, as ``FiniteGuardHook`` does.
     """
-
-    report_non_finite: Callable[[str], None] = staticmethod(_raise_non_finite)
 
     def __init__(
         self,
@@ -92,7 +82,7 @@ class PromptMatcher:
 
         Raises:
             NonFiniteLogitsError: If logits are not finite.
-            ValueError: If a label is none that label maps may hold.
+            ValueError: If label maps may not hold a label that they hold.
         """
         costs = torch.stack(
             [self._cost(*image) for image in zip(class_logits, mask_logits, labels)]
@@ -128,12 +118,13 @@ class PromptMatcher:
 
     def _check(self, checks: Tensor) -> None:
         class_is_finite, mask_is_finite, low, high = checks
-        for kind, is_finite in (('class', class_is_finite), ('mask', mask_is_finite)):
-            bad = (is_finite == 0).nonzero().flatten().tolist()
-            if bad:
-                self.report_non_finite(
-                    f'the {kind} logits of images {bad} of the batch hold NaN or infinite values'
-                )
+        problems = [
+            f'the {kind} logits of images {bad} of the batch hold NaN or infinite values'
+            for kind, is_finite in (('class', class_is_finite), ('mask', mask_is_finite))
+            if (bad := (is_finite == 0).nonzero().flatten().tolist())
+        ]
+        if problems:
+            raise NonFiniteLogitsError('\n'.join(problems))
         classes = self.label_ids.classes
         if low.min() < classes.start or high.max() >= classes.stop:
             raise ValueError(

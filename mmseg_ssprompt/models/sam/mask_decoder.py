@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
 from ..base import Decoded, FrozenModule
 from .linear import apply_mlp, project
-from .sam_file import load_part
+from .sam_file import load_part, where_to_get
 from .sam_variants import build_mask_decoder
 
 __all__ = ['SAMMaskDecoder', 'decode_independent', 'decode_joint']
@@ -165,6 +165,11 @@ class SAMMaskDecoder(FrozenModule):
     weights_from = 'sam'
     part = 'mask_decoder'
 
+    @staticmethod
+    def where_to_get(variant: str) -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(variant)
+
     def __init__(
         self,
         variant: str,
@@ -192,6 +197,9 @@ class SAMMaskDecoder(FrozenModule):
             self._freeze_unused()
         else:
             self.freeze()
+
+    def _pretrained_part(self) -> nn.Module:
+        return self.decoder  # as fingerprint_part names it
 
     @property
     def masks_per_prompt(self) -> int:

@@ -5,10 +5,10 @@ from typing import Optional, Union
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..base import FrozenModule
-from .sam_file import load_part
+from .sam_file import load_part, where_to_get
 from .sam_variants import build_prompt_encoder, get_variant
 
 __all__ = ['SAMPromptEncoder']
@@ -39,6 +39,11 @@ class SAMPromptEncoder(FrozenModule):
     weights_from = 'sam'
     part = 'prompt_encoder'
 
+    @staticmethod
+    def where_to_get(variant: str) -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(variant)
+
     def __init__(
         self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None
     ) -> None:
@@ -50,6 +55,9 @@ class SAMPromptEncoder(FrozenModule):
         load_part(self.model, checkpoint, variant, 'prompt_encoder')
         self.pretrained = checkpoint is not None
         self.freeze()
+
+    def _pretrained_part(self) -> nn.Module:
+        return self.model  # as fingerprint_part names it
 
     def encode_points(self, points: Tensor, labels: Tensor) -> Tensor:
         """Encode each row of points as one prompt, closed by SAM's not-a-point token.

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
-from .sam_file import fingerprint_part, load_part
+from .sam_file import fingerprint_part, load_part, where_to_get
 from .sam_variants import PIXEL_MEAN, PIXEL_STD, build_image_encoder, get_variant
 from .vit import encode_block, encode_image
 
@@ -49,6 +49,11 @@ class SAMImageEncoder(FrozenModule):
     weights_from = 'sam'
     part = 'image_encoder'
     pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
+
+    @staticmethod
+    def where_to_get(variant: str) -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(variant)
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
 from .mask_decoder import SAMMaskDecoder
 from .prompt_encoder import SAMPromptEncoder
+from .sam_file import where_to_get
 
 __all__ = ['SAMSegmenter']
 
@@ -44,6 +45,11 @@ class SAMSegmenter(BaseModule):
     kind = 'sam'
     tokens_per_prompt = 2  # a point and SAM's not-a-point token, or the two corners of a box
     prompts_see_image = False
+
+    @staticmethod
+    def where_to_get(variant: str) -> str:
+        """Say which file a variant needs and where it is published."""
+        return where_to_get(variant)
 
     def __init__(
         self,

@@ -20,11 +20,11 @@ from ...prompt_files.prompt_metadata import (
     compare_defaults,
     compare_metadata,
     describe_prompts,
-    find_malformed,
+    find_metadata_problem,
 )
 from ...weights.model_weights import check_weights_are_there, hand_down_weights
 from ...weights.state_dicts import FILE_KEY
-from ...weights.tensor_checks import count_non_finite, find_difference
+from ...weights.tensor_checks import count_non_finite, find_tensor_problem
 from ..base.frozen import FrozenModule
 from ..base.precomputed import check_embedded_by
 from ..heads import SSPromptHead
@@ -317,7 +317,7 @@ def _find_other_origin(
             logging.WARNING,
         )
         return []
-    malformed = find_malformed(metadata)
+    malformed = find_metadata_problem(metadata)
     if malformed is not None:
         return [f'metadata of the prompts, {malformed}']
     own = describe_prompts(model)
@@ -365,7 +365,7 @@ def _find_other_tensors(
 
 def _find_flaw(value: Any, like: Tensor) -> Optional[str]:
     """Say why a value must not be copied into a tensor of the model; None if it may."""
-    problem = find_difference(value, like)
+    problem = find_tensor_problem(value, like)
     if problem is not None:
         return problem
     flawed = count_non_finite(value)

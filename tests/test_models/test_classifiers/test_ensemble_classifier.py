@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmseg_ssprompt.models.base import Decoded, ImageFeatures
 from mmseg_ssprompt.models.classifiers import EnsembleClassifier
-from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 
 D, E = 8, 64
 TOKEN = dict(type='TokenClassifier')
@@ -19,13 +19,14 @@ def build(**options) -> EnsembleClassifier:
 
 def inputs():
     generator = torch.Generator().manual_seed(1)
-    decoded = DecoderOutput(
+    decoded = Decoded(
         torch.randn(2, 3, 8, 8, generator=generator),
         torch.randn(2, 3, D, generator=generator),
         torch.rand(2, 3, generator=generator),
     )
     prompts = F.normalize(torch.randn(5, E, generator=generator), dim=-1)
-    return decoded, prompts, [torch.randn(2, 17, 96, generator=generator)]
+    tokens = torch.randn(2, 17, 96, generator=generator)
+    return decoded, prompts, ImageFeatures((), tokens, torch.zeros(2, 1, 1, 1))
 
 
 @pytest.mark.parametrize('share', [0.0, 0.3, 1.0])

@@ -1,15 +1,17 @@
 """Scores of regions by hand, their gradients, and errors that say what does not fit."""
 
+from typing import Optional
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from clip_files import make_clip, openai_state_dict, save_plain, vision_of
+from mmseg_ssprompt.models.base import Decoded, ImageFeatures
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
 from mmseg_ssprompt.models.clip.read_out import read_dense_features
 from mmseg_ssprompt.models.clip.region_read_out import READ_OUTS, pool_regions
-from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
 
 E, WIDTH, SIDE = 64, 96, 4
@@ -29,14 +31,19 @@ def classifier(request, file) -> CLIPRegionClassifier:
     return CLIPRegionClassifier(1, E, 'tiny', file, request.param)
 
 
-def decoded(mask_logits: Tensor, iou: float = 0.5) -> DecoderOutput:
+def decoded(mask_logits: Tensor, iou: float = 0.5) -> Decoded:
     """Masks (B, N, H, W), of which SAM thinks the same."""
-    return DecoderOutput(mask_logits, None, torch.full(mask_logits.shape[:2], iou))
+    return Decoded(mask_logits, None, torch.full(mask_logits.shape[:2], iou))
 
 
 def random_tokens(batch: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, 1 + SIDE**2, WIDTH, generator=generator)
+
+
+def seen(tokens: Optional[Tensor]) -> ImageFeatures:
+    """What a backbone gives that has such tokens of CLIP, if any."""
+    return ImageFeatures((), tokens, torch.zeros(1, 1, 1, 1))
 
 
 def random_prompts(count: int = 5) -> Tensor:
@@ -77,7 +84,7 @@ def test_empty_and_extreme_masks_are_finite(classifier, values):
     """Also their gradients."""
     masks = torch.tensor(values, dtype=torch.float).repeat_interleave(32).view(1, 1, 8, 8)
     masks = masks.repeat(2, 1, 1, 1).requires_grad_()
-    logits = classifier(decoded(masks), random_prompts(), [random_tokens()])
+    logits = classifier(decoded(masks), random_prompts(), seen(random_tokens()))
     assert logits.isfinite().all()
     logits.log_softmax(dim=-1)[..., 0].sum().backward()
     assert masks.grad.isfinite().all()
@@ -90,17 +97,24 @@ def test_logits_by_hand(classifier):
     expected = SCALE * torch.stack(
         [F.cosine_similarity(regions, row, dim=-1) for row in prompts], -1
     )
-    logits = classifier(decoded(masks, 0.8), prompts, [tokens])
+    logits = classifier(decoded(masks, 0.8), prompts, seen(tokens))
     torch.testing.assert_close(logits[..., :-1], expected)
     probabilities = logits.softmax(dim=-1)
     torch.testing.assert_close(probabilities[..., -1], torch.full((2, 3), 0.2))
     torch.testing.assert_close(probabilities[..., :-1], 0.8 * expected.softmax(dim=-1))
 
 
+def test_odds_are_even_where_the_base_model_predicts_no_iou(classifier):
+    masks, tokens, prompts = torch.randn(2, 3, 8, 8), random_tokens(), random_prompts()
+    logits = classifier(Decoded(masks, None), prompts, seen(tokens))
+    assert torch.equal(logits, classifier(decoded(masks, 0.5), prompts, seen(tokens)))
+    torch.testing.assert_close(logits.softmax(dim=-1)[..., -1], torch.full((2, 3), 0.5))
+
+
 @pytest.mark.parametrize('iou', [-0.3, 0.0, 1.0, 1.7])
 def test_estimates_beyond_0_and_1_are_finite(classifier, iou):
     masks = torch.zeros(2, 3, 8, 8)
-    logits = classifier(decoded(masks, iou), random_prompts(), [random_tokens()])
+    logits = classifier(decoded(masks, iou), random_prompts(), seen(random_tokens()))
     assert logits.isfinite().all()
 
 
@@ -111,7 +125,7 @@ def test_nothing_trains_and_gradients_pass(classifier):
     masks = torch.randn(2, 3, 8, 8, requires_grad=True)
     prompts = random_prompts().requires_grad_()
     iou = torch.full((2, 3), 0.5, requires_grad=True)
-    logits = classifier(DecoderOutput(masks, None, iou), prompts, [random_tokens()])
+    logits = classifier(Decoded(masks, None, iou), prompts, seen(random_tokens()))
     logits.log_softmax(dim=-1)[..., 0].sum().backward()
     for tensor in (masks, prompts, iou):
         assert tensor.grad.isfinite().all()
@@ -121,7 +135,7 @@ def test_nothing_trains_and_gradients_pass(classifier):
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_float32_under_autocast(classifier, dtype):
-    inputs = decoded(torch.randn(2, 3, 8, 8)), random_prompts(), [random_tokens()]
+    inputs = decoded(torch.randn(2, 3, 8, 8)), random_prompts(), seen(random_tokens())
     expected = classifier(*inputs)
     with torch.autocast('cpu', dtype):
         found = classifier(*inputs)
@@ -129,10 +143,10 @@ def test_float32_under_autocast(classifier, dtype):
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize('features', [(), [torch.zeros(1, 17, 7)], [torch.zeros(1, 96, 4, 4)]])
-def test_tokens_that_are_not_there(classifier, features):
+@pytest.mark.parametrize('tokens', [None, torch.zeros(1, 17, 7), torch.zeros(1, 96, 4, 4)])
+def test_tokens_that_are_not_there(classifier, tokens):
     with pytest.raises(ValueError, match=r"\(B, 1 \+ h w, 96\).*Use backbone=dict\(type='SAMCLIP"):
-        classifier(decoded(torch.zeros(1, 2, 8, 8)), random_prompts(), features)
+        classifier(decoded(torch.zeros(1, 2, 8, 8)), random_prompts(), seen(tokens))
 
 
 def test_another_text_space(file):
@@ -143,7 +157,7 @@ def test_another_text_space(file):
 def test_scales_are_bounded_as_clip_s(file, tmp_path):
     state = torch.load(file, weights_only=True)
     save_plain(dict(state, logit_scale=torch.tensor(6.0)), tmp_path / 'steep.pt')
-    prompts, inputs = random_prompts(), (decoded(torch.zeros(2, 1, 8, 8)), [random_tokens()])
+    prompts, inputs = random_prompts(), (decoded(torch.zeros(2, 1, 8, 8)), seen(random_tokens()))
     steep, own = (
         CLIPRegionClassifier(1, E, 'tiny', x)(inputs[0], prompts, inputs[1])[..., :-1]
         for x in (tmp_path / 'steep.pt', file)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_ssprompt.models.base import Decoded
 from mmseg_ssprompt.models.classifiers import TokenClassifier
-from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 from mmseg_ssprompt.weights.state_dicts import CheckpointError, read_checkpoint
 
 PROJECTION = 'mmseg_ssprompt://projection-tiny_shapes.pth'
@@ -23,9 +23,9 @@ def random_inputs(token_dims: int = D, embed_dims: int = E, classes: int = 5):
     return tokens, F.normalize(torch.randn(classes, embed_dims, generator=generator), dim=-1)
 
 
-def decoded(tokens: Tensor) -> DecoderOutput:
+def decoded(tokens: Tensor) -> Decoded:
     """Masks of which nothing but their tokens is looked at."""
-    return DecoderOutput(None, tokens, None)
+    return Decoded(None, tokens, None)
 
 
 def classifier_by_hand(scale: float = 10.0) -> TokenClassifier:

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip_files import WRITERS, make_clip, openai_state_dict, vision_of
+from mmseg_ssprompt.models.base import Decoded, ImageFeatures
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
 from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS, CLIPClassNameEncoder, CLIPImageEncoder
 from mmseg_ssprompt.models.clip.image_tower import encode_patches
 from mmseg_ssprompt.models.clip.read_out import read_class_token, read_dense_features
 from mmseg_ssprompt.models.clip.region_read_out import READ_OUTS
-from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 
 NAMES = ['road', 'sky', 'dog', 'traffic light']
 CLOSE = dict(rtol=0, atol=1e-4)
@@ -139,8 +139,9 @@ def test_region_scores(pair, encoder, kind):
     prompts = CLIPClassNameEncoder(variant, file).encode(NAMES)
     classifier = CLIPRegionClassifier(8, prompts.shape[1], variant, file, read_out=kind)
     tokens, _ = encode_patches(encoder.tower, pixels)
-    decoded = DecoderOutput(mask_logits, torch.zeros(1, 3, 8), iou)
-    found = classifier(decoded, prompts, [tokens])[0]
+    decoded = Decoded(mask_logits, torch.zeros(1, 3, 8), iou)
+    features = ImageFeatures((), tokens, torch.zeros(1, 1, 1, 1))
+    found = classifier(decoded, prompts, features)[0]
     torch.testing.assert_close(found[:, :-1] / model.logit_scale.exp(), expected, **CLOSE)
     # The probability of "no object" is that of SAM's being wrong.
     torch.testing.assert_close(found.softmax(-1)[:, -1], 1 - iou[0], **CLOSE)

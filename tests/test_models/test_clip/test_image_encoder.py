@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 
 from clip_files import WRITERS, make_clip, openai_state_dict, save_plain, vision_of
-from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
-from mmseg_ssprompt.models import CLIPImageEncoder, SAMCLIPImageEncoder
-from mmseg_ssprompt.models.base.precomputed import PrecomputedCLIPTokens
+from mmseg_ssprompt.models import CLIPImageEncoder
+from mmseg_ssprompt.models.base import ImageFeatures, PrecomputedFeatures
 from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS
 from mmseg_ssprompt.models.clip.clip_variants import PIXEL_MEAN, PIXEL_STD
 from mmseg_ssprompt.models.clip.image_tower import encode_patches
@@ -55,29 +54,44 @@ def test_frozen_and_the_same_whatever_is_built_around_it(file):
     assert torch.equal(torch.rand(1), drawn)  # it has drawn nothing
     assert not any(p.requires_grad for p in encoder.parameters())
     assert not any(module.training for module in encoder.modules())
-    assert not encoder(torch.randn(1, 3, 96, 96, requires_grad=True))[0].requires_grad
+    assert not encoder(torch.randn(1, 3, 96, 96, requires_grad=True)).embedding.requires_grad
 
 
 def test_fingerprint_is_that_of_the_file(file):
     encoder = CLIPImageEncoder(VARIANT, file, SIZE)
-    assert encoder.fingerprint == fingerprint_weights(str(file), VARIANT)
-    stands_in = PrecomputedCLIPTokens(VARIANT, str(file), SIZE)
-    assert stands_in.fingerprint == encoder.fingerprint
-    assert stands_in.output_shapes == encoder.output_shapes == ((145, 96),)
+    config = dict(type='CLIPImageEncoder', variant=VARIANT, checkpoint=str(file), image_size=SIZE)
+    (sha256,) = encoder.fingerprints().values()
+    assert sha256 is not None
+    assert CLIPImageEncoder.fingerprint_files(config) == encoder.fingerprints()
+    stands_in = PrecomputedFeatures(config)
+    assert stands_in.fingerprints() == encoder.fingerprints()
+    assert stands_in.shapes == CLIPImageEncoder.feature_shapes(config) == dict(embedding=(145, 96))
+    assert encoder(torch.zeros(1, 3, SIZE, SIZE)).embedding.shape == (1, 145, 96)
 
 
 def test_images_are_normalised_as_clip_does(file):
     pixels = 255 * torch.rand(2, 3, SIZE, SIZE)
     mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (PIXEL_MEAN, PIXEL_STD))
-    found = CLIPImageEncoder(VARIANT, file, SIZE).normalise(sam_normalised(pixels))
-    torch.testing.assert_close(found, (pixels - mean) / std, rtol=0, atol=1e-5)
+    expected = (pixels - mean) / std
+    beside_sam = dict(pixel_mean=sam.PIXEL_MEAN, pixel_std=sam.PIXEL_STD)
+    encoder = CLIPImageEncoder(VARIANT, file, SIZE, **beside_sam)
+    found = encoder.normalise(sam_normalised(pixels))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert (encoder.pixel_mean, encoder.pixel_std) == (sam.PIXEL_MEAN, sam.PIXEL_STD)
+
+
+def test_images_come_normalised_as_clip_does_where_it_is_alone(file):
+    x = torch.randn(2, 3, SIZE, SIZE)
+    encoder = CLIPImageEncoder(VARIANT, file, SIZE)
+    assert torch.equal(encoder.normalise(x), x)
+    assert (encoder.pixel_mean, encoder.pixel_std) == (PIXEL_MEAN, PIXEL_STD)
 
 
 def test_another_size_of_images(file):
     """Positions are interpolated, and so is the frame."""
     encoder = CLIPImageEncoder(VARIANT, file, image_size=144)
     x = torch.randn(2, 3, 96, 96)
-    (found,) = encoder(x)
+    found = encoder(x).embedding
     assert found.shape == (2, 1 + 18 * 18, 96)
     resized = F.interpolate(encoder.normalise(x), (144, 144), mode='bilinear', antialias=True)
     vit = encoder.tower.transformer
@@ -102,8 +116,7 @@ def test_sizes_that_are_no_multiple_of_a_patch(size):
     ('variant', 'shape'), [('ViT-B/16', (1025, 768)), ('ViT-L/14', (1025, 1024))]
 )
 def test_default_size(variant, shape):
-    with torch.device('meta'):
-        assert PrecomputedCLIPTokens(variant).output_shapes == (shape,)
+    assert CLIPImageEncoder.feature_shapes(dict(variant=variant)) == dict(embedding=shape)
     assert CLIP_IMAGE_VARIANTS['ViT-L/14'].count_patches(None) * 14 == 448
 
 
@@ -149,18 +162,30 @@ def test_side_by_side_with_sam(file):
     )
     both = MODELS.build(dict(parts, type='SAMCLIPImageEncoder'))
     x = torch.randn(1, 3, 96, 96)
-    features, embedding = both(x)
-    assert torch.equal(features, both.clip(x)[0])
-    assert torch.equal(embedding, both.sam(x)[0])
-    assert both.output_shapes == (tuple(features.shape[1:]), tuple(embedding.shape[1:]))
+    features = both(x)
+    assert features.levels == ()
+    assert torch.equal(features.companion, both.clip(x).embedding)
+    assert torch.equal(features.embedding, both.sam(x).embedding)
+    assert (both.clip.pixel_mean, both.clip.pixel_std) == (sam.PIXEL_MEAN, sam.PIXEL_STD)
+    shapes = {name: tuple(each.shape[1:]) for name, each in features.named().items()}
 
-    parts['sam']['type'], parts['clip']['type'] = 'PrecomputedEmbedding', 'PrecomputedCLIPTokens'
-    stored = MODELS.build(dict(parts, type='SAMCLIPImageEncoder'))
-    assert isinstance(stored, SAMCLIPImageEncoder)
-    assert list(stored((embedding, features))) == [features, embedding]
-    assert stored.output_shapes == both.output_shapes
-    with pytest.raises(ValueError, match='expected tokens of CLIP tiny'):
-        stored((embedding, embedding))
+    config = dict(parts, type='SAMCLIPImageEncoder')
+    stored = MODELS.build(dict(type='PrecomputedFeatures', encoder=config))
+    found = stored(features.named())
+    assert type(found) is ImageFeatures
+    assert found.levels == ()
+    assert found.companion is features.companion and found.embedding is features.embedding
+    assert stored.shapes == both.feature_shapes(config) == shapes
+    assert stored.fingerprints() == both.fingerprints()
+    assert set(both.fingerprints()) == {'image_encoder', 'clip_image_encoder'}
+    with pytest.raises(
+        ValueError, match=r'companion \(145 x 96\), found .*companion \(96 x 12 x 12'
+    ):
+        stored(dict(features.named(), companion=features.embedding))
+    with pytest.raises(
+        ValueError, match=r'companion \(145 x 96\), found embedding \(96 x 12 x 12\):'
+    ):
+        stored(dict(embedding=features.embedding))
 
 
 SAM_TINY = 'mmseg_ssprompt://sam-tiny_shapes.pth'

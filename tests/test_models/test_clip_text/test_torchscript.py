@@ -61,12 +61,12 @@ class Hostile(nn.Module):
         assert False, 'this was run'  # noqa: B011
 
 
-def rewrite(source: Path, target: Path, changes: Dict[str, bytes], compress: int = 0) -> None:
+def rewrite(source: Path, target: Path, changes: Dict[str, bytes]) -> None:
     """Copy an archive with some records replaced, by their name within it."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, 'w', compress) as new:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, 'w') as new:
         for record in old.namelist():
             content = changes.get(record.partition('/')[2], old.read(record))
-            new.writestr(record, content, compress)
+            new.writestr(record, content)
 
 
 @pytest.fixture
@@ -138,12 +138,6 @@ def test_view_beyond_its_array(tmp_path: Path):
     assert changed != data
     rewrite(tmp_path / 'a.pt', tmp_path / 'bad.pt', {'data.pkl': changed})
     with pytest.raises(CheckpointError, match='out of bounds'):
-        read_torchscript_tensors(tmp_path / 'bad.pt')
-
-
-def test_compressed_arrays_are_refused(archive: Path, tmp_path: Path):
-    rewrite(archive, tmp_path / 'bad.pt', {}, compress=zipfile.ZIP_DEFLATED)
-    with pytest.raises(CheckpointError, match='is compressed'):
         read_torchscript_tensors(tmp_path / 'bad.pt')
 
 

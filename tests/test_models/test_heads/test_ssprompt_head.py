@@ -1,6 +1,5 @@
 """The head is SAM's official modules wired as the paper says, and the formulas by hand."""
 
-from types import SimpleNamespace
 from typing import Dict, Iterator, List, NamedTuple
 
 import pytest
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from mmseg_ssprompt.miniature.shapes_dataset import ShapesWorldDataset
 from mmseg_ssprompt.models.clip import build_text_encoder, encode_class_names
 from mmseg_ssprompt.models.heads import SSPromptHead
-from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
+from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput, enlarge, find_frame
 from mmseg_ssprompt.models.sam.mask_decoder import decode_joint
 from mmseg_ssprompt.models.sam.sam_variants import build_sam
 from mmseg_ssprompt.weights.state_dicts import read_checkpoint
@@ -33,6 +32,7 @@ from tiny_model import (
 
 SIDE = 8  # of the grid of prompts
 DECODINGS = ('joint', 'independent')
+METAS = [dict(img_shape=(SIZE, SIZE))] * 2
 HALF = (torch.float16, torch.bfloat16)
 LEARNED = {
     'decode_head.spatial_prompts.fusion.learned',
@@ -136,8 +136,8 @@ def assert_close(found, expected, tolerance: float = 1e-4) -> None:
 def frozen_modules(model: nn.Module) -> Iterator[nn.Module]:
     for part in (
         model.backbone,
-        model.decode_head.prompt_encoder,
-        model.decode_head.mask_decoder,
+        model.decode_head.segmenter.prompt_encoder,
+        model.decode_head.segmenter.mask_decoder,
         model.decode_head.classifier,
     ):
         yield from part.modules()
@@ -151,7 +151,7 @@ def frozen_modules(model: nn.Module) -> Iterator[nn.Module]:
 )
 @torch.no_grad()
 def test_handcrafted_prompts_equal_the_official_modules(parts, decoding, wire):
-    model = build_tiny('default_only', **{'mask_decoder.decoding': decoding})
+    model = build_tiny('default_only', **{'segmenter.decoding': decoding})
     found, expected = decode(model, random_images()), wire(parts, random_images())
     assert found.mask_logits.shape == (2, SIDE**2, 48, 48)
     assert found.class_logits.shape == (2, SIDE**2, NUM_CLASSES + 1)
@@ -185,7 +185,7 @@ def test_learned_prompts_change_masks_and_labels():
 @pytest.mark.parametrize('decoding', DECODINGS)
 @torch.no_grad()
 def test_a_batch_equals_its_images(decoding):
-    model = build_tiny(**{'mask_decoder.decoding': decoding})
+    model = build_tiny(**{'segmenter.decoding': decoding})
     images = random_images(2)
     singly = [decode(model, images[b : b + 1]) for b in range(2)]
     assert_close(decode(model, images), HeadOutput(*map(torch.cat, zip(*singly))), 1e-5)
@@ -210,16 +210,15 @@ def test_predict_is_the_formula_on_what_forward_gives():
     scores = labels.softmax(dim=-1)[..., :NUM_CLASSES]
     expected = (scores[..., None, None] * masks.sigmoid()[:, :, None]).sum(dim=1)  # (B, C, h, w)
     expected = F.interpolate(expected, (SIZE, SIZE), mode='bilinear', align_corners=False)
-    assert_close(model.decode_head.predict(features, [{}, {}], {}), expected, 1e-5)
+    assert_close(model.decode_head.predict(features, METAS, {}), expected, 1e-5)
 
 
 # The formula by hand
 
 
 def by_hand(mask_logits: Tensor, class_logits: Tensor, size: int) -> Tensor:
-    head = SimpleNamespace(prompt_encoder=SimpleNamespace(image_size=size))
     scores = SSPromptHead.semantic_scores(HeadOutput(mask_logits, class_logits))
-    return SSPromptHead.enlarge(head, scores)
+    return enlarge(scores, (size, size))
 
 
 def test_semantic_map_by_hand():
@@ -252,17 +251,33 @@ def test_scores_are_added_before_they_are_interpolated():
     assert_close(found[0, 0, 1], torch.tensor([1.0, 0.75, 0.25, 0.0]), 1e-6)
 
 
+@pytest.mark.parametrize(
+    ('meta', 'frame'),
+    [
+        (dict(img_shape=(64, 96)), (64, 96)),
+        (dict(img_shape=(60, 90), pad_shape=(64, 96)), (64, 96)),
+        (dict(img_shape=(60, 90, 3), pad_shape=(64, 96, 3)), (64, 96)),
+    ],
+)
+def test_the_frame_is_that_of_the_padded_samples(meta, frame):
+    """It need not be square."""
+    assert find_frame([meta, meta]) == frame
+    output = HeadOutput(torch.zeros(1, 3, 16, 24), torch.zeros(1, 3, NUM_CLASSES + 1))
+    scores = build_tiny().decode_head.predict_by_feat(output, [meta])
+    assert scores.shape == (1, NUM_CLASSES, *frame)
+
+
 # Precision
 
 
 @pytest.mark.parametrize('dtype', HALF)
 @pytest.mark.parametrize('decoding', DECODINGS)
 def test_logits_maps_and_losses_are_float32_under_autocast(decoding, dtype):
-    model = build_tiny(**{'mask_decoder.decoding': decoding})
+    model = build_tiny(**{'segmenter.decoding': decoding})
     with torch.autocast('cpu', dtype):
         features = model.extract_feat(random_images())
         output = model.decode_head(features)
-        semantic = model.decode_head.predict(features, [{}, {}], {})
+        semantic = model.decode_head.predict(features, METAS, {})
         losses = model.decode_head.loss(features, samples_of(random_labels()), {})
     assert output.class_logits.dtype == output.mask_logits.dtype == torch.float32
     assert semantic.dtype == torch.float32
@@ -275,9 +290,9 @@ def test_logits_maps_and_losses_are_float32_under_autocast(decoding, dtype):
 @pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float16, 0.005), (torch.bfloat16, 0.05)])
 def test_autocast_hardly_changes_the_map(dtype, tolerance):
     model = build_tiny()
-    expected = model.decode_head.predict(model.extract_feat(random_images()), [{}, {}], {})
+    expected = model.decode_head.predict(model.extract_feat(random_images()), METAS, {})
     with torch.autocast('cpu', dtype):
-        found = model.decode_head.predict(model.extract_feat(random_images()), [{}, {}], {})
+        found = model.decode_head.predict(model.extract_feat(random_images()), METAS, {})
     assert (found - expected).abs().max() < tolerance * expected.max()
 
 
@@ -287,7 +302,7 @@ def test_autocast_hardly_changes_the_map(dtype, tolerance):
 @pytest.mark.parametrize('decoding', DECODINGS)
 @pytest.mark.parametrize('bridge', [False, True])
 def test_gradients_reach_all_that_trains_and_nothing_else(decoding, bridge):
-    options = {'mask_decoder.decoding': decoding, 'classifier.trainable': bridge}
+    options = {'segmenter.decoding': decoding, 'classifier.trainable': bridge}
     model = build_tiny(**options).train()
     assert set(names_of_trainable(model)) == (LEARNED | BRIDGE if bridge else LEARNED)
     training_loss(model).backward()

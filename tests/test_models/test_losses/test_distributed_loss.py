@@ -28,9 +28,11 @@ def batch() -> Tuple[Tensor, Tensor, Tensor]:
     return class_logits.requires_grad_(), mask_logits.requires_grad_(), labels
 
 
-def compute(images: List[int]) -> Tuple[Dict[str, Tensor], List[Tensor]]:
+def compute(images: List[int], spoilt: bool = False) -> Tuple[Dict[str, Tensor], List[Tensor]]:
     """Losses of some images of the batch, and the gradients of its logits."""
     class_logits, mask_logits, labels = batch()
+    if spoilt:
+        mask_logits.data[:] = float('inf')
     losses = MaskClassificationLoss(4, num_points=100)(
         class_logits[images], mask_logits[images], labels[images]
     )
@@ -46,15 +48,21 @@ def work(rank: int, folder: str) -> None:
     rendezvous = f'file://{folder}/rendezvous'
     dist.init_process_group('gloo', init_method=rendezvous, rank=rank, world_size=RANKS)
     torch.save(compute(list(range(rank, 4, RANKS))), Path(folder) / f'{rank}.pth')
+    torch.save(compute([rank], spoilt=rank == 1)[0], Path(folder) / f'spoilt_{rank}.pth')
     dist.barrier()
     os._exit(0)  # gloo's threads may abort an interpreter that is taken down
 
 
 @pytest.fixture(scope='module')
-def ranks(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp('ranks'))
     mp.start_processes(work, (folder,), nprocs=RANKS, start_method='fork')
-    return [torch.load(Path(folder) / f'{rank}.pth', weights_only=True) for rank in range(RANKS)]
+    return Path(folder)
+
+
+@pytest.fixture(scope='module')
+def ranks(folder):
+    return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in range(RANKS)]
 
 
 @pytest.fixture
@@ -77,3 +85,9 @@ def test_mean_of_gradients_is_that_of_one_process(ranks, one_process):
     for index, gradient in enumerate(expected):
         found = sum(gradients[index] for _, gradients in ranks) / RANKS
         torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-8)
+
+
+def test_a_rank_with_logits_that_are_not_finite_keeps_no_other_waiting(folder):
+    losses = [torch.load(folder / f'spoilt_{rank}.pth', weights_only=True) for rank in range(RANKS)]
+    assert all(value.isfinite() for value in losses[0].values())
+    assert all(value.isnan() for value in losses[1].values())

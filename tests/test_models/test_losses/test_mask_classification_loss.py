@@ -6,6 +6,7 @@ from typing import Dict, Sequence
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -319,17 +320,21 @@ def test_built_from_config():
     assert not loss.state_dict()
 
 
-@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
 @pytest.mark.parametrize('which', ['class', 'mask'])
 @pytest.mark.parametrize('label', [0, IGNORED])
-def test_logits_that_are_not_finite(label: int, which: str, value: float):
+def test_losses_of_logits_that_are_not_finite_are_nan(label: int, which: str, value: float):
+    """Their gradients too, of all logits; and the message hub says which logits those are."""
     class_logits, mask_logits, labels = random_case()
     broken = class_logits if which == 'class' else mask_logits
     broken.data[1] = value
-    with pytest.raises(
-        ValueError, match=rf'^the {which} logits of images \[1\] .* NaN or infinite'
-    ):
-        compute(class_logits, mask_logits, torch.full_like(labels, label))
+    losses = compute(class_logits, mask_logits, torch.full_like(labels, label))
+    assert losses.keys() == {'loss_cls', 'loss_mask', 'loss_dice'}
+    assert torch.stack(list(losses.values())).isnan().all()
+    sum(losses.values()).backward()
+    assert class_logits.grad.isnan().all() and mask_logits.grad.isnan().all()
+    found = MessageHub.get_current_instance().pop_info(matching.NON_FINITE_LOGITS)
+    assert found == f'the {which} logits of images [1] of the batch hold NaN or infinite values'
 
 
 @pytest.mark.parametrize('label', [4, 5, 254, -1])

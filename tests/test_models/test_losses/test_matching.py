@@ -5,7 +5,7 @@ import torch
 from mmengine.structures import InstanceData
 from mmseg.registry import TASK_UTILS
 
-from mmseg_ssprompt.models.losses.matching import PromptMatcher
+from mmseg_ssprompt.models.losses.matching import NonFiniteLogitsError, PromptMatcher
 
 IGNORED = 255
 WEIGHTS = dict(cls_weight=2.0, mask_weight=5.0, dice_weight=5.0)
@@ -78,3 +78,16 @@ def test_waits_for_the_device_once(monkeypatch):
     )
     PromptMatcher(5, **WEIGHTS, ignore_index=IGNORED)(class_logits, mask_logits, labels)
     assert transfers == [(4 * 3 + 3 * 7 * 5,)]
+
+
+def test_logits_that_are_not_finite():
+    class_logits, mask_logits, labels = make_case()
+    class_logits[[0, 2], 1] = float('inf')
+    mask_logits[1, 0, 3] = float('nan')
+    matcher = PromptMatcher(5, **WEIGHTS, ignore_index=IGNORED)
+    with pytest.raises(NonFiniteLogitsError) as caught:
+        matcher(class_logits, mask_logits, labels)
+    assert str(caught.value).splitlines() == [
+        'the class logits of images [0, 2] of the batch hold NaN or infinite values',
+        'the mask logits of images [1] of the batch hold NaN or infinite values',
+    ]

@@ -15,7 +15,8 @@ from mmseg.registry import MODELS
 from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
 
-from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput, SAMMaskDecoder
+from mmseg_ssprompt.models.base import Decoded
+from mmseg_ssprompt.models.sam.mask_decoder import SAMMaskDecoder
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
 
 DECODINGS = ('independent', 'joint')
@@ -26,7 +27,7 @@ ALL_TOKENS = (0, 1, 2, 3)
 NUM_PROMPTS = 6
 
 Build = Callable[..., SAMMaskDecoder]
-assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5)
+tensors_are_close = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5)
 
 
 class Image(NamedTuple):
@@ -110,11 +111,21 @@ def prompts_per_image(sam: Sam) -> Tensor:
     return torch.stack([prompts_of(sam, 'point', seed) for seed in (1, 2)])
 
 
-def stack_images(outputs: List[DecoderOutput]) -> DecoderOutput:
-    return DecoderOutput(*(torch.cat(parts) for parts in zip(*outputs)))
+def tensors(output: Decoded) -> Tuple[Tensor, Tensor, Tensor]:
+    """All that SAM's decoder gives, which knows no class embeddings."""
+    assert output.class_embeddings is None
+    return output[:3]
 
 
-def decode(decoder: SAMMaskDecoder, image: Image, prompts: Tensor) -> DecoderOutput:
+def assert_close(found: Decoded, expected: Decoded) -> None:
+    tensors_are_close(tensors(found), tensors(expected))
+
+
+def stack_images(outputs: List[Decoded]) -> Decoded:
+    return Decoded(*(torch.cat(parts) for parts in zip(*map(tensors, outputs))))
+
+
+def decode(decoder: SAMMaskDecoder, image: Image, prompts: Tensor) -> Decoded:
     return decoder(image.embedding, image.pe, prompts, image.dense_prompt)
 
 
@@ -123,9 +134,7 @@ def predict(decoder: MaskDecoder, image: Image, prompts: Tensor, multimask_outpu
     return decoder(image.embedding, image.pe, prompts, image.dense_prompt, multimask_output)
 
 
-def official(
-    decoder: MaskDecoder, image: Image, prompts: Tensor, mask_output: str
-) -> DecoderOutput:
+def official(decoder: MaskDecoder, image: Image, prompts: Tensor, mask_output: str) -> Decoded:
     """The official decoder of one image, and the mask tokens that leave its transformer."""
     seen: List[Tensor] = []
     hook = decoder.transformer.register_forward_hook(lambda *args: seen.append(args[-1][0]))
@@ -135,12 +144,12 @@ def official(
     return flatten(masks, tokens, iou, mask_output)
 
 
-def flatten(masks: Tensor, tokens: Tensor, iou: Tensor, mask_output: str) -> DecoderOutput:
+def flatten(masks: Tensor, tokens: Tensor, iou: Tensor, mask_output: str) -> Decoded:
     """From M masks of each prompt (N, M, ...) to those that are wanted (1, N or N * M, ...)."""
     if mask_output == 'best':
         rows, best = torch.arange(len(iou)), iou.argmax(dim=1)
-        return DecoderOutput(*(x[rows, best][None] for x in (masks, tokens, iou)))
-    return DecoderOutput(*(x.flatten(0, 1)[None] for x in (masks, tokens, iou)))
+        return Decoded(*(x[rows, best][None] for x in (masks, tokens, iou)))
+    return Decoded(*(x.flatten(0, 1)[None] for x in (masks, tokens, iou)))
 
 
 class WithinPrompts(nn.Module):
@@ -162,7 +171,7 @@ def joint_reference(
     prompts: Tensor,
     mask_output: str,
     carried: Sequence[int],
-) -> DecoderOutput:
+) -> Decoded:
     """The official transformer over the tokens of all prompts at once, for one image."""
     wanted = TOKENS_WANTED[mask_output]
     transformer = copy.deepcopy(decoder.transformer)
@@ -183,10 +192,10 @@ def joint_reference(
     return flatten(masks, mask_tokens, iou, mask_output)
 
 
-def gradient(output: DecoderOutput, prompts: Tensor) -> Tensor:
+def gradient(output: Decoded, prompts: Tensor) -> Tensor:
     """Gradient of a random weighing of everything that comes out, with respect to ``prompts``."""
-    weights = (torch.randn(x.shape, generator=generator(3)) for x in output)
-    loss = sum((x * weight).sum() for x, weight in zip(output, weights))
+    weights = (torch.randn(x.shape, generator=generator(3)) for x in tensors(output))
+    loss = sum((x * weight).sum() for x, weight in zip(tensors(output), weights))
     return torch.autograd.grad(loss, prompts)[0]
 
 
@@ -205,7 +214,7 @@ def test_best_takes_each_token_where_its_iou_is_highest(sam, build, image, promp
     best = decode(build(decoding='independent', mask_output='best'), image, prompts)
     masks, iou = predict(sam.mask_decoder, image, prompts, multimask_output=True)
     assert iou.argmax(dim=1).unique().tolist() == [0, 1, 2]
-    assert_close(best.iou_predictions[0], iou.max(dim=1).values)
+    tensors_are_close(best.quality[0], iou.max(dim=1).values)
     distances = (best.mask_logits[0, :, None] - masks).flatten(2).abs().amax(dim=2)  # (N, 3)
     assert torch.equal(distances < 1e-5, nn.functional.one_hot(iou.argmax(dim=1), 3).bool())
 
@@ -218,7 +227,7 @@ def test_chunk_size_changes_nothing(sam, build, images, prompts, chunk_size, tra
     found = decode(decoder.train(training), images, prompts)
     for b in range(2):
         expected = official(sam.mask_decoder, images.only(b), prompts, 'all')
-        assert_close(DecoderOutput(*(x[b : b + 1] for x in found)), expected)
+        assert_close(Decoded(*(x[b : b + 1] for x in tensors(found))), expected)
 
 
 @pytest.mark.parametrize('chunk_size', [1, 4])
@@ -316,7 +325,7 @@ def test_joint_with_fewer_tokens_is_another_model(build, image, prompts):
 def test_joint_of_many_prompts_is_another_model(build, image, prompts, mask_output):
     joint = decode(build(mask_output=mask_output, carry_all_tokens=True), image, prompts)
     independent = decode(build(mask_output=mask_output, decoding='independent'), image, prompts)
-    for a, b in zip(joint, independent):
+    for a, b in zip(tensors(joint), tensors(independent)):
         assert (a - b).abs().max() > 0.01
 
 
@@ -328,8 +337,8 @@ def test_permuted_prompts_give_permuted_masks(build, images, prompts, decoding, 
     straight = decode(decoder, images, prompts)
     permuted = decode(decoder, images, prompts[permutation])
     shape = (NUM_PROMPTS, decoder.masks_per_prompt)
-    for a, b in zip(straight, permuted):
-        assert_close(b.unflatten(1, shape), a.unflatten(1, shape)[:, permutation])
+    for a, b in zip(tensors(straight), tensors(permuted)):
+        tensors_are_close(b.unflatten(1, shape), a.unflatten(1, shape)[:, permutation])
         assert (a - b).abs().max() > 0.01
 
 
@@ -381,16 +390,16 @@ def test_shapes(build, images, prompts, decoding, carry_all_tokens, mask_output,
     output = decode(decoder, images, prompts)
     assert decoder.masks_per_prompt == per_prompt
     assert output.mask_logits.shape == (2, NUM_PROMPTS * per_prompt, 48, 48)
-    assert output.mask_tokens.shape == (2, NUM_PROMPTS * per_prompt, 96)
-    assert output.iou_predictions.shape == (2, NUM_PROMPTS * per_prompt)
-    assert all(x.dtype == torch.float32 for x in output)
+    assert output.tokens.shape == (2, NUM_PROMPTS * per_prompt, 96)
+    assert output.quality.shape == (2, NUM_PROMPTS * per_prompt)
+    assert all(x.dtype == torch.float32 for x in tensors(output))
 
 
 @pytest.mark.parametrize('decoding', DECODINGS)
 def test_gradients_reach_the_prompts_and_no_weight(build, image, prompts, decoding):
     decoder = build(decoding=decoding, chunk_size=4).train()
     prompts = prompts.clone().requires_grad_()
-    sum(x.square().sum() for x in decode(decoder, image, prompts)).backward()
+    sum(x.square().sum() for x in tensors(decode(decoder, image, prompts))).backward()
     assert (prompts.grad.abs().amax(dim=-1) > 0).all()
     assert all(parameter.grad is None for parameter in decoder.parameters())
     assert len(list(decoder.parameters())) == len(list(decoder.decoder.parameters())) > 0
@@ -425,7 +434,7 @@ def test_autocast_blurs_only_a_little(build, image, prompts, decoding):
     own = prompts.clone().requires_grad_()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         found = decode(decoder.train(), image, own)
-    for a, b in zip(found, expected):
+    for a, b in zip(tensors(found), tensors(expected)):
         assert (a.float() - b).norm() < 0.03 * b.norm()
     assert torch.isfinite(gradient(found, own)).all()
 

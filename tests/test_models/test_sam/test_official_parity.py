@@ -13,8 +13,8 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+from mmseg_ssprompt.models.base import Decoded
 from mmseg_ssprompt.models.sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder
-from mmseg_ssprompt.models.sam.mask_decoder import DecoderOutput
 from official_sam import randomised_sam
 
 from .test_preprocessing import our_inputs, random_image, to_rgb
@@ -70,7 +70,7 @@ def case(request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         predictor = SamPredictor(with_official_pixel_statistics(sam))
         predictor.set_image(to_rgb(bgr))
         encoder = SAMImageEncoder(variant, file)
-        (embedding,) = encoder(our_inputs([bgr], encoder.image_size))
+        embedding = encoder(our_inputs([bgr], encoder.image_size)).embedding
         yield Case(variant, file, predictor, embedding)
     finally:
         file.unlink(missing_ok=True)  # 375 MB of vit_b
@@ -97,7 +97,7 @@ def build_decoder(case: Case, **arguments) -> SAMMaskDecoder:
 
 def decode(
     decoder: SAMMaskDecoder, embedding: Tensor, prompt_encoder: SAMPromptEncoder, sparse: Tensor
-) -> DecoderOutput:
+) -> Decoded:
     return decoder(embedding, prompt_encoder.image_pe(), sparse, prompt_encoder.dense_prompt())
 
 
@@ -136,7 +136,7 @@ def test_masks_and_ious_are_those_of_the_predictor(
     decoder = build_decoder(case, decoding='independent', mask_output=mask_output)
     found = decode(decoder, case.embedding, prompt_encoder, prompts.encode(prompt_encoder))
     assert_close(found.mask_logits, low_res_masks.flatten(0, 1)[None])
-    assert_close(found.iou_predictions, iou.flatten(0, 1)[None])
+    assert_close(found.quality, iou.flatten(0, 1)[None])
 
 
 def test_joint_decoding_of_one_prompt_gives_the_masks_of_the_predictor(case: Case, prompt_encoder):
@@ -147,7 +147,7 @@ def test_joint_decoding_of_one_prompt_gives_the_masks_of_the_predictor(case: Cas
     for n in range(len(sparse)):
         found = decode(decoder, case.embedding, prompt_encoder, sparse[n : n + 1])
         assert_close(found.mask_logits, low_res_masks[n : n + 1])
-        assert_close(found.iou_predictions, iou[n : n + 1])
+        assert_close(found.quality, iou[n : n + 1])
 
 
 def test_a_batch_gives_what_sam_gives_for_a_list_of_images(tiny_sam, tiny_file):
@@ -165,12 +165,12 @@ def test_a_batch_gives_what_sam_gives_for_a_list_of_images(tiny_sam, tiny_file):
         ],
         multimask_output=True,
     )
-    (embedding,) = SAMImageEncoder('tiny', tiny_file)(our_inputs(images, 96, training=True))
+    embedding = SAMImageEncoder('tiny', tiny_file)(our_inputs(images, 96, training=True))[-1]
     prompt_encoder = SAMPromptEncoder('tiny', tiny_file)
     decoder = SAMMaskDecoder('tiny', tiny_file, decoding='independent', mask_output='all')
     sparse = torch.stack([one.encode(prompt_encoder) for one in prompts])  # (B, N, T, D)
     found = decode(decoder, embedding, prompt_encoder, sparse)
     for b in range(2):
         assert_close(found.mask_logits[b].unflatten(0, (3, 3)), expected[b]['low_res_logits'])
-        assert_close(found.iou_predictions[b].unflatten(0, (3, 3)), expected[b]['iou_predictions'])
+        assert_close(found.quality[b].unflatten(0, (3, 3)), expected[b]['iou_predictions'])
     assert (found.mask_logits[0] - found.mask_logits[1]).abs().max() > 0.01

@@ -10,7 +10,7 @@ from mmseg_ssprompt.models.sam import SAMMaskDecoder
 from mmseg_ssprompt.models.segmentors import PromptStateError
 from tiny_model import build_tiny, names_of_trainable, random_images, training_loss
 
-PREFIX = 'decode_head.mask_decoder.'
+PREFIX = 'decode_head.segmenter.mask_decoder.'
 USED = dict(single=(0,), best=(1, 2, 3), all=(1, 2, 3))
 
 pytestmark = [
@@ -20,8 +20,8 @@ pytestmark = [
 
 
 def fine_tuned(mode: str = 'default_only', seed: int = 0, **options) -> nn.Module:
-    options = {f'mask_decoder.{key}': value for key, value in options.items()}
-    return build_tiny(mode, seed, **{'mask_decoder.trainable': True}, **options)
+    options = {f'segmenter.{key}': value for key, value in options.items()}
+    return build_tiny(mode, seed, **{'segmenter.trainable': True}, **options)
 
 
 @pytest.mark.parametrize('mask_output', ['single', 'best', 'all'])
@@ -58,10 +58,14 @@ def test_train_follows():
 
 def test_other_parts_stay_frozen():
     model = fine_tuned('learned_weight').train()
-    assert model.decode_head.mask_decoder.training
+    assert model.decode_head.segmenter.mask_decoder.training
     assert not model.backbone.training
-    assert not model.decode_head.prompt_encoder.training
-    parts = (model.backbone, model.decode_head.prompt_encoder, model.decode_head.classifier)
+    assert not model.decode_head.segmenter.prompt_encoder.training
+    parts = (
+        model.backbone,
+        model.decode_head.segmenter.prompt_encoder,
+        model.decode_head.classifier,
+    )
     assert not any(p.requires_grad for part in parts for p in part.parameters())
 
 
@@ -78,7 +82,7 @@ def test_chunks_are_recomputed_without_learned_prompts_too():
     for chunk_size in (8, 64):
         model = fine_tuned(decoding='independent', chunk_size=chunk_size).train()
         training_loss(model).backward()
-        gradients.append(model.decode_head.mask_decoder.decoder.mask_tokens.weight.grad)
+        gradients.append(model.decode_head.segmenter.mask_decoder.decoder.mask_tokens.weight.grad)
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
 
 
@@ -95,7 +99,7 @@ def test_weights_are_saved_with_the_prompts():
     assert {key for key in kept if key.startswith(PREFIX)} == {
         key for key in model.state_dict() if key.startswith(PREFIX)
     }
-    frozen = ('backbone.', 'decode_head.prompt_encoder.')
+    frozen = ('backbone.', 'decode_head.segmenter.prompt_encoder.')
     assert not [key for key in kept if key.startswith(frozen)]
 
 

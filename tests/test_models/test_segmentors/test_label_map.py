@@ -16,6 +16,7 @@ from tiny_model import CONFIG, NUM_CLASSES, build_tiny, random_images
 
 def make_samples(**metainfo):
     """Two samples: an image that was enlarged and padded below, and one of the frame's size."""
+    metainfo.update(pad_shape=(96, 96))
     padded = dict(ori_shape=(30, 40), img_shape=(72, 96), padding_size=[0, 0, 0, 24], **metainfo)
     whole = dict(ori_shape=(120, 120), img_shape=(96, 96), padding_size=[0, 0, 0, 0], **metainfo)
     return [SegDataSample(metainfo=meta) for meta in (padded, whole)]

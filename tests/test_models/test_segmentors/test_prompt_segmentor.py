@@ -101,7 +101,7 @@ def test_prompts_are_all_but_the_frozen_parts(model):
     kept = model.without_frozen(state_dict)
     assert {key: tuple(value.shape) for key, value in kept.items()} == PROMPTS
     assert all(kept[key].data_ptr() == state_dict[key].data_ptr() for key in kept)
-    frozen = ('backbone.', 'decode_head.prompt_encoder.', 'decode_head.mask_decoder.')
+    frozen = ('backbone.', 'decode_head.segmenter.')
     assert all(key.startswith(frozen) for key in state_dict.keys() - kept.keys())
 
 
@@ -301,14 +301,20 @@ def test_a_copy_shares_nothing(model, full):
         ('pretrained', 'a.pth', r"^model \(PromptSegmentor\) .* 'pretrained', .* model\.weights="),
         ('nek', 1, r"^model \(PromptSegmentor\) has no setting 'nek', found nek=1. Is it 'neck'\?"),
         (
-            'decode_head.prompt_encoder.size',
+            'decode_head.segmenter.size',
             9,
-            r'prompt_encoder \(SAMPromptEncoder\) .* variant, checkpoint',
+            r'segmenter \(SAMSegmenter\) .* variant, checkpoint',
         ),
         (
-            'decode_head.mask_decoder.depth',
+            'decode_head.segmenter.depth',
             9,
-            r'mask_decoder \(SAMMaskDecoder\) .*Expected some of',
+            r'segmenter \(SAMSegmenter\) .*Expected some of',
+        ),
+        (
+            'decode_head.prompt_encoder',
+            dict(type='SAMPromptEncoder', variant='tiny'),
+            r"decode_head \(SSPromptHead\) has no setting 'prompt_encoder', .*Expected some of "
+            'segmenter',
         ),
         ('decode_head.spatial_prompts.num_prompt', 9, 'SpatialPromptLearner'),
         ('decode_head.semantic_prompts.class_name', 9, "Is it 'class_names'"),

@@ -1,6 +1,7 @@
 """Training and testing on embedded samples, against the same without a cache."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from embedding_caches import LOAD, PACK, RANDOM, as_dataset, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError, Recipe
-from mmseg_ssprompt.cache.fingerprint import fingerprint_weights
+from mmseg_ssprompt.cache.fingerprint import fingerprint_encoder
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.hooks import DatasetCheckHook
 from mmseg_ssprompt.label_ids import LabelIds
@@ -36,7 +37,8 @@ def build(folder, recipe, **options):
 def build_cached(seed=0):
     """The model of the shipped config, on embeddings."""
     config = tiny_config().model
-    config.backbone = dict(type='PrecomputedEmbedding', variant='tiny')
+    encoder = dict(type='SAMImageEncoder', variant='tiny')
+    config.backbone = dict(type='PrecomputedFeatures', encoder=encoder)
     config.data_preprocessor = dict(type='EmbeddingPreProcessor')
     torch.manual_seed(seed)
     return MODELS.build(config).eval()
@@ -122,10 +124,7 @@ def with_sam_tiny(name):
     cached = Config.fromfile(CONFIGS / f'{name}_cached.py')
     use_sam_tiny(uncached)
     cached.model.decode_head = uncached.model.decode_head
-    own, theirs = cached.model.backbone, uncached.model.backbone
-    for part in ('sam', 'clip') if 'clip' in own else ():
-        own[part].update(theirs[part], type=own[part].type)
-    own.update(theirs if 'clip' not in own else {}, type=own.type)
+    cached.model.backbone.encoder = uncached.model.backbone
     for split in ('train', 'val', 'test'):
         loader = cached[f'{split}_dataloader']
         loader.update(num_workers=0, persistent_workers=False)
@@ -164,7 +163,7 @@ def test_predictions_are_those_without_a_cache(folder):
     for one, two in zip(found, expected):
         torch.testing.assert_close(one.seg_logits.data, two.seg_logits.data, rtol=0, atol=1e-5)
         assert torch.equal(one.gt_sem_seg.data, two.gt_sem_seg.data)
-        made_with = {ENCODER_KEY: fingerprint_weights(recipe.encoder['checkpoint'])}
+        made_with = {ENCODER_KEY: fingerprint_encoder(recipe.encoder)}
         assert one.metainfo == {**two.metainfo, **made_with}
 
 
@@ -212,7 +211,9 @@ def test_an_item_is_what_the_pipeline_packs(folder):
     assert len(dataset) == 4
     assert dataset.metainfo == source.metainfo
     item, packed = dataset[2], source[2]
-    assert item['inputs'].shape == (96, 12, 12)
+    assert {name: tuple(x.shape) for name, x in item['inputs'].items()} == {
+        'embedding': (96, 12, 12)
+    }
     assert item['data_samples'].gt_sem_seg.data.dtype == torch.int64
     labels = packed['data_samples'].gt_sem_seg.data
     assert torch.equal(item['data_samples'].gt_sem_seg.data, labels)
@@ -225,16 +226,16 @@ def test_an_item_is_what_the_pipeline_packs(folder):
 def test_training_draws_views_and_testing_takes_the_first(folder):
     recipe = recipe_of(shapes(4, LOAD + RANDOM + PACK), views=3)
     training = build(folder / 'views', recipe)
-    stored = [training._read(1, view).embedding for view in range(3)]
+    stored = [training._read(1, view).features['embedding'] for view in range(3)]
     np.random.seed(0)
     expected = np.random.randint(3, size=20).tolist()
     np.random.seed(0)
-    drawn = [training[1]['inputs'] for _ in range(20)]
+    drawn = [training[1]['inputs']['embedding'] for _ in range(20)]
     assert set(expected) == {0, 1, 2}
     for embedding, view in zip(drawn, expected):
         assert torch.equal(embedding, stored[view])
     training.test_mode = True
-    assert all(torch.equal(training[1]['inputs'], stored[0]) for _ in range(5))
+    assert all(torch.equal(training[1]['inputs']['embedding'], stored[0]) for _ in range(5))
 
 
 def test_workers_repeat_their_views(folder):
@@ -250,7 +251,7 @@ def test_workers_repeat_their_views(folder):
             worker_init_fn=lambda worker: worker_init_fn(worker, 2, 0, seed),
             persistent_workers=True,
         )
-        return torch.stack([batch['inputs'][0] for _ in range(3) for batch in loader])
+        return torch.stack([batch['inputs']['embedding'][0] for _ in range(3) for batch in loader])
 
     assert torch.equal(epochs(0), epochs(0))
     assert not torch.equal(epochs(0), epochs(1))
@@ -306,7 +307,7 @@ def test_neither_images_nor_their_list_are_needed(tmp_path, monkeypatch):
     fill(tmp_path / 'cache', recipe)
     (tmp_path / 'camvid').rename(tmp_path / 'gone')
     dataset = build('cache', recipe)
-    assert dataset[0]['inputs'].shape == (96, 12, 12)
+    assert dataset[0]['inputs']['embedding'].shape == (96, 12, 12)
     assert dataset.metainfo['classes'] == ['a', 'b']
     with pytest.raises(CacheError, match=r'key\.seed: expected 1, found 0'):
         build('cache', recipe_of(source, seed=1))
@@ -322,19 +323,34 @@ def test_inside_wrappers_of_mmengine(folder):
 
 def test_preprocessor_stacks_and_casts():
     preprocessor = MODELS.build(dict(type='EmbeddingPreProcessor'))
-    inputs = [torch.full((2, 3, 3), value, dtype=torch.float16) for value in (1.5, -2.0)]
+    half = [torch.full((2, 3, 3), value, dtype=torch.float16) for value in (1.5, -2.0)]
+    inputs = dict(embedding=half, companion=[x[0] for x in half])
     for training in (True, False):
         samples = [SegDataSample(metainfo=dict(name=name)) for name in 'ab']
         batch = preprocessor(dict(inputs=inputs, data_samples=samples), training)
-        assert batch['inputs'].dtype == torch.float32
-        assert batch['inputs'].shape == (2, 2, 3, 3)
-        assert batch['inputs'][:, 0, 0, 0].tolist() == [1.5, -2.0]
+        assert set(batch['inputs']) == {'embedding', 'companion'}
+        assert all(x.dtype == torch.float32 for x in batch['inputs'].values())
+        assert batch['inputs']['embedding'].shape == (2, 2, 3, 3)
+        assert batch['inputs']['companion'].shape == (2, 3, 3)
+        assert batch['inputs']['embedding'][:, 0, 0, 0].tolist() == [1.5, -2.0]
         assert [sample.name for sample in batch['data_samples']] == ['a', 'b']
 
 
 @pytest.mark.parametrize('shape', [(1, 3, 96, 96), (1, 256, 64, 64), (96, 12, 12)])
 def test_images_are_refused_where_embeddings_belong(shape):
     backbone = build_cached().backbone
-    assert backbone(torch.ones(2, 96, 12, 12))[0].shape == (2, 96, 12, 12)
-    with pytest.raises(ValueError, match=r'expected image embeddings .*\(B, 96, 12, 12\), got'):
-        backbone(torch.zeros(shape))
+    features = backbone(dict(embedding=torch.ones(2, 96, 12, 12)))
+    assert features.embedding.shape == (2, 96, 12, 12)
+    assert (features.levels, features.companion) == ((), None)
+    sizes = ' x '.join(map(str, shape[1:]))
+    expected = (
+        'expected features of SAMImageEncoder without the batch, embedding (96 x 12 x 12), found '
+    )
+    for inputs, name in (
+        (torch.zeros(shape), 'an image'),
+        (dict(embedding=torch.zeros(shape)), 'embedding'),
+        (dict(other=torch.zeros(2, 96, 12, 12)), 'other'),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f'{expected}{name} (')) as info:
+            backbone(inputs)
+        assert 'other' in name or f'{name} ({sizes})' in str(info.value)

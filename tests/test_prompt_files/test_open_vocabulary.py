@@ -19,7 +19,7 @@ from mmseg_ssprompt.prompt_files.open_vocabulary import (
 )
 from tiny_model import build_tiny, random_images, tiny_config
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 OWN = [
     *('ball', 'heart balloon', 'kite', 'tent', 'house', 'first aid post'),
     *('sky', 'forest', 'lake', 'tiled pavement'),

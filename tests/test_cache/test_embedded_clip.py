@@ -45,7 +45,8 @@ def folder(tmp_path_factory) -> Path:
 
 def test_a_sample_has_both(folder):
     sample = DATASETS.build(as_dataset(folder / 'half', recipe_of()))[1]
-    embedding, tokens = sample['inputs']
+    assert set(sample['inputs']) == {'embedding', 'companion'}
+    embedding, tokens = sample['inputs']['embedding'], sample['inputs']['companion']
     assert (embedding.shape, tokens.shape) == ((96, 12, 12), (145, 96))
     assert embedding.dtype == tokens.dtype == torch.float16
     assert sample['data_samples'].gt_sem_seg.data.shape == (1, 96, 96)
@@ -72,9 +73,9 @@ def test_prompts_fit_models_with_and_without_a_cache(folder):
     cached, uncached = build(f'{NAME}_cached'), build(NAME)
     state = cached.without_frozen(cached.state_dict())
     uncached.load_state_dict(state, strict=False)
-    assert set(state._metadata['']['prompts']['base']) == {
-        *('backbone.sam', 'backbone.clip', 'decode_head.prompt_encoder'),
-        *('decode_head.mask_decoder', 'decode_head.classifier.region_read_out'),
+    assert set(state._metadata['']['prompts']['base']['parts']) == {
+        *('image_encoder', 'clip_image_encoder', 'prompt_encoder', 'mask_decoder'),
+        'clip_read_out',
     }
 
 
@@ -94,7 +95,7 @@ def test_a_flipped_bit_of_clip_s_tokens_is_refused(folder, tmp_path):
     recipe = recipe_of(dtype='float32')
     fill(tmp_path / 'cache', recipe)
     dataset = DATASETS.build(as_dataset(tmp_path / 'cache', recipe))
-    tokens = dataset[2]['inputs'][1]
+    tokens = dataset[2]['inputs']['companion']
     file = tmp_path / 'cache' / '000000.safetensors'
     content = bytearray(file.read_bytes())
     place = content.find(tokens.numpy().tobytes()[:64])
@@ -114,7 +115,7 @@ def test_tokens_of_other_weights_are_refused(folder, tmp_path):
     other = {f'visual.{names.get(key, key)}': value for key, value in state.items()}
     torch.save(other, tmp_path / 'other.pth')
     recipe.encoder['clip'].update(checkpoint=str(tmp_path / 'other.pth'), activation='quick_gelu')
-    with pytest.raises(CacheError, match=r'key\.encoder\.weights\.clip: expected '):
+    with pytest.raises(CacheError, match=r'key\.encoder\.weights\.clip_image_encoder: expected '):
         DATASETS.build(as_dataset(folder / 'train', recipe))
 
 

@@ -1,6 +1,5 @@
 """Embedded samples: what is stored, its key, resuming, damage, and ranks."""
 
-import copy
 import hashlib
 import json
 import os
@@ -8,6 +7,7 @@ import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save, save_file
 
 from embedding_caches import LOAD, PACK, RANDOM, as_dataset, contents, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import (
@@ -28,8 +29,10 @@ from mmseg_ssprompt.cache import (
     fill_cache,
     finish_cache,
 )
-from mmseg_ssprompt.cache.fingerprint import fingerprint_tensors, fingerprint_weights
-from mmseg_ssprompt.cache.shards import SHARD_SIZE
+from mmseg_ssprompt.cache.fingerprint import fingerprint_encoder
+from mmseg_ssprompt.cache.shards import SHARD_SIZE, _checksum
+from mmseg_ssprompt.fingerprint import fingerprint_tensors
+from mmseg_ssprompt.models.base import ImageFeatures
 from mmseg_ssprompt.plain import from_json, to_json
 from mmseg_ssprompt.weights.state_dicts import read_checkpoint
 from tiny_model import build_tiny
@@ -54,6 +57,12 @@ def uncached_step(model, dataset, index, training):
     return model.extract_feat(batch['inputs'])[-1][0], batch['data_samples'][0]
 
 
+def fingerprint_of(weights: str) -> str:
+    """SHA-256 of SAM's image encoder in a file."""
+    encoder = dict(type='SAMImageEncoder', variant='tiny', checkpoint=weights)
+    return fingerprint_encoder(encoder)['image_encoder']
+
+
 def open_cache(folder, recipe):
     return EmbeddingCache(folder, recipe.key(recipe.build_dataset()))
 
@@ -68,7 +77,7 @@ def test_a_stored_sample_is_what_training_sees_without_a_cache(camvid, tmp_path)
     assert len(cache) == 2
     for index in range(2):
         embedding, sample = uncached_step(model, source, index, training=True)
-        assert torch.equal(cache[index].embedding, embedding)
+        assert torch.equal(cache[index].features['embedding'], embedding)
         assert torch.equal(cache[index].labels.long(), sample.gt_sem_seg.data)
         assert cache[index].labels.shape == (1, 96, 96)
         assert (cache[index].labels[:, 72:] == 255).all()  # padding
@@ -81,7 +90,7 @@ def test_a_stored_sample_is_what_testing_sees_without_a_cache(camvid, tmp_path):
     fill(tmp_path / 'cache', recipe)
     stored = open_cache(tmp_path / 'cache', recipe)[1]
     embedding, sample = uncached_step(build_tiny(), recipe.build_dataset(), 1, training=False)
-    assert torch.equal(stored.embedding, embedding)
+    assert torch.equal(stored.features['embedding'], embedding)
     assert torch.equal(stored.labels.long(), sample.gt_sem_seg.data)
     assert stored.labels.shape == (1, 36, 48)  # neither resized nor padded
     assert stored.metainfo == sample.metainfo
@@ -116,44 +125,32 @@ def test_ids_above_255_are_kept(tmp_path):
     assert sample.nbytes == 96 * 12 * 12 * 2 + 96 * 96 * 4
 
 
-@pytest.mark.parametrize('options', [dict(), dict(dtype='float32'), dict(test_mode=True)])
-@pytest.mark.parametrize('highest', [10, 300, None])
-def test_bytes_are_known_without_the_encoder(camvid, monkeypatch, options, highest):
-    recipe = recipe_of(camvid['val' if options.get('test_mode') else 'train'], **options)
-    embed, packed = Embedder(recipe), SourceViews(recipe.build_dataset(), 1, 0)[0]
-    if highest is None:
-        del packed['data_samples'].gt_sem_seg
-    else:
-        packed['data_samples'].gt_sem_seg.data[0, 0, 0] = highest
-    expected = embed(packed).nbytes
-    monkeypatch.setattr(embed.encoder, 'forward', None)
-    assert embed.estimate_bytes(packed) == expected
-
-
 def test_index_says_how_it_was_made(tmp_path):
     recipe = recipe_of(shapes(17), seed=3)
     fill(tmp_path, recipe)
     index = json.loads((tmp_path / 'index.json').read_text())
     key = index['key']
-    assert (index['format'], index['samples'], len(index['shards'])) == (2, 17, 2)
+    assert (index['format'], index['samples'], len(index['sizes'])) == (3, 17, 2)
     assert key['encoder'] == dict(
-        type='SAMImageEncoder', variant='tiny', weights=fingerprint_weights(WEIGHTS)
+        type='SAMImageEncoder',
+        variant='tiny',
+        weights=dict(image_encoder=fingerprint_of(WEIGHTS)),
     )
     assert (key['views'], key['seed'], key['dtype'], key['test_mode']) == (1, 3, 'float16', False)
     assert key['source']['samples'] == 17
     assert key['source']['classes'][0] == 'ball'
     assert key['dataset']['pipeline'][1] == dict(type='LoadAnnotations')
     sizes = {file.name: file.stat().st_size for file in tmp_path.glob('*.safetensors')}
-    assert {shard['file']: shard['bytes'] for shard in index['shards']} == sizes
+    assert index['sizes'] == [sizes[name] for name in sorted(sizes)]
     assert open_cache(tmp_path, recipe).metainfo == recipe.build_dataset().metainfo
 
 
 def test_fingerprint_is_that_of_the_encoder_that_runs():
     encoder = build_tiny().backbone.model
-    assert fingerprint_weights(WEIGHTS) == fingerprint_tensors(encoder.state_dict())
+    assert fingerprint_of(WEIGHTS) == fingerprint_tensors(encoder.state_dict())
     with torch.no_grad():
         encoder.neck[0].weight[0, 0] += 1e-6
-    assert fingerprint_weights(WEIGHTS) != fingerprint_tensors(encoder.state_dict())
+    assert fingerprint_of(WEIGHTS) != fingerprint_tensors(encoder.state_dict())
 
 
 def test_views_differ_and_a_seed_repeats_them(tmp_path):
@@ -162,7 +159,9 @@ def test_views_differ_and_a_seed_repeats_them(tmp_path):
     fill(tmp_path / 'again', recipe)
     fill(tmp_path / 'other', replace(recipe, seed=1))
     cache = open_cache(tmp_path / 'a', recipe)
-    embeddings = torch.stack([cache[number].embedding for number in range(6)]).flatten(1)
+    embeddings = torch.stack([cache[number].features['embedding'] for number in range(6)]).flatten(
+        1
+    )
     assert len(embeddings.unique(dim=0)) == 6
     paths = [cache[number].metainfo['img_path'] for number in range(6)]
     assert paths[:3] == [paths[0]] * 3 and paths[3:] == [paths[3]] * 3 and paths[0] != paths[3]
@@ -189,30 +188,27 @@ def test_the_same_files_whatever_the_number_of_ranks(tmp_path):
     assert fill(tmp_path / 'five', recipe, world_size=5) == [16, 16, 2, 0, 0]
     one = contents(tmp_path / 'one')
     assert sorted(one) == [
-        *('000000.json', '000000.safetensors', '000001.json', '000001.safetensors'),
-        *('000002.json', '000002.safetensors', 'index.json'),
+        *('000000.safetensors', '000001.safetensors', '000002.safetensors', 'index.json'),
     ]
     assert contents(tmp_path / 'three') == one
     assert contents(tmp_path / 'five') == one
 
 
 @pytest.fixture(scope='module')
-def made_once(tmp_path_factory):
-    """A folder with a cache of three shards, for tests that alter a copy of it; and its recipe."""
+def whole(tmp_path_factory):
+    """A cache of three shards, and its recipe."""
     recipe = recipe_of(shapes(2 * SHARD_SIZE + 3))
-    folder = tmp_path_factory.mktemp('made') / 'cache'
+    folder = tmp_path_factory.mktemp('whole') / 'cache'
     with DefaultScope.overwrite_default_scope('mmseg'):
         assert fill(folder, recipe) == [2 * SHARD_SIZE + 3]
     return folder, recipe
 
 
 @pytest.fixture
-def made(tmp_path, made_once):
-    """A cache of three shards, its recipe and its files."""
-    source, recipe = made_once
-    folder = tmp_path / 'cache'
-    shutil.copytree(source, folder)
-    return folder, copy.deepcopy(recipe), contents(folder)
+def made(whole, tmp_path):
+    """A copy of it for each test, with its recipe and its files."""
+    folder = shutil.copytree(whole[0], tmp_path / 'cache')
+    return folder, whole[1], contents(folder)
 
 
 def flip_bit(file: Path) -> None:
@@ -229,10 +225,10 @@ def truncate(file: Path) -> None:
 def test_writing_to_a_sample_does_not_change_the_cache(made):
     folder, recipe, files = made
     cache = open_cache(folder, recipe)
-    before = cache[0].embedding.clone()
-    cache[0].embedding.add_(1)
+    before = cache[0].features['embedding'].clone()
+    cache[0].features['embedding'].add_(1)
     cache[0].labels.fill_(0)
-    assert torch.equal(cache[0].embedding, before)
+    assert torch.equal(cache[0].features['embedding'], before)
     assert cache[0].labels.max() > 0
     assert contents(folder) == files
 
@@ -252,7 +248,7 @@ def test_two_ways_in_one_folder_at_once_make_no_cache(tmp_path):
         views = SourceViews(dataset, 1, own.seed)
         fill_cache(tmp_path, own.key(dataset), views, embed, rank=rank, world_size=2)
     for own, wrong in ((recipe, '000001'), (other, '000000')):
-        message = rf"{wrong}\.json', key\.seed: expected {own.seed}, found .*another one"
+        message = rf"{wrong}\.safetensors', key\.seed: expected {own.seed}, found .*another one"
         with pytest.raises(CacheError, match=message):
             finish_cache(tmp_path, own.key(dataset), dataset.metainfo, len(dataset))
     assert not (tmp_path / 'index.json').exists()
@@ -261,8 +257,10 @@ def test_two_ways_in_one_folder_at_once_make_no_cache(tmp_path):
 def test_an_index_is_not_written_for_half_a_cache(made):
     folder, recipe, _ = made
     (folder / 'index.json').unlink()
-    (folder / '000002.json').unlink()
-    with pytest.raises(CacheError, match=r"000002\.json' is damaged: expected .* no such file"):
+    (folder / '000002.safetensors').unlink()
+    with pytest.raises(
+        CacheError, match=r"000002\.safetensors' is damaged: expected .* no such file"
+    ):
         finish_cache(folder, recipe.key(recipe.build_dataset()), {}, 2 * SHARD_SIZE + 3)
     assert not (folder / 'index.json').exists()
 
@@ -272,9 +270,9 @@ def test_resuming_computes_what_is_damaged_or_missing(made, damage):
     folder, recipe, files = made
     (folder / 'index.json').unlink()
     damage(folder / '000001.safetensors')
-    (folder / '000002.json').unlink()  # killed between the two files
+    (folder / '000002.safetensors').unlink()
     # Killed while writing, long ago and on another machine.
-    half = folder / f'000002.json.elsewhere.1.{"0" * 32}.tmp'
+    half = folder / f'000002.safetensors.elsewhere.1.{"0" * 32}.tmp'
     half.write_bytes(b'{')
     os.utime(half, (0, 0))
     assert fill(folder, recipe) == [SHARD_SIZE + 3]
@@ -284,7 +282,9 @@ def test_resuming_computes_what_is_damaged_or_missing(made, damage):
 def test_half_a_cache_is_none(made):
     folder, recipe, _ = made
     (folder / 'index.json').unlink()
-    with pytest.raises(CacheError, match=r"no embedding cache in '.*cache'.*cache_embeddings\.py"):
+    with pytest.raises(
+        CacheError, match=r"no embedding cache in '.*cache'.*`mmseg-ssprompt cache CONFIG`"
+    ):
         open_cache(folder, recipe)
 
 
@@ -317,14 +317,18 @@ def is_readable(cache, number):
     return True
 
 
-def test_altered_metainfo_is_refused_by_name(made):
-    folder, recipe, _ = made
-    file = folder / '000002.json'
-    file.write_text(file.read_text().replace('96', '69', 1))
-    cache = open_cache(folder, recipe)
-    assert cache[0].embedding.shape == (96, 12, 12)
-    with pytest.raises(CacheError, match=r"000002\.json' is damaged: expected the SHA-256"):
-        cache[2 * SHARD_SIZE]
+def alter_header(file: Path, alter: Callable[[Dict[str, Any]], Any]) -> None:
+    """Write a shard again, with another description of its samples."""
+    with safe_open(file, framework='pt') as shard:
+        header = json.loads(shard.metadata()['shard'])
+    alter(header)
+    write_header(file, dict(shard=json.dumps(header, sort_keys=True)))
+
+
+def write_header(file: Path, metadata: Optional[Dict[str, str]]) -> None:
+    content = save(load_file(file), metadata)
+    file.unlink()  # what has mapped it keeps what was there
+    file.write_bytes(content)
 
 
 def alter_key(entries):
@@ -332,27 +336,82 @@ def alter_key(entries):
 
 
 def alter_metainfo(entries):
-    entries['samples'][1]['metainfo']['flip'] = 'perhaps'
+    entries['samples'][1]['metainfo']['img_shape'] = dict(__tuple__=[96, 69])
 
 
-@pytest.mark.parametrize('alter', [alter_key, alter_metainfo])
-def test_altered_records_are_computed_again(made, alter):
-    """They are not taken for what was written, although they are a JSON file of a cache."""
+def test_altered_metainfo_is_refused_by_name(made):
+    folder, recipe, _ = made
+    alter_header(folder / '000002.safetensors', alter_metainfo)
+    cache = open_cache(folder, recipe)
+    for other in (0, 2 * SHARD_SIZE, 2 * SHARD_SIZE + 2):
+        assert cache[other].features['embedding'].shape == (96, 12, 12)
+    message = r"000002\.safetensors' is damaged: expected the CRC-32 \d+ of sample 1, found"
+    with pytest.raises(CacheError, match=message):
+        cache[2 * SHARD_SIZE + 1]
+
+
+def test_altered_metainfo_is_computed_again(made):
+    """It is not taken for what was written, although it is the description of a shard."""
     folder, recipe, files = made
-    file = folder / '000001.json'
-    entries = json.loads(file.read_text())
-    alter(entries)
-    file.write_text(json.dumps(entries, sort_keys=True))
+    alter_header(folder / '000001.safetensors', alter_metainfo)
     assert fill(folder, recipe) == [SHARD_SIZE]
     assert contents(folder) == files
 
 
-@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'\xff', b'[' * 10**5, b'{"samples": 1}'])
-def test_broken_records_are_computed_again(made, content):
+def test_a_shard_of_another_key_is_refused_by_name(made):
+    folder, recipe, _ = made
+    alter_header(folder / '000001.safetensors', alter_key)
+    cache = open_cache(folder, recipe)
+    assert cache[0].features['embedding'].shape == (96, 12, 12)
+    message = r"000001\.safetensors' is damaged: expected a shard of this cache, found one that was"
+    with pytest.raises(CacheError, match=message):
+        cache[SHARD_SIZE]
+    with pytest.raises(CacheError, match=r"000001\.safetensors', key\.views: expected 1, found 7"):
+        fill(folder, recipe)
+
+
+@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'\xff', b'[' * 10**5, b'\xff' * 99])
+def test_broken_shards_are_computed_again(made, content):
     folder, recipe, files = made
-    (folder / '000001.json').write_bytes(content)
+    (folder / '000001.safetensors').write_bytes(content)
     assert fill(folder, recipe) == [SHARD_SIZE]
     assert contents(folder) == files
+
+
+@pytest.mark.parametrize('text', ['', '{', '[]', '7', '[' * 10**5, '{"samples": 1}'])
+def test_broken_headers_are_computed_again(made, text):
+    folder, recipe, files = made
+    write_header(folder / '000001.safetensors', dict(shard=text))
+    assert fill(folder, recipe) == [SHARD_SIZE]
+    assert contents(folder) == files
+
+
+def test_a_file_of_tensors_that_is_no_shard_is_computed_again(made):
+    folder, recipe, files = made
+    write_header(folder / '000001.safetensors', None)
+    assert fill(folder, recipe) == [SHARD_SIZE]
+    assert contents(folder) == files
+
+
+def alter_and_sign(folder: Path, alter: Callable[[Dict[str, Any]], Any]) -> None:
+    """Alter the header of the first shard, its checksum and what the index says of it."""
+    file = folder / '000000.safetensors'
+    tensors = load_file(file)
+
+    def sign(entries: Dict[str, Any]) -> None:
+        alter(entries)
+        sample = entries['samples'][0] if entries.get('samples') else None
+        if isinstance(sample, dict) and type(sample.get('crc32')) is int:
+            record = {name: value for name, value in sample.items() if name != 'crc32'}
+            names = record.get('tensors')
+            names = names if isinstance(names, list) else ()
+            named = {name: tensors[f'0.{name}'] for name in names if f'0.{name}' in tensors}
+            sample['crc32'] = _checksum(named, record)
+
+    alter_header(file, sign)
+    index = json.loads((folder / 'index.json').read_text())
+    index['sizes'][0] = file.stat().st_size
+    (folder / 'index.json').write_text(json.dumps(index))
 
 
 def without(name):
@@ -366,40 +425,48 @@ def with_sample(**changes):
 @pytest.mark.parametrize(
     'alter',
     [
-        *map(without, ('bytes', 'sha256', 'key', 'samples', 'checksum')),
+        *map(without, ('key', 'samples')),
         lambda entries: entries.update(samples=[1]),
+        lambda entries: entries.update(samples=[]),
+        lambda entries: entries.update(others=3),
         lambda entries: entries['samples'][0].pop('crc32'),
         with_sample(metainfo=5),
+        with_sample(tensors=5),
+        with_sample(tensors=['embedding', 'others']),
+        with_sample(tensors=[3]),
+        with_sample(crc32='3'),
+        with_sample(others=3),
+        lambda entries: entries['samples'][0].pop('metainfo'),
+        lambda entries: entries['samples'][0].pop('tensors'),
+        lambda entries: entries['samples'][0].pop('files'),
         with_sample(files=dict(img_path=3)),
         with_sample(metainfo=dict(__tuple__=5)),
         with_sample(metainfo=dict(__items__=[[1]])),
         with_sample(metainfo=dict(__items__=[[[1], 2]])),
     ],
 )
-def test_records_of_a_stranger_are_refused_by_name(made, alter):
-    """With checksums that fit."""
+def test_headers_of_a_stranger_are_refused_by_name(made, alter):
+    """With checksums and sizes that fit."""
     folder, recipe, _ = made
-    file = folder / '000000.json'
-    entries = json.loads(file.read_text())
-    alter(entries)
-    if 'checksum' in entries:
-        others = {name: value for name, value in entries.items() if name != 'checksum'}
-        text = json.dumps(others, sort_keys=True)
-        entries['checksum'] = hashlib.sha256(text.encode()).hexdigest()
-    file.write_text(json.dumps(entries, sort_keys=True))
-    index = json.loads((folder / 'index.json').read_text())
-    index['shards'][0]['records_sha256'] = hashlib.sha256(file.read_bytes()).hexdigest()
-    (folder / 'index.json').write_text(json.dumps(index))
-    with pytest.raises(CacheError, match=r"000000\.json' is damaged: expected .*, found "):
+    alter_and_sign(folder, alter)
+    with pytest.raises(CacheError, match=r"000000\.safetensors' is damaged: expected .*, found "):
         open_cache(folder, recipe)[0]
+
+
+def test_what_is_signed_again_is_read(made):
+    """Else the test above would only show that the checksum does not fit."""
+    folder, recipe, _ = made
+    alter_and_sign(folder, with_sample(metainfo=dict(img_path='another.png')))
+    assert open_cache(folder, recipe)[0].metainfo == dict(img_path='another.png')
 
 
 @pytest.mark.parametrize(
     'changes',
     [
-        dict(samples=-5, shards=[]),
+        dict(samples=-5, sizes=[]),
         dict(samples='3'),
-        dict(shards=[1]),
+        dict(sizes=[1]),
+        dict(sizes=['1', '2', '3']),
         dict(metainfo=dict(__tuple__=5)),
         dict(metainfo=dict(__items__=[[[1], 2]])),
     ],
@@ -447,7 +514,10 @@ def bitmaps(tmp_path):
 def test_files_are_compared_only_of_shards_that_are_there(tmp_path):
     """Else all images would be read twice."""
     asked = []
-    views = [EmbeddedSample(torch.zeros(1, 1, 1), None, {}) for _ in range(SHARD_SIZE + 1)]
+    views = [
+        EmbeddedSample(dict(embedding=torch.zeros(1, 1, 1)), None, {})
+        for _ in range(SHARD_SIZE + 1)
+    ]
 
     def fill_and_note():
         asked.clear()
@@ -474,10 +544,7 @@ def test_the_tool_finds_files_that_were_replaced(bitmaps, tmp_path, file, keep_s
     assert fill(folder, recipe) == [4]  # two images in the last shard, two views of each
     after = contents(folder)
     changed = {name for name, content in after.items() if before[name] != content}
-    assert {'000002.json', 'index.json'} <= changed
-    assert {name for name in changed if name.startswith('00000')} <= {
-        *('000002.json', '000002.safetensors')
-    }
+    assert {'000002.safetensors'} <= changed <= {'000002.safetensors', 'index.json'}
 
 
 def test_training_finds_files_of_another_size(bitmaps, tmp_path):
@@ -549,10 +616,12 @@ def test_a_cache_made_in_another_way_is_refused(tmp_path, name):
     recipe = recipe_of(shapes(3))
     fill(tmp_path, recipe)
     other = replace(recipe, **changes)
-    with pytest.raises(CacheError, match=rf"index\.json', {message}.*cache_embeddings\.py CONFIG"):
+    with pytest.raises(
+        CacheError, match=rf"index\.json', {message}.*`mmseg-ssprompt cache CONFIG`"
+    ):
         open_cache(tmp_path, other)
     before = contents(tmp_path)
-    with pytest.raises(CacheError, match=rf"000000\.json', {message}.*Delete the folder"):
+    with pytest.raises(CacheError, match=rf"000000\.safetensors', {message}.*Delete the folder"):
         fill(tmp_path, other)
     assert contents(tmp_path) == before
 
@@ -561,9 +630,9 @@ def test_a_cache_of_other_weights_is_refused(tmp_path):
     recipe = recipe_of(shapes(1))
     fill(tmp_path / 'cache', recipe)
     other = replace(recipe, encoder=dict(recipe.encoder, checkpoint=other_weights(tmp_path)))
-    expected = fingerprint_weights(other.encoder['checkpoint'])
-    found = fingerprint_weights(WEIGHTS)
-    message = rf"key\.encoder\.weights: expected '{expected}', found '{found}'"
+    expected = fingerprint_of(other.encoder['checkpoint'])
+    found = fingerprint_of(WEIGHTS)
+    message = rf"key\.encoder\.weights\.image_encoder: expected '{expected}', found '{found}'"
     with pytest.raises(CacheError, match=message):
         open_cache(tmp_path / 'cache', other)
 
@@ -633,9 +702,11 @@ def test_full_disk(tmp_path):
 def test_infinite_embeddings_are_refused_by_name(monkeypatch):
     recipe = recipe_of(shapes(1))
     embed = Embedder(recipe)
-    monkeypatch.setattr(
-        embed.encoder, 'forward', lambda images: (images.new_full((1, 96, 12, 12), 7e4),)
-    )
+
+    def encode(images):
+        return ImageFeatures((), None, images.new_full((1, 96, 12, 12), 7e4))
+
+    monkeypatch.setattr(embed.encoder, 'forward', encode)
     with pytest.raises(CacheError, match=r"shapes://.*finite in torch\.float16.*dtype='float32'"):
         embed(recipe.build_dataset()[0])
 
@@ -670,5 +741,5 @@ def test_metainfo_round_trip():
     back = from_json(json.loads(json.dumps(to_json(value))))
     assert back == dict(value, shape=(3, 4))
     assert type(back['shape']) is tuple
-    with pytest.raises(CacheError, match=r'metainfo\.a\[1\]: .*found a Tensor.*meta_keys'):
+    with pytest.raises(ValueError, match=r'metainfo\.a\[1\]: .*found a Tensor.*meta_keys'):
         to_json(dict(a=[1, torch.zeros(1)]))

@@ -1,7 +1,7 @@
 """Prompts of one data set in the model of another: what is matched, taken, kept and refused."""
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from mmseg_ssprompt.prompt_files.transfer import (
     transfer_prompts,
 )
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
-from tiny_model import CONFIG, build_tiny, random_images, samples_of, tiny_config
+from tiny_model import build_tiny, random_images, samples_of
 
 SOURCE_NAMES = (
     *('ball', 'heart balloon', 'kite', 'tent', 'house', 'first aid post'),
@@ -37,8 +37,9 @@ def make_source(mode: str = 'learned_weight', **options: Any) -> PromptSource:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
-    head = tiny_config(mode, **options).model.decode_head
-    return PromptSource(model.without_frozen(model.state_dict()), head, "checkpoint 'a.pth'")
+    state_dict = model.without_frozen(model.state_dict())
+    metadata = state_dict._metadata['']['prompts']
+    return PromptSource(state_dict, metadata, "checkpoint 'a.pth'")
 
 
 def build_target(mode: str = 'learned_weight', names=TARGET_NAMES, **options: Any) -> nn.Module:
@@ -169,11 +170,11 @@ def test_a_trained_classifier_comes_along():
 
 
 def test_a_trained_decoder_comes_along_or_is_refused(target):
-    source = make_source(**{'mask_decoder.trainable': True})
+    source = make_source(**{'segmenter.trainable': True})
     with pytest.raises(PromptTransferError, match=r'its mask decoder trained, but .* is frozen'):
         transfer_prompts(source, target)
-    state = transfer_prompts(source, build_target(**{'mask_decoder.trainable': True}))[0]
-    keys = [key for key in state if key.startswith('decode_head.mask_decoder.')]
+    state = transfer_prompts(source, build_target(**{'segmenter.trainable': True}))[0]
+    keys = [key for key in state if key.startswith('decode_head.segmenter.mask_decoder.')]
     assert len(keys) > 10
     assert all(torch.equal(state[key], source.state_dict[key]) for key in keys)
 
@@ -250,7 +251,6 @@ def test_no_class_in_common(source):
 @pytest.mark.parametrize(
     ('key', 'what'),
     [
-        (f'{SPATIAL}default', r'the handcrafted points or boxes.* \(SAM\)'),
         (f'{SEMANTIC}default', r"the class name 'Sky'.* \(text encoder or templates\)"),
         (
             f'{CLASSIFIER}no_object',
@@ -274,14 +274,14 @@ def test_other_templates_are_another_base_model(source):
         transfer_prompts(source, target)
 
 
-def test_rows_that_are_not_the_configured_classes(source, target):
-    head = build_head(class_names=['sky', 'sea'], dataset=None)
+def test_rows_that_are_not_the_named_classes(source, target):
+    metadata = dict(source.metadata, class_names=['sky', 'sea'])
     expected = (
         r'semantic_prompts\.fusion\.learned: expected 2 as the number of rows, found 10; its class '
-        r"names are \['sky', 'sea'\]: use the config that it was trained with"
+        r"names are \['sky', 'sea'\]"
     )
     with pytest.raises(PromptTransferError, match=expected):
-        transfer_prompts(source._replace(head=head), target)
+        transfer_prompts(source._replace(metadata=metadata), target)
 
 
 def test_missing_tensors(source, target):
@@ -296,87 +296,7 @@ def test_unknown_parts(source, target, parts):
         transfer_prompts(source, target, parts=parts)
 
 
-def build_head(**semantic: Any) -> Dict[str, Any]:
-    return tiny_config(
-        **{f'semantic_prompts.{k}': v for k, v in semantic.items()}
-    ).model.decode_head
-
-
-def save(source: PromptSource, path: Path, **meta: Any) -> Path:
-    """Without what the state dict says of itself, as before there was any."""
-    torch.save(dict(meta=meta, state_dict=dict(source.state_dict)), path)
-    return path
-
-
-def test_the_config_inside_a_checkpoint_is_read(source, tmp_path):
-    config = tiny_config()
-    found = read_prompt_source(save(source, tmp_path / 'a.pth', cfg=config.pretty_text))
-    assert found.head == config.model.decode_head.to_dict()
-    assert found.class_names == SOURCE_NAMES
-    assert not found.classifier_trains
-    assert all(torch.equal(found.state_dict[k], v) for k, v in source.state_dict.items())
-
-
-def test_readable_names_and_not_those_of_the_data_set(source):
-    head = build_head(dataset='PascalContextDataset', classes=['tvmonitor', 'sky'])
-    assert source._replace(head=head).class_names == ('tv monitor', 'sky')
-
-
-def test_the_config_inside_a_checkpoint_is_never_run(source, tmp_path):
-    marker = tmp_path / 'marker'
-    touch = f'__import__("pathlib").Path({str(marker)!r}).touch()'
-    code = f'{touch}\nmodel = dict(decode_head=dict(type={touch}))'
-    with pytest.raises(CheckpointError, match=r'model = dict.* of plain values.*--source-config'):
-        read_prompt_source(save(source, tmp_path / 'a.pth', cfg=code))
-    assert not marker.exists()
-
-
-def test_a_config_file_takes_the_place_of_none_inside(source, tmp_path):
-    path = save(source, tmp_path / 'a.pth')
-    with pytest.raises(
-        CheckpointError, match=r'a\.pth.*expected the text of its config.*found none'
-    ):
-        read_prompt_source(path)
-    assert read_prompt_source(path, CONFIG).class_names == SOURCE_NAMES
-
-
-def test_a_model_without_prompts(source, tmp_path):
-    path = save(source, tmp_path / 'a.pth', cfg="model = dict(decode_head=dict(type='FCNHead'))")
-    expected = r"meta\.cfg of checkpoint '.*a\.pth': expected model\.decode_head with .*spatial_pr"
-    with pytest.raises(CheckpointError, match=expected):
-        read_prompt_source(path)
-    save(source, tmp_path / 'a.pth', cfg='model = 3')
-    with pytest.raises(CheckpointError, match=expected):
-        read_prompt_source(path)
-    save(source, tmp_path / 'a.pth', cfg='seed = 3')
-    with pytest.raises(CheckpointError, match=r"a\.pth': meta\.cfg has no model; "):
-        read_prompt_source(path)
-    (tmp_path / 'config.py').write_text("model = dict(decode_head=dict(type='FCNHead'))")
-    with pytest.raises(CheckpointError, match=r"^config '.*config\.py': expected model\.decode_h"):
-        read_prompt_source(path, tmp_path / 'config.py')
-
-
-@pytest.mark.parametrize('meta', [3, dict(cfg=3)])
-def test_a_config_of_another_kind_is_none(source, tmp_path, meta):
-    torch.save(dict(meta=meta, state_dict=dict(source.state_dict)), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r'a\.pth'):
-        read_prompt_source(tmp_path / 'a.pth')
-
-
-def test_a_state_dict_alone_is_read(source, tmp_path):
-    torch.save(dict(source.state_dict), tmp_path / 'a.pth')
-    found = read_prompt_source(tmp_path / 'a.pth', CONFIG)
-    assert found.name == f"checkpoint '{tmp_path / 'a.pth'}'"
-    assert found.state_dict.keys() == source.state_dict.keys()
-
-
-def test_classes_of_an_unknown_data_set(source, tmp_path):
-    head = build_head(dataset='NobodysDataset')
-    with pytest.raises(ValueError, match=r"a\.pth.*'NobodysDataset'.*--source-config"):
-        _ = source._replace(head=head).class_names
-
-
-# What the state dict says of itself
+# Files
 
 
 def save_whole(model: nn.Module, path: Path, **changes: Any) -> Path:
@@ -387,13 +307,12 @@ def save_whole(model: nn.Module, path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_metadata_needs_no_config(target, tmp_path):
+def test_metadata_is_read(target, tmp_path):
     model = build_tiny(seed=1)
     found = read_prompt_source(save_whole(model, tmp_path / 'a.pth'))
-    assert found.head is None
     assert found.class_names == SOURCE_NAMES
     assert found.kind('spatial') == ('SpatialPromptLearner', 'learned_weight')
-    assert not found.classifier_trains
+    assert not found.trains('classifier')
     state, report = transfer_prompts(found, target)
     assert report.matched == ('Sky', 'heart balloon')
     learned = model.state_dict()[f'{SEMANTIC}learned']
@@ -401,16 +320,10 @@ def test_metadata_needs_no_config(target, tmp_path):
     target.load_state_dict(state)
 
 
-def test_a_config_that_is_given_counts_before_metadata(tmp_path):
-    path = save_whole(build_tiny(), tmp_path / 'a.pth', class_names=['cat'] * 10)
-    assert read_prompt_source(path).class_names == ('cat',) * 10
-    assert read_prompt_source(path, CONFIG).class_names == SOURCE_NAMES
-
-
 def test_what_trained_is_in_the_metadata(target, tmp_path):
-    model = build_tiny(**{'mask_decoder.trainable': True, 'classifier.trainable': True})
+    model = build_tiny(**{'segmenter.trainable': True, 'classifier.trainable': True})
     found = read_prompt_source(save_whole(model, tmp_path / 'a.pth'))
-    assert found.classifier_trains
+    assert found.trains('classifier')
     with pytest.raises(PromptTransferError, match=r'its mask decoder trained, but .* is frozen'):
         transfer_prompts(found, target)
 
@@ -421,15 +334,16 @@ def test_other_kinds_by_metadata(target, tmp_path):
         transfer_prompts(found, target)
 
 
-@pytest.mark.parametrize('part', ['backbone', 'decode_head.mask_decoder'])
+@pytest.mark.parametrize('part', ['image_encoder', 'mask_decoder'])
 def test_another_base_model_by_metadata(target, tmp_path, part):
     """Of parts whose numbers are in no checkpoint of prompts."""
     model = build_tiny()
-    base = dict(model.state_dict()._metadata['']['prompts']['base'], **{part: 'f' * 64})
+    base = model.state_dict()._metadata['']['prompts']['base']
+    own = base['parts'][part][:12]
+    base = dict(base, parts=dict(base['parts'], **{part: 'f' * 64}))
     found = read_prompt_source(save_whole(model, tmp_path / 'a.pth', base=base))
     with pytest.raises(PromptTransferError) as info:
         transfer_prompts(found, target)
-    own = target.get_submodule(part).fingerprint[:12]
     assert f"a.pth', {part}: expected the weights of the target, SHA-256 {own}" in str(info.value)
     assert 'found SHA-256 ffffffffffff...: the base models differ' in str(info.value)
 
@@ -460,10 +374,10 @@ def test_safetensors_are_read_with_what_they_say(target, tmp_path):
     assert len(transfer_prompts(found, target)[1].matched) == 2
 
 
-@pytest.mark.parametrize('content', [{}, dict(state_dict={}), dict(a=1)])
-def test_files_without_a_state_dict(tmp_path, content):
+@pytest.mark.parametrize('content', [{}, dict(state_dict={}), dict(a=torch.ones(1))])
+def test_files_without_prompts(tmp_path, content):
     torch.save(content, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r'a\.pth.*expected a state dict of tensors'):
+    with pytest.raises(CheckpointError, match=r'a\.pth.*found no metadata of prompts'):
         read_prompt_source(tmp_path / 'a.pth')
 
 
@@ -476,7 +390,7 @@ def test_what_is_not_asked_for_is_reported(source, target):
     assert '  unused of the source: none\n' in str(report)
 
 
-@pytest.mark.parametrize('options', ['classifier.trainable', 'mask_decoder.trainable'])
+@pytest.mark.parametrize('options', ['classifier.trainable', 'segmenter.trainable'])
 def test_what_trained_with_them_is_of_another_width(options):
     source, target = make_source(**{options: True}), build_target(**{options: True})
     part = options.partition('.')[0]
@@ -493,7 +407,7 @@ def test_what_trained_with_them_is_of_another_width(options):
 
 def test_handcrafted_prompts_of_another_shape_are_told_as_such():
     shapes = torch.zeros(2, 3), torch.zeros(2, 4)
-    source = PromptSource({}, None, 'a.pth', {})
+    source = PromptSource({}, {}, 'a.pth')
     with pytest.raises(
         PromptTransferError, match=r'\(shape \(2, 4\) instead of \(2, 3\)\): the ba'
     ):

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from mmseg_ssprompt.plain import COUNT, DICT, LIST, TEXT, Kind, find_misfit, is_plain, shorten
+from mmseg_ssprompt.plain import (
+    COUNT,
+    DICT,
+    LIST,
+    TEXT,
+    Kind,
+    find_difference,
+    find_problem,
+    shorten,
+)
 
 
 @pytest.fixture
@@ -21,7 +30,7 @@ def kind() -> Kind:
     ],
 )
 def test_what_fits(kind, value):
-    assert find_misfit(value, kind) is None
+    assert find_problem(value, kind) is None
 
 
 @pytest.mark.parametrize(
@@ -41,7 +50,7 @@ def test_what_fits(kind, value):
     ],
 )
 def test_the_first_that_does_not(kind, value, expected):
-    assert find_misfit(value, kind) == expected
+    assert find_problem(value, kind) == expected
 
 
 def test_long_values_are_cut():
@@ -51,8 +60,20 @@ def test_long_values_are_cut():
     assert len(shorten('x' * 199)) == len(shorten(range(10**199))) == 200
 
 
-def test_plain_values():
-    assert is_plain(dict(a=[1, (None, 'b')], b={2.5: True}))
-    assert not is_plain(dict(a=[torch.ones(1)]))
-    assert not is_plain({(1, torch.Size([2])): [b'x']})
-    assert not is_plain({b'x': 1})
+@pytest.mark.parametrize(
+    ('expected', 'found', 'difference'),
+    [
+        (dict(a=1, b=[2]), dict(b=[2], a=1), None),
+        (dict(a=dict(b=[1, 2])), dict(a=dict(b=[1, 3])), ('a.b[1]', 2, 3)),
+        (dict(a=1, b=2), dict(b=3), ('a', 1, None)),
+        (dict(a=1), dict(a=1, c=4), ('c', None, 4)),
+        (dict(a=[1]), dict(a=[1, 2]), ('a', [1], [1, 2])),
+        (dict(a=1), [1], ('', dict(a=1), [1])),
+    ],
+)
+def test_the_first_difference(expected, found, difference):
+    assert find_difference(expected, found) == difference
+
+
+def test_the_first_difference_has_the_path_that_is_given():
+    assert find_difference(dict(a=1), dict(a=2), 'key') == ('key.a', 1, 2)

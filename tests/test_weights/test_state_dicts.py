@@ -44,16 +44,10 @@ def test_plain_and_home_paths_resolve():
 
 def test_assets_resolve_to_files_of_the_package(tmp_path, monkeypatch):
     assets = Path(checkpoint_module.__file__).parent.parent / 'assets'
-    assert resolve_checkpoint_path('mmseg_ssprompt://a.pth') == assets.resolve() / 'a.pth'
+    assert resolve_checkpoint_path('mmseg_ssprompt://a.pth') == assets / 'a.pth'
     monkeypatch.setattr(checkpoint_module, '_ASSETS_DIR', tmp_path)
     torch.save({'a': torch.ones(2)}, tmp_path / 'a.pth')
     assert read_checkpoint('mmseg_ssprompt://a.pth')['a'].tolist() == [1, 1]
-
-
-@pytest.mark.parametrize('name', ['../models/a.pth', '/etc/a.pth', ''])
-def test_assets_do_not_lead_elsewhere(name):
-    with pytest.raises(CheckpointError, match='outside the assets directory'):
-        resolve_checkpoint_path(f'mmseg_ssprompt://{name}')
 
 
 def test_urls_are_not_fetched():
@@ -227,67 +221,12 @@ def test_weights_that_are_not_finite_are_refused():
     assert torch.equal(module.weight, before)
 
 
-@pytest.mark.parametrize('wrap', [dict, lambda **kwargs: [kwargs]])
-def test_tensors_that_are_larger_than_the_file_are_refused(tmp_path, wrap):
-    torch.save(wrap(a=torch.zeros(1).expand(10**12)), tmp_path / 'a.pth')
-    expected = r"a\.pth.*'a' is a tensor of shape \(1000000000000,\) that repeats the 4 bytes"
-    with pytest.raises(CheckpointError, match=expected):
-        read_torch_file(tmp_path / 'a.pth', verify=True)
-
-
-def test_expanded_tensors_in_the_metadata_are_refused(tmp_path):
-    state_dict = nn.Linear(4, 3).state_dict()
-    state_dict._metadata['']['a'] = torch.zeros(1).expand(10**12)
-    torch.save(state_dict, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='that repeats the 4 bytes of its storage'):
-        read_torch_file(tmp_path / 'a.pth', verify=True)
-
-
 def test_shared_storages_and_views_are_read(tmp_path):
     base = torch.arange(12.0)
     state_dict = dict(a=base, b=base, c=base[2:4], d=base.view(3, 4).t())
     torch.save(state_dict, tmp_path / 'a.pth')
     found = read_checkpoint(tmp_path / 'a.pth')
     assert all(torch.equal(found[key], value) for key, value in state_dict.items())
-
-
-def test_lists_that_hold_themselves_are_refused(tmp_path):
-    endless: list = []
-    endless.append(endless)
-    doubled: list = []
-    for _ in range(30):
-        doubled = [doubled, doubled]
-    for content in (endless, doubled):
-        torch.save(content, tmp_path / 'a.pth')
-        with pytest.raises(CheckpointError, match=r'more than 1,000,000 values, or more than 50'):
-            read_torch_file(tmp_path / 'a.pth', verify=True)
-
-
-def nested(depth: int) -> list:
-    """So many lists in each other."""
-    content: list = []
-    for _ in range(depth - 1):
-        content = [content]
-    return content
-
-
-def test_what_is_too_deep_is_refused(tmp_path):
-    torch.save(dict(a=nested(50)), tmp_path / 'a.pth')
-    assert read_torch_file(tmp_path / 'a.pth', verify=True) == dict(a=nested(50))
-    for content in (dict(a=nested(51)), dict(a=tuple(nested(51)))):
-        torch.save(content, tmp_path / 'a.pth')
-        expected = r"'.*/a\.pth' \(\d+ bytes\).*more than 1,000,000 values, or more than 50 dicts"
-        with pytest.raises(CheckpointError, match=expected):
-            read_torch_file(tmp_path / 'a.pth', verify=True)
-
-
-def test_what_is_too_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_module, '_MAX_VALUES', 5)
-    torch.save([0] * 5, tmp_path / 'a.pth')
-    assert len(read_torch_file(tmp_path / 'a.pth', verify=True)) == 5
-    torch.save([0] * 6, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r'more than 5 values'):
-        read_torch_file(tmp_path / 'a.pth', verify=True)
 
 
 def test_errors_of_pythons_own_are_told_in_words(tmp_path):

@@ -22,6 +22,7 @@ from mmseg_ssprompt.models.base import ClassNameEncoder, ImageEncoder, Promptabl
 from mmseg_ssprompt.models.segmentors import PromptStateError
 from mmseg_ssprompt.prompt_files import read_prompt_source, transfer_prompts
 from mmseg_ssprompt.prompt_files.prompt_file import write_prompts
+from mmseg_ssprompt.weights.model_weights import hand_down_weights
 from tiny_model import CONFIG
 
 NAMES = ['ball', 'heart balloon', 'kite', 'tent', 'house', 'first aid post']
@@ -70,9 +71,10 @@ def config(weights, tmp_path):
         classifier=dict(type='BaseModelClassifier'),
         loss_decode=dict(type='MaskClassificationLoss', num_points=64),
     )
-    backbone = dict(type='ToyImageEncoder', checkpoint=str(weights / 'image_encoder.pth'))
+    backbone = dict(type='ToyImageEncoder')
     config.model = dict(
         type='PromptSegmentor',
+        weights=dict(toy=str(weights / 'image_encoder.pth')),
         data_preprocessor=preprocessor,
         backbone=backbone,
         decode_head=head,
@@ -163,7 +165,8 @@ def test_labels_have_the_size_of_the_image(config):
 def make_cache(config, folder):
     """Embed the training scenes; the config that trains on them."""
     config = Config(config.to_dict())
-    dataset, backbone = config.train_dataloader.dataset.to_dict(), config.model.backbone.to_dict()
+    dataset = config.train_dataloader.dataset.to_dict()
+    backbone = hand_down_weights(config.model.to_dict())['backbone']
     recipe = Recipe(dataset, backbone, config.model.data_preprocessor.to_dict(), dtype='float32')
     source = recipe.build_dataset()
     views, key = SourceViews(source, 1, 0), recipe.key(source)

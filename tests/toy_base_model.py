@@ -30,7 +30,7 @@ class ToyPart(FrozenModule):
 
 @MODELS.register_module()
 class ToyImageEncoder(ToyPart):
-    part = 'image_encoder'
+    part, weights_from = 'image_encoder', dict(checkpoint='toy')
     pixel_mean, pixel_std, divisor, frame = (127.5,) * 3, (127.5,) * 3, 16, None
 
     def __init__(self, checkpoint=None):

@@ -1,7 +1,8 @@
 """One setting for files of weights: ``model.weights``, which is handed down to the parts.
 
-A part says of itself what it reads: its class has ``weights_from``, ``'sam'`` or ``'clip'``, and
-``where_to_get(variant)``. It takes the entry of that name, unless its config has a ``checkpoint``.
+A part says of itself what it reads: its class has ``weights_from``, such as
+``dict(checkpoint='sam')``: the entries of ``model.weights`` that it takes, by its arguments, unless
+its config has a ``checkpoint`` of its own. It may have ``where_to_get(variant)``, too.
 """
 
 import contextlib
@@ -14,19 +15,11 @@ from mmseg.registry import MODELS
 from .state_dicts import CheckpointError, resolve_checkpoint_path
 
 __all__ = [
-    'WEIGHTS',
     'check_weights_are_there',
     'hand_down_weights',
     'missing_weights',
     'walk_parts',
 ]
-
-#: The files that ``model.weights`` names, and the settings that go with them: by their entry, the
-#: argument of a part that takes it.
-WEIGHTS: Dict[str, Dict[str, str]] = dict(
-    sam=dict(sam='checkpoint'), clip=dict(clip='checkpoint', clip_activation='activation')
-)
-_ENTRIES = [entry for arguments in WEIGHTS.values() for entry in arguments]
 
 
 def hand_down_weights(model: Mapping[str, Any]) -> Dict[str, Any]:
@@ -46,9 +39,8 @@ def hand_down_weights(model: Mapping[str, Any]) -> Dict[str, Any]:
     weights = model.pop('weights', None) or {}
     check_weights(weights)
     for part, cls, _ in walk_parts(model, ''):
-        source = getattr(cls, 'weights_from', None)
-        if source is not None and 'checkpoint' not in part:
-            for entry, argument in WEIGHTS[source].items():
+        if 'checkpoint' not in part:
+            for argument, entry in getattr(cls, 'weights_from', {}).items():
                 if weights.get(entry) is not None:
                     part[argument] = weights[entry]
     return model
@@ -63,12 +55,19 @@ def check_weights(weights: Any) -> None:
     expected = "expected model.weights=dict(sam='FILE', clip='FILE')"
     if not isinstance(weights, Mapping):
         raise ValueError(f'{expected}, found {weights!r}')
-    unknown = [entry for entry in weights if entry not in _ENTRIES]
+    known = _known_entries()
+    unknown = [entry for entry in weights if entry not in known]
     if unknown:
-        raise ValueError(f'{expected}, found {unknown} in it: known entries are {_ENTRIES}')
+        raise ValueError(f'{expected}, found {unknown} in it: known entries are {known}')
     for entry, value in weights.items():
         if value is not None and not isinstance(value, (str, PathLike)):
             raise ValueError(f'{expected}, found {entry}={value!r}: give a path, or None')
+
+
+def _known_entries() -> List[str]:
+    """The entries that some registered part takes."""
+    parts = MODELS.module_dict.values()
+    return sorted({entry for cls in parts for entry in getattr(cls, 'weights_from', {}).values()})
 
 
 def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Any, str]]:

@@ -53,8 +53,8 @@ class CLIPRegionClassifier(BaseModule):
 
     #: Nothing in it does.
     trainable = False
-    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
-    weights_from = 'clip'
+    #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
+    weights_from = dict(checkpoint='clip', activation='clip_activation')
 
     @staticmethod
     def where_to_get(variant: str = 'ViT-B/16') -> str:

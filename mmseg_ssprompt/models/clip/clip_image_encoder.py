@@ -51,8 +51,8 @@ class CLIPImageEncoder(FrozenModule):
         ValueError: If the variant or activation is unknown, or the size no multiple of its patches.
     """
 
-    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
-    weights_from = 'clip'
+    #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
+    weights_from = dict(checkpoint='clip', activation='clip_activation')
     part = 'clip_image_encoder'
     divisor, frame = 1, None  # images of any size are resized
 

@@ -161,8 +161,8 @@ class SAMMaskDecoder(FrozenModule):
         CheckpointError: If the file does not fit the variant.
     """
 
-    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
-    weights_from = 'sam'
+    #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
+    weights_from = dict(checkpoint='sam')
     part = 'mask_decoder'
 
     @staticmethod

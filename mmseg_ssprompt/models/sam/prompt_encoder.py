@@ -35,8 +35,8 @@ class SAMPromptEncoder(FrozenModule):
         ValueError: If the variant is unknown.
     """
 
-    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
-    weights_from = 'sam'
+    #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
+    weights_from = dict(checkpoint='sam')
     part = 'prompt_encoder'
 
     @staticmethod

@@ -45,8 +45,8 @@ class SAMImageEncoder(FrozenModule):
         ValueError: If the variant or the dtype is unknown.
     """
 
-    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
-    weights_from = 'sam'
+    #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
+    weights_from = dict(checkpoint='sam')
     part = 'image_encoder'
     pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
 

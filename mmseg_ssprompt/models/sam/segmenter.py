@@ -40,8 +40,8 @@ class SAMSegmenter(BaseModule):
         ValueError: If an argument is not one of the above.
     """
 
-    #: The entry of ``model.weights`` that it reads, unless it has a checkpoint of its own.
-    weights_from = 'sam'
+    #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
+    weights_from = dict(checkpoint='sam')
     kind = 'sam'
     tokens_per_prompt = 2  # a point and SAM's not-a-point token, or the two corners of a box
     prompts_see_image = False

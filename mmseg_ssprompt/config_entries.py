@@ -17,19 +17,19 @@ def each_entry(value: Any, key: str) -> List[Tuple[str, Any]]:
     return [(key, value)]
 
 
-def each_evaluator(cfg: Config, key: str) -> Iterator[Tuple[str, Mapping[str, Any]]]:
+def each_evaluator(cfg: Config, key: str) -> Iterator[Tuple[str, ConfigDict]]:
     """The configs of metrics, with their keys; those that are built already are left out."""
     value = cfg.get(key)
     if isinstance(value, Mapping) and isinstance(value.get('metrics'), (list, tuple, Mapping)):
         key, value = f'{key}.metrics', value['metrics']  # Evaluator(metrics=[...])
     for place, config in each_entry(value, key):
-        if isinstance(config, Mapping):
+        if isinstance(config, dict):
             yield place, config
 
 
-def innermost_model(cfg: Config) -> Mapping[str, Any]:
+def innermost_model(cfg: Config) -> ConfigDict:
     """The config of the segmentor, also inside of test-time augmentation; empty without one."""
     model = cfg.get('model')
     while isinstance(model, Mapping) and isinstance(model.get('module'), Mapping):
         model = model['module']
-    return model if isinstance(model, Mapping) else {}
+    return model if isinstance(model, dict) else {}

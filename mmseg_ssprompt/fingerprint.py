@@ -16,5 +16,5 @@ def fingerprint_tensors(tensors: Mapping[str, Tensor]) -> str:
         tensor = tensors[name].detach().cpu().contiguous()
         tensor = tensor.float() if tensor.is_floating_point() else tensor
         digest.update(f'{name} {tuple(tensor.shape)} {tensor.dtype}\n'.encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -3,7 +3,7 @@
 from typing import Any, Callable, List
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from torch import nn
 
 __all__ = ['on_main_process', 'unwrap_model']
@@ -33,6 +33,6 @@ def on_main_process(make: Callable[[], Any]) -> Any:
     return message[0]
 
 
-def unwrap_model(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> BaseModel:
     """The model inside of what lets several processes train it, such as DDP."""
     return model.module if is_model_wrapper(model) else model

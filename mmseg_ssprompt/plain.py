@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .module_metadata import set_module_metadata
+
 __all__ = [
     'BOOLEAN',
     'COUNT',
@@ -204,9 +206,10 @@ def from_json(value: Any) -> Any:
 
 def _expect_list(value: Dict[str, Any], name: str) -> List[Any]:
     """The only entry of ``value``."""
-    if not isinstance(value[name], list):
-        raise ValueError(f'expected a list under {name!r}, found {value[name]!r}')
-    return value[name]
+    entry = value[name]
+    if not isinstance(entry, list):
+        raise ValueError(f'expected a list under {name!r}, found {entry!r}')
+    return entry
 
 
 def to_plain(value: Any, where: str = 'value') -> Any:
@@ -227,14 +230,16 @@ def to_plain(value: Any, where: str = 'value') -> Any:
         with contextlib.suppress(TypeError, ValueError):  # types that torch does not have
             return torch.from_numpy(value.copy())
     if isinstance(value, dict):  # also mmengine's ConfigDict
-        kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        plain = kind((to_plain(k, where), to_plain(v, f'{where}.{k}')) for k, v in value.items())
+        pairs = [(to_plain(k, where), to_plain(v, f'{where}.{k}')) for k, v in value.items()]
+        if not isinstance(value, OrderedDict):
+            return dict(pairs)
+        ordered = OrderedDict(pairs)
         if hasattr(value, '_metadata'):  # of a state dict, which torch keeps beside its tensors
-            plain._metadata = to_plain(value._metadata, f'{where}._metadata')
-        return plain
+            set_module_metadata(ordered, to_plain(value._metadata, f'{where}._metadata'))
+        return ordered
     if isinstance(value, (list, tuple)):
-        kind = tuple if isinstance(value, tuple) else list
-        return kind(to_plain(v, f'{where}[{i}]') for i, v in enumerate(value))
+        entries = [to_plain(v, f'{where}[{i}]') for i, v in enumerate(value)]
+        return tuple(entries) if isinstance(value, tuple) else entries
     raise NotPlainError(
         f'checkpoints hold tensors and plain values only, so that they load without running code, '
         f'but {where} is a {type(value).__module__}.{type(value).__qualname__}'

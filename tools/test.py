@@ -28,10 +28,10 @@ from mmseg_ssprompt.cli.arguments import (
 )
 from mmseg_ssprompt.cli.inputs import ConfigError, require
 from mmseg_ssprompt.cli.parser import add_run_arguments, output_folder
+from mmseg_ssprompt.config_entries import each_evaluator
 from mmseg_ssprompt.dataset_wrappers import each_dataset_config, find_configs
 from mmseg_ssprompt.datasets import explain_dataset_errors
 from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
-from mmseg_ssprompt.hooks.config_checks import each_evaluator
 from mmseg_ssprompt.main_process import on_main_process
 from mmseg_ssprompt.outputs import check_outputs, find_inputs
 from mmseg_ssprompt.prompt_files.open_vocabulary import (
@@ -133,8 +133,8 @@ def enable_writing(cfg: Config, folder: Path) -> None:
         writers = [ConfigDict(format_only=True)]
         evaluators += writers
     for writer in writers:
-        writer.type = 'GroupedIoUMetric'  # mmseg's own takes no image without a label map
-    writers[0].output_dir = str(folder)
+        writer['type'] = 'GroupedIoUMetric'  # mmseg's own takes no image without a label map
+    writers[0]['output_dir'] = str(folder)
     cfg.test_evaluator = evaluators
     # What a cache was made of is part of its key.
     for dataset in [] if is_embedded(cfg) else each_dataset_config(cfg.test_dataloader.dataset):

@@ -76,7 +76,8 @@ def main() -> None:
     try:
         runner.train()
     except SystemExit as left:  # of PreemptionHook
-        end_process(left.code)
+        if isinstance(left.code, int):
+            end_process(left.code)
         raise
     end_process()
 

@@ -3,11 +3,11 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Mapping, Optional, Union
 
 import numpy as np
 import torch
-from mmengine.dataset import Compose, force_full_init
+from mmengine.dataset import BaseDataset, Compose, force_full_init
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.structures import PixelData
@@ -26,7 +26,7 @@ __all__ = ['EmbeddedDataset']
 
 
 @DATASETS.register_module()
-class EmbeddedDataset(Dataset):
+class EmbeddedDataset(Dataset[Any]):
     """The embedded samples of another data set, as ``mmseg-ssprompt cache`` has stored them.
 
     The arguments say how the samples are made; the tool makes them so, and a cache that was made
@@ -90,7 +90,7 @@ class EmbeddedDataset(Dataset):
                 'current',
                 logging.WARNING,
             )
-        self._source = self.recipe.build_dataset() if here else None
+        self._source: Optional[BaseDataset] = self.recipe.build_dataset() if here else None
         key = self.recipe.key(self._source, weights=names_weights(self.recipe.encoder))
         self._cache = EmbeddingCache(self.cache_dir, key)
         self._fully_initialized = True
@@ -126,7 +126,7 @@ class EmbeddedDataset(Dataset):
         keys = ('img_path', 'seg_map_path', 'reduce_zero_label')
         info = {key: sample.metainfo.get(key) for key in keys}
         if sample.labels is not None:
-            info['gt_seg_map'] = _unpad(sample)[0].numpy()
+            info['gt_seg_map'] = _unpad(sample.labels, sample.metainfo)[0].numpy()
         return info
 
     def _read(self, idx: int, view: int) -> EmbeddedSample:
@@ -143,16 +143,18 @@ def _pack(sample: EmbeddedSample, weights: Any) -> Dict[str, Any]:
     """What mmseg's ``PackSegInputs`` returns, with an embedding in place of the image."""
     data_sample = SegDataSample(metainfo={**sample.metainfo, ENCODER_KEY: weights})
     if sample.labels is not None:
-        data_sample.gt_sem_seg = PixelData(data=_unpad(sample).to(torch.int64))
+        data_sample.gt_sem_seg = PixelData(
+            data=_unpad(sample.labels, sample.metainfo).to(torch.int64)
+        )
     return dict(inputs=sample.features, data_samples=data_sample)
 
 
-def _unpad(sample: EmbeddedSample) -> Tensor:
+def _unpad(labels: Tensor, metainfo: Mapping[str, Any]) -> Tensor:
     """A label map (1, H, W) as the pipeline returned it.
 
     It was padded with the image, with a number that the model need not ignore; the model's data
     preprocessor pads it anew.
     """
-    left, right, top, bottom = sample.metainfo.get('padding_size') or (0, 0, 0, 0)
-    height, width = sample.labels.shape[-2:]
-    return sample.labels[:, top : height - bottom, left : width - right]
+    left, right, top, bottom = metainfo.get('padding_size') or (0, 0, 0, 0)
+    height, width = labels.shape[-2:]
+    return labels[:, top : height - bottom, left : width - right]

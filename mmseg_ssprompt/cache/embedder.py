@@ -4,7 +4,7 @@ import copy
 from typing import Any, Dict, NamedTuple, Optional
 
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -50,7 +50,7 @@ class EmbeddedSample(NamedTuple):
         return sum(tensor.numel() * tensor.element_size() for tensor in self.named().values())
 
 
-class SourceViews(Dataset):
+class SourceViews(Dataset[Any]):
     """A data set of which each sample goes through the pipeline V times.
 
     The number of an embedded sample is ``index * V + view``. Its random draws are seeded by the
@@ -62,7 +62,7 @@ class SourceViews(Dataset):
         seed: Of the random draws.
     """
 
-    def __init__(self, dataset: Dataset, views: int, seed: int) -> None:
+    def __init__(self, dataset: BaseDataset, views: int, seed: int) -> None:
         self.dataset, self.views, self.seed = dataset, views, seed
 
     def __len__(self) -> int:

@@ -7,10 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping
 
-from torch.utils.data import Dataset
+from mmengine.dataset import BaseDataset
 
 from ..files import sha256_of
 from ..folders import tell_apart
+from ..models.base import Fingerprints
 from ..models.base.precomputed import get_encoder_class
 from ..weights.model_weights import check_weights_are_there, walk_parts
 from .files import CacheError
@@ -42,14 +43,14 @@ def fingerprint_encoder(config: Mapping[str, Any]) -> Dict[str, str]:
         CheckpointError: If a file cannot be read.
     """
     check_weights_are_there(dict(encoder=config))
-    found = get_encoder_class(config).fingerprint_files(config)
+    found: Fingerprints = get_encoder_class(config).fingerprint_files(config)
     random = [part for part, sha256 in found.items() if sha256 is None]
     if random:
         raise CacheError(
             f'encoder.checkpoint: expected the file of {", ".join(random)}, found None: random '
             'weights differ from run to run, so a cache of them would fit no other run'
         )
-    return found
+    return {part: sha256 for part, sha256 in found.items() if sha256 is not None}
 
 
 def names_weights(config: Mapping[str, Any]) -> bool:
@@ -62,7 +63,7 @@ def names_weights(config: Mapping[str, Any]) -> bool:
     return all(part.get('checkpoint') is not None for part in parts)
 
 
-def fingerprint_files(dataset: Dataset, config: Any) -> str:
+def fingerprint_files(dataset: BaseDataset, config: Any) -> str:
     """SHA-256 of all that a data set hands to its pipeline: names of files, not their content.
 
     Args:

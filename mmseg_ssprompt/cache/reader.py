@@ -82,7 +82,7 @@ def _read_index(file: Path, key: Mapping[str, Any]) -> Dict[str, Any]:
             f'such file. Make it, or go on making it, with `{_COMMAND}`'
         )
     try:
-        index = json.loads(file.read_text(encoding='utf-8'))
+        index: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:  # also of texts that are not UTF-8
         raise _not_an_index(file, str(error)) from error
     complete = isinstance(index, dict) and {'key', 'metainfo', 'samples', 'sizes'} <= set(index)

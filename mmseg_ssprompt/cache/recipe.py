@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
 
 import torch
-from torch.utils.data import Dataset
+from mmengine.dataset import BaseDataset
 
 from ..dataset_wrappers import build_dataset
 from ..plain import find_difference
@@ -68,7 +68,7 @@ class Recipe:
                 "the data set's pipeline, which makes as many views as are asked for"
             )
 
-    def build_dataset(self) -> Dataset:
+    def build_dataset(self) -> BaseDataset:
         """The data set whose samples are embedded."""
         return build_dataset(copy.deepcopy(self.dataset))
 
@@ -76,7 +76,7 @@ class Recipe:
         """Whether every folder that the data set's config names is on this machine."""
         return all(folder.exists() for folder in _folders(self.dataset))
 
-    def key(self, dataset: Optional[Dataset] = None, weights: bool = True) -> Dict[str, Any]:
+    def key(self, dataset: Optional[BaseDataset] = None, weights: bool = True) -> Dict[str, Any]:
         """The key of a cache, as JSON has it.
 
         Args:
@@ -107,7 +107,8 @@ class Recipe:
                 samples=len(dataset),
                 files=fingerprint_files(dataset, self.dataset),
             )
-        return json.loads(json.dumps(key, default=str))
+        as_json: Dict[str, Any] = json.loads(json.dumps(key, default=str))
+        return as_json
 
 
 def check_key(file: Path, expected: Mapping[str, Any], found: Any, remedy: str) -> None:

@@ -197,7 +197,7 @@ def _checksum(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> int:
     for name in sorted(tensors):
         tensor = tensors[name]
         crc = zlib.crc32(f'{name} {tuple(tensor.shape)} {tensor.dtype}'.encode(), crc)
-        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, crc)
     return crc
 
 

@@ -12,9 +12,10 @@ import sys
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from ..cache import CacheError
 from ..datasets import DatasetError
@@ -136,7 +137,9 @@ def check_settings(cfg: Config, splits: Sequence[str], model: ModelFacts) -> Sur
     return survey
 
 
-def read_all(survey: Survey, dataset: Dataset, model: ModelFacts, num_workers: int) -> List[str]:
+def read_all(
+    survey: Survey, dataset: BaseDataset, model: ModelFacts, num_workers: int
+) -> List[str]:
     """Add all samples of a data set to a survey, with progress on stderr; the images' paths."""
     checks = SampleChecks(dataset, model.ids)
     loader = DataLoader(checks, batch_size=None, num_workers=num_workers, collate_fn=as_it_is)

@@ -26,6 +26,7 @@ from .logged import run_logged
 from .records import read_metrics, read_train_seconds
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
+from mmseg.models.segmentors import BaseSegmentor  # isort: skip
 from mmseg.registry import DATASETS  # isort: skip
 
 CONFIG = 'ssprompt_sam-tiny_shapes'
@@ -53,7 +54,7 @@ def class_ious(metrics: Dict[str, float]) -> Dict[str, float]:
     return {k[len(prefix) :]: v for k, v in metrics.items() if k.startswith(prefix)}
 
 
-def show_scenes(zero_shot: torch.nn.Module, learned: torch.nn.Module, dataset: Any) -> List[Scene]:
+def show_scenes(zero_shot: BaseSegmentor, learned: BaseSegmentor, dataset: Any) -> List[Scene]:
     """Segment a few scenes of the test set with both models."""
     scenes = []
     for index in SCENES_SHOWN:

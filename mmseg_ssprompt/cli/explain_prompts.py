@@ -19,7 +19,7 @@ drawn, and why so, is said in ``mmseg_ssprompt/analysis/semantic.py`` and ``spat
 """
 
 import argparse
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +91,9 @@ def explain_semantic(run: Run, words: List[str], seed: int) -> Dict[str, Any]:
     )
 
 
-def _check_text_encoder(names: List[str], encoded: torch.Tensor, defaults: torch.Tensor) -> None:
+def _check_text_encoder(
+    names: Sequence[str], encoded: torch.Tensor, defaults: torch.Tensor
+) -> None:
     cosines = (encoded * defaults).sum(dim=-1)
     worst = int(cosines.argmin())
     if cosines[worst] < _SAME:

@@ -74,9 +74,10 @@ def run(args: argparse.Namespace) -> None:
         totals.add(found)
         images.append(describe(found, scene, names))
         worst = sorted([*worst, scene], key=lambda s: s.miou)[: args.worst]
-    report = dict(run.source, num_images=len(images), totals=totals.report(), images=images)
+    found_in_all = totals.report()
+    report = dict(run.source, num_images=len(images), totals=found_in_all, images=images)
     paths = [args.out_dir / n for n in ('worst_images.png', 'error_types.png', 'failures.json')]
     write_json(report, paths[2])
     draw_worst_images(worst, len(images), names, run.dataset.metainfo['palette'], paths[0])
-    draw_error_types(report['totals'], run.groups, paths[1])
+    draw_error_types(found_in_all, run.groups, paths[1])
     print('\n'.join(map(str, paths)))

@@ -70,7 +70,8 @@ def measure_phase(
         command += ['--random-weights'] if args.random_weights else []
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 0:
-            return json.loads(file.read_text())
+            figures: Dict[str, Any] = json.loads(file.read_text())
+            return figures
     lacks_memory = any(text in done.stderr.lower() for text in _OUT_OF_MEMORY)
     if phase == 'train' and (lacks_memory or done.returncode == _KILLED):
         problems[phase] = 'out of memory'

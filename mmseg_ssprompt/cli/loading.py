@@ -7,7 +7,6 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from torch import nn
 
 from ..analysis import find_class_groups
 from ..analysis.spatial import DefaultTokens, default_tokens
@@ -18,6 +17,7 @@ from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .inputs import prepare_outputs, read_config
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which makes it possible)
+from mmseg.models.segmentors import BaseSegmentor  # isort: skip
 from mmseg.registry import DATASETS  # isort: skip
 
 __all__ = ['Run', 'load_run', 'samples']
@@ -37,7 +37,7 @@ class Run(NamedTuple):
     """
 
     cfg: Config
-    model: nn.Module
+    model: BaseSegmentor
     dataset: Any
     groups: Dict[str, List[int]]
     source: Dict[str, Optional[str]]
@@ -45,7 +45,8 @@ class Run(NamedTuple):
     @property
     def head(self) -> SSPromptHead:
         """The model's head."""
-        return self.model.decode_head
+        head: SSPromptHead = self.model.decode_head
+        return head
 
     @property
     def default_tokens(self) -> DefaultTokens:

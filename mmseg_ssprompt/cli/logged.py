@@ -84,7 +84,7 @@ def run_logged(command: Sequence[str], log: Path, cwd: Optional[Path] = None) ->
             command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             encoding='utf-8', errors='replace',
         )  # fmt: skip
-        for line in process.stdout:
+        for line in process.stdout or ():
             file.write(line)
             file.flush()
             progress(line)

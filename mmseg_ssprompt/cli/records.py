@@ -9,7 +9,8 @@ __all__ = ['read_last_validation', 'read_losses', 'read_metrics', 'read_train_se
 
 def read_metrics(work_dir: Path) -> Dict[str, float]:
     """The figures of the newest run of ``tools/test.py``."""
-    return json.loads(_newest(work_dir, '*/*.json').read_text())
+    figures: Dict[str, float] = json.loads(_newest(work_dir, '*/*.json').read_text())
+    return figures
 
 
 def read_last_validation(work_dir: Path) -> Dict[str, float]:

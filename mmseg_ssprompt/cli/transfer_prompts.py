@@ -42,7 +42,9 @@ def build_target(cfg: Config, path: Path) -> PromptSegmentor:
     return model
 
 
-def make_meta(cfg: Config, report: TransferReport, source: Path, metainfo: Dict[str, Any]) -> dict:
+def make_meta(
+    cfg: Config, report: TransferReport, source: Path, metainfo: Dict[str, Any]
+) -> Dict[str, Any]:
     """The metadata that mmengine's checkpoints have, and what was transferred from where."""
     return dict(
         cfg=cfg.pretty_text,

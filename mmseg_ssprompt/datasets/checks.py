@@ -12,7 +12,6 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
 from PIL import UnidentifiedImageError
-from torch.utils.data import Dataset
 
 from ..label_ids import LabelIds
 from .left_out import count_pictures
@@ -120,13 +119,14 @@ def _explain_failure(
 ) -> DatasetError:
     """The error of a sample that does not pass its pipeline, with the step that has failed."""
     step = find_failed_step(dataset.pipeline, error)
-    kind = None if step is None else loaded_kind(step.transform)
-    if kind is not None:
-        return read_error(step.transform, sample.get(_PATHS[kind]), kind, error, str(step))
-    for kind in _PATHS if step is not None and _is_foreign(step.transform) else ():
-        path = sample.get(_PATHS[kind])
-        if path is not None and _find_unreadable(step.transform, path, error) is not None:
-            return read_error(step.transform, path, kind, error, str(step))
+    if step is not None:
+        kind = loaded_kind(step.transform)
+        if kind is not None:
+            return read_error(step.transform, sample.get(_PATHS[kind]), kind, error, str(step))
+        for kind in _PATHS if _is_foreign(step.transform) else ():
+            path = sample.get(_PATHS[kind])
+            if path is not None and _find_unreadable(step.transform, path, error) is not None:
+                return read_error(step.transform, path, kind, error, str(step))
     return DatasetError(
         f'a sample of the data set {type(dataset).__name__} does not pass its pipeline: '
         f'{"it" if step is None else step} fails with image {str(sample.get("img_path"))!r}, '
@@ -150,7 +150,7 @@ def _is_foreign(transform: Any) -> bool:
 
 
 def check_classes(
-    dataset: Dataset, class_names: Sequence[str], name: str, key: Optional[str] = None
+    dataset: BaseDataset, class_names: Sequence[str], name: str, key: Optional[str] = None
 ) -> None:
     """Compare the classes of a data set with the semantic prompts.
 
@@ -255,7 +255,7 @@ def propose_label_map(values: Sequence[int], ids: LabelIds) -> Optional[str]:
     )
 
 
-def find_loaders(dataset: Dataset) -> List[Any]:
+def find_loaders(dataset: BaseDataset) -> List[Any]:
     """The transforms of a data set's pipeline that read images and label maps, in its order.
 
     Also those inside of other transforms, such as ``TestTimeAug``; each only once.
@@ -286,7 +286,7 @@ def read_with(loader: Any, sample: Dict[str, Any], kind: Optional[str] = None) -
     kind = kind or loaded_kind(loader) or 'image'
     path = sample.get(_PATHS[kind])
     try:
-        loaded = loader(sample)
+        loaded: Optional[Dict[str, Any]] = loader(sample)
         if loaded is None:  # mmcv's loader with ignore_empty=True
             raise ValueError('the loader returned nothing')
     except DatasetError:

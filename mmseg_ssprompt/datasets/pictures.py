@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 from mmengine import fileio
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -108,7 +109,7 @@ def read_header(content: bytes) -> Optional[PictureHeader]:
     arguments = image.tile[0][3] if image.tile else ''
     raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return PictureHeader(
-        format=image.format,
+        format=str(image.format),
         mode=image.mode,
         raw_mode=str(raw_mode or image.mode),
         width=image.width,
@@ -131,7 +132,7 @@ def find_damage(content: bytes) -> Optional[str]:
     if image is None:
         return None
     try:
-        if image.format in ('JPEG', 'MPO'):
+        if image.format in ('JPEG', 'MPO') and image.fp is not None:
             # Pillow has read up to the pixel data, so an embedded preview lies before.
             whole = content.find(_END_OF_JPEG, image.fp.tell()) >= 0
             return None if whole else 'the end marker is missing'
@@ -144,7 +145,7 @@ def find_damage(content: bytes) -> Optional[str]:
     return None
 
 
-def _open(content: bytes) -> Optional[Image.Image]:
+def _open(content: bytes) -> Optional[ImageFile]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
@@ -155,7 +156,7 @@ def _open(content: bytes) -> Optional[Image.Image]:
         return None
 
 
-def _open_large(content: bytes) -> Optional[Image.Image]:
+def _open_large(content: bytes) -> Optional[ImageFile]:
     """Open a picture that has more pixels than Pillow decodes; OpenCV may decode it."""
     for kind in (PngImageFile, JpegImageFile, TiffImageFile):
         with contextlib.suppress(OSError, SyntaxError, ValueError):

@@ -6,12 +6,14 @@ from typing import Any, Dict, Iterator, NamedTuple, Union
 
 import numpy as np
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset, Sampler
 
+from ..config_entries import ConfigDict
 from ..draws import draws_of_their_own, seed_draws
 from .checks import DatasetError, UnreadableFileError, explain_dataset_errors
 
@@ -27,15 +29,15 @@ class PlacedIndex(NamedTuple):
     Attributes:
         seed: Seed of the training run.
         place: Number of samples that all processes have read before.
-        index: Of the sample in the data set.
+        sample: Index of the sample in the data set.
     """
 
     seed: int
     place: int
-    index: int
+    sample: int
 
 
-class SeededDataset(Dataset):
+class SeededDataset(Dataset[Any]):
     """Another data set, read by :class:`PlacedIndex`.
 
     A sample's augmentation is drawn from generators that are seeded for its place, whichever
@@ -57,14 +59,15 @@ class SeededDataset(Dataset):
             are damaged than may be, with all of them.
     """
 
-    def __init__(self, dataset: Union[Dataset, Dict[str, Any]], max_damaged: int = 0) -> None:
+    def __init__(self, dataset: Union[BaseDataset, ConfigDict], max_damaged: int = 0) -> None:
         if isinstance(max_damaged, bool) or not isinstance(max_damaged, int) or max_damaged < 0:
             raise ValueError(
                 f'max_damaged: expected a whole number from 0 (stop at the first damaged sample) '
                 f'on, found {max_damaged!r}'
             )
         with explain_dataset_errors():
-            self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+            is_config = isinstance(dataset, dict)
+            self.dataset: BaseDataset = DATASETS.build(dataset) if is_config else dataset
         self.max_damaged = max_damaged
         if max_damaged > 0:
             # Workers are other processes: what they find is counted in memory that they share.
@@ -79,7 +82,8 @@ class SeededDataset(Dataset):
     @property
     def metainfo(self) -> Dict[str, Any]:
         """Metainfo of the other data set."""
-        return self.dataset.metainfo
+        metainfo: Dict[str, Any] = self.dataset.metainfo
+        return metainfo
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -89,7 +93,7 @@ class SeededDataset(Dataset):
             return self._read(placed)
         for index in self._candidates(placed):
             try:
-                return self._read(placed._replace(index=index))
+                return self._read(placed._replace(sample=index))
             except UnreadableFileError as error:
                 self._note(index, error)
         raise AssertionError('candidates do not end')
@@ -98,11 +102,11 @@ class SeededDataset(Dataset):
         # Without workers the generators are those of training.
         with explain_dataset_errors(), draws_of_their_own():
             seed_draws(_SAMPLES, placed.seed, placed.place)
-            return self.dataset[placed.index]
+            return self.dataset[placed.sample]
 
     def _candidates(self, placed: PlacedIndex) -> Iterator[int]:
         """The sample itself, and without end others for its place."""
-        yield placed.index
+        yield placed.sample
         numbers = (_REPLACEMENTS, placed.seed, placed.place)
         draws = np.random.default_rng(np.random.SeedSequence(numbers))
         while True:
@@ -135,7 +139,7 @@ class SeededDataset(Dataset):
                 yield str(error)
 
 
-class PlacedSampler(Sampler):
+class PlacedSampler(Sampler[PlacedIndex]):
     """The order of another sampler, without end, from any place on.
 
     To begin at a place takes no reading of samples: only their numbers are drawn up to it.
@@ -146,7 +150,7 @@ class PlacedSampler(Sampler):
         sampler: Config of the other sampler. One that ends begins again with the next epoch.
     """
 
-    def __init__(self, dataset: Dataset, seed: int, sampler: Dict[str, Any]) -> None:
+    def __init__(self, dataset: SeededDataset, seed: int, sampler: ConfigDict) -> None:
         self.dataset = dataset
         self.seed = seed
         self.sampler = sampler
@@ -171,7 +175,8 @@ class PlacedSampler(Sampler):
     def __len__(self) -> int:
         return len(self._build())
 
-    def _build(self) -> Sampler:
+    def _build(self) -> Any:
+        """The other sampler."""
         return DATA_SAMPLERS.build(
             self.sampler, default_args=dict(dataset=self.dataset, seed=self.seed)
         )

@@ -82,6 +82,11 @@ class AtomicCheckpointHook(CheckpointHook):
         ValueError: After a validation, if it returns no number named ``save_best``.
     """
 
+    # mmengine's own.
+    backend_args: Optional[Dict[str, Any]]
+    best_ckpt_path: Optional[str]
+    file_backend: Any
+
     def __init__(
         self, *args: Any, save_best: Union[str, List[str], None] = 'auto', **kwargs: Any
     ) -> None:
@@ -212,9 +217,9 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.message_hub.pop_info('best_score', None)
 
     def _best_checkpoints(self) -> Set[str]:
-        if len(self.key_indicators) == 1:
-            return {self.best_ckpt_path} - {None}
-        return set(self.best_ckpt_path_dict.values()) - {None}
+        is_one = len(self.key_indicators) == 1
+        paths = [self.best_ckpt_path] if is_one else self.best_ckpt_path_dict.values()
+        return {path for path in paths if path is not None}
 
     @contextlib.contextmanager
     def _removing_afterwards(self) -> Iterator[None]:

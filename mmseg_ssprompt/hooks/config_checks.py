@@ -10,7 +10,6 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS, METRICS, TRANSFORMS
-from torch.utils.data import Dataset
 
 from ..config_entries import each_entry, each_evaluator, innermost_model
 from ..dataset_wrappers import each_dataset_config
@@ -61,7 +60,7 @@ class Part(NamedTuple):
     key: str
     split: str
     config: Mapping[str, Any]
-    dataset: Optional[Dataset]
+    dataset: Any
 
 
 def _read_head(cfg: Config) -> Mapping[str, Any]:
@@ -236,7 +235,7 @@ def _guess_argument(kind: Any, config: Mapping[str, Any]) -> str:
         name
         for base in inspect.getmro(kind)
         if '__init__' in vars(base)
-        for name in inspect.signature(base.__init__).parameters
+        for name in inspect.signature(vars(base)['__init__']).parameters
     } - {'self', 'args', 'kwargs'}
     known |= {'type', *_FORGIVEN}
     wrong = [name for name in config if name not in known]
@@ -274,8 +273,9 @@ def _build_transform(config: Any, key: str) -> Any:
         ) from error
 
 
-def _classes(dataset: Dataset) -> Sequence[str]:
-    return dataset.metainfo.get('classes') or ()
+def _classes(dataset: BaseDataset) -> Sequence[str]:
+    classes: Sequence[str] = dataset.metainfo.get('classes') or ()
+    return classes
 
 
 def _find_class_problems(key: str, config: Mapping[str, Any], kind: Any) -> List[str]:
@@ -285,7 +285,8 @@ def _find_class_problems(key: str, config: Mapping[str, Any], kind: Any) -> List
         where, settings = key, config
     if not isinstance(settings, Mapping):
         return [f'{where}: expected dict(classes=[...]), found {settings!r}']
-    given, own = settings.get('classes'), (kind.METAINFO or {}).get('classes')
+    given = settings.get('classes')
+    own: Sequence[str] = (kind.METAINFO or {}).get('classes') or ()
     palette_key, where = f'{where}.palette', f'{where}.classes'
     if given is None:
         return []
@@ -306,7 +307,7 @@ def _find_class_problems(key: str, config: Mapping[str, Any], kind: Any) -> List
             f'{list(own)}. Choose some of these; or for classes of your own take '
             "type='BaseSegDataset', which has none"
         ]
-    palette = settings.get('palette')
+    palette: Any = settings.get('palette')
     is_list = isinstance(palette, (list, tuple))
     if is_list and not own and len(palette) != len(classes):
         return [
@@ -361,13 +362,13 @@ def _find_replaced_classes(parts: Sequence[Part], model: Optional[ModelFacts]) -
     Raises:
         DatasetError: If the model has them.
     """
-    places: Dict[Tuple[Tuple[str, ...], ...], List[str]] = {}
+    places: Dict[Tuple[Tuple[str, ...], Tuple[str, ...]], List[str]] = {}
     for part in parts:
         if isinstance(part.dataset, ImageFolderDataset):
             metainfo = part.config.get('metainfo') or {}
-            both = [read_class_names(each.get('classes')) for each in (part.config, metainfo)]
-            if None not in both and both[0] != both[1]:
-                places.setdefault(tuple(map(tuple, both)), []).append(part.key)
+            one, other = (read_class_names(each.get('classes')) for each in (part.config, metainfo))
+            if one is not None and other is not None and one != other:
+                places.setdefault((tuple(one), tuple(other)), []).append(part.key)
     lines = []
     for (counting, replaced), keys in places.items():
         line = (
@@ -512,7 +513,9 @@ def _find_evaluator_problems(cfg: Config, split: str) -> List[str]:
 def read_metainfo(cfg: Config, split: str) -> Optional[Mapping[str, Any]]:
     """The metainfo of a split's data set, if it is known without reading files."""
     parts = _build_parts(cfg, split)
-    return parts[0].dataset.metainfo if parts and parts[0].dataset is not None else None
+    known = parts and parts[0].dataset is not None
+    metainfo: Optional[Mapping[str, Any]] = parts[0].dataset.metainfo if known else None
+    return metainfo
 
 
 def _find_epoch_problems(cfg: Config) -> List[str]:
@@ -572,7 +575,8 @@ def _find_unlikely(cfg: Config) -> List[str]:
 def metric_keys_wanted(cfg: Config) -> Dict[str, Sequence[str]]:
     """The results of a validation that hooks and schedules ask for, by the keys that name them."""
     hooks = cfg.get('default_hooks') or {}
-    best, wanted = (hooks.get('checkpoint') or {}).get('save_best'), {}
+    best = (hooks.get('checkpoint') or {}).get('save_best')
+    wanted: Dict[str, Sequence[str]] = {}
     if best:
         names = [best] if isinstance(best, str) else list(best)
         wanted['default_hooks.checkpoint.save_best'] = [name for name in names if name != 'auto']

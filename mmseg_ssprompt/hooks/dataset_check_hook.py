@@ -5,12 +5,12 @@ import logging
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.utils import to_2tuple
-from torch.utils.data import Dataset
 
 from ..config_entries import innermost_model
 from ..dataset_wrappers import each_dataset
@@ -111,7 +111,7 @@ class DatasetCheckHook(Hook):
         on_main_process(lambda: self._try(runner, dataloader, split))
 
     def _survey(
-        self, runner: Runner, dataset: Dataset, leaves: Sequence[Dataset], split: str
+        self, runner: Runner, dataset: BaseDataset, leaves: Sequence[BaseDataset], split: str
     ) -> None:
         ids, name = read_label_ids(_decode_head(runner)), SPLITS[split]
         max_damaged = getattr(dataset, 'max_damaged', 0)  # of training data
@@ -207,7 +207,7 @@ def read_label_ids(head: Any) -> LabelIds:
     return ids or resolve_label_ids(head.num_classes, head.ignore_index)
 
 
-def read_facts(leaves: Sequence[Dataset]) -> LabelFacts:
+def read_facts(leaves: Sequence[BaseDataset]) -> LabelFacts:
     """What data sets do to the ids in files, if all do the same."""
     facts = []
     for leaf in leaves:

@@ -138,7 +138,7 @@ def find_resume_problem(checkpoint: Mapping[str, Any], runner: Runner) -> Option
             'prompts in state_dict are the average then, and not those that train'
         )
     # Several optimisers, and their schedulers, are in dicts, which torch compares.
-    states = checkpoint.get('param_schedulers')
+    states: Any = checkpoint.get('param_schedulers')
     if isinstance(schedulers, list) and len(schedulers) != len(states):
         return f'param_schedulers: expected those of {len(schedulers)}, found {len(states)}'
     if isinstance(runner.optim_wrapper, OptimWrapper):

@@ -3,11 +3,11 @@
 import os
 from typing import Dict, Sequence
 
+from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
 
 from ..evaluation import GroupedIoUMetric
 from ..outputs import (
@@ -57,7 +57,7 @@ class OutputCheckHook(Hook):
         _name_results(runner.test_loop.evaluator, dataset, 'test_evaluator')
 
 
-def _name_results(evaluator: Evaluator, dataset: Dataset, key: str) -> None:
+def _name_results(evaluator: Evaluator, dataset: BaseDataset, key: str) -> None:
     """Let the evaluators that write results know the names of all images."""
     writers = [metric for metric in evaluator.metrics if getattr(metric, 'output_dir', None)]
     if not writers:

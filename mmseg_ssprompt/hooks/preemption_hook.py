@@ -125,7 +125,9 @@ class PreemptionHook(Hook):
                     hook.after_val_epoch(runner)
         runner.message_hub.update_info(VALIDATION_DUE, validation_due)
         meta = dict(epoch=runner.epoch, iter=iteration)
-        _find_checkpoint_hook(runner)._save_checkpoint_with_step(runner, iteration, meta)
+        checkpoint_hook = _find_checkpoint_hook(runner)
+        assert checkpoint_hook is not None  # or the signals would not have been taken over
+        checkpoint_hook._save_checkpoint_with_step(runner, iteration, meta)
         if self._received == _REQUEUE and is_main_process():
             _requeue(runner.logger)
         barrier()  # srun ends the others when one leaves with a status other than 0
@@ -139,10 +141,10 @@ def _separate_workers() -> None:
     torchrun, and slurm without cgroups, signal the group as a whole; workers would die of it, and
     the training of their death. Each iteration looks, since loaders start workers at any time.
     """
-    for worker in multiprocessing.active_children():
+    for pid in filter(None, (worker.pid for worker in multiprocessing.active_children())):
         # Ended meanwhile, or spawned instead of forked; Windows has no groups to leave.
         with contextlib.suppress(OSError, AttributeError):
-            os.setpgid(worker.pid, worker.pid)
+            os.setpgid(pid, pid)
 
 
 def _find_checkpoint_hook(runner: Runner) -> Optional[CheckpointHook]:

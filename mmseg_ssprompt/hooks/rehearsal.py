@@ -66,7 +66,8 @@ def rehearse(
             result that no evaluator returns; with what was tried and what was raised.
     """
     results: Dict[str, Any] = {}
-    all_tried, warnings = True, []
+    all_tried = True
+    warnings: List[str] = []
     with draws_of_their_own(), _silence(), tempfile.TemporaryDirectory() as folder:
         with_scores = bool((innermost_model(cfg).get('test_cfg') or {}).get('logits', True))
         stage = _Stage(Path(folder), dict(metainfo), ids, labelled, with_scores)
@@ -217,7 +218,7 @@ def _attempt(stage: _Stage, key: str, config: Mapping[str, Any], what: str, call
         ) from error
 
 
-def _advise(error: Exception, stage: _Stage) -> str:
+def _advise(error: BaseException, stage: _Stage) -> str:
     missing = str(error.args[0]) if isinstance(error, KeyError) and error.args else ''
     if missing == 'seg_logits' and not stage.with_scores:
         return '. It needs scores of each class: set model.test_cfg.logits=True'

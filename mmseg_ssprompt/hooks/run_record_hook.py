@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from ..dataset_wrappers import each_layer
 from ..files import check_no_folder, write_json
 from ..main_process import on_main_process, unwrap_model
+from ..module_metadata import get_module_metadata
 from ..version import __version__
 
 __all__ = ['RunRecordError', 'RunRecordHook']
@@ -112,7 +113,7 @@ class RunRecordHook(Hook):
 
 def _make_entry(runner: Runner) -> Dict[str, Any]:
     model = unwrap_model(runner.model)
-    metadata = getattr(model.state_dict(), '_metadata', {}).get('', {})
+    metadata = get_module_metadata(model.state_dict()).get('', {})
     layers = each_layer(runner.train_dataloader.dataset)
     draws = (getattr(layer, 'drawn', None) for layer in layers)
     return dict(
@@ -178,8 +179,8 @@ def _compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> List[str]:
         )
         for entry in (before, now)
     )
-    dumps = (json.dumps(entry, indent=2, sort_keys=True).splitlines() for entry in (old, new))
-    lines = list(difflib.unified_diff(*dumps, 'before', 'now', lineterm=''))
+    left, right = (json.dumps(entry, indent=2, sort_keys=True).splitlines() for entry in (old, new))
+    lines = list(difflib.unified_diff(left, right, 'before', 'now', lineterm=''))
     pairs = zip(_settings_with_state(old['config']), _settings_with_state(new['config']))
     return [*lines, _STAYS] if any(one != other for one, other in pairs) else lines
 

@@ -79,7 +79,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
                 if isinstance(hook, PreemptionHook):  # also after an error, as in a notebook
                     hook.restore_signals()
 
-    def run_iter(self, data_batch: Sequence[dict]) -> None:
+    def run_iter(self, data_batch: Sequence[Dict[str, Any]]) -> None:
         """Iterate one mini-batch, with draws of its own."""
         seed_draws(_STEPS, self.runner.seed, get_rank(), self.iter)
         if torch.cuda.is_available():
@@ -102,7 +102,7 @@ class _ResumedIterator:
     ``skip_iter``. None of them is read.
     """
 
-    def __init__(self, dataloader: DataLoader, dropped: int) -> None:
+    def __init__(self, dataloader: DataLoader[Any], dropped: int) -> None:
         self._iterator = iter(dataloader)
         self._dropped = dropped
 

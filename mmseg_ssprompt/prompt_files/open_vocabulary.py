@@ -65,7 +65,7 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     """
     cfg = Config.fromfile(config) if isinstance(config, (str, Path)) else copy.deepcopy(config)
     names = check_class_names(class_names)
-    head = cfg.model.get('decode_head') or {}
+    head: ConfigDict = cfg.model.get('decode_head') or {}
     if head.get('type') != 'SSPromptHead' or 'text_encoder' not in head.semantic_prompts:
         raise ValueError(
             'other class names need semantic prompts made of names: expected model.decode_head '
@@ -121,8 +121,8 @@ def _relabel(
     for dataset in each_dataset_config(cfg.test_dataloader.dataset):
         _relabel_dataset(dataset, names, source, target)
     for _, evaluator in each_evaluator(cfg, 'test_evaluator'):
-        if evaluator.type == 'IoUMetric':
-            evaluator.type = 'GroupedIoUMetric'  # which tells labelled classes from others
+        if evaluator['type'] == 'IoUMetric':
+            evaluator['type'] = 'GroupedIoUMetric'  # which tells labelled classes from others
         evaluator.pop('ignore_index', None)  # of the model's own classes
 
 
@@ -170,7 +170,7 @@ def _number_labels(
     label_map: Dict[int, int] = {}
     if matches and target.rest_id is not None:
         label_map.update({first + old: target.rest_id for old in range(count)})
-        if source is not None:
+        if source is not None and source.rest_id is not None:
             label_map[source.rest_id] = target.rest_id
     label_map.update({first + old: target.classes[new] for new, old in matches.items()})
     return label_map

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..files import write_atomically
+from ..module_metadata import get_module_metadata, set_module_metadata
 from ..plain import to_json, to_plain
 from ..weights.safetensors_file import SUFFIX, pack_safetensors
 from ..weights.state_dicts import FILE_KEY, CheckpointError
@@ -36,7 +37,7 @@ def get_metadata(state_dict: Mapping[str, Tensor], name: str) -> Dict[str, Any]:
     Raises:
         CheckpointError: If it is not as this package writes it.
     """
-    found = getattr(state_dict, '_metadata', {}).get('', {})
+    found = get_module_metadata(state_dict).get('', {})
     if METADATA_KEY not in found:
         return {}
     problem = find_metadata_problem(found[METADATA_KEY])
@@ -70,10 +71,11 @@ def write_prompts(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], fil
             raise CheckpointError(f'cannot write {str(file)!r}: {key}: {problem}')
     check_finite(state_dict, 'state_dict')
     kept = OrderedDict(state_dict)
-    kept._metadata = OrderedDict(
+    metadata = OrderedDict(
         (name, {key: value for key, value in entry.items() if key != FILE_KEY})
-        for name, entry in getattr(state_dict, '_metadata', {}).items()
+        for name, entry in get_module_metadata(state_dict).items()
     )
+    set_module_metadata(kept, metadata)
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == SUFFIX:
         write_atomically(file, pack_safetensors(kept, _keep_texts(meta)))

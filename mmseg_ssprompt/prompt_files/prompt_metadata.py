@@ -3,7 +3,8 @@
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
-from torch import Tensor, nn
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor
 
 from ..models.base import fingerprint_parts
 from ..plain import BOOLEAN, COUNT, DICT, TEXT, Kind, find_problem, shorten
@@ -28,7 +29,7 @@ METADATA_KEY = 'prompts'
 FORMAT = 2
 #: Embeddings of the same weights differ by rounding between machines, those of other points,
 #: weights or templates by a hundred times as much.
-TOLERANCE = dict(rtol=1e-3, atol=1e-4)
+TOLERANCE: Dict[str, Any] = dict(rtol=1e-3, atol=1e-4)
 #: Parts of the head that are described one by one.
 PARTS = ('spatial_prompts', 'semantic_prompts')
 #: The handcrafted prompts of each part, by their names in a state dict.
@@ -58,7 +59,7 @@ _METADATA = DICT.of(
 _DIGITS = 12
 
 
-def describe_prompts(model: nn.Module) -> Dict[str, Any]:
+def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
     """The metadata of a model's prompts, as plain values.
 
     Args:
@@ -72,7 +73,7 @@ def describe_prompts(model: nn.Module) -> Dict[str, Any]:
         prompts that were transferred the file that they were taken from).
     """
     head = model.decode_head
-    metadata = dict(
+    metadata: Dict[str, Any] = dict(
         format=FORMAT,
         package=__version__,
         base=dict(
@@ -95,7 +96,7 @@ def describe_prompts(model: nn.Module) -> Dict[str, Any]:
 def _trains(part: Any) -> bool:
     """Whether a part of the head is meant to train; a moving average of it does not, itself."""
     if hasattr(part, 'fusion'):
-        return part.fusion.mode != 'default_only'
+        return bool(part.fusion.mode != 'default_only')
     return bool(getattr(part, 'trainable', next(part.parameters(), None) is not None))
 
 

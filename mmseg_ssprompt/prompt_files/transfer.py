@@ -5,10 +5,14 @@ from collections import OrderedDict
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
-from torch import Tensor, nn
+from mmengine.model import BaseModule
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor
 
 from ..class_names import normalize_class_name
+from ..models.heads import SSPromptHead
 from ..models.prompts import SemanticPromptLearner
+from ..module_metadata import get_module_metadata, set_module_metadata
 from .prompt_metadata import METADATA_KEY, TOLERANCE, shorten_fingerprint
 from .prompt_source import PromptSource
 
@@ -81,7 +85,7 @@ def _key(name: str) -> str:
 
 
 def transfer_prompts(
-    source: PromptSource, target: nn.Module, parts: Sequence[str] = PARTS
+    source: PromptSource, target: EncoderDecoder, parts: Sequence[str] = PARTS
 ) -> Tuple[Dict[str, Tensor], TransferReport]:
     """Make a state dict for ``target`` from prompts that were trained on other classes.
 
@@ -108,8 +112,9 @@ def transfer_prompts(
         raise PromptTransferError(f'parts: expected some of {list(PARTS)}, got {list(parts)}')
     own = target.without_frozen(target.state_dict())
     state = OrderedDict((key, value.detach().cpu().clone()) for key, value in own.items())
-    state._metadata = copy.deepcopy(own._metadata)
-    described = state._metadata[''][METADATA_KEY]
+    metadata = copy.deepcopy(get_module_metadata(own))
+    set_module_metadata(state, metadata)
+    described = metadata[''][METADATA_KEY]
     head = target.decode_head
     _check_same_weights(source, described['base']['parts'])
     if not isinstance(head.semantic_prompts, SemanticPromptLearner):
@@ -144,7 +149,7 @@ def transfer_prompts(
     return state, report
 
 
-def _take_spatial(state: Dict[str, Tensor], source: PromptSource, head: nn.Module) -> str:
+def _take_spatial(state: Dict[str, Tensor], source: PromptSource, head: SSPromptHead) -> str:
     """Copy the spatial prompts and say so."""
     learner = head.spatial_prompts
     _check_kind('spatial', learner, source)
@@ -162,7 +167,7 @@ def _take_spatial(state: Dict[str, Tensor], source: PromptSource, head: nn.Modul
 
 
 def _take_semantic(
-    state: Dict[str, Tensor], source: PromptSource, head: nn.Module
+    state: Dict[str, Tensor], source: PromptSource, head: SSPromptHead
 ) -> Dict[int, int]:
     """Copy the rows of classes that are in both; return :func:`match_classes`."""
     learner, names = head.semantic_prompts, source.class_names
@@ -207,7 +212,7 @@ def _take_classifier(state: Dict[str, Tensor], source: PromptSource) -> str:
     return 'trained, taken' if trains else 'not trained, the same in both'
 
 
-def _take_decoder(state: Dict[str, Tensor], source: PromptSource, head: nn.Module) -> None:
+def _take_decoder(state: Dict[str, Tensor], source: PromptSource, head: SSPromptHead) -> None:
     """Copy a mask decoder that trained with the prompts."""
     if not source.trains('segmenter'):
         return
@@ -252,7 +257,7 @@ def _check_same_weights(source: PromptSource, target: Mapping[str, Optional[str]
             )
 
 
-def _check_kind(part: str, learner: nn.Module, source: PromptSource) -> None:
+def _check_kind(part: str, learner: BaseModule, source: PromptSource) -> None:
     """Compare the types of prompts and their fusion."""
     kind, fusion = source.kind(part)
     found, expected = [kind], [type(learner).__name__]

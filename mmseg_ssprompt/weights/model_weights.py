@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from mmseg.registry import MODELS
 
+from ..config_entries import ConfigDict
 from .state_dicts import CheckpointError, resolve_checkpoint_path
 
 __all__ = [
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 
-def hand_down_weights(model: Mapping[str, Any]) -> Dict[str, Any]:
+def hand_down_weights(model: ConfigDict) -> ConfigDict:
     """Give each part of a model the files that ``model.weights`` names.
 
     Args:
@@ -92,7 +93,7 @@ def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Any, st
         yield from walk_parts(value, f'{name}.{key}'.lstrip('.'))
 
 
-def missing_weights(model: Mapping[str, Any], name: str = 'model') -> List[str]:
+def missing_weights(model: ConfigDict, name: str = 'model') -> List[str]:
     """Name the files of weights of a model that are not there.
 
     Args:
@@ -124,7 +125,7 @@ def missing_weights(model: Mapping[str, Any], name: str = 'model') -> List[str]:
     return lines
 
 
-def check_weights_are_there(model: Mapping[str, Any]) -> None:
+def check_weights_are_there(model: ConfigDict) -> None:
     """Refuse a model whose files of weights are not all there.
 
     Args:

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..module_metadata import get_module_metadata, set_module_metadata
 from ..plain import from_json, to_json
 
 __all__ = ['SUFFIX', 'DamagedFileError', 'pack_safetensors', 'read_safetensors']
@@ -40,7 +41,7 @@ def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) 
     """
     # safetensors refuses tensors that share memory or are not contiguous.
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state_dict.items()}
-    metadata = dict(getattr(state_dict, '_metadata', {}))
+    metadata = dict(get_module_metadata(state_dict))
     content = json.dumps(
         dict(metadata=to_json(metadata, '_metadata'), meta=to_json(dict(meta), 'meta'))
     )
@@ -65,7 +66,7 @@ def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
         texts = opened.metadata() or {}
         names = opened.keys()
         state_dict = OrderedDict((name, opened.get_tensor(name)) for name in names)
-    state_dict._metadata = OrderedDict()
+    set_module_metadata(state_dict, OrderedDict())
     if _CONTENT not in texts and _CHECKSUM not in texts:
         return state_dict, {}
     found = _sha256(state_dict, str(texts.get(_CONTENT)))
@@ -75,7 +76,7 @@ def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
             f'found {found}'
         )
     content = from_json(json.loads(texts[_CONTENT]))
-    state_dict._metadata.update(content['metadata'])
+    set_module_metadata(state_dict, OrderedDict(content['metadata']))
     return state_dict, content['meta']
 
 
@@ -85,5 +86,5 @@ def _sha256(tensors: Mapping[str, Tensor], content: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f'\n{name} {tuple(tensor.shape)} {tensor.dtype}\n'.encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

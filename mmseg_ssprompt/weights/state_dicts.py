@@ -17,6 +17,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..module_metadata import get_module_metadata, set_module_metadata
 from .safetensors_file import SUFFIX, read_safetensors
 from .tensor_checks import count_non_finite, find_tensor_problem
 
@@ -169,7 +170,9 @@ def _unwrap(content: Any, file: Path, is_wanted: Optional[Callable[[Iterable[str
     return found[0][1] if found else content
 
 
-def _find_state_dicts(value: Any, name: str = '', depth: int = 0) -> List[Tuple[str, Mapping]]:
+def _find_state_dicts(
+    value: Any, name: str = '', depth: int = 0
+) -> List[Tuple[str, Mapping[str, Any]]]:
     """Every dict of tensors in what was read, with its dotted name.
 
     The state of an optimiser does not count. Tensors of a single number, such as an
@@ -199,9 +202,10 @@ def name_file(state_dict: Mapping[str, Any], file: Path) -> Dict[str, Any]:
         The same tensors, with the path in ``_metadata['']``.
     """
     named = OrderedDict(state_dict)
-    entries = getattr(state_dict, '_metadata', {}).items()
-    named._metadata = OrderedDict((name, dict(entry)) for name, entry in entries)
-    named._metadata.setdefault('', {})[FILE_KEY] = str(file)
+    entries = get_module_metadata(state_dict).items()
+    metadata = OrderedDict((name, dict(entry)) for name, entry in entries)
+    metadata.setdefault('', {})[FILE_KEY] = str(file)
+    set_module_metadata(named, metadata)
     return named
 
 
@@ -396,8 +400,8 @@ def _find_other_kind(file: Path) -> Optional[str]:
             return kind
     if head.startswith(b'PK\x03\x04') and file.suffix == SUFFIX:
         return "what torch.save writes, under another suffix; rename it to end in '.pth'"
-    kind = _OTHER_KINDS.get(file.suffix.lower())
-    return None if kind is None else f'{kind}, by its name; give the file that PyTorch saved'
+    other = _OTHER_KINDS.get(file.suffix.lower())
+    return None if other is None else f'{other}, by its name; give the file that PyTorch saved'
 
 
 def _check_state_dict(content: Any, file: Path) -> Mapping[str, Tensor]:

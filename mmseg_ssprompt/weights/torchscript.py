@@ -10,7 +10,7 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Tuple
+from typing import IO, Any, Callable, Dict, Iterator, List, Tuple
 
 import torch
 from torch import Tensor
@@ -122,7 +122,7 @@ class _TensorUnpickler(pickle.Unpickler):
         folder: The folder of the archive that the arrays are in, with its slash.
     """
 
-    def __init__(self, stream: BinaryIO, archive: zipfile.ZipFile, folder: str) -> None:
+    def __init__(self, stream: IO[bytes], archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(stream)
         self._archive = archive
         self._folder = folder

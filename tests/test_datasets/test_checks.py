@@ -338,5 +338,5 @@ def test_a_seeded_data_set_explains_its_own_errors(good):
     dataset = SeededDataset(build(good))
     (good / 'img' / '01.png').unlink()
     with pytest.raises(DatasetError, match=r"img/01\.png'.*found no such file"):
-        dataset[PlacedIndex(seed=0, place=0, index=1)]
+        dataset[PlacedIndex(seed=0, place=0, sample=1)]
     assert dict(vars(BaseDataset)) == before

@@ -123,7 +123,7 @@ def test_draws_leave_the_generators_as_they_were():
     expected = torch.rand(4)
     torch.manual_seed(3)
     first = torch.rand(2)
-    data[PlacedIndex(seed=0, place=5, index=1)]
+    data[PlacedIndex(seed=0, place=5, sample=1)]
     assert torch.equal(torch.cat([first, torch.rand(2)]), expected)
 
 
@@ -156,7 +156,7 @@ def test_a_sampler_begins_at_any_place(kind):
     places = iter(sampler)
     whole = [next(places) for _ in range(20)]
     assert [placed.place for placed in whole] == list(range(20))
-    assert sorted(placed.index for placed in whole[:6]) == list(range(6))
+    assert sorted(placed.sample for placed in whole[:6]) == list(range(6))
     assert whole[:6] != whole[6:12]
     sampler.go_to(0, 9)
     places = iter(sampler)

@@ -71,7 +71,7 @@ def _resolve_dtype(dtype: Optional[Union[str, torch.dtype]], default: torch.dtyp
         return default
     if dtype not in (*_DTYPES, *_DTYPES.values()):
         raise ValueError(f'dtype of mixed precision must be one of {tuple(_DTYPES)}, got {dtype!r}')
-    return _DTYPES.get(dtype, dtype)
+    return _DTYPES[dtype] if isinstance(dtype, str) else dtype
 
 
 def _make_cpu_scaler(loss_scale: Union[str, float, Dict[str, Any]]) -> Any:

@@ -24,7 +24,7 @@ class PromptDistributedDataParallel(MMDistributedDataParallel):
         kwargs: See ``torch.nn.parallel.DistributedDataParallel``.
     """
 
-    def __new__(cls, module: Optional[nn.Module] = None, **kwargs: Any) -> nn.Module:
+    def __new__(cls, module: Optional[nn.Module] = None, **kwargs: Any) -> Any:
         """The model itself, if no parameter of it requires a gradient."""
         if module is not None and not any(p.requires_grad for p in module.parameters()):
             return module

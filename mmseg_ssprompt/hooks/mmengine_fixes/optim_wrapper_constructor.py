@@ -1,12 +1,13 @@
 """An optimiser that knows only what trains."""
 
 import inspect
-from typing import Any, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from torch import nn
 
+from ...config_entries import ConfigDict
 from ...plain import is_number
 
 __all__ = ['PromptOptimWrapperConstructor']
@@ -25,8 +26,10 @@ class PromptOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             optimiser does not have.
     """
 
+    paramwise_cfg: ConfigDict  # mmengine's own
+
     def __init__(
-        self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Optional[dict] = None
+        self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Optional[ConfigDict] = None
     ) -> None:
         optimizer = optim_wrapper_cfg.get('optimizer') or {}
         _check_numbers(optimizer, 'optim_wrapper.optimizer')
@@ -50,7 +53,7 @@ class PromptOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         self.paramwise_cfg = self.paramwise_cfg or dict(bypass_duplicate=False)
         return super().__call__(model)
 
-    def add_params(self, params: List[dict], module: nn.Module, **kwargs: Any) -> None:
+    def add_params(self, params: List[Dict[str, Any]], module: nn.Module, **kwargs: Any) -> None:
         """Collect the parameter groups of ``module``, unless all of it is frozen."""
         if any(parameter.requires_grad for parameter in module.parameters()):
             super().add_params(params, module, **kwargs)

@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
     make_cache(folder)
     found = contents(folder)
-    assert len(found) == 2 * 6 + 1
+    assert len(found) == 6 + 1
     return found
 
 

@@ -26,7 +26,7 @@ from ...weights.model_weights import check_weights_are_there, hand_down_weights
 from ...weights.state_dicts import FILE_KEY
 from ...weights.tensor_checks import count_non_finite, find_tensor_problem
 from ..base.frozen import FrozenModule
-from ..base.precomputed import check_embedded_by
+from ..base.precomputed import PrecomputedFeatures, check_embedded_by
 from ..heads import SSPromptHead
 from ..heads.settings import refuse_settings, refuse_unknown_settings
 from ..heads.ssprompt_head import enlarge, find_frame
@@ -124,6 +124,8 @@ class PromptSegmentor(EncoderDecoder):
 
     def _frame(self) -> Optional[int]:
         """The side of the image encoder's square input; None if it takes other frames."""
+        if isinstance(self.backbone, PrecomputedFeatures):
+            return None
         height, width = getattr(self.backbone, 'frame', None) or (None, None)
         return height if height == width else None
 

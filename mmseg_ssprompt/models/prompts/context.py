@@ -90,7 +90,9 @@ class ContextPromptLearner(BaseModule):
         context = self.context.expand(len(self.class_names), -1, -1)  # (C, M, W)
         start, rest = self.embedded[:, :1], self.embedded[:, 1 + self.n_ctx :]
         with torch.autocast(context.device.type, enabled=False):
-            return self.text_transformer(torch.cat([start, context, rest], dim=1), self.ends)
+            tokens = torch.cat([start, context, rest], dim=1)
+            prompts: Tensor = self.text_transformer(tokens, self.ends)
+        return prompts
 
 
 def _context_words(n_ctx: int, ctx_init: Optional[str]) -> str:

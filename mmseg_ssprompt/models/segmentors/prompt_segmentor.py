@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
@@ -86,12 +87,13 @@ class PromptSegmentor(EncoderDecoder):
             is ignored.
     """
 
+    test_cfg: ConfigDict  # of EncoderDecoder
     spatial_prompts_from: Optional[str] = None
 
     def __init__(
         self,
-        backbone: dict,
-        decode_head: dict,
+        backbone: Dict[str, Any],
+        decode_head: Dict[str, Any],
         *args: Any,
         weights: Optional[Dict[str, Any]] = None,
         **kwargs: Any,
@@ -130,7 +132,7 @@ class PromptSegmentor(EncoderDecoder):
         return height if height == width else None
 
     @property
-    def dataset_meta(self) -> Dict[str, Any]:
+    def dataset_meta(self) -> Optional[Mapping[str, Any]]:
         """Names and colours by the numbers of predictions, for mmseg's functions that draw."""
         if not hasattr(self, '_dataset_meta'):
             raise AttributeError(f'{type(self).__name__} was not given the metainfo of a data set')
@@ -138,8 +140,9 @@ class PromptSegmentor(EncoderDecoder):
 
     @dataset_meta.setter
     def dataset_meta(self, value: Optional[Mapping[str, Any]]) -> None:
-        known = value is not None and self.label_ids is not None
-        self._dataset_meta = with_rest(value, self.label_ids) if known else value
+        if value is not None and self.label_ids is not None:
+            value = with_rest(value, self.label_ids)
+        self._dataset_meta = value
 
     def forward(
         self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'
@@ -187,9 +190,10 @@ class PromptSegmentor(EncoderDecoder):
             return scores, lambda part: enlarge(part, frame)
         return self.inference(inputs, metas), _keep
 
-    def slide_inference(self, inputs: Tensor, batch_img_metas: List[dict]) -> Tensor:
+    def slide_inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
         """Scores of images of any size, in windows: (B, 3, H, W) -> (B, K, H, W)."""
         frame = self._frame()
+        assert frame is not None  # without one, check_test_cfg refuses windows
         # mmseg's heads enlarge their scores to this size.
         size = torch.Size((frame, frame))
         metas = [dict(meta, img_shape=size, pad_shape=size) for meta in batch_img_metas]
@@ -236,7 +240,8 @@ class PromptSegmentor(EncoderDecoder):
             (key, value) for key, value in state_dict.items() if not key.startswith(frozen)
         )
         metadata = getattr(state_dict, '_metadata', {})
-        kept._metadata = OrderedDict(
+        # torch keeps it in an attribute, which its own annotations do not know either.
+        kept._metadata = OrderedDict(  # type: ignore[attr-defined]
             (name, entry) for name, entry in metadata.items() if not f'{name}.'.startswith(frozen)
         )
         return kept

@@ -72,7 +72,7 @@ def test_inspect(prompts, saved):
         'seed: 0',
         'experiment: shapes',
         'config: in the file',
-        f'format: 1, of version {__version__} of the package',
+        f'format: 2, of version {__version__} of the package',
         'classes: 10: ball, heart balloon, kite, tent, house, first aid post, sky, forest, lake, '
         'tiled pavement',
         'spatial_prompts: type SpatialPromptLearner, fusion learned_weight, num_prompts 64',

@@ -1,13 +1,13 @@
 """What ``fuzz_readers.py`` damages: files that are read, and what lies behind their checksums."""
 
 import contextlib
-import hashlib
 import json
 import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Tuple, Type
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mmseg_ssprompt.cache import CacheError, EmbeddedSample, EmbeddingCache, finish_cache, shards
@@ -21,7 +21,7 @@ from mmseg_ssprompt.weights.state_dicts import CheckpointError, read_checkpoint
 __all__ = ['TARGETS', 'Target']
 
 KEY = dict(format=2, views=1)
-PTH, SAFE, SHARD, RECORDS = 'a.pth', 'a.safetensors', '000000.safetensors', '000000.json'
+PTH, SAFE, SHARD = 'a.pth', 'a.safetensors', '000000.safetensors'
 
 
 class Target(NamedTuple):
@@ -117,6 +117,7 @@ def make_cache(folder: Path) -> None:
         for i in range(2)
     ]
     write_shard(folder, 0, samples, KEY)
+    (folder / 'whole').write_bytes((folder / SHARD).read_bytes())
     finish_cache(folder, KEY, dict(classes=('a',)), 2)
 
 
@@ -130,33 +131,44 @@ def read_cache(folder: Path) -> None:
 
 def complete_cache(folder: Path) -> None:
     """Computes what is damaged, as the tool does, and then finds it whole."""
-    fill_cache(folder, KEY, range(2), lambda _: EmbeddedSample(torch.zeros(4, 2, 2), None, {}))
+
+    def embed(_: int) -> EmbeddedSample:
+        return EmbeddedSample(dict(embedding=torch.zeros(4, 2, 2)), None, {})
+
+    fill_cache(folder, KEY, range(2), embed)
     finish_cache(folder, KEY, {}, 2)
     read_cache(folder)
 
 
 def put_shard(folder: Path, content: bytes) -> None:
+    """With the size that the index says."""
     (folder / SHARD).write_bytes(content)
-    records = json.loads((folder / RECORDS).read_bytes())
-    records.update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    put_records(folder, json.dumps(records).encode())
-    rewrite_index(folder, bytes=records['bytes'], sha256=records['sha256'])
-
-
-def put_records(folder: Path, content: bytes) -> None:
-    with contextlib.suppress(ValueError, RecursionError):
-        records = json.loads(content)
-        if isinstance(records, dict):
-            records['checksum'] = shards._checksum_of_records(records)
-            content = json.dumps(records, sort_keys=True).encode()
-    (folder / RECORDS).write_bytes(content)
-    rewrite_index(folder, records_sha256=hashlib.sha256(content).hexdigest())
-
-
-def rewrite_index(folder: Path, **entries: Any) -> None:
     index = json.loads((folder / INDEX).read_bytes())
-    index['shards'][0].update(entries)
+    index['sizes'][0] = len(content)
     (folder / INDEX).write_text(json.dumps(index))
+
+
+def take_shard_header(folder: Path) -> bytes:
+    """What is known of the samples of a shard."""
+    header, _ = split((folder / SHARD).read_bytes())
+    return json.loads(header)['__metadata__']['shard'].encode()
+
+
+def put_shard_header(folder: Path, content: bytes) -> None:
+    """With checksums that fit, as far as there are such samples."""
+    header, tensors = split((folder / 'whole').read_bytes())
+    text = content.decode('utf-8', errors='replace')
+    nonsense = (ValueError, RecursionError, TypeError, KeyError, AttributeError, SafetensorError)
+    with contextlib.suppress(*nonsense):
+        known = json.loads(text)
+        with safe_open(str(folder / 'whole'), framework='pt') as file:
+            for position, record in enumerate(known['samples']):
+                record.pop('crc32', None)
+                found = {n: file.get_tensor(f'{position}.{n}') for n in record['tensors']}
+                record['crc32'] = shards._checksum(found, record)
+        text = json.dumps(known, sort_keys=True)
+    header = json.dumps({**json.loads(header), '__metadata__': dict(shard=text)}).encode()
+    put_shard(folder, len(header).to_bytes(8, 'little') + header + tensors)
 
 
 def whole(name: str) -> Dict[str, Callable]:
@@ -187,10 +199,8 @@ TARGETS: Dict[str, Target] = {
         **CHECKPOINT, take=take_texts, put=put_texts, read=read_prompts(SAFE)
     ),
     'index': Target(**CACHE, **whole(INDEX), read=read_cache),
-    'records': Target(**CACHE, **whole(RECORDS), read=complete_cache),
-    'records-sealed': Target(
-        **CACHE, take=whole(RECORDS)['take'], put=put_records, read=read_cache
-    ),
     'shard': Target(**CACHE, **whole(SHARD), read=read_cache),
+    'shard-completed': Target(**CACHE, **whole(SHARD), read=complete_cache),
     'shard-sealed': Target(**CACHE, take=whole(SHARD)['take'], put=put_shard, read=read_cache),
+    'shard-header': Target(**CACHE, take=take_shard_header, put=put_shard_header, read=read_cache),
 }

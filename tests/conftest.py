@@ -18,6 +18,7 @@ import torch
 from mmengine.config import config as mmengine_config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 from yapf.yapflib import yapf_api
 
 import mmseg_ssprompt  # noqa: F401  (before anything imports mmseg.models)
@@ -71,6 +72,13 @@ def mmseg_scope():
     """Build from mmseg's registries, as ``default_scope = 'mmseg'`` in a config does."""
     with DefaultScope.overwrite_default_scope('mmseg'):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_visualizer_of_another_test():
+    """mmengine keeps visualizers by their names, whatever type is asked for afterwards."""
+    yield
+    Visualizer._instance_dict.clear()
 
 
 @pytest.fixture

@@ -259,6 +259,7 @@ def test_workers_repeat_their_views(folder):
 
 def runner_of(dataset, model):
     return SimpleNamespace(
+        cfg=Config(),
         model=model,
         train_dataloader=SimpleNamespace(dataset=dataset),
         val_loop=None,

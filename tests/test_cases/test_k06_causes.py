@@ -9,7 +9,12 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from mmseg_ssprompt.datasets import DatasetError, SeededDataset, UnreadableFileError
+from mmseg_ssprompt.datasets import (
+    DatasetError,
+    SeededDataset,
+    UnreadableFileError,
+    explain_dataset_errors,
+)
 from mmseg_ssprompt.datasets.checks import read_with
 from mmseg_ssprompt.datasets.packed_checks import check_packed
 from mmseg_ssprompt.datasets.seeded import PlacedIndex
@@ -64,6 +69,8 @@ class FreeLoader(BaseTransform):
 @pytest.fixture(autouse=True)
 def _scope():
     init_default_scope('mmseg')
+    with explain_dataset_errors():  # as in our loops and tools
+        yield
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmseg_ssprompt.datasets import DatasetError
+from mmseg_ssprompt.datasets import DatasetError, explain_dataset_errors
 from mmseg_ssprompt.datasets.checks import LabelFacts, check_label_ids
 from mmseg_ssprompt.datasets.file_checks import check_image
 from mmseg_ssprompt.datasets.survey import Survey, survey_samples
@@ -20,6 +20,8 @@ LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 @pytest.fixture(autouse=True)
 def _scope():
     init_default_scope('mmseg')
+    with explain_dataset_errors():  # as in our loops and tools
+        yield
 
 
 def message_of(values: Any, ids: LabelIds, facts: Optional[LabelFacts] = None) -> str:

@@ -140,12 +140,19 @@ def test_training_without_a_cache_says_how_to_make_it(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tool(monkeypatch):
-    """The command's module, whose image encoder must not run."""
-    monkeypatch.setattr(Embedder, '__call__', None)
+    """The command's module, whose image encoder may run once, to know the size of a sample."""
+    calls, embed = [], Embedder.__call__
+
+    def once(self, packed):
+        assert not calls
+        calls.append(packed)
+        return embed(self, packed)
+
+    monkeypatch.setattr(Embedder, '__call__', once)
     return cache_embeddings
 
 
-def test_room_is_looked_for_before_the_first_sample(tool, tmp_path, monkeypatch):
+def test_room_is_looked_for_before_the_first_shard(tool, tmp_path, monkeypatch):
     recipe, free = recipe_of(shapes(5), views=2), 10 * 36_864 - 1
     monkeypatch.setattr(tool, 'free_bytes', lambda folder: free)
     message = rf"no room in '{tmp_path}': expected 368,640 bytes, found {free:,} free\. Fewer views"

@@ -131,13 +131,14 @@ def test_a_batch_has_nine_classes_or_all():
     labels = batch['data_samples'][0].gt_sem_seg.data
     assert labels.shape == (1, 96, 96)
     assert labels.unique().tolist() == list(range(9))
-    few = _label_map(6, num_classes=2)
+    few = _label_map(4, 6, num_classes=2)
     assert few.tolist()[0] == [0, 0, 1, 1, 0, 0]
 
 
 def test_a_model_without_image_encoder_gets_an_embedding():
     subject = build(CONFIGS / 'ssprompt_sam-tiny_shapes_cached.py')
-    assert make_batch(subject)['inputs'][0].shape == (96, 12, 12)
+    (embedding,) = make_batch(subject)['inputs']['embedding']
+    assert embedding.shape == (96, 12, 12)
 
 
 def test_missing_weights_name_the_config_and_the_way_out():

@@ -22,7 +22,7 @@ def kept(monkeypatch):
 def test_print_config(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run_here('mmseg', 'print_config', CONFIG, '--cfg-options', 'work_dir=here')
-    assert "work_dir = 'here'" in capsys.readouterr().out
+    assert "work_dir='here'" in capsys.readouterr().out.replace(' ', '')
 
 
 def test_get_flops(capsys):

@@ -317,6 +317,7 @@ def test_the_hook_looks_at_drawn_images(tree):
     logged: List[str] = []
     head = SimpleNamespace(num_classes=3, ignore_index=255, class_names=CLASSES)
     runner = SimpleNamespace(
+        cfg=Config(),
         model=SimpleNamespace(decode_head=head),
         train_dataloader=SimpleNamespace(dataset=dataset),
         val_loop=None,

@@ -27,7 +27,11 @@ from mmseg_ssprompt.weights import safe_checkpoint_loading
 from mmseg_ssprompt.weights.tensor_checks import NonFinitePromptsError
 from tiny_model import names_of_trainable
 
-FROZEN = ('backbone.', 'decode_head.segmenter.')
+FROZEN = (
+    'backbone.',
+    'decode_head.segmenter.prompt_encoder.',
+    'decode_head.segmenter.mask_decoder.',
+)
 
 
 class Foreign:

@@ -68,7 +68,8 @@ class FrozenModule(BaseModule):
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode whatever ``mode`` says, while frozen."""
-        return super().train(mode and not self.frozen)
+        super().train(mode and not self.frozen)
+        return self
 
     def init_weights(self) -> None:
         """Do nothing: the weights were loaded when the module was built."""

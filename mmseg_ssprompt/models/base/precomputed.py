@@ -175,7 +175,7 @@ def check_embedded_by(backbone: nn.Module, data_samples: Optional[Sequence[Any]]
         known.append(made_by)
         for part, own in backbone.fingerprints().items():
             other = made_by.get(part)
-            if None not in (own, other) and own != other:
+            if own is not None and other is not None and own != other:
                 raise ValueError(
                     f'image {str(sample.metainfo.get("img_path"))!r}: expected a sample embedded '
                     f'with the {part} of model.weights, SHA-256 {own[:12]}..., found one of '

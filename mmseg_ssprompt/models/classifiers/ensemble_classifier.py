@@ -77,7 +77,8 @@ class EnsembleClassifier(BaseModule):
 
     def train(self, mode: bool = True) -> Self:
         """Enter training mode only if something trains."""
-        return super().train(mode and self.trainable)
+        super().train(mode and self.trainable)
+        return self
 
     def forward(
         self, decoded: Decoded, semantic_prompts: Tensor, features: ImageFeatures

@@ -61,7 +61,8 @@ class TokenClassifier(BaseModule):
 
     def train(self, mode: bool = True) -> Self:
         """Enter training mode only if the classifier trains."""
-        return super().train(mode and self.trainable)
+        super().train(mode and self.trainable)
+        return self
 
     def describe(self) -> str:
         """What prompts were trained through, for their metadata."""

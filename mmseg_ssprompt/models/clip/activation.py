@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from mmengine.logging import print_log
 from torch import Tensor
@@ -174,7 +174,7 @@ def _find_statements(
                 yield _Statement(said, f'{name} beside it', False)
 
 
-def _is_of_another_file(path: Path, published: tuple) -> bool:
+def _is_of_another_file(path: Path, published: Tuple[str, ...]) -> bool:
     """Whether a config was published with another file that lies beside it, too."""
     return path.name not in published and any((path.parent / n).is_file() for n in published)
 
@@ -233,8 +233,8 @@ def _fits(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
             if said and size is not None and said[0] != size:
                 return False
     patches = tensors.get('visual.conv1.weight')
-    said = _tower_config(config, 'image').get('patch_size')
-    return patches is None or not isinstance(said, int) or patches.shape[-1:] == (said,)
+    side = _tower_config(config, 'image').get('patch_size')
+    return patches is None or not isinstance(side, int) or patches.shape[-1:] == (side,)
 
 
 def _sizes(tensors: Mapping[str, Tensor], prefix: str, key: str, axis: int) -> List[Optional[int]]:

@@ -183,8 +183,9 @@ def _from_hugging_face(tensors: Mapping[str, Tensor]) -> Dict[str, Tensor]:
         if key in _HUGGING_FACE_PROJECTIONS:
             named[_HUGGING_FACE_PROJECTIONS[key]] = tensor.t()
         elif separate is not None:
-            parts = [tensors.get(key.replace('.q_proj.', f'.{part}_proj.')) for part in 'qkv']
-            if all(part is not None and part.ndim > 0 for part in parts):
+            found = [tensors.get(key.replace('.q_proj.', f'.{part}_proj.')) for part in 'qkv']
+            parts = [part for part in found if part is not None and part.ndim > 0]
+            if len(parts) == len(found):
                 name = f'{separate["before"]}.attn.in_proj_{separate["kind"]}'
                 named[_rename_hugging_face(name)] = torch.cat(parts)
             else:

@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple, Optional, Tuple
 
 import torch.nn.functional as F
+from mmseg.models.backbones.vit import TransformerEncoderLayer
 from torch import Tensor, nn
 
 __all__ = [
@@ -32,13 +33,14 @@ class ReadOut(NamedTuple):
         projection: (width, E), to the space that is shared with texts.
     """
 
-    block: nn.Module
+    block: TransformerEncoderLayer
     norm: nn.Module
     projection: Tensor
 
     def finish(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """From what tokens (B, L, width) have attended to, to the text space: (B, L, E)."""
-        return self.norm(finish_block(self.block, tokens, attended)) @ self.projection
+        normalised: Tensor = self.norm(finish_block(self.block, tokens, attended))
+        return normalised @ self.projection
 
 
 def read_class_token(read_out: ReadOut, tokens: Tensor, masks: Optional[Tensor] = None) -> Tensor:
@@ -86,7 +88,9 @@ def read_dense_features(read_out: ReadOut, tokens: Tensor) -> Tensor:
     return read_out.finish(patches, join_heads(value))
 
 
-def project_to_attend(block: nn.Module, tokens: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+def project_to_attend(
+    block: TransformerEncoderLayer, tokens: Tensor
+) -> Tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of a block: (B, heads, L, C) each."""
     attention = block.attn.attn
     projected = F.linear(block.norm1(tokens), attention.in_proj_weight, attention.in_proj_bias)
@@ -99,7 +103,8 @@ def join_heads(attended: Tensor) -> Tensor:
     return attended.transpose(1, 2).flatten(2)
 
 
-def finish_block(block: nn.Module, tokens: Tensor, attended: Tensor) -> Tensor:
+def finish_block(block: TransformerEncoderLayer, tokens: Tensor, attended: Tensor) -> Tensor:
     """What follows the attention of a pre-norm block: (B, L, width)."""
     tokens = tokens + block.attn.attn.out_proj(attended)
-    return block.ffn(block.norm2(tokens), identity=tokens)
+    finished: Tensor = block.ffn(block.norm2(tokens), identity=tokens)
+    return finished

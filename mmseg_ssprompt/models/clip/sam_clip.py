@@ -37,7 +37,8 @@ class SAMCLIPImageEncoder(BaseModule):
     def forward(self, x: Tensor) -> ImageFeatures:
         """Features of both encoders."""
         tokens = self.clip(x).embedding
-        return self.sam(x)._replace(companion=tokens)
+        features: ImageFeatures = self.sam(x)
+        return features._replace(companion=tokens)
 
     def fingerprints(self) -> Fingerprints:
         """Of both encoders."""

@@ -110,7 +110,8 @@ class CLIPClassNameEncoder:
     @property
     def activation(self) -> str:
         """That of the MLPs: ``'quick_gelu'`` or ``'gelu'``."""
-        return self.text_encoder.activation
+        activation: str = self.text_encoder.activation
+        return activation
 
     def encode(self, class_names: Sequence[str]) -> Tensor:
         """The unit-length embeddings (C, E) of C class names; see :func:`encode_class_names`."""

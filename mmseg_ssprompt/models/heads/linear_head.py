@@ -97,7 +97,8 @@ class LinearEmbeddingHead(FCNHead):
     def cls_seg(self, feat: Tensor) -> Tensor:
         """Classify each place, in float32 under autocast too: (B, D, h, w) -> (B, C, h, w)."""
         with torch.autocast(feat.device.type, enabled=False):
-            return super().cls_seg(feat.float())
+            logits: Tensor = super().cls_seg(feat.float())
+        return logits
 
     def _stack_batch_gt(self, batch_data_samples: SampleList) -> Tensor:
         """Label maps (B, 1, H, W) with the number of a channel of the logits at each pixel."""

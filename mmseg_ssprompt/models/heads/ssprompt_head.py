@@ -113,7 +113,8 @@ class SSPromptHead(BaseDecodeHead):
     @property
     def class_names(self) -> Sequence[str]:
         """The C class names, in the order of the class logits."""
-        return self.semantic_prompts.class_names
+        names: Sequence[str] = self.semantic_prompts.class_names
+        return names
 
     def forward(self, inputs: ImageFeatures) -> HeadOutput:
         """Decode masks and class logits.
@@ -137,7 +138,10 @@ class SSPromptHead(BaseDecodeHead):
     ) -> Dict[str, Tensor]:
         """Compare masks and labels with the label maps of the batch."""
         label_maps = self._stack_batch_gt(batch_data_samples).squeeze(1)  # (B, H, W)
-        return self.loss_decode(seg_logits.class_logits, seg_logits.mask_logits, label_maps)
+        losses: Dict[str, Tensor] = self.loss_decode(
+            seg_logits.class_logits, seg_logits.mask_logits, label_maps
+        )
+        return losses
 
     def predict(
         self, inputs: ImageFeatures, batch_img_metas: List[Dict[str, Any]], test_cfg: Any
@@ -195,7 +199,8 @@ def _build_classifier(
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     if cls is not None and 'no_object' in inspect.signature(cls).parameters:
         given['no_object'] = segmenter.no_object()
-    return MODELS.build(config, default_args=given)
+    classifier: nn.Module = MODELS.build(config, default_args=given)
+    return classifier
 
 
 def _check_kind_of_loss(config: Mapping[str, Any]) -> None:

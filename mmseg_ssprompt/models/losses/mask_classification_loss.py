@@ -202,7 +202,8 @@ def _check_weight(key: str, value: Any) -> float:
             f'decode_head.loss_decode.{key}: expected a number that is finite and not negative, '
             f'found {value!r}'
         )
-    return value
+    weight: float = value
+    return weight
 
 
 def _find_no_object_weight(

@@ -1,6 +1,6 @@
 """Which prompt answers for which class of an image: Hungarian matching of a whole batch."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 from mmengine.structures import InstanceData
@@ -105,10 +105,10 @@ class PromptMatcher:
         masks = labels == classes[:, None] + self.label_ids.classes.start  # (C, P)
         prompts = InstanceData(scores=class_logits, masks=mask_logits)
         targets = InstanceData(labels=classes, masks=masks.float())
-        cost = sum(match_cost(prompts, targets) for match_cost in self.match_costs)
+        cost: Tensor = sum(match_cost(prompts, targets) for match_cost in self.match_costs)
         return cost.masked_fill(~masks.any(dim=1), torch.inf)
 
-    def _label_range(self, labels: Tensor) -> tuple:
+    def _label_range(self, labels: Tensor) -> Tuple[Tensor, Tensor]:
         """The smallest and largest number of a class in each image, (B,) float each."""
         none = labels == self.label_ids.ignore_index
         if self.label_ids.rest_id is not None:

@@ -90,7 +90,9 @@ class ContextPromptLearner(BaseModule):
         context = self.context.expand(len(self.class_names), -1, -1)  # (C, M, W)
         start, rest = self.embedded[:, :1], self.embedded[:, 1 + self.n_ctx :]
         with torch.autocast(context.device.type, enabled=False):
-            return self.text_transformer(torch.cat([start, context, rest], dim=1), self.ends)
+            tokens = torch.cat([start, context, rest], dim=1)
+            prompts: Tensor = self.text_transformer(tokens, self.ends)
+        return prompts
 
 
 def _context_words(n_ctx: int, ctx_init: Optional[str]) -> str:
@@ -99,7 +101,7 @@ def _context_words(n_ctx: int, ctx_init: Optional[str]) -> str:
         if type(n_ctx) is not int or n_ctx < 1:
             raise ValueError(f'n_ctx must be a positive number of context tokens, got {n_ctx!r}')
         return ' '.join([PLACEHOLDER] * n_ctx)
-    if not isinstance(ctx_init, str) or not ctx_init.strip():
+    if not isinstance(ctx_init, str) or not ctx_init.strip() or set(ctx_init) & set('{}'):
         raise ValueError(f'ctx_init must be words such as "a photo of a", got {ctx_init!r}')
     return ctx_init
 
@@ -108,13 +110,16 @@ def _embed(
     encoder: ClassNameEncoder, class_names: Sequence[str], words: str
 ) -> Tuple[Tensor, Tensor]:
     """Embedded tokens (C, L, W) and ends (C,) of ``words``, the class name and CoOp's full stop."""
-    try:
-        return encoder.embed([f'{words} {name}.' for name in class_names])
-    except ValueError as error:
-        raise ValueError(
-            f'{error} (here the text is the context, ctx_init, or {PLACEHOLDER!r} for each of '
-            'n_ctx learned tokens, of which there may be fewer)'
-        ) from None
+    texts = [f'{words} {name}.' for name in class_names]
+    for index, (name, text) in enumerate(zip(class_names, texts)):
+        try:
+            encoder.embed([text])
+        except ValueError as error:
+            raise ValueError(
+                f'class name {name!r} (index {index}): {error} (the text begins with ctx_init, or '
+                f'{PLACEHOLDER!r} for each of n_ctx learned tokens, of which there may be fewer)'
+            ) from None
+    return encoder.embed(texts)
 
 
 def _initial_context(

@@ -129,5 +129,5 @@ def describe_fusion(
 
 def _perturb(default: Tensor, noise: float) -> Tensor:
     """Add Gaussian noise whose norm is about ``noise`` times each vector's norm."""
-    scale = noise * default.norm(dim=-1, keepdim=True) / math.sqrt(default.shape[-1])
+    scale: Tensor = noise * default.norm(dim=-1, keepdim=True) / math.sqrt(default.shape[-1])
     return default + scale * torch.randn_like(default)

@@ -128,10 +128,12 @@ class SpatialPromptLearner(BaseModule):
             (N, T, D), or (B, N, T, D) where the prompt encoder sees the images.
         """
         if self.handcrafted is None:
-            return self.fusion()
-        with torch.no_grad():
-            default = _encode(segmenter, self.handcrafted, features)
-        return self.fusion(default)
+            default = None
+        else:
+            with torch.no_grad():
+                default = _encode(segmenter, self.handcrafted, features)
+        fused: Tensor = self.fusion(default)
+        return fused
 
 
 @MODELS.register_module()

@@ -27,7 +27,8 @@ def project(linear: nn.Linear, x: Tensor) -> Tensor:
         (..., out_features).
     """
     if not _is_faster_as_convolution(linear, x):
-        return linear(x)
+        out: Tensor = linear(x)
+        return out
     channels_last = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
     out = F.conv2d(channels_last, linear.weight[:, :, None, None], linear.bias)
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], linear.out_features)

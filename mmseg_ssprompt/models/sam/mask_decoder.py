@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from segment_anything.modeling import MaskDecoder
-from torch import Tensor, nn
+from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
 from ..base import Decoded, FrozenModule
@@ -22,7 +23,7 @@ SINGLE_MASK_TOKEN = (0,)
 MULTI_MASK_TOKENS = (1, 2, 3)
 
 
-def attend(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attend(attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """``segment_anything.modeling.transformer.Attention`` without the attention map in memory.
 
     Args:
@@ -198,7 +199,7 @@ class SAMMaskDecoder(FrozenModule):
         else:
             self.freeze()
 
-    def _pretrained_part(self) -> nn.Module:
+    def _pretrained_part(self) -> MaskDecoder:
         return self.decoder  # as fingerprint_part names it
 
     @property
@@ -256,7 +257,7 @@ class SAMMaskDecoder(FrozenModule):
         sparse_prompts: Tensor,
         dense_prompt: Tensor,
         indices: Sequence[int],
-    ) -> Tuple[Tensor, ...]:
+    ) -> Tuple[Tensor, Tensor, Tensor]:
         outputs = []
         chunks = sparse_prompts.split(self.chunk_size, dim=-3)
         for chunk in chunks:
@@ -268,7 +269,8 @@ class SAMMaskDecoder(FrozenModule):
                 )
             else:
                 outputs.append(decode_independent(*args))
-        return tuple(torch.cat(parts, dim=1) for parts in zip(*outputs))
+        masks, tokens, iou = (torch.cat(parts, dim=1) for parts in zip(*outputs))
+        return masks, tokens, iou
 
     def _select(
         self, masks: Tensor, tokens: Tensor, iou: Tensor, indices: Sequence[int]
@@ -308,27 +310,31 @@ def _prompt_tokens(decoder: MaskDecoder, sparse_prompts: Tensor, carried: Sequen
 
 
 def _split_heads(x: Tensor, num_heads: int) -> Tensor:
-    return x.unflatten(-1, (num_heads, -1)).transpose(-2, -3)  # (..., heads, L, D / heads)
+    heads: Tensor = x.unflatten(-1, (num_heads, -1))  # (..., L, heads, D / heads)
+    return heads.transpose(-2, -3)
 
 
-def _attend_projected(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _attend_projected(attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     out = F.scaled_dot_product_attention(query, key, value)
     return project(attention.out_proj, out.transpose(-2, -3).flatten(-2))
 
 
-def _first_self_attention(layer: nn.Module, tokens: Tensor) -> Tensor:
+def _first_self_attention(layer: TwoWayAttentionBlock, tokens: Tensor) -> Tensor:
     """Self-attention within each prompt; SAM's first layer has neither residual nor positions."""
     groups = tokens.flatten(0, 1)
-    return layer.norm1(attend(layer.self_attn, groups, groups, groups)).view_as(tokens)
+    attended: Tensor = layer.norm1(attend(layer.self_attn, groups, groups, groups))
+    return attended.view_as(tokens)
 
 
-def _self_attention(layer: nn.Module, queries: Tensor, query_pe: Tensor) -> Tensor:
+def _self_attention(layer: TwoWayAttentionBlock, queries: Tensor, query_pe: Tensor) -> Tensor:
     positioned = queries + query_pe
-    return layer.norm1(queries + attend(layer.self_attn, positioned, positioned, queries))
+    attended = attend(layer.self_attn, positioned, positioned, queries)
+    normalised: Tensor = layer.norm1(queries + attended)
+    return normalised
 
 
 def _cross_attentions(
-    layer: nn.Module, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
+    layer: TwoWayAttentionBlock, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
 ) -> Tuple[Tensor, Tensor]:
     """Tokens attend to the image, then the image to the tokens."""
     positioned = keys + key_pe
@@ -340,7 +346,7 @@ def _cross_attentions(
 
 
 def _first_cross_attentions(
-    layer: nn.Module, queries: Tensor, image: Tensor, tokens: Tensor, key_pe: Tensor
+    layer: TwoWayAttentionBlock, queries: Tensor, image: Tensor, tokens: Tensor, key_pe: Tensor
 ) -> Tuple[Tensor, Tensor]:
     """:func:`_cross_attentions` of the first layer, where all prompts share the image stream.
 
@@ -383,11 +389,13 @@ def _final_attention(
     transformer = decoder.transformer
     attention = transformer.final_attn_token_to_image
     attended = attend(attention, queries + query_pe, keys + key_pe, keys)
-    return transformer.norm_final_attn(queries + attended)
+    normalised: Tensor = transformer.norm_final_attn(queries + attended)
+    return normalised
 
 
 def _upscale(decoder: MaskDecoder, keys: Tensor, size: torch.Size) -> Tensor:
-    return decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
+    upscaled: Tensor = decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
+    return upscaled
 
 
 def _read_out(

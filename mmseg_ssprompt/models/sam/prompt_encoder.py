@@ -5,7 +5,8 @@ from typing import Optional, Union
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from segment_anything.modeling import PromptEncoder
+from torch import Tensor
 
 from ..base import FrozenModule
 from .sam_file import load_part, where_to_get
@@ -56,7 +57,7 @@ class SAMPromptEncoder(FrozenModule):
         self.pretrained = checkpoint is not None
         self.freeze()
 
-    def _pretrained_part(self) -> nn.Module:
+    def _pretrained_part(self) -> PromptEncoder:
         return self.model  # as fingerprint_part names it
 
     def encode_points(self, points: Tensor, labels: Tensor) -> Tensor:
@@ -85,6 +86,7 @@ class SAMPromptEncoder(FrozenModule):
                 'labels must be 1 (foreground), 0 (background) or -1 (no point), got '
                 f'{sorted(set(labels.flatten().tolist()))}'
             )
+        sparse_embeddings: Tensor
         with torch.autocast(points.device.type, enabled=False):
             sparse_embeddings, _ = self.model((points.float(), labels), boxes=None, masks=None)
         return sparse_embeddings  # (N, P + 1, D)
@@ -105,12 +107,14 @@ class SAMPromptEncoder(FrozenModule):
             raise ValueError(f'boxes must have shape (N, 4), got {tuple(boxes.shape)}')
         if (boxes[:, :2] > boxes[:, 2:]).any():
             raise ValueError('boxes must be left, top, right, bottom: left <= right, top <= bottom')
+        sparse_embeddings: Tensor
         with torch.autocast(boxes.device.type, enabled=False):
             sparse_embeddings, _ = self.model(None, boxes=boxes.float(), masks=None)
         return sparse_embeddings  # (N, 2, D)
 
     def dense_prompt(self) -> Tensor:
         """SAM's embedding of "no mask given", at every place: (1, D, h, w)."""
+        dense_embeddings: Tensor
         _, dense_embeddings = self.model(points=None, boxes=None, masks=None)
         return dense_embeddings  # (1, D, h, w)
 
@@ -118,4 +122,5 @@ class SAMPromptEncoder(FrozenModule):
         """The positional encoding of the image embedding's grid: (1, D, h, w)."""
         device = self.model.no_mask_embed.weight.device
         with torch.autocast(device.type, enabled=False):
-            return self.model.get_dense_pe()  # (1, D, h, w)
+            encoding: Tensor = self.model.get_dense_pe()
+        return encoding  # (1, D, h, w)

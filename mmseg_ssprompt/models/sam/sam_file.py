@@ -248,7 +248,8 @@ def guess_variant(state_dict: Mapping[str, Tensor]) -> Optional[str]:
 def _expected_tensors(variant: str) -> Dict[str, Tensor]:
     """Every tensor of an official file, without values."""
     with torch.device('meta'):
-        return build_sam(variant).state_dict()
+        tensors: Dict[str, Tensor] = build_sam(variant).state_dict()
+    return tensors
 
 
 def _patch_embed_shape(variant: SAMVariant) -> Tuple[int, ...]:

@@ -6,7 +6,8 @@ from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from segment_anything.modeling import ImageEncoderViT
+from torch import Tensor
 
 from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
 from .sam_file import fingerprint_part, load_part, where_to_get
@@ -77,7 +78,7 @@ class SAMImageEncoder(FrozenModule):
         self.pretrained = checkpoint is not None
         self.freeze()
 
-    def _pretrained_part(self) -> nn.Module:
+    def _pretrained_part(self) -> ImageEncoderViT:
         # As a cache of embeddings names the encoder that made them.
         return self.model
 

@@ -100,7 +100,10 @@ class SAMSegmenter(BaseModule):
     def decode(self, features: ImageFeatures, spatial: Tensor) -> Decoded:
         """Decode the masks of prompts (N, T, D), or (B, N, T, D); see :class:`SAMMaskDecoder`."""
         encoder = self.prompt_encoder
-        return self.mask_decoder(features[-1], encoder.image_pe(), spatial, encoder.dense_prompt())
+        decoded: Decoded = self.mask_decoder(
+            features[-1], encoder.image_pe(), spatial, encoder.dense_prompt()
+        )
+        return decoded
 
     def no_object(self) -> Optional[Tensor]:
         """None: SAM has no texts."""

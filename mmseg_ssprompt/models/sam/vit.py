@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling.image_encoder import (
+    Attention,
+    Block,
     get_rel_pos,
     window_partition,
     window_unpartition,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from .linear import apply_mlp, project
 
@@ -24,7 +26,7 @@ _MAX_BIAS_NUMBERS = 2**24
 
 
 @torch.no_grad()
-def encode_block(block: nn.Module, x: Tensor) -> Tensor:
+def encode_block(block: Block, x: Tensor) -> Tensor:
     """``segment_anything.modeling.image_encoder.Block.forward``: (B, h, w, width), as ``x``."""
     attended = block.norm1(x)
     if block.window_size > 0:
@@ -41,7 +43,7 @@ def encode_block(block: nn.Module, x: Tensor) -> Tensor:
 def encode_image(
     encoder: ImageEncoderViT,
     images: Tensor,
-    encode_block: Callable[[nn.Module, Tensor], Tensor] = encode_block,
+    encode_block: Callable[[Block, Tensor], Tensor] = encode_block,
 ) -> Tensor:
     """``ImageEncoderViT.forward`` with fused attention.
 
@@ -58,11 +60,12 @@ def encode_image(
         x = x + encoder.pos_embed
     for block in encoder.blocks:
         x = encode_block(block, x)
-    return encoder.neck(x.permute(0, 3, 1, 2))
+    embedding: Tensor = encoder.neck(x.permute(0, 3, 1, 2))
+    return embedding
 
 
 @torch.no_grad()
-def attend_with_relative_positions(attention: nn.Module, x: Tensor) -> Tensor:
+def attend_with_relative_positions(attention: Attention, x: Tensor) -> Tensor:
     """``segment_anything.modeling.image_encoder.Attention.forward``, fused.
 
     Args:
@@ -78,7 +81,8 @@ def attend_with_relative_positions(attention: nn.Module, x: Tensor) -> Tensor:
     biases = _relative_biases(attention, query, size)
     attend = attend_with_extended_keys if x.is_cuda else attend_with_bias
     out = attend(query, key, value, *biases).transpose(1, 2).flatten(2)  # (B, HW, width)
-    return project(attention.proj, out).unflatten(1, size)
+    projected: Tensor = project(attention.proj, out).unflatten(1, size)
+    return projected
 
 
 def attend_with_bias(
@@ -131,7 +135,7 @@ def attend_with_extended_keys(
 
 
 def _relative_biases(
-    attention: nn.Module, query: Tensor, size: torch.Size
+    attention: Attention, query: Tensor, size: torch.Size
 ) -> Tuple[Tensor, Tensor]:
     """The two parts of ``add_decomposed_rel_pos``: (B, heads, H, W, H) and (B, heads, H, W, W)."""
     height, width = size

@@ -1,7 +1,7 @@
 """Label maps of the original size without a score for each class at each pixel in memory."""
 
 import math
-from typing import Callable, List
+from typing import Any, Callable, List, Tuple
 
 import torch
 from mmseg.structures import SegDataSample
@@ -16,7 +16,7 @@ def find_best_classes(
     scores: Tensor,
     enlarge: Callable[[Tensor], Tensor],
     sample: SegDataSample,
-    postprocess: Callable,
+    postprocess: Callable[..., Any],
 ) -> Tensor:
     """The class with the highest score at each pixel of the original image.
 
@@ -33,19 +33,20 @@ def find_best_classes(
     Returns:
         (1, H', W') int64, as large as the original image.
     """
-    best = label = None
-    offset = 0
-    # Never one class alone, which mmseg would take for a binary problem.
-    for chunk in scores.tensor_split(math.ceil(len(scores) / CLASSES_AT_A_TIME)):
+
+    def find_best(chunk: Tensor) -> Tuple[Tensor, Tensor]:
         own = SegDataSample(metainfo=sample.metainfo)
         results: List[SegDataSample] = postprocess(enlarge(chunk[None]), [own])
-        value = results[0].seg_logits.data.amax(dim=0, keepdim=True)
-        index = results[0].pred_sem_seg.data
-        if best is None:
-            best, label = value, index
-        else:
-            better = value > best
-            best = torch.where(better, value, best)
-            label = torch.where(better, index + offset, label)
+        return results[0].seg_logits.data.amax(dim=0, keepdim=True), results[0].pred_sem_seg.data
+
+    # Never one class alone, which mmseg would take for a binary problem.
+    first, *others = scores.tensor_split(math.ceil(len(scores) / CLASSES_AT_A_TIME))
+    best, label = find_best(first)
+    offset = len(first)
+    for chunk in others:
+        value, index = find_best(chunk)
+        better = value > best
+        best = torch.where(better, value, best)
+        label = torch.where(better, index + offset, label)
         offset += len(chunk)
     return label

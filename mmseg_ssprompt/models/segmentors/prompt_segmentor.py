@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
@@ -26,7 +27,7 @@ from ...weights.model_weights import check_weights_are_there, hand_down_weights
 from ...weights.state_dicts import FILE_KEY
 from ...weights.tensor_checks import count_non_finite, find_tensor_problem
 from ..base.frozen import FrozenModule
-from ..base.precomputed import check_embedded_by
+from ..base.precomputed import PrecomputedFeatures, check_embedded_by
 from ..heads import SSPromptHead
 from ..heads.settings import refuse_settings, refuse_unknown_settings
 from ..heads.ssprompt_head import enlarge, find_frame
@@ -86,12 +87,13 @@ class PromptSegmentor(EncoderDecoder):
             is ignored.
     """
 
+    test_cfg: ConfigDict  # of EncoderDecoder
     spatial_prompts_from: Optional[str] = None
 
     def __init__(
         self,
-        backbone: dict,
-        decode_head: dict,
+        backbone: Dict[str, Any],
+        decode_head: Dict[str, Any],
         *args: Any,
         weights: Optional[Dict[str, Any]] = None,
         **kwargs: Any,
@@ -124,11 +126,13 @@ class PromptSegmentor(EncoderDecoder):
 
     def _frame(self) -> Optional[int]:
         """The side of the image encoder's square input; None if it takes other frames."""
+        if isinstance(self.backbone, PrecomputedFeatures):
+            return None
         height, width = getattr(self.backbone, 'frame', None) or (None, None)
         return height if height == width else None
 
     @property
-    def dataset_meta(self) -> Dict[str, Any]:
+    def dataset_meta(self) -> Optional[Mapping[str, Any]]:
         """Names and colours by the numbers of predictions, for mmseg's functions that draw."""
         if not hasattr(self, '_dataset_meta'):
             raise AttributeError(f'{type(self).__name__} was not given the metainfo of a data set')
@@ -136,8 +140,9 @@ class PromptSegmentor(EncoderDecoder):
 
     @dataset_meta.setter
     def dataset_meta(self, value: Optional[Mapping[str, Any]]) -> None:
-        known = value is not None and self.label_ids is not None
-        self._dataset_meta = with_rest(value, self.label_ids) if known else value
+        if value is not None and self.label_ids is not None:
+            value = with_rest(value, self.label_ids)
+        self._dataset_meta = value
 
     def forward(
         self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'
@@ -185,9 +190,10 @@ class PromptSegmentor(EncoderDecoder):
             return scores, lambda part: enlarge(part, frame)
         return self.inference(inputs, metas), _keep
 
-    def slide_inference(self, inputs: Tensor, batch_img_metas: List[dict]) -> Tensor:
+    def slide_inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
         """Scores of images of any size, in windows: (B, 3, H, W) -> (B, K, H, W)."""
         frame = self._frame()
+        assert frame is not None  # without one, check_test_cfg refuses windows
         # mmseg's heads enlarge their scores to this size.
         size = torch.Size((frame, frame))
         metas = [dict(meta, img_shape=size, pad_shape=size) for meta in batch_img_metas]
@@ -234,7 +240,8 @@ class PromptSegmentor(EncoderDecoder):
             (key, value) for key, value in state_dict.items() if not key.startswith(frozen)
         )
         metadata = getattr(state_dict, '_metadata', {})
-        kept._metadata = OrderedDict(
+        # torch keeps it in an attribute, which its own annotations do not know either.
+        kept._metadata = OrderedDict(  # type: ignore[attr-defined]
             (name, entry) for name, entry in metadata.items() if not f'{name}.'.startswith(frozen)
         )
         return kept

@@ -45,7 +45,7 @@ def _check_windows(test_cfg: Mapping[str, Any], frame: Optional[int]) -> None:
         f'{frame * 2 // 3}))'
     )
     for key in ('crop_size', 'stride'):
-        pair = test_cfg.get(key)
+        pair: Any = test_cfg.get(key)
         is_pair = isinstance(pair, (list, tuple)) and len(pair) == 2
         if not is_pair or not all(type(side) is int and side > 0 for side in pair):
             raise ValueError(
@@ -101,6 +101,7 @@ def predict_windows(
                 total = scores.new_zeros(*scores.shape[:2], height, width)
             total[place] += scores
             count[place] += 1
+    assert total is not None  # there is at least one window
     return total.div_(count)
 
 

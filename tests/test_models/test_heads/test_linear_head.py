@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -90,6 +91,7 @@ def test_neither_names_nor_data_set():
 
 def test_data_are_checked_against_it(model):
     runner = SimpleNamespace(
+        cfg=Config(),
         model=model,
         logger=SimpleNamespace(info=lambda text: None),
         test_dataloader=SimpleNamespace(

@@ -72,12 +72,12 @@ def test_inspect(prompts, saved):
         'seed: 0',
         'experiment: shapes',
         'config: in the file',
-        f'format: 1, of version {__version__} of the package',
+        f'format: 2, of version {__version__} of the package',
         'classes: 10: ball, heart balloon, kite, tent, house, first aid post, sky, forest, lake, '
         'tiled pavement',
         'spatial_prompts: type SpatialPromptLearner, fusion learned_weight, num_prompts 64',
         'trained: spatial_prompts, semantic_prompts',
-        f'  backbone: {build_tiny().backbone.fingerprint}',
+        f'  image_encoder: {build_tiny().backbone.fingerprints()["image_encoder"]}',
     ):
         assert line in lines
 
@@ -138,12 +138,13 @@ def test_merge_is_loadable_by_the_same_config(prompts):
     ('change', 'reason'),
     [
         (
-            "backbone=dict(_delete_=True, type='PrecomputedEmbedding', variant='tiny')",
-            r'image encoder as model\.backbone, found PrecomputedEmbedding.*without "_cached"',
+            "backbone=dict(_delete_=True, type='PrecomputedFeatures', "
+            "encoder=dict(type='SAMImageEncoder', variant='tiny'))",
+            r'image encoder as model\.backbone, found PrecomputedFeatures.*without "_cached"',
         ),
         (
-            'decode_head=dict(mask_decoder=dict(checkpoint=None))',
-            r'pre-trained weights for model\.decode_head\.mask_decoder, found random ones',
+            'decode_head=dict(segmenter=dict(checkpoint=None))',
+            r'pre-trained weights for model\.decode_head\.segmenter\.prompt_encoder, found random',
         ),
     ],
 )

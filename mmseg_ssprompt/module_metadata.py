@@ -16,4 +16,5 @@ def get_module_metadata(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def set_module_metadata(state_dict: 'OrderedDict[str, Any]', metadata: Mapping[str, Any]) -> None:
     """Put the metadata of each module, by its name, beside the tensors."""
+    # An attribute that torch's own annotations do not know either.
     vars(state_dict)[_NAME] = metadata

@@ -16,6 +16,7 @@ from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor, nn
 
 from ...label_ids import LABEL_IDS_KEY, LabelIds, with_rest
+from ...module_metadata import get_module_metadata, set_module_metadata
 from ...prompt_files.prompt_metadata import (
     METADATA_KEY,
     compare_defaults,
@@ -239,11 +240,9 @@ class PromptSegmentor(EncoderDecoder):
         kept = OrderedDict(
             (key, value) for key, value in state_dict.items() if not key.startswith(frozen)
         )
-        metadata = getattr(state_dict, '_metadata', {})
-        # torch keeps it in an attribute, which its own annotations do not know either.
-        kept._metadata = OrderedDict(  # type: ignore[attr-defined]
-            (name, entry) for name, entry in metadata.items() if not f'{name}.'.startswith(frozen)
-        )
+        metadata = get_module_metadata(state_dict).items()
+        not_frozen = ((name, each) for name, each in metadata if not f'{name}.'.startswith(frozen))
+        set_module_metadata(kept, OrderedDict(not_frozen))
         return kept
 
 

@@ -10,13 +10,16 @@ imported before, and some do not import what a config names in ``custom_imports`
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import runpy
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
+import numpy as np
 from mmengine import analysis
+from mmseg.visualization import SegLocalVisualizer
 from torch import nn
 
 __all__ = ['find_tool', 'list_tools', 'run']
@@ -30,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     path = find_tool(args.tool)
     sys.argv[:] = [str(path), *args.arguments]
     sys.path.insert(0, str(path.parent))
-    with _inputs_without_their_shape():
+    with _inputs_without_their_shape(), _contiguous_images():
         runpy.run_path(str(path), run_name='__main__')
 
 
@@ -54,6 +57,25 @@ def _inputs_without_their_shape() -> Iterator[None]:
         yield
     finally:
         analysis.get_model_complexity_info = original
+
+
+@contextlib.contextmanager
+def _contiguous_images() -> Iterator[None]:
+    """Let ``browse_dataset`` run with OpenCV 5, which draws on contiguous arrays only.
+
+    mmseg 1.2.2 draws class names on a view of the image whose channels are permuted.
+    """
+    original = SegLocalVisualizer.add_datasample
+
+    @functools.wraps(original)
+    def draw(self: Any, name: str, image: Any, *args: Any, **options: Any) -> None:
+        original(self, name, np.ascontiguousarray(image), *args, **options)
+
+    SegLocalVisualizer.add_datasample = draw
+    try:
+        yield
+    finally:
+        SegLocalVisualizer.add_datasample = original
 
 
 def list_tools() -> Dict[str, Path]:

@@ -1,6 +1,7 @@
 """Photographs and label maps as people have them, drawn small, and the config for them."""
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -11,6 +12,7 @@ from PIL import Image
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 SIZE = (48, 64)  # height and width
 NAMES = ('background', 'crack')
+_NUMBERS = itertools.count()
 
 
 def draw_photograph(number: int = 0, size: Tuple[int, int] = SIZE) -> Tuple[np.ndarray, np.ndarray]:
@@ -73,6 +75,8 @@ def own_config(root: Path, names: Sequence[str] = NAMES, **options: Any) -> Conf
             model=dict(decode_head=head),
             train_cfg=dict(max_iters=2, val_interval=2),
             work_dir=str(root / 'work'),
+            # mmengine keeps loggers, and what they write to, by this name.
+            experiment_name=f'own_{next(_NUMBERS)}',
         )
     )
     return cfg

@@ -45,6 +45,6 @@ def test_processes_read_at_places_of_their_own(**numbers):
     assert all(len(samples) == 30 for samples in read)
     places = sorted(sample.place for samples in read for sample in samples)
     assert places == list(range(30 * processes))
-    assert {sample.index for samples in read for sample in samples} <= set(range(images))
-    rounds = [sample.index for step in zip(*read) for sample in step]
+    assert {sample.sample for samples in read for sample in samples} <= set(range(images))
+    rounds = [sample.sample for step in zip(*read) for sample in step]
     assert set(rounds[: images * processes]) == set(range(images))

@@ -160,7 +160,7 @@ def to_json(value: Any, where: str = 'metainfo') -> Any:
         where: What is being converted, for the error.
 
     Raises:
-        ValueError: If something is none of these, with the path to it.
+        ValueError: If something is not one of these, with the path to it.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -220,7 +220,7 @@ def to_plain(value: Any, where: str = 'value') -> Any:
         where: What is being converted, for the error.
 
     Raises:
-        NotPlainError: If something is none of these, with the path to it.
+        NotPlainError: If something is not one of these, with the path to it.
     """
     if isinstance(value, np.generic):
         value = value.item()  # may be another object: of dates, of long doubles

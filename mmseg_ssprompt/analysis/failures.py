@@ -24,7 +24,7 @@ all wrong pixels. Those of found regions are mostly borders.
 
 Two cautions. A mask that fits one of several objects of a class does not fit the class's region,
 so for classes of many small objects "wrong mask" and "missed" are upper bounds of what the masks
-do wrong. And the threshold of 0.5 makes kinds of what is gradual: a fit of 0.49 is none.
+do wrong. And the threshold of 0.5 makes kinds of what is gradual: a fit of 0.49 counts as no fit.
 """
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence

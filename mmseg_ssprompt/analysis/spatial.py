@@ -280,7 +280,7 @@ def _random_baseline(
 
 
 def _summarise_steps(steps: Tensor, drifts: Tensor) -> Dict[str, List[float]]:
-    """Of each of the T tokens of a prompt, the mean drift and the mean distance gone.
+    """Mean drift and mean distance of each of the T tokens of a prompt.
 
     A drift is relative to the norm of the default, and SAM's not-a-point token may be short:
     the distances say in which token the learning went.

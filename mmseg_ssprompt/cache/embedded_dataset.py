@@ -54,7 +54,7 @@ class EmbeddedDataset(Dataset[Any]):
         CacheError: If there is no such cache, it is damaged, or was made in another way, with the
             file, what was expected and found, and the command that makes it.
         FileNotFoundError: If the encoder's checkpoint is not there.
-        ValueError: If ``views`` is not positive or ``dtype`` is none of the three.
+        ValueError: If ``views`` is not positive or ``dtype`` is not one of the three.
     """
 
     pipeline = Compose([])  # all of it was run before
@@ -153,7 +153,7 @@ def _unpad(labels: Tensor, metainfo: Mapping[str, Any]) -> Tensor:
     """A label map (1, H, W) as the pipeline returned it.
 
     It was padded with the image, with a number that the model need not ignore; the model's data
-    preprocessor pads it anew.
+    preprocessor pads it again.
     """
     left, right, top, bottom = metainfo.get('padding_size') or (0, 0, 0, 0)
     height, width = labels.shape[-2:]

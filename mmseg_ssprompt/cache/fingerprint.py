@@ -127,7 +127,7 @@ def check_file_sizes(info: Mapping[str, Any], expected: Mapping[str, Any]) -> No
             raise CacheError(
                 f'{str(file)!r} is not the file that was embedded: expected {identity["bytes"]:,} '
                 f'bytes, found {found:,}. Run `mmseg-ssprompt cache CONFIG` again: it '
-                'compares the contents of all files, and computes anew what has changed'
+                'compares the contents of all files, and computes again what has changed'
             )
 
 

@@ -32,7 +32,7 @@ class EmbeddingCache:
         weights: SHA-256 of the image encoder's weights, by the names of its parts.
 
     Raises:
-        CacheError: If there is none, it is damaged or was made in another way.
+        CacheError: If there is no cache, or it is damaged or was made in another way.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from .fingerprint import fingerprint_encoder, fingerprint_files
 
 __all__ = ['DTYPES', 'FORMAT', 'Recipe', 'check_key']
 
-#: Of the files, and of what the code makes of the same key.
+#: Version of the files, and of what the code makes of the same key.
 FORMAT = 3
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 #: Settings that say where something lies and not what it is, or (``activation``) what the
@@ -43,7 +43,7 @@ class Recipe:
             Defaults to False.
 
     Raises:
-        ValueError: If ``views`` is not a positive number, ``dtype`` is none of the three, or the
+        ValueError: If ``views`` is not a positive number, ``dtype`` is not one of the three, or the
             data preprocessor draws something at random.
     """
 

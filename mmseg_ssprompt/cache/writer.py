@@ -50,7 +50,7 @@ def fill_cache(
         num_workers: Processes that run the pipeline. Defaults to 0: this one.
         report: Called after each sample with the number of samples done and to do.
         files: What identifies the files of a sample by its number, or None. A shard of which they
-            have changed is computed anew. Defaults to None for all: not compared.
+            have changed is computed again. Defaults to None for all: not compared.
 
     Returns:
         How many samples were computed.

@@ -46,7 +46,7 @@ def to_plain(config: Any) -> Any:
 
 
 def embedded_datasets(cfg: Config, split: str) -> List[Dict[str, Any]]:
-    """The configs of a split's EmbeddedDatasets; of one that is made up where there are none.
+    """The configs of a split's EmbeddedDatasets, or a made-up one where the split has none.
 
     An encoder without a checkpoint has the weights of the model.
     """

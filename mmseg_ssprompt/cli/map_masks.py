@@ -30,7 +30,7 @@ def measure(run: Run) -> MaskUsage:
 
 
 def prompt_points(run: Run) -> List[List[List[float]]]:
-    """Of each prompt the place it asks at, as fractions of the frame.
+    """The place that each prompt asks at, as fractions of the frame.
 
     One default point, or the two corners of a default box; of coordinate prompts the learned one.
     """

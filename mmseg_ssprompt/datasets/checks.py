@@ -110,7 +110,7 @@ def _prepare_or_name(dataset: BaseDataset, idx: int) -> Any:
     except DatasetError:
         raise
     except Exception as error:  # transforms and decoders raise almost any type
-        # Of an index that is not there, get_data_info raises mmengine's own error again.
+        # get_data_info raises mmengine's own error again for an index that is not there.
         raise _explain_failure(dataset, dataset.get_data_info(idx), error) from error
 
 

@@ -125,7 +125,7 @@ class SeededDataset(Dataset[Any]):
                 'download these files again, or leave them out'
             ) from error
         if is_new:
-            # Of other processes than the main one mmengine's logger lets errors through only.
+            # In other processes than the main one, mmengine's logger lets only errors through.
             level = logging.WARNING if is_main_process() else logging.ERROR
             text = f'Another sample is taken in the place of a damaged one ({count} of at most '
             print_log(f'{text}{self.max_damaged}): {error}', 'current', level)

@@ -18,7 +18,7 @@ def find_main_metric(results: Mapping[str, Any]) -> Optional[str]:
         results: What a validation returns: numbers by name, in the order of the evaluators.
 
     Returns:
-        Its name among the results; None if there is none of these.
+        Its name among the results; None if the results have no such figure.
     """
     for wanted in MAIN_METRICS:
         for name in results:

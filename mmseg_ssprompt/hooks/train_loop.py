@@ -27,8 +27,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     A resumed training thus reads the samples, and draws the numbers, that the one that was
     interrupted would have; on one process of a CPU it ends with the same bits. mmengine's own
-    loop reads all samples anew to get to where it was, and draws from generators that begin
-    anew.
+    loop reads all samples again to get to where it was, and draws from generators that begin
+    again.
 
     Args:
         runner: The runner.
@@ -65,7 +65,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             self.runner.logger.warning(
                 f'Training is already finished: it is resumed at iteration {self.iter} of '
                 f'{self.max_iters}, so that nothing is trained. To train on, let max_iters be '
-                'larger; to train anew, give another work_dir'
+                'larger; to train again, give another work_dir'
             )
         if self.iter > 0:
             # The seed may be that of the checkpoint, which was not known before.

@@ -28,7 +28,7 @@ def shapes_path(world: str, kind: str, split: str, seed: int, index: int) -> str
         index: Number of the scene within the split.
 
     Raises:
-        ValueError: If ``kind`` is none of the two.
+        ValueError: If ``kind`` is not one of the two.
     """
     if kind not in _KINDS:
         raise ValueError(f'kind must be one of {_KINDS}, got {kind!r}')

@@ -38,7 +38,7 @@ def split_class_names(text: str) -> List[str]:
     """The names in a list with commas between them, as a command line has it.
 
     Raises:
-        ValueError: If there is none, or one is empty or there twice.
+        ValueError: If there is no name, or one is empty or there twice.
     """
     return check_class_names([name.strip() for name in text.split(',')])
 

@@ -25,7 +25,7 @@ __all__ = [
 
 #: Where it is among a module's own metadata.
 METADATA_KEY = 'prompts'
-#: Of the metadata; a later one is refused.
+#: Version of the metadata; a later one is refused.
 FORMAT = 2
 #: Embeddings of the same weights differ by rounding between machines, those of other points,
 #: weights or templates by a hundred times as much.

@@ -31,7 +31,7 @@ class PromptAmpOptimWrapper(AmpOptimWrapper):
 
     Raises:
         ValueError: If ``dtype`` is neither.
-        TypeError: If ``loss_scale`` is none of the above.
+        TypeError: If ``loss_scale`` is not one of the above.
         RuntimeError: On CPUs in float16, if torch is older than 2.3.
     """
 

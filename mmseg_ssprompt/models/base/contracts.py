@@ -45,7 +45,7 @@ class ImageEncoder(Protocol):
         """Encode normalised, padded images (B, 3, H, W), without gradients."""
 
     def fingerprints(self) -> Fingerprints:
-        """Of each frozen part."""
+        """Fingerprints of the frozen parts."""
 
     @staticmethod
     def frame_of(config: Mapping[str, Any]) -> Optional[Tuple[int, int]]:
@@ -116,7 +116,7 @@ class PromptableSegmenter(Protocol):
         """The text embedding (E,) of "no object"; None if the base model has none."""
 
     def fingerprints(self) -> Fingerprints:
-        """Of each frozen part; ``prompt_encoder`` is what encodes points and boxes."""
+        """Fingerprints of the frozen parts; ``prompt_encoder`` encodes points and boxes."""
 
 
 @runtime_checkable
@@ -149,7 +149,7 @@ class ClassNameEncoder(Protocol):
         """A frozen module from embedded tokens and ends to (C, E), with gradients to the tokens."""
 
     def fingerprints(self) -> Fingerprints:
-        """Of the weights, as ``text_encoder``."""
+        """Fingerprint of the weights, as ``text_encoder``."""
 
 
 @runtime_checkable

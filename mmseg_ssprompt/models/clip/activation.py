@@ -42,7 +42,7 @@ _PUBLISHED_WITH = {
     ),
 }
 _TOWERS = dict(image='vision', text='text')
-#: Of transformers, for what is compared.
+#: Defaults of transformers' configs, which leave out settings that are equal to them.
 _DEFAULTS: Dict[str, Dict[str, Any]] = dict(
     image=dict(hidden_size=768, num_hidden_layers=12, patch_size=32, hidden_act=QUICK_GELU),
     text=dict(hidden_size=512, num_hidden_layers=12, hidden_act=QUICK_GELU),
@@ -50,7 +50,7 @@ _DEFAULTS: Dict[str, Dict[str, Any]] = dict(
 
 
 def check_activation(activation: Optional[str]) -> None:
-    """Refuse a setting that is none of :data:`ACTIVATIONS`, or None.
+    """Refuse a setting other than those of :data:`ACTIVATIONS` and None.
 
     Raises:
         ValueError: With those that there are.

@@ -33,7 +33,7 @@ _TOWER_KEY = re.compile(
 )
 _MMSEG_KEY = re.compile(r'text_encoder\.transformer\.\d+\.')
 _HUGGING_FACE_KEY = re.compile(r'(text|vision)_model\.')
-#: Of open_clip's models whose text tower is a module of its own.
+#: Prefix of the text tower in open_clip's models that have one as a module of its own.
 _CUSTOM_TEXT = 'text.'
 #: What a key of Hugging Face's begins with, and OpenAI's.
 _HUGGING_FACE_NAMES: Sequence[Tuple[str, str]] = (
@@ -92,7 +92,7 @@ class CLIPFile(NamedTuple):
         Raises:
             CheckpointError: If nothing says it, or the file itself says something else than the
                 setting.
-            ValueError: If the setting is none of the two.
+            ValueError: If the setting is not one of the two.
         """
         check_activation(given)
         return choose_activation(

@@ -11,7 +11,7 @@ __all__ = [
     'get_image_variant',
 ]
 
-#: Of RGB values between 0 and 255 (openai/CLIP clip.py, ``_transform``, times 255).
+#: Statistics of RGB values between 0 and 255 (openai/CLIP clip.py, ``_transform``, times 255).
 PIXEL_MEAN = (122.7709383, 116.7460125, 104.09373615)
 PIXEL_STD = (68.5005327, 66.6321579, 70.32316305)
 

@@ -90,7 +90,7 @@ def fingerprint_image_tower(
 
     Args:
         checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
-        variant: What is asked for; only names the file to get if there is none.
+        variant: What is asked for; it names the file to get where the file is missing.
         activation: The setting. Defaults to None: what the file says.
 
     Returns:
@@ -121,7 +121,7 @@ def read_image_file(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> CL
 
     Args:
         checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
-        variant: What is asked for; only names the file to get if there is none.
+        variant: What is asked for; it names the file to get where the file is missing.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -20,7 +20,7 @@ __all__ = [
     'read_dense_features',
 ]
 
-#: Shares of a place below it are none; less would make gradients infinite.
+#: Coverage below this counts as zero, so that gradients stay finite.
 _NOTHING = 1e-12
 
 

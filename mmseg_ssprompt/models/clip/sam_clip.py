@@ -41,7 +41,7 @@ class SAMCLIPImageEncoder(BaseModule):
         return features._replace(companion=tokens)
 
     def fingerprints(self) -> Fingerprints:
-        """Of both encoders."""
+        """Fingerprints of both encoders."""
         return fingerprint_parts(self)
 
     @staticmethod
@@ -57,7 +57,7 @@ class SAMCLIPImageEncoder(BaseModule):
 
     @staticmethod
     def fingerprint_files(config: Mapping[str, Any]) -> Fingerprints:
-        """Of both encoders, from their files."""
+        """Fingerprints of both encoders, from their files."""
         sam, clip = (get_encoder_class(c).fingerprint_files(c) for c in _pair(config))
         return {**sam, **clip}
 

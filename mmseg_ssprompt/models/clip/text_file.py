@@ -69,7 +69,7 @@ def read_text_file(checkpoint: Union[str, 'PathLike[str]'], variant: CLIPTextVar
 
     Args:
         checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
-        variant: What is asked for; only names the file to get if there is none.
+        variant: What is asked for; it names the file to get where the file is missing.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -16,7 +16,7 @@ from .settings import find_label_ids, refuse_settings
 
 __all__ = ['LinearEmbeddingHead']
 
-#: Of mmseg's heads, those that a linear classifier has.
+#: Settings of mmseg's heads that a linear classifier has.
 _SETTINGS = [
     name
     for name in inspect.signature(BaseDecodeHead).parameters

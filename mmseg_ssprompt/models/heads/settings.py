@@ -23,7 +23,7 @@ _ONE_CLASS = (
     'num_classes=1 with rest_id is one class against the rest, and its score is compared with '
     'that of the rest. Leave it out'
 )
-#: Of other heads of mmseg, which people bring along, or are told to use.
+#: What to do with settings of other heads of mmseg, which people bring along.
 _WEIGHTS = (
     'Leave it out; files of weights are given once for all parts, '
     'model.weights=dict(sam=FILE, clip=FILE), or as checkpoint of a part'

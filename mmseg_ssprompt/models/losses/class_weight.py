@@ -27,7 +27,7 @@ def check_class_weight(
             class against the rest it may not: people would take it for the rest's.
 
     Returns:
-        The numbers; None if there are none.
+        The numbers; None if no weights are given.
 
     Raises:
         ValueError: If it is no list of numbers, has another length, or has one that is negative,

@@ -119,7 +119,7 @@ class MaskClassificationLoss(nn.Module):
             logits = sample_masks(matched, points[matches.images]).squeeze(1)  # (M, P)
             ids = matches.classes[:, None] + self.label_ids.classes.start
             masks = (labels[matches.images] == ids).float()  # (M, P)
-            # Of an image without labels nothing is known, not even that a prompt finds no object.
+            # An image without labels tells nothing, not even that a prompt finds no object.
             labelled = (labels != self.ignore_index).any(dim=1)  # (B,)
             return self._losses(class_logits, mask_logits, matches, logits, masks, labelled)
 

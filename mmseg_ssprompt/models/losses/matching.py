@@ -100,7 +100,7 @@ class PromptMatcher:
         return Matches(*matches.to(class_logits.device, non_blocking=True))
 
     def _cost(self, class_logits: Tensor, mask_logits: Tensor, labels: Tensor) -> Tensor:
-        """Of each prompt for each class, infinite where the class has no point: (N, C)."""
+        """Cost of each prompt for each class, infinite where the class has no point: (N, C)."""
         classes = torch.arange(self.label_ids.num_classes, device=labels.device)
         masks = labels == classes[:, None] + self.label_ids.classes.start  # (C, P)
         prompts = InstanceData(scores=class_logits, masks=mask_logits)

@@ -66,7 +66,7 @@ class ContextPromptLearner(BaseModule):
         encoder = MODELS.build(text_encoder)
         words = _context_words(n_ctx, ctx_init)
         embedded, ends = _embed(encoder, self.class_names, words)  # (C, L, W), (C,)
-        # Of the names, not of what is learned: a context fits other classes too, so not saved.
+        # Not saved: it belongs to the names, and a learned context fits other classes too.
         self.register_buffer('embedded', embedded, persistent=False)
         self.register_buffer('ends', ends, persistent=False)
         length = n_ctx if ctx_init is None else int(encoder.embed([ctx_init])[1]) - 1

@@ -25,7 +25,7 @@ def read_points(points: Any) -> Tensor:
         (N, 2) float32.
 
     Raises:
-        ValueError: If there are none, or some are not two numbers from 0 to 1; with the
+        ValueError: If the list is empty, or some are not two numbers from 0 to 1; with the
             indices of all of them.
     """
     return _read('points', points, ('x', 'y'))
@@ -41,7 +41,7 @@ def read_boxes(boxes: Any) -> Tensor:
         (N, 4) float32.
 
     Raises:
-        ValueError: If there are none, or some are not four numbers from 0 to 1, or have no
+        ValueError: If the list is empty, or some are not four numbers from 0 to 1, or have no
             width or height; with the indices of all of them.
     """
     rows = _read('boxes', boxes, ('left', 'top', 'right', 'bottom'))

@@ -236,7 +236,7 @@ class SAMMaskDecoder(FrozenModule):
             Logits, tokens and IoU predictions of N masks (3N with ``mask_output='all'``).
 
         Raises:
-            ValueError: If ``sparse_prompts`` has another shape, or there are none.
+            ValueError: If ``sparse_prompts`` has another shape, or holds no prompt.
         """
         _check_prompts(sparse_prompts, len(image_embedding))
         indices = self._token_indices

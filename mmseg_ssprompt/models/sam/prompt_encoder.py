@@ -71,7 +71,7 @@ class SAMPromptEncoder(FrozenModule):
             (N, P + 1, D) sparse embeddings.
 
         Raises:
-            ValueError: If a shape or a label is none of these.
+            ValueError: If a shape or a label is not one of these.
         """
         if points.ndim != 3 or points.shape[-1] != 2 or points.shape[1] == 0:
             raise ValueError(f'points must have shape (N, P, 2) with P > 0: {tuple(points.shape)}')

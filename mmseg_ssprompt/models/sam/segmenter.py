@@ -110,7 +110,7 @@ class SAMSegmenter(BaseModule):
         return None
 
     def fingerprints(self) -> Fingerprints:
-        """Of prompt encoder and mask decoder."""
+        """Fingerprints of prompt encoder and mask decoder."""
         return fingerprint_parts(self)
 
     def init_weights(self) -> None:

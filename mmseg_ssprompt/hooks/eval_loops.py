@@ -10,11 +10,23 @@ from ..datasets.checks import explain_dataset_errors
 __all__ = ['PromptTestLoop', 'PromptValLoop']
 
 
-@LOOPS.register_module()
-class PromptValLoop(ValLoop):
-    """mmengine's ``ValLoop``, whose errors name the data set or the file.
+class _ExplainDatasetErrors:
+    """Builds and runs a loop within :func:`explain_dataset_errors`, whichever tool runs it."""
 
-    It builds and reads data within :func:`explain_dataset_errors`, whichever tool runs it.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with explain_dataset_errors():
+            super().__init__(*args, **kwargs)
+
+    def run(self) -> Dict[str, float]:
+        """Run the loop, and return the numbers of the evaluators by name."""
+        with explain_dataset_errors():
+            metrics: Dict[str, float] = super().run()  # type: ignore[misc]
+        return metrics
+
+
+@LOOPS.register_module()
+class PromptValLoop(_ExplainDatasetErrors, ValLoop):
+    """mmengine's ``ValLoop``, whose errors name the data set or the file.
 
     Args:
         *args: See ``ValLoop``.
@@ -24,22 +36,10 @@ class PromptValLoop(ValLoop):
         DatasetError: If the data set is empty, or a sample cannot be read.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        with explain_dataset_errors():
-            super().__init__(*args, **kwargs)
-
-    def run(self) -> Dict[str, float]:
-        """Validate, and return the numbers of the evaluators by name."""
-        with explain_dataset_errors():
-            metrics: Dict[str, float] = super().run()
-        return metrics
-
 
 @LOOPS.register_module()
-class PromptTestLoop(TestLoop):
+class PromptTestLoop(_ExplainDatasetErrors, TestLoop):
     """mmengine's ``TestLoop``, whose errors name the data set or the file.
-
-    It builds and reads data within :func:`explain_dataset_errors`, whichever tool runs it.
 
     Args:
         *args: See ``TestLoop``.
@@ -48,13 +48,3 @@ class PromptTestLoop(TestLoop):
     Raises:
         DatasetError: If the data set is empty, or a sample cannot be read.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        with explain_dataset_errors():
-            super().__init__(*args, **kwargs)
-
-    def run(self) -> Dict[str, float]:
-        """Test, and return the numbers of the evaluators by name."""
-        with explain_dataset_errors():
-            metrics: Dict[str, float] = super().run()
-        return metrics

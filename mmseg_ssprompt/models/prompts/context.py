@@ -111,15 +111,23 @@ def _embed(
 ) -> Tuple[Tensor, Tensor]:
     """Embedded tokens (C, L, W) and ends (C,) of ``words``, the class name and CoOp's full stop."""
     texts = [f'{words} {name}.' for name in class_names]
-    for index, (name, text) in enumerate(zip(class_names, texts)):
-        try:
-            encoder.embed([text])
-        except ValueError as error:
-            raise ValueError(
-                f'class name {name!r} (index {index}): {error} (the text begins with ctx_init, or '
-                f'{PLACEHOLDER!r} for each of n_ctx learned tokens, of which there may be fewer)'
-            ) from None
-    return encoder.embed(texts)
+    try:
+        return encoder.embed(texts)
+    except ValueError:
+        for index, (name, text) in enumerate(zip(class_names, texts)):
+            _check_text(encoder, text, f'class name {name!r} (index {index})')
+        raise
+
+
+def _check_text(encoder: ClassNameEncoder, text: str, name: str) -> None:
+    """Say which class has a text that the encoder refuses."""
+    try:
+        encoder.embed([text])
+    except ValueError as error:
+        raise ValueError(
+            f'{name}: {error} (the text begins with ctx_init, or {PLACEHOLDER!r} for each of '
+            'n_ctx learned tokens, of which there may be fewer)'
+        ) from None
 
 
 def _initial_context(

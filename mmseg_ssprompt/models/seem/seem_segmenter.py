@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
 from .seem_decoder import NUM_LEVELS, SEEMDecoder
-from .seem_file import build_part, where_to_get
+from .seem_file import load_parts, where_to_get
 from .seem_prompt_encoder import SEEMPromptEncoder, sample
 from .seem_text_encoder import SEEMTextEncoder
 from .seem_variants import get_variant
@@ -95,10 +95,14 @@ class SEEMSegmenter(BaseModule):
             raise ValueError(f"decoding must be 'joint' or 'independent', got {decoding!r}")
         self.decoding = decoding
         self._source = (variant, checkpoint)
-        self.prompt_encoder = build_part(SEEMPromptEncoder, checkpoint, variant, 'prompt_encoder')
-        self.mask_decoder = build_part(SEEMDecoder, checkpoint, variant, 'mask_decoder')
-        if trainable:
-            self.mask_decoder.unfreeze()
+        geometry = get_variant(variant)
+        with torch.device('cpu' if checkpoint is None else 'meta'):
+            self.prompt_encoder = SEEMPromptEncoder(geometry)
+            self.mask_decoder = SEEMDecoder(geometry, trainable)
+        parts = dict(prompt_encoder=self.prompt_encoder, mask_decoder=self.mask_decoder)
+        load_parts(parts, checkpoint, variant)
+        for part in parts.values():
+            part.pretrained = checkpoint is not None
 
     @property
     def token_dims(self) -> int:
@@ -180,10 +184,8 @@ class SEEMSegmenter(BaseModule):
         embeddings = self.mask_decoder.mask_embed(tokens).unflatten(1, (num_prompts, -1))
         fit = torch.einsum('bnrd,bnd->bnr', embeddings, mask_feature)
         best = fit.argmax(dim=-1)[:, :, None, None]
-        chosen = (x.take_along_dim(best, dim=2).squeeze(2) for x in (
-            tokens.unflatten(1, (num_prompts, -1)), embeddings
-        ))
-        return tuple(chosen)  # type: ignore[return-value]
+        tokens = tokens.unflatten(1, (num_prompts, -1))
+        return _take(tokens, best), _take(embeddings, best)
 
     def no_object(self) -> Tensor:
         """The embedding (E,) of the text "background", through SEEM's templates."""
@@ -205,6 +207,11 @@ class SEEMSegmenter(BaseModule):
                 "each other only by being decoded together. Leave decoding out, or set it to "
                 "'joint'"
             )
+
+
+def _take(x: Tensor, best: Tensor) -> Tensor:
+    """One of the R queries of each prompt: (B, N, R, D) -> (B, N, D)."""
+    return x.take_along_dim(best, dim=2).squeeze(2)
 
 
 def _refuse(settings: Mapping[str, Any]) -> None:

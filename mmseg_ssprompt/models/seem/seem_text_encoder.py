@@ -12,7 +12,7 @@ from torch import Tensor
 from ...class_names import check_class_names, check_templates, tokenize_class_names, tokenize_texts
 from ...fingerprint import fingerprint_tensors
 from ..base import Fingerprints
-from .seem_file import build_part, where_to_get
+from .seem_file import load_parts, where_to_get
 from .seem_text_tower import SEEMTextTower, SEEMTextTransformer
 from .seem_variants import get_variant
 
@@ -60,9 +60,12 @@ class SEEMTextEncoder:
     ) -> None:
         self.variant = variant
         self.templates = check_templates(templates)
-        self.embed_dims = get_variant(variant).hidden_dims
-        self.tower = build_part(SEEMTextTower, checkpoint, variant, 'text_encoder')
-        self.tower.requires_grad_(False).eval()
+        geometry = get_variant(variant)
+        self.embed_dims = geometry.hidden_dims
+        # The state of the random number generator is left as it was found.
+        with torch.random.fork_rng(devices=[]), torch.device('cpu' if checkpoint is None else 'meta'):
+            self.tower = SEEMTextTower(geometry).requires_grad_(False).eval()
+        load_parts(dict(text_encoder=self.tower), checkpoint, variant)
         self.pretrained = checkpoint is not None
 
     def fingerprints(self) -> Fingerprints:

@@ -17,6 +17,7 @@ from .prompts import (
     SpatialPromptLearner,
 )
 from .sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder, SAMSegmenter
+from .seem import SEEMImageEncoder
 from .segmentors import PromptSegmentor
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     'SAMMaskDecoder',
     'SAMPromptEncoder',
     'SAMSegmenter',
+    'SEEMImageEncoder',
     'SSPromptHead',
     'SemanticPromptLearner',
     'SpatialPromptLearner',

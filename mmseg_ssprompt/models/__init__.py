@@ -17,7 +17,7 @@ from .prompts import (
     SpatialPromptLearner,
 )
 from .sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder, SAMSegmenter
-from .seem import SEEMImageEncoder
+from .seem import SEEMImageEncoder, SEEMSegmenter, SEEMTextEncoder
 from .segmentors import PromptSegmentor
 
 __all__ = [
@@ -39,6 +39,8 @@ __all__ = [
     'SAMPromptEncoder',
     'SAMSegmenter',
     'SEEMImageEncoder',
+    'SEEMSegmenter',
+    'SEEMTextEncoder',
     'SSPromptHead',
     'SemanticPromptLearner',
     'SpatialPromptLearner',

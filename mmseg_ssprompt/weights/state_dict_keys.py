@@ -64,10 +64,14 @@ def _encoder(name: str) -> str:
     return f'its image encoder is a {name}, which is not supported'
 
 
+def _take(name: str) -> str:
+    return f"configs of {name} take it, as model.weights=dict({name.lower()}='FILE')"
+
+
 _TINY_VIT = r'image_encoder\.patch_embed\.seq\.\d+\.'
 #: What stands before is not SAM's own image encoder.
 _ALONE = r'(?<!image_encoder\.)'
-_NO_SAM, _NO_CLIP = 'it has no parts of SAM', 'it has no towers of CLIP'
+_NO_BASE_MODEL = 'it is no base model that is supported'
 _ENCODER_ONLY = 'it is an image encoder alone'
 _NO_DECODER = 'the prompt encoder and the mask decoder are missing'
 _POOLS = 'its image tower pools by attention'
@@ -89,9 +93,9 @@ _MODELS: Tuple[Tuple[str, ...], ...] = (
     ('RepViT-SAM', _encoder('RepViT'), r'image_encoder\.features\.\d+\.'),
     ('EfficientViT-SAM', _encoder('EfficientViT'), r'image_encoder\.backbone\.input_stem\.'),
     ('EfficientSAM', _OTHER_PARTS, r'prompt_encoder\.(bbox_top_left_embeddings|invalid_points)\.'),
-    ('SEEM or X-Decoder', _NO_SAM, r'sem_seg_head\.predictor\.'),
-    ('FastSAM (YOLO)', _NO_SAM, r'\d+\.proto\.'),
-    ('Grounding DINO', _NO_SAM, r'bert\.encoder\.', r'bbox_embed\.'),
+    ('SEEM or X-Decoder', _take('SEEM'), r'sem_seg_head\.predictor\.'),
+    ('FastSAM (YOLO)', _NO_BASE_MODEL, r'\d+\.proto\.'),
+    ('Grounding DINO', _NO_BASE_MODEL, r'bert\.encoder\.', r'bbox_embed\.'),
     (_OWN_PROMPTS, _LOAD_PROMPTS, r'decode_head\.(spatial|semantic)_prompts\.'),
     (
         'a projection for TokenClassifier',
@@ -121,8 +125,13 @@ _MODELS: Tuple[Tuple[str, ...], ...] = (
         r'text\.transformer\.(embeddings|encoder)\.',
     ),
     ('Chinese-CLIP', 'its text tower is a BERT', r'bert\.embeddings\.', r'visual'),
-    ('SAM', _NO_CLIP, r'(image_encoder\.blocks|vision_encoder\.layers)\.', r'mask_decoder\.iou_t'),
-    ('CLIP', _NO_SAM, r'(visual\.class_embedding$|(text|vision)_model\.embeddings\.)'),
+    (
+        'SAM',
+        _take('SAM'),
+        r'(image_encoder\.blocks|vision_encoder\.layers)\.',
+        r'mask_decoder\.iou_t',
+    ),
+    ('CLIP', _take('CLIP'), r'(visual\.class_embedding$|(text|vision)_model\.embeddings\.)'),
     (
         'CLIP as mmseg converts it',
         _CONVERTED,

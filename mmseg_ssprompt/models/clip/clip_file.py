@@ -27,8 +27,10 @@ from .activation import check_activation, choose_activation
 __all__ = ['CLIPFile', 'read_clip_file', 'rename_in_block', 'where_to_get']
 
 #: A key that each tower has, with whatever stands before: OpenAI's and open_clip's, Hugging Face's.
+#: SEEM's text tower has the first one, too, and is not CLIP's.
 _TOWER_KEY = re.compile(
-    r'(?P<prefix>(?:.*?\.)??)(?:visual\.class_embedding|(?:text\.)?token_embedding\.weight|'
+    r'(?P<prefix>(?:.*?\.)??)(?<!lang_encoder\.)'
+    r'(?:visual\.class_embedding|(?:text\.)?token_embedding\.weight|'
     r'vision_model\.embeddings\.class_embedding|text_model\.embeddings\.token_embedding\.weight)$'
 )
 _MMSEG_KEY = re.compile(r'text_encoder\.transformer\.\d+\.')

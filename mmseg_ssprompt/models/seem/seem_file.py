@@ -236,9 +236,7 @@ def _suggest_variant(tensors: Mapping[str, Tensor], variant: str) -> str:
     if guess is None:
         return f'The file fits none of {sorted(SEEM_VARIANTS)}. {where}'
     if guess != variant:
-        return (
-            f'The file is of variant {guess!r}: set variant={guess!r} for each part of SEEM. {where}'
-        )
+        return f'The file is of variant {guess!r}: set variant={guess!r} for all of SEEM. {where}'
     lacks = '' if _SPATIAL in tensors else ', perhaps X-Decoder, which has no spatial prompts'
     return f'The file is an altered or damaged {variant!r}{lacks}. {where}'
 

@@ -204,7 +204,7 @@ class SEEMSegmenter(BaseModule):
             raise ValueError(
                 "segmenter.decoding='independent': expected points or boxes as spatial prompts "
                 "(num_prompts=100 for a grid of points), found SEEM's own queries, which know of "
-                "each other only by being decoded together. Leave decoding out, or set it to "
+                'each other only by being decoded together. Leave decoding out, or set it to '
                 "'joint'"
             )
 
@@ -223,7 +223,9 @@ def _refuse(settings: Mapping[str, Any]) -> None:
 def _check_prompts(spatial: Tensor, num_images: int) -> None:
     shape = tuple(spatial.shape)
     has_images = len(shape) == 4
-    fits = len(shape) in (3, 4) and shape[-3] > 0 and (not has_images or shape[0] in (1, num_images))
+    fits = (
+        len(shape) in (3, 4) and shape[-3] > 0 and (not has_images or shape[0] in (1, num_images))
+    )
     if not fits or (shape[-2] != 2 and (shape[-2] < 4 or shape[-2] % NUM_LEVELS != 1)):
         raise ValueError(
             f'spatial prompts of SEEM must have shape (N, T, D), or ({num_images}, N, T, D) for '

@@ -63,7 +63,10 @@ class SEEMTextEncoder:
         geometry = get_variant(variant)
         self.embed_dims = geometry.hidden_dims
         # The state of the random number generator is left as it was found.
-        with torch.random.fork_rng(devices=[]), torch.device('cpu' if checkpoint is None else 'meta'):
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.device('cpu' if checkpoint is None else 'meta'),
+        ):
             self.tower = SEEMTextTower(geometry).requires_grad_(False).eval()
         load_parts(dict(text_encoder=self.tower), checkpoint, variant)
         self.pretrained = checkpoint is not None

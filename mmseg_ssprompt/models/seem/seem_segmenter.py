@@ -61,7 +61,7 @@ class SEEMSegmenter(BaseModule):
         decoding: ``'joint'``, as SEEM decodes: its own queries see each other. ``'independent'`` is
             for points and boxes alone, which SEEM decodes so in either case. Defaults to 'joint'.
         trainable: Whether the decoder trains, as a baseline. Defaults to False.
-        others: None; settings of SAM's are refused with the reason.
+        others: Nothing is taken; settings of SAM's are refused with the reason.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -159,8 +159,9 @@ class SEEMSegmenter(BaseModule):
             answer.
 
         Raises:
-            ValueError: If ``T`` or a shape is of neither kind.
+            ValueError: If ``T`` is of neither kind, or a shape differs.
         """
+        self._check_features(features)
         _check_prompts(spatial, len(features.embedding))
         spatial = spatial if spatial.dim() == 4 else spatial.unsqueeze(0)
         decoder = self.mask_decoder
@@ -198,6 +199,16 @@ class SEEMSegmenter(BaseModule):
 
     def init_weights(self) -> None:
         """Do nothing: the weights were loaded when the parts were built."""
+
+    def _check_features(self, features: ImageFeatures) -> None:
+        found = [tuple(each.shape[1:]) for each in (*features.levels, features.embedding)]
+        widths = {shape[0] for shape in found}
+        if len(found) != NUM_LEVELS + 1 or widths != {self.token_dims}:
+            raise ValueError(
+                f'SEEMSegmenter expects the features of SEEMImageEncoder with variant='
+                f'{self._source[0]!r}: {NUM_LEVELS} levels and an embedding, {self.token_dims} '
+                f'channels each, found {found}. Set model.backbone to it'
+            )
 
     def _check_decoding(self) -> None:
         if self.decoding == 'independent':

@@ -109,9 +109,7 @@ def _self_attention(
     return _norm(weights, f'{name}.norm', values + seen)[:count]
 
 
-def _predict(
-    weights: Weights, x: Tensor, mask_features: Tensor
-) -> Tuple[Tensor, Tensor, Tensor]:
+def _predict(weights: Weights, x: Tensor, mask_features: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
     out = _norm(weights, 'decoder_norm', x)
     embedding = out
     for number in range(3):

@@ -243,7 +243,8 @@ class _DeformableAttention(nn.Module):
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, D, h, w) -> (B * heads, D / heads, h, w)."""
-    return x.unflatten(1, (heads, -1)).flatten(0, 1)
+    heads_apart: Tensor = x.unflatten(1, (heads, -1))
+    return heads_apart.flatten(0, 1)
 
 
 def _pixel_centres(size: Tuple[int, int], like: Tensor) -> Tensor:

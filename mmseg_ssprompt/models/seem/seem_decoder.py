@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..base import FrozenModule, ImageFeatures
 from .multihead_attention import attend
+from .seem_text_tower import to_unit_length
 from .seem_variants import SEEMVariant
 from .sine_position import encode_places
 
@@ -15,8 +16,6 @@ __all__ = ['NUM_LEVELS', 'SEEMDecoder']
 
 #: Feature levels that layers look at by turns, from coarse to fine.
 NUM_LEVELS = 3
-#: SEEM's, beside the length of a text or of a mask's class embedding.
-_EPS = 1e-7
 
 
 class _Level(NamedTuple):
@@ -113,9 +112,8 @@ class SEEMDecoder(FrozenModule):
     def class_embeddings(self, out: Tensor) -> Tensor:
         """Embeddings (B, Q, E) float32 in the text space, with SEEM's logit scale in them."""
         with torch.autocast(out.device.type, enabled=False):
-            captions = out.float() @ self.class_embed.float()
-            unit = captions / (captions.norm(dim=-1, keepdim=True) + _EPS)
-            return self.logit_scale.exp() * unit
+            captions = to_unit_length(out.float() @ self.class_embed)
+            return self.logit_scale.exp() * captions
 
     def _read_levels(self, features: ImageFeatures) -> List[_Level]:
         """From coarse to fine."""
@@ -130,7 +128,8 @@ class SEEMDecoder(FrozenModule):
     @torch.no_grad()
     def _find_allowed(self, x: Tensor, level: _Level) -> Tensor:
         """Where each query may look (B, Q, hw): in its mask, or everywhere if that is empty."""
-        allowed = self.mask_embed(self.decoder_norm(x)) @ level.mask_features >= 0
+        logits: Tensor = self.mask_embed(self.decoder_norm(x)) @ level.mask_features
+        allowed = logits >= 0
         return allowed | ~allowed.any(dim=-1, keepdim=True)
 
 
@@ -192,7 +191,8 @@ class _SelfAttention(nn.Module):
 
 def _group(x: Tensor, tokens: Tensor) -> Tensor:
     """The queries of each prompt apart: (B, N * R, D) -> (B * N, R, D)."""
-    return x.unflatten(1, (tokens.shape[1], -1)).flatten(0, 1)
+    groups: Tensor = x.unflatten(1, (tokens.shape[1], -1))
+    return groups.flatten(0, 1)
 
 
 class _FFN(nn.Module):

@@ -72,9 +72,8 @@ class SEEMPromptEncoder(FrozenModule):
             (B, N, 3, P, D), from the coarse level to the fine; without features (N, 3, P, D).
         """
         tokens = []
-        for number, (matrix, embed) in enumerate(
-            zip(self.mask_sptial_embed, self.level_embed.weight)
-        ):
+        levels = zip(self.mask_sptial_embed, self.level_embed.weight)
+        for number, (matrix, embed) in enumerate(levels):
             if features is None:
                 seen = embed.expand(*points.shape[:2], -1)
             else:
@@ -93,10 +92,13 @@ def sample(level: Tensor, points: Tensor) -> Tensor:
             pixel and 1 of the last, as SEEM has it.
 
     Returns:
-        (B, N, P, D).
+        (B, N, P, D) float32, also under autocast: lower precisions would move the points.
     """
-    grid = (2 * points - 1).to(level.dtype).expand(len(level), -1, -1, -1)
-    seen = F.grid_sample(level, grid, mode='bilinear', padding_mode='zeros', align_corners=True)
+    with torch.autocast(level.device.type, enabled=False):
+        grid = (2 * points - 1).float().expand(len(level), -1, -1, -1)
+        seen = F.grid_sample(
+            level.float(), grid, mode='bilinear', padding_mode='zeros', align_corners=True
+        )
     return seen.permute(0, 2, 3, 1)
 
 

@@ -45,8 +45,8 @@ class SEEMSegmenter(BaseModule):
       of the layer's level, and no other prompt; the one whose mask embedding has the largest
       product with the mask feature is the answer. SEEM draws the copies in every pass; here they
       are fixed (:func:`~.seem_prompt_encoder.choose_rows`). A prompt of ``P`` points has
-      ``T = 3 P + 1``: the tokens of a level one behind the other, and the mean of its mask features.
-      A box is 3 x 3 points (ours; SEEM draws pixels in a mask).
+      ``T = 3 P + 1``: the tokens of a level one behind the other, and the mean of the mask
+      features. A box is 3 x 3 points (ours; SEEM draws pixels in a mask).
 
     Fusion is in the space of those tokens, whose learned part is the same for all images. It starts
     at what tokens are without features: the embedding of the level, and SEEM's mark of a click.
@@ -61,7 +61,7 @@ class SEEMSegmenter(BaseModule):
         decoding: ``'joint'``, as SEEM decodes: its own queries see each other. ``'independent'`` is
             for points and boxes alone, which SEEM decodes so in either case. Defaults to 'joint'.
         trainable: Whether the decoder trains, as a baseline. Defaults to False.
-        others: None; settings of SAM's are refused with the reason.
+        others: Nothing is taken; settings of SAM's are refused with the reason.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -159,9 +159,10 @@ class SEEMSegmenter(BaseModule):
             answer.
 
         Raises:
-            ValueError: If ``T`` or a shape is of neither kind.
+            ValueError: If ``T`` is of neither kind, or a shape differs.
         """
-        _check_prompts(spatial, len(features.embedding))
+        self._check_features(features)
+        _check_prompts(spatial, len(features.embedding), self.token_dims)
         spatial = spatial if spatial.dim() == 4 else spatial.unsqueeze(0)
         decoder = self.mask_decoder
         if spatial.shape[2] == 2:
@@ -199,6 +200,16 @@ class SEEMSegmenter(BaseModule):
     def init_weights(self) -> None:
         """Do nothing: the weights were loaded when the parts were built."""
 
+    def _check_features(self, features: ImageFeatures) -> None:
+        found = [tuple(each.shape[1:]) for each in (*features.levels, features.embedding)]
+        widths = {shape[0] for shape in found}
+        if len(found) != NUM_LEVELS + 1 or widths != {self.token_dims}:
+            raise ValueError(
+                f'SEEMSegmenter expects the features of SEEMImageEncoder with variant='
+                f'{self._source[0]!r}: {NUM_LEVELS} levels and an embedding, {self.token_dims} '
+                f'channels each, found {found}. Set model.backbone to it'
+            )
+
     def _check_decoding(self) -> None:
         if self.decoding == 'independent':
             raise ValueError(
@@ -220,15 +231,18 @@ def _refuse(settings: Mapping[str, Any]) -> None:
         raise ValueError(f'SEEMSegmenter has no setting {key!r}, found {key}={value!r}. {remedy}')
 
 
-def _check_prompts(spatial: Tensor, num_images: int) -> None:
+def _check_prompts(spatial: Tensor, num_images: int, dims: int) -> None:
     shape = tuple(spatial.shape)
-    has_images = len(shape) == 4
     fits = (
-        len(shape) in (3, 4) and shape[-3] > 0 and (not has_images or shape[0] in (1, num_images))
+        len(shape) in (3, 4)
+        and shape[-3] > 0
+        and (shape[-2] == 2 or (shape[-2] > 3 and shape[-2] % NUM_LEVELS == 1))
+        and shape[-1] == dims
+        and (len(shape) == 3 or shape[0] in (1, num_images))
     )
-    if not fits or (shape[-2] != 2 and (shape[-2] < 4 or shape[-2] % NUM_LEVELS != 1)):
+    if not fits:
         raise ValueError(
-            f'spatial prompts of SEEM must have shape (N, T, D), or ({num_images}, N, T, D) for '
-            f"{num_images} images, with N > 0 and T = 2 (SEEM's own queries) or T = 3 P + 1 "
-            f'(prompts of P points), got {shape}'
+            f'spatial prompts of SEEM must have shape (N, T, {dims}), or ({num_images}, N, T, '
+            f"{dims}) for {num_images} images, with N > 0 and T = 2 (SEEM's own queries) or "
+            f'T = 3 P + 1 (prompts of P points), got {shape}'
         )

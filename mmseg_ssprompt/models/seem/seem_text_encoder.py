@@ -80,10 +80,12 @@ class SEEMTextEncoder:
     def embed(self, texts: Sequence[str]) -> Tuple[Tensor, Tensor]:
         """Embedded tokens (C, L, W) of C texts, and the index of each text's end (C,).
 
+        As in :meth:`encode`, what COCO adds to names is left out.
+
         Raises:
             ValueError: If a text is longer than 77 tokens.
         """
-        return self._embed_tokens(tokenize_texts(texts))
+        return self._embed_tokens(tokenize_texts([*map(simplify_class_name, texts)]))
 
     def text_transformer(self) -> SEEMTextTransformer:
         """The text transformer as a frozen module, with gradients to embedded tokens."""

@@ -7,10 +7,10 @@ from ..base import FrozenModule
 from .multihead_attention import attend
 from .seem_variants import SEEMVariant
 
-__all__ = ['SEEMTextTower', 'SEEMTextTransformer', 'normalize_text']
+__all__ = ['SEEMTextTower', 'SEEMTextTransformer', 'to_unit_length']
 
 _NORM_EPS = 1e-12  # of its LayerNorms; CLIP's have 1e-5, which is another function of these weights
-_TEXT_EPS = 1e-7
+_LENGTH_EPS = 1e-7
 
 
 class SEEMTextTower(nn.Module):
@@ -58,12 +58,13 @@ class SEEMTextTransformer(FrozenModule):
         for block in self.resblocks:
             x = block(x)
         at_ends = self.ln_final(x[torch.arange(len(ends), device=ends.device), ends])
-        return normalize_text(at_ends @ self.lang_proj)
+        return to_unit_length(at_ends @ self.lang_proj)
 
 
-def normalize_text(embedding: Tensor) -> Tensor:
+def to_unit_length(embedding: Tensor) -> Tensor:
     """Unit length as SEEM makes it, with an epsilon beside the length."""
-    return embedding / (embedding.norm(dim=-1, keepdim=True) + _TEXT_EPS)
+    unit: Tensor = embedding / (embedding.norm(dim=-1, keepdim=True) + _LENGTH_EPS)
+    return unit
 
 
 class _Transformer(nn.Module):

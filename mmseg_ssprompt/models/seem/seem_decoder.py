@@ -21,8 +21,9 @@ NUM_LEVELS = 3
 class _Level(NamedTuple):
     """What queries look at."""
 
-    keys: Tensor  # (B, hw, D), with their places
-    values: Tensor  # (B, hw, D)
+    keys: Tensor  # (B, hw, D), with their places and the embedding of the level
+    values: Tensor  # (B, hw, D), without either, so that they need no memory of their own
+    embed: Tensor  # (D,), of the level
     mask_features: Tensor  # (B, D, hw), from which masks at this level's size are made
 
 
@@ -97,7 +98,7 @@ class SEEMDecoder(FrozenModule):
         for index, (cross, among, ffn) in enumerate(layers):
             number = index % NUM_LEVELS
             level = levels[number]
-            x = cross(x, place, level.keys, level.values, self._find_allowed(x, level))
+            x = cross(x, place, level, self._find_allowed(x, level))
             x = among(x, place, None if tokens is None else tokens[:, :, number])
             x = ffn(x)
         out: Tensor = self.decoder_norm(x)
@@ -119,10 +120,10 @@ class SEEMDecoder(FrozenModule):
         """From coarse to fine."""
         levels = []
         for level, embed in zip(features.levels[::-1], self.level_embed.weight):
-            values = level.flatten(2).transpose(1, 2) + embed
-            keys = values + encode_places(level).flatten(1).t()
+            values = level.flatten(2).transpose(1, 2)
+            keys = values + (encode_places(level).flatten(1).t() + embed)
             shrunk = _shrink(features.embedding, (level.shape[-2], level.shape[-1]))
-            levels.append(_Level(keys, values, shrunk.flatten(2)))
+            levels.append(_Level(keys, values, embed, shrunk.flatten(2)))
         return levels
 
     @torch.no_grad()
@@ -152,10 +153,11 @@ class _CrossAttention(nn.Module):
         self.multihead_attn = nn.MultiheadAttention(dims, num_heads)
         self.norm = nn.LayerNorm(dims)
 
-    def forward(
-        self, x: Tensor, place: Tensor, keys: Tensor, values: Tensor, allowed: Tensor
-    ) -> Tensor:
-        attended = attend(self.multihead_attn, x + place, keys, values, allowed)
+    def forward(self, x: Tensor, place: Tensor, level: _Level, allowed: Tensor) -> Tensor:
+        attended = attend(
+            *(self.multihead_attn, x + place, level.keys, level.values, allowed),
+            shift=level.embed,
+        )
         normalised: Tensor = self.norm(x + attended)
         return normalised
 

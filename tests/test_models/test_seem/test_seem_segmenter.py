@@ -19,6 +19,8 @@ from mmseg_ssprompt.models.seem.seem_prompt_encoder import (
 from mmseg_ssprompt.models.seem.seem_variants import PIXEL_MEAN, PIXEL_STD
 from seem_files import make_buffers, make_weights, read_golden, read_keys
 
+pytestmark = pytest.mark.filterwarnings('ignore:.*build_loss.*:UserWarning')
+
 VARIANT, WIDTH, QUERIES = 'focal_tiny', 32, 11
 NAMES = ['sky', 'sea', 'wall-brick', 'dog']
 #: Of class logits, and of masks on the small models and with clicks.

@@ -7,6 +7,7 @@ from .image_folder import ImageFolderDataset
 from .label_maps import LoadLabelMap, ResizeWithLabels
 from .relabelled import relabel_dataset
 from .seeded import PlacedSampler, SeededDataset
+from .seem_resize import SEEMResize
 
 __all__ = [
     'ACDCDataset',
@@ -16,6 +17,7 @@ __all__ = [
     'LoadLabelMap',
     'PlacedSampler',
     'ResizeWithLabels',
+    'SEEMResize',
     'SeededDataset',
     'UnreadableFileError',
     'draw_few_shot',

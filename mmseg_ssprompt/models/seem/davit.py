@@ -46,22 +46,23 @@ class DaViT(nn.Module):
         super().__init__()
         try:
             from timm.models.davit import DaVit
-        except ImportError as error:
+
+            model = DaVit(
+                depths=variant.depths,
+                embed_dims=variant.widths,
+                num_heads=variant.heads,
+                window_size=_WINDOW_SIZE,
+                down_kernel_size=variant.down_kernel,
+                channel_attn_v2=True,  # without it timm computes something else
+                named_blocks=True,
+                num_classes=0,
+            )
+        except (ImportError, TypeError) as error:  # TypeError: it has no such argument yet
             raise ImportError(
-                "SEEM's variants davit_d3 and davit_d5 need timm, which is not installed or too "
-                f'old ({error}): run `pip install "mmseg-ssprompt[seem]"` or `pip install '
-                '"timm>=1.0"`; the other variants do without'
+                "SEEM's variants davit_d3 and davit_d5 need timm 1.0.12 or newer, which is not "
+                f'installed ({error}): run `pip install "timm>=1.0.12"`; the other variants do '
+                'without'
             ) from error
-        model = DaVit(
-            depths=variant.depths,
-            embed_dims=variant.widths,
-            num_heads=variant.heads,
-            window_size=_WINDOW_SIZE,
-            down_kernel_size=variant.down_kernel,
-            channel_attn_v2=True,  # without it timm computes something else
-            named_blocks=True,
-            num_classes=0,
-        )
         self.stem, self.stages = model.stem, model.stages
         self._official_names = {name: _official_name(name) for name in self.state_dict()}
         self._register_state_dict_hook(_rename)

@@ -47,12 +47,9 @@ class FocalNet(nn.Module):
         x = self.patch_embed(x.permute(0, 2, 3, 1))
         maps: List[Tensor] = []
         for number, stage in enumerate(self.layers):
-            for block in stage.blocks:
-                x = block(x)
+            leaves, x = stage(x)
             norm = getattr(self, f'norm{number}')  # of what leaves, not of what goes on
-            maps.append(norm(x).permute(0, 3, 1, 2))
-            if stage.downsample is not None:
-                x = stage.downsample(x)
+            maps.append(norm(leaves).permute(0, 3, 1, 2))
         return tuple(maps)
 
 
@@ -70,12 +67,17 @@ class _Downsampling(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Holds blocks and what comes after them, under the official names."""
+    """Blocks: (B, h, w, C) to what leaves the backbone, and to the input of the next stage."""
 
     def __init__(self, blocks: List['_Block'], downsample: Optional[_Downsampling]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        for block in self.blocks:
+            x = block(x)
+        return x, x if self.downsample is None else self.downsample(x)
 
 
 class _Block(nn.Module):
@@ -116,16 +118,15 @@ class _FocalModulation(nn.Module):
         self.h = nn.Conv2d(width, width, 1)
         self.proj = nn.Linear(width, width)
         kernels = range(3, 3 + 2 * levels, 2)
-        # Each convolution is in a list of its own, as the official names have it.
         self.focal_layers = nn.ModuleList(
-            nn.ModuleList([_depthwise(width, kernel, bias=False)]) for kernel in kernels
+            nn.Sequential(_depthwise(width, kernel, bias=False), nn.GELU()) for kernel in kernels
         )
 
     def forward(self, x: Tensor) -> Tensor:
         query, context, gates = self.f(x).split(self.sizes, dim=-1)
         total = torch.zeros_like(context)
-        for (layer,), gate in zip(self.focal_layers, gates.split(1, dim=-1)):
-            context = F.gelu(_convolve(layer, context))
+        for layer, gate in zip(self.focal_layers, gates.split(1, dim=-1)):
+            context = _convolve(layer, context)
             total = torch.addcmul(total, context, gate)
         everywhere = F.gelu(context.mean(dim=(1, 2), keepdim=True))
         total = torch.addcmul(total, everywhere, gates[..., -1:]) / self.sizes[-1]
@@ -149,7 +150,7 @@ def _depthwise(width: int, kernel: int, bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=bias)
 
 
-def _convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+def _convolve(convolution: nn.Module, x: Tensor) -> Tensor:
     """A convolution of (B, h, w, C), whose memory is that of channels last."""
     y: Tensor = convolution(x.permute(0, 3, 1, 2))
     return y.permute(0, 2, 3, 1)

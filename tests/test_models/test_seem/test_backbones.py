@@ -132,7 +132,19 @@ def test_davit_equals_its_plain_computation(name, size):
 
 def test_davit_without_timm_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'timm.models.davit', None)
-    with pytest.raises(ImportError, match=r'davit_d3 and davit_d5 need timm.*ssprompt\[seem\]'):
+    with pytest.raises(ImportError, match=r'davit_d3 and davit_d5 need .* `pip install "timm>=1'):
+        SEEMImageEncoder('davit_d3')
+
+
+def test_davit_with_an_old_timm_says_what_to_install(monkeypatch):
+    """Which has no second kind of channel attention."""
+    module = pytest.importorskip('timm.models.davit')
+
+    def old(depths, embed_dims, num_heads, window_size, down_kernel_size=2, num_classes=1000):
+        raise AssertionError('it was called')
+
+    monkeypatch.setattr(module, 'DaVit', old)
+    with pytest.raises(ImportError, match=r'channel_attn_v2.*: run `pip install "timm>=1.0.12"`'):
         SEEMImageEncoder('davit_d3')
 
 

@@ -17,6 +17,7 @@ from mmseg_ssprompt.models.seem.seem_file import (
 )
 from mmseg_ssprompt.models.seem.seem_image_encoder import SEEMImageEncoder
 from mmseg_ssprompt.models.seem.seem_variants import get_variant
+from mmseg_ssprompt.weights.model_weights import check_weights_are_there
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
 from seem_files import make_weights, read_keys
 
@@ -243,3 +244,16 @@ def test_fingerprints_of_parts(tiny_file, tiny_deform_file, tmp_path):
     assert encoder != fingerprint_parts_of_file(tiny_deform_file, ('backbone', 'pixel_decoder'))
     assert fingerprint_parts_of_file(None, ('backbone',)) is None
     assert fingerprint_parts_of_file(tmp_path / 'seem.pt', ('backbone',)) is None
+
+
+def test_a_model_without_its_file_says_which_entry_to_set(tmp_path):
+    model = dict(
+        backbone=dict(type='SEEMImageEncoder', variant='focal_t'),
+        decode_head=dict(segmenter=dict(type='SEEMSegmenter', variant='focal_t')),
+        weights=dict(seem=str(tmp_path / 'seem_focalt_v1.pt')),
+    )
+    with pytest.raises(FileNotFoundError, match=r'set model.weights=dict\(seem=\.\.\.\)') as error:
+        check_weights_are_there(model)
+    text = str(error.value)
+    assert 'seem_focalt_v1.pt' in text and 'huggingface.co/xdecoder/SEEM' in text
+    assert '(for model.backbone, model.decode_head.segmenter)' in text

@@ -2,8 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from mmseg_ssprompt.models.seem.pixel_decoders import DeformableFPN, build_pixel_decoder
+from mmseg_ssprompt.models.seem.pixel_decoders import (
+    DeformableFPN,
+    _DeformableAttention,
+    _pixel_centres,
+    build_pixel_decoder,
+)
 from mmseg_ssprompt.models.seem.seem_variants import get_variant
 from mmseg_ssprompt.models.seem.sine_position import encode_places
 from seem_files import make_weights, read_golden, read_keys
@@ -54,3 +60,37 @@ def test_places_are_those_of_detr():
     angles = torch.tensor([row, row, row / 100, row / 100] + [column] * 2 + [column / 100] * 2)
     expected = torch.where(torch.arange(8) % 2 == 0, angles.sin(), angles.cos())
     torch.testing.assert_close(places[:, 1, 4], expected, atol=1e-5, rtol=0)
+
+
+def test_deformable_attention_equals_grid_sample():
+    """Also for points that lie outside, and for the second image."""
+    torch.manual_seed(0)
+    sizes, heads, width = [(2, 3), (4, 6), (5, 7)], 4, 16
+    attention = _DeformableAttention(width, heads, len(sizes)).requires_grad_(False)
+    x = torch.randn(2, sum(h * w for h, w in sizes), width)
+    centres = torch.cat([_pixel_centres(size, x) for size in sizes])
+    query = 4 * torch.randn_like(x)
+    offsets = attention.sampling_offsets(query).view(2, len(centres), heads, 3, 4, 2)
+    weights = attention.attention_weights(query).view(2, -1, heads, 12).softmax(dim=-1)
+    values = (
+        attention.value_proj(x)
+        .view(2, -1, heads, width // heads)
+        .split([h * w for h, w in sizes], dim=1)
+    )
+    seen, is_outside = [], []
+    for level, (h, w) in enumerate(sizes):
+        maps = values[level].permute(0, 2, 3, 1).reshape(2 * heads, width // heads, h, w)
+        places = centres[:, None, None] + offsets[:, :, :, level] / torch.tensor([w, h])
+        is_outside.append((places < 0) | (places > 1))
+        grid = 2 * places.permute(0, 2, 1, 3, 4).flatten(0, 1) - 1
+        found = F.grid_sample(maps, grid, align_corners=False)  # (2 * heads, D / heads, L, points)
+        seen.append(found.view(2, heads, width // heads, -1, 4))
+    shares = [each.mean(dtype=torch.float) for each in is_outside]
+    assert all(0.1 < share < 0.9 for share in shares)
+    summed = torch.einsum('bhdlp,blhp->blhd', torch.cat(seen, dim=-1), weights).flatten(2)
+    expected = attention.output_proj(summed)
+    torch.testing.assert_close(attention(query, x, centres, sizes), expected, atol=1e-6, rtol=1e-5)
+    x[0, 3] = query[0, 3] = torch.nan
+    found = attention(query, x, centres, sizes)
+    assert torch.isnan(found[0, 3]).all()  # and no index outside of the table
+    torch.testing.assert_close(found[1], expected[1], atol=1e-6, rtol=1e-5)

@@ -85,11 +85,11 @@ class LabelIds(NamedTuple):
         """What a file of such a label map holds: uint8, or uint16 above 255 classes."""
         return np.uint8 if max(self.counted) <= 255 and self.num_classes <= 255 else np.uint16
 
-    def find_unknown(self, labels: np.ndarray) -> np.ndarray:
+    def find_unknown(self, labels: Any) -> Any:
         """Where a label map has a number that is neither counted nor ignored.
 
         Args:
-            labels: Integers of any shape.
+            labels: Integers of any shape, an array or a tensor.
 
         Returns:
             Booleans of the same shape.

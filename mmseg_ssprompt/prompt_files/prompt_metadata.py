@@ -88,6 +88,9 @@ def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
     for name in PARTS:
         if hasattr(head, name):
             metadata[name] = _describe_learner(getattr(head, name))
+    if 'spatial_prompts' in metadata:
+        encoder = metadata['base']['parts'].get('prompt_encoder')
+        metadata['spatial_prompts']['prompt_encoder'] = encoder
     if model.spatial_prompts_from is not None:
         metadata['spatial_prompts']['taken_from'] = model.spatial_prompts_from
     return metadata
@@ -109,8 +112,6 @@ def _describe_learner(learner: Any) -> Dict[str, Any]:
     if hasattr(learner, 'templates'):
         described['templates'] = list(learner.templates)
         described['text_encoder'] = learner.text_encoder_fingerprint
-    if hasattr(learner, 'encoder_fingerprint'):
-        described['prompt_encoder'] = learner.encoder_fingerprint
     if getattr(learner, 'fits_other_classes', False):
         described['fits_other_classes'] = True
     return described

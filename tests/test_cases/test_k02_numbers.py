@@ -307,16 +307,12 @@ def test_label_maps_leave_an_embedding_cache_without_padding():
     assert torch.equal(found, torch.arange(12).view(1, 3, 4))
 
 
-def test_padding_that_would_count_is_refused():
+def test_padding_does_not_count_whatever_the_preprocessor_says():
     config = many_classes_config()
     config.model.data_preprocessor.seg_pad_val = 255
-    with (
-        DefaultScope.overwrite_default_scope('mmseg'),
-        pytest.raises(
-            ValueError, match='seg_pad_val is 255, but .* is 65535.*Leave seg_pad_val out'
-        ),
-    ):
-        MODELS.build(config.model)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(config.model)
+    assert model.data_preprocessor.seg_pad_val == 65535
 
 
 # Measuring and writing

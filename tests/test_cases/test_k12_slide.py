@@ -85,7 +85,7 @@ def windows_of(size: Tuple[int, int], crop: Tuple[int, int], stride: Tuple[int, 
         seen.append((*shown[:2, 0].int().tolist(), *shown[:2, -1].int().tolist()))
         return window
 
-    mean = predict_windows(image, crop, stride, 8, keep)
+    mean = predict_windows(image, crop, stride, (8, 8), keep)
     torch.testing.assert_close(mean, image)  # the mean of what all windows say of a place
     return seen
 
@@ -103,7 +103,7 @@ def test_scores_are_averaged_over_windows():
     values = iter([1.0, 3.0])
     image = torch.zeros(1, 3, 4, 6)
     mean = predict_windows(
-        image, (4, 4), (2, 2), 4, lambda x: torch.full((1, 2, 4, 4), next(values))
+        image, (4, 4), (2, 2), (4, 4), lambda x: torch.full((1, 2, 4, 4), next(values))
     )
     assert mean[0, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
 
@@ -111,14 +111,14 @@ def test_scores_are_averaged_over_windows():
 @pytest.mark.parametrize(
     ('test_cfg', 'text'),
     [
-        (dict(mode='slide'), r'crop_size: expected height and width .*\(96, 96\).*found None'),
-        (dict(SLIDE, crop_size=(128, 128)), 'crop_size is .128, 128., but .* 96 x 96'),
-        (dict(SLIDE, crop_size=96), 'crop_size: expected height and width'),
-        (dict(SLIDE, stride=(0, 64)), 'stride: expected height and width'),
-        (dict(SLIDE, stride=(64, 64.0)), 'stride: expected height and width'),
-        (dict(SLIDE, stride=(64,)), 'stride: expected height and width'),
-        (dict(SLIDE, crop_size=(48, 96)), 'stride is .64, 64., which leaves gaps'),
-        (dict(mode='tiles'), "mode: expected one of .'whole', 'slide'., found 'tiles'"),
+        (dict(mode='slide'), r'\(96, 96\), the frame, .*found crop_size=None, stride=None'),
+        (dict(SLIDE, crop_size=(128, 128)), r'at most \(96, 96\), .*crop_size=\(128, 128\)'),
+        (dict(SLIDE, crop_size=96), 'found crop_size=96'),
+        (dict(SLIDE, stride=(0, 64)), r'stride=\(0, 64\)'),
+        (dict(SLIDE, stride=(64, 64.0)), r'stride=\(64, 64.0\)'),
+        (dict(SLIDE, stride=(64,)), r'stride=\(64,\)'),
+        (dict(SLIDE, crop_size=(48, 96)), r'not larger, .*crop_size=\(48, 96\), stride=\(64'),
+        (dict(mode='tiles'), "mode: expected 'whole' or 'slide', found 'tiles'"),
     ],
 )
 def test_windows_that_cannot_be_predicted(test_cfg, text):

@@ -30,28 +30,20 @@ class CLIPRegionClassifier(BaseModule):
     the semantic prompts and, through the masks, the spatial prompts.
 
     A mask is "no object" with the probability that the base model gives to its being wrong, one
-    minus its predicted IoU; one half where it predicts none. Everything is
-    computed in float32, under autocast too.
+    minus its predicted IoU; one half where it predicts none. Computed in float32, under autocast
+    too.
 
     Args:
         token_dims: Of the mask tokens, which are not looked at.
         embed_dims: ``E``, the width of the text space.
-        variant: A key of ``CLIP_IMAGE_VARIANTS``, as of the backbone's image encoder.
-        checkpoint: The file of CLIP, as of the backbone's image encoder. Defaults to None.
+        variant, checkpoint, activation: As of the backbone's :class:`CLIPImageEncoder`.
         read_out: How CLIP looks at a mask, see :class:`CLIPRegionReadOut`. Defaults to
             'class_token'.
-        activation: As for :class:`CLIPImageEncoder`. Defaults to None.
-
-    Shape:
-        Input: the decoder's output, semantic prompts (C, E) of unit length, and what the backbone
-        gives beside SAM's image embedding: first the tokens (B, 1 + h w, width) of CLIP.
-        Output: (B, N, C + 1), the last for "no object".
 
     Raises:
         ValueError: If the text space of the variant is not that of the semantic prompts.
     """
 
-    #: Nothing in it does.
     trainable = False
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='clip', activation='clip_activation')

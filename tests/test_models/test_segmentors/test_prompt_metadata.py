@@ -197,11 +197,7 @@ def test_nothing_is_hashed_twice(monkeypatch):
 
     monkeypatch.setattr(frozen_module, 'fingerprint_tensors', count)
     model = build_tiny()
-    # The image encoder, which may be of 2.5 GB, not before it is asked for; those whose numbers
-    # are in the default prompts at once.
-    assert sorted(hashed) == sorted(
-        len(model.get_submodule(MODULES[part]).state_dict()) for part in PARTS[1:]
-    )
+    assert not hashed  # before it is asked for: an image encoder may be of 2.5 GB
     for _ in range(3):
         model.load_state_dict(prompts_of(model))
     copy.deepcopy(model).state_dict()
@@ -602,8 +598,10 @@ def test_frozen_weights_in_part_are_refused(model, part):
     some = OrderedDict(prompts_of(model), **{key: full[key]})
     some._metadata = prompts_of(model)._metadata
     total = sum(name.startswith(f'{part}.') for name in full)
-    (line,) = refusal(model, some, strict=False)
-    assert line == f'{part}: expected all of its {total} tensors or none, found 1'
+    lines = refusal(model, some, strict=False)
+    missing = [name for name in full if name.startswith(f'{part}.') and name != key]
+    assert lines[:5] == [f'{name}: missing' for name in missing[:5]]
+    assert lines[5:] == ([f'and {total - 6} more'] if total > 6 else [])
 
 
 # Files

@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, MutableMapping, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -15,10 +15,9 @@ from ..class_names import check_class_names
 from ..config_entries import each_evaluator
 from ..dataset_wrappers import each_dataset_config, find_configs
 from ..label_ids import LabelIds, resolve_label_ids
-from ..plain import to_plain
+from ..plain import shorten, to_plain
 from ..readable_names import readable_class_names
-from .prompt_file import write_prompts
-from .prompt_source import read_prompt_source
+from .prompt_file import read_prompt_source, write_prompts
 from .transfer import match_classes, transfer_prompts
 
 __all__ = ['rename_prompts', 'split_class_names', 'with_class_names']
@@ -53,7 +52,7 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     (``rest_id=0``), and pixels that the data set labels otherwise are the rest.
 
     Args:
-        config: A config with an ``SSPromptHead``, or its path.
+        config: A config whose semantic prompts are made of class names, or its path.
         class_names: The new names.
 
     Returns:
@@ -66,10 +65,12 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     cfg = Config.fromfile(config) if isinstance(config, (str, Path)) else copy.deepcopy(config)
     names = check_class_names(class_names)
     head: ConfigDict = cfg.model.get('decode_head') or {}
-    if head.get('type') != 'SSPromptHead' or 'text_encoder' not in head.semantic_prompts:
+    prompts = head.get('semantic_prompts') or {}
+    if 'text_encoder' not in prompts:
         raise ValueError(
-            'other class names need semantic prompts made of names: expected model.decode_head '
-            f'of the type SSPromptHead with a text_encoder, found {head.get("type")}'
+            'other class names need semantic prompts made of names: expected '
+            'model.decode_head.semantic_prompts with a text_encoder, found '
+            f'{shorten(dict(prompts))} in a {head.get("type")}'
         )
     if len(names) == 1:
         print_log(
@@ -79,14 +80,13 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
             'current',
             logging.WARNING,
         )
-    source_ids = _read_label_ids(head)
+    source_ids = LabelIds(1, rest_id=head.get('rest_id'))  # whose first class is what counts
     head.num_classes = len(names)
     head.rest_id = 0 if len(names) == 1 else None
     head.pop('ignore_index', None)
     head.loss_decode.pop('class_weight', None)
-    prompts = head.semantic_prompts
-    prompts.pop('dataset', None)
-    prompts.pop('classes', None)
+    for key in ('dataset', 'classes'):
+        prompts.pop(key, None)
     prompts.class_names = names
     _relabel(cfg, names, source_ids, resolve_label_ids(len(names), rest_id=head.rest_id))
     # `Runner.iter` builds the training set on first access, and the visualiser would then use its
@@ -96,22 +96,13 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     return cfg
 
 
-def _read_label_ids(head: ConfigDict) -> Optional[LabelIds]:
-    """The numbers in the data set's own label maps, as the head's config says them."""
-    if head.get('rest_id') is None:
-        return None
-    return resolve_label_ids(1, head.get('ignore_index'), head.rest_id)
-
-
-def _relabel(
-    cfg: Config, names: Sequence[str], source: Optional[LabelIds], target: LabelIds
-) -> None:
-    """Let the test data have the new classes.
+def _relabel(cfg: Config, names: Sequence[str], source: LabelIds, target: LabelIds) -> None:
+    """Let the test data have the new classes, in place.
 
     Args:
-        cfg: The config, changed in place.
+        cfg: The config.
         names: The new class names.
-        source: The numbers of the data set's label maps; None if classes begin at 0.
+        source: Where the numbers of the data set's label maps begin, and that of the rest.
         target: The numbers that the model has from now on.
     """
     if cfg.get('test_dataloader') is None:
@@ -127,10 +118,7 @@ def _relabel(
 
 
 def _relabel_dataset(
-    dataset: MutableMapping[str, Any],
-    names: Sequence[str],
-    source: Optional[LabelIds],
-    target: LabelIds,
+    dataset: ConfigDict, names: Sequence[str], source: LabelIds, target: LabelIds
 ) -> None:
     """Let one data set have the new classes; see :func:`_relabel`."""
     # What a config names beside its metainfo counts before it.
@@ -163,17 +151,14 @@ def _relabel_dataset(
 
 
 def _number_labels(
-    count: int, matches: Mapping[int, int], source: Optional[LabelIds], target: LabelIds
+    count: int, matches: Mapping[int, int], source: LabelIds, target: LabelIds
 ) -> Dict[int, int]:
     """New numbers by the old: of classes that have a name and, where one does, of the rest."""
-    first = 0 if source is None else source.classes.start
-    label_map: Dict[int, int] = {}
+    first, label_map = source.classes.start, {}
     if matches and target.rest_id is not None:
-        label_map.update({first + old: target.rest_id for old in range(count)})
-        if source is not None and source.rest_id is not None:
-            label_map[source.rest_id] = target.rest_id
-    label_map.update({first + old: target.classes[new] for new, old in matches.items()})
-    return label_map
+        others = [*range(first, first + count), source.rest_id]
+        label_map = {old: target.rest_id for old in others if old is not None}
+    return {**label_map, **{first + old: target.classes[new] for new, old in matches.items()}}
 
 
 def _without_names(kind: str) -> ValueError:

@@ -217,7 +217,9 @@ def test_one_name_alone():
 
 def test_a_config_without_prompts_made_of_names():
     cfg = Config.fromfile(CONFIGS / 'ablations' / 'linear_sam-tiny_shapes.py')
-    with pytest.raises(ValueError, match='expected model.decode_head of the type SSPromptHead'):
+    with pytest.raises(
+        ValueError, match=r'expected model\.decode_head\.semantic_prompts with a text'
+    ):
         with_class_names(cfg, ['road', 'sky'])
 
 

@@ -24,7 +24,6 @@ from mmseg_ssprompt.models.segmentors import PromptStateError
 from mmseg_ssprompt.prompt_files.prompt_metadata import (
     METADATA_KEY,
     describe_prompts,
-    shorten_fingerprint,
 )
 from mmseg_ssprompt.weights import safe_checkpoint_loading
 from mmseg_ssprompt.weights.state_dicts import read_checkpoint
@@ -288,7 +287,7 @@ def test_a_base_model_that_is_not_said_is_not_compared(model):
 def test_another_kind_of_base_model(model):
     state_dict = with_metadata(model, base=dict(kind='seem', parts={}))
     (line,) = refusal(model, state_dict)
-    assert line == 'base model: expected sam, found seem'
+    assert line == "base model: expected 'sam', found 'seem'"
 
 
 def test_another_text_encoder(model, tmp_path):
@@ -318,10 +317,7 @@ def test_another_order():
 
 def test_another_number_of_classes():
     lines = refusal(with_names(NAMES), prompts_of(with_names(NAMES[:2])))
-    assert lines[0] == (
-        'class names: expected 3, found 2; the first that differs is number 2: '
-        "expected 'sky', found none"
-    )
+    assert lines[0] == ("class names: expected 3, found 2; expected 'sky', found none as number 2")
     assert 'decode_head.semantic_prompts.fusion.learned: expected shape (3, 64), found' in lines[1]
 
 
@@ -408,15 +404,8 @@ def test_other_handcrafted_prompts_of_the_same_names(model):
 def test_another_classifier(model):
     assert metadata_of(prompts_of(model))['classifier'] == 'TokenClassifier'
     (line,) = refusal(model, with_metadata(model, classifier='CLIPRegionClassifier (dense)'))
-    assert line == 'classifier: expected TokenClassifier, found CLIPRegionClassifier (dense)'
-    state_dict = prompts_of(model)
-    del metadata_of(state_dict)['classifier']  # as before there were others
-    model.load_state_dict(state_dict)
-
-
-def test_fingerprints_are_short_for_people():
-    assert shorten_fingerprint('0123456789abcdef') == 'SHA-256 0123456789ab...'
-    assert shorten_fingerprint(None) == 'random weights'
+    expected = "'TokenClassifier', found 'CLIPRegionClassifier (dense)'"
+    assert line == f'classifier: expected {expected}'
 
 
 def test_all_differences_are_told_at_once(model):

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mmseg_ssprompt.cache import CacheError, EmbeddedSample, EmbeddingCache, embedding_cache
-from mmseg_ssprompt.cache.embedding_cache import INDEX, fill_cache, finish_cache, write_shard
+from mmseg_ssprompt.cache.embedding_cache import INDEX, fill_cache, finish_cache
 from mmseg_ssprompt.prompt_files.prompt_file import get_metadata, write_prompts
 from mmseg_ssprompt.weights.checkpoint_loader import load_from_local
 from mmseg_ssprompt.weights.safetensors_file import _sha256, read_safetensors
@@ -111,11 +111,10 @@ def make_cache(folder: Path) -> None:
             dict(embedding=torch.randn(4, 2, 2)),
             torch.ones(1, 4, 4).byte(),
             dict(a=(i, {1: 2})),
-            files,
         )
         for i in range(2)
     ]
-    write_shard(folder, 0, samples, KEY)
+    fill_cache(folder, KEY, range(2), samples.__getitem__, files=lambda number: files)
     (folder / 'whole').write_bytes((folder / SHARD).read_bytes())
     finish_cache(folder, KEY, dict(classes=('a',)), 2)
 

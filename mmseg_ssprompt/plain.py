@@ -5,7 +5,7 @@ import math
 import numbers
 import reprlib
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor
 from .module_metadata import set_module_metadata
 
 __all__ = [
-    'BOOLEAN',
     'COUNT',
     'DICT',
     'LIST',
@@ -66,7 +65,6 @@ class Kind(NamedTuple):
 DICT = Kind('a dict', lambda x: isinstance(x, Mapping))
 LIST = Kind('a list', lambda x: isinstance(x, (list, tuple)))
 TEXT = Kind('a text', lambda x: isinstance(x, str))
-BOOLEAN = Kind('True or False', lambda x: isinstance(x, bool))
 COUNT = Kind('a number from 0 on', lambda x: type(x) is int and x >= 0)
 
 
@@ -89,20 +87,18 @@ def find_problem(value: Any, kind: Kind, where: str = '') -> Optional[str]:
     """
     if not kind.fits(value):
         return f'{where}{": " if where else ""}expected {kind.name}, found {shorten(value)}'
-    for key, entry in _entries(value):
+    pairs: Iterable[Tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+    for key, entry in pairs:
         expected = kind.entries.get(key, kind.each)
         if expected is not None:
             problem = find_problem(entry, expected, f'{where}.{key}' if where else str(key))
             if problem is not None:
                 return problem
     return None
-
-
-def _entries(value: Any) -> List[Tuple[Any, Any]]:
-    """The entries of a dict, by their keys, or of a list, by their places."""
-    if isinstance(value, Mapping):
-        return list(value.items())
-    return list(enumerate(value)) if isinstance(value, (list, tuple)) else []
 
 
 def find_difference(expected: Any, found: Any, where: str = '') -> Optional[Tuple[str, Any, Any]]:
@@ -135,10 +131,6 @@ def shorten(value: Any) -> str:
 
 
 class _Repr(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = 200
-
     def repr_Tensor(self, value: Tensor, level: int) -> str:
         return f'a tensor of {value.dtype}'
 
@@ -146,8 +138,7 @@ class _Repr(reprlib.Repr):
 
 
 _SHORT = _Repr()
-
-
+_SHORT.maxstring = _SHORT.maxother = 200
 _TUPLE, _ITEMS = '__tuple__', '__items__'
 
 
@@ -176,7 +167,7 @@ def to_json(value: Any, where: str = 'metainfo') -> Any:
         return dict(pairs) if named else {_ITEMS: pairs}
     raise ValueError(
         f'{where}: expected plain values (numbers, texts, lists, tuples, dicts), found a '
-        f'{type(value).__name__}. Leave it out of meta_keys of PackSegInputs, or of metainfo'
+        f'{type(value).__name__}'
     )
 
 
@@ -193,23 +184,14 @@ def from_json(value: Any) -> Any:
         return [from_json(x) for x in value]
     if not isinstance(value, dict):
         return value
-    if set(value) == {_TUPLE}:
-        return tuple(map(from_json, _expect_list(value, _TUPLE)))
-    if set(value) == {_ITEMS}:
-        pairs = [from_json(pair) for pair in _expect_list(value, _ITEMS)]
-        try:
-            return dict(pairs)
-        except TypeError:  # no pairs, or keys that are lists or dicts
-            raise ValueError(f'expected pairs of a key and a value, found {pairs!r}') from None
+    try:
+        if set(value) == {_TUPLE}:
+            return tuple(map(from_json, value[_TUPLE]))
+        if set(value) == {_ITEMS}:
+            return dict(map(from_json, value[_ITEMS]))
+    except TypeError as error:  # no lists, or keys that cannot be any
+        raise ValueError(f'expected what to_json returns, found {shorten(value)}') from error
     return {k: from_json(v) for k, v in value.items()}
-
-
-def _expect_list(value: Dict[str, Any], name: str) -> List[Any]:
-    """The only entry of ``value``."""
-    entry = value[name]
-    if not isinstance(entry, list):
-        raise ValueError(f'expected a list under {name!r}, found {entry!r}')
-    return entry
 
 
 def to_plain(value: Any, where: str = 'value') -> Any:

@@ -4,12 +4,13 @@ A shard is a safetensors file, described in its header. Each file is written as 
 all.
 """
 
+import contextlib
 import json
 import shutil
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,7 +31,6 @@ __all__ = [
     'finish_cache',
     'free_bytes',
     'missing_samples',
-    'write_shard',
 ]
 
 INDEX = 'index.json'
@@ -74,8 +74,8 @@ class EmbeddingCache:
         self.metainfo: Dict[str, Any] = index['metainfo']
         self.weights = index['key'].get('encoder', {}).get('weights')
         self._key, self._samples, self._sizes = (index[k] for k in ('key', 'samples', 'sizes'))
-        for shard, size in enumerate(self._sizes):
-            _check_size(_shard_file(folder, shard), size)
+        for (file, _), size in zip(_each_shard(folder, self._samples), self._sizes):
+            _check_size(file, size)
 
     def __len__(self) -> int:
         """How many embedded samples there are."""
@@ -90,11 +90,12 @@ class EmbeddingCache:
         """
         if not 0 <= number < self._samples:
             raise IndexError(f'{number} is not between 0 and {self._samples - 1}')
-        shard, position = divmod(number, SHARD_SIZE)
-        opened = _open(_shard_file(self.folder, shard), self._sizes[shard])
-        if opened.key != self._key:
-            raise opened.damaged('a shard of this cache', 'one that was made in another way')
-        return opened.read(position)
+        number_of_shard, position = divmod(number, SHARD_SIZE)
+        shard = _open(_shard_file(self.folder, number_of_shard), self._sizes[number_of_shard])
+        if shard.key != self._key:
+            found = 'one that was made in another way'
+            raise _damaged(shard.file, 'a shard of this cache', found)
+        return shard.read(position)
 
 
 def fill_cache(
@@ -131,57 +132,41 @@ def fill_cache(
         CacheError: If the folder holds shards that were made in another way, with the first entry
             of the key that differs; or if there is no room.
         OSError: If the folder cannot be written into.
+        ValueError: If metainfo has other than plain values.
     """
     check_writable(folder)
-    todo = {}
-    for shard in range(rank, _number_of_shards(len(views)), world_size):
-        numbers = _numbers(shard, len(views))
-        if not _is_done(_shard_file(folder, shard), key, numbers, files):
-            todo[shard] = numbers
-    order = [number for numbers in todo.values() for number in numbers]
-    samples = iter(
-        DataLoader(
-            Subset(views, order), batch_size=None, num_workers=num_workers, collate_fn=_as_it_is
-        )
-    )
+    todo = [
+        (file, numbers)
+        for file, numbers in list(_each_shard(folder, len(views)))[rank::world_size]
+        if not _is_done(file, key, map(files, numbers))
+    ]
+    order = [number for _, numbers in todo for number in numbers]
+    # Not collated: samples come as the pipeline gives them.
+    options = dict(batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
+    samples = iter(DataLoader(Subset(views, order), **options))
     done = 0
-    for shard, numbers in todo.items():
+    for file, numbers in todo:
         embedded: List[EmbeddedSample] = []
         for number in numbers:
             embedded.append(embed(next(samples))._replace(files=files(number)))
             done += 1
             report(done, len(order), embedded[-1])
-        write_shard(folder, shard, embedded, key)
+        _write_shard(file, embedded, key)
     return done
 
 
-def write_shard(
-    folder: Path, shard: int, samples: Sequence[EmbeddedSample], key: Mapping[str, Any]
-) -> None:
-    """Write a shard as a whole.
-
-    Args:
-        folder: Of the cache.
-        shard: Its number.
-        samples: In the order of their numbers.
-        key: How they were made.
-
-    Raises:
-        CacheError: If there is no room.
-        ValueError: If metainfo has other than plain values.
-    """
+def _write_shard(file: Path, samples: Sequence[EmbeddedSample], key: Mapping[str, Any]) -> None:
     tensors: Dict[str, Tensor] = {}
     records: List[Dict[str, Any]] = []
     for position, sample in enumerate(samples):
         named = sample.named()
         tensors.update({f'{position}.{name}': tensor for name, tensor in named.items()})
-        record = dict(
-            tensors=sorted(named), metainfo=to_json(dict(sample.metainfo)), files=sample.files
-        )
+        metainfo = to_json(dict(sample.metainfo), 'metainfo (meta_keys of PackSegInputs)')
+        record = dict(tensors=sorted(named), metainfo=metainfo, files=sample.files)
         records.append(dict(record, crc32=_checksum(named, record)))
     # Sorted, because mmengine keeps the names of metainfo in a set.
     header = json.dumps(dict(key=key, samples=records), sort_keys=True)
-    _write(_shard_file(folder, shard), save(tensors, {_ENTRY: header}))
+    _write(file, save(tensors, {_ENTRY: header}))
 
 
 def finish_cache(
@@ -202,10 +187,10 @@ def finish_cache(
         CacheError: If a shard is not there, or damaged, or another process has meanwhile made it
             in another way.
     """
-    files = [_shard_file(folder, shard) for shard in range(_number_of_shards(samples))]
-    for file in files:
+    sizes = []
+    for file, _ in _each_shard(folder, samples):
         check_key(file, key, _Shard(file).key, _OTHER_FOLDER)
-    sizes = [file.stat().st_size for file in files]
+        sizes.append(file.stat().st_size)
     index = dict(format=FORMAT, key=key, metainfo=to_json(metainfo), samples=samples, sizes=sizes)
     _write(folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
     remove_leftovers(folder)
@@ -214,9 +199,8 @@ def finish_cache(
 
 def missing_samples(folder: Path, samples: int) -> int:
     """How many embedded samples are in shards that are not there; damage is not looked for."""
-    shards = range(_number_of_shards(samples))
-    missing = [shard for shard in shards if not _shard_file(folder, shard).is_file()]
-    return sum(len(_numbers(shard, samples)) for shard in missing)
+    shards = _each_shard(folder, samples)
+    return sum(len(numbers) for file, numbers in shards if not file.is_file())
 
 
 def free_bytes(folder: Path) -> int:
@@ -244,7 +228,7 @@ class _Shard:
             self.key, self._records = dict(header['key']), header['samples']
             self.files = [record['files'] for record in self._records]
         except _NONSENSE as error:
-            raise self.damaged('a shard', str(error)) from error
+            raise _damaged(file, 'a shard', str(error)) from error
 
     def read(self, position: int) -> EmbeddedSample:
         """A sample as it was written."""
@@ -258,23 +242,11 @@ class _Shard:
             }
             found, metainfo = _checksum(named, record), dict(from_json(record['metainfo']))
         except (*_NONSENSE, IndexError) as error:
-            raise self.damaged(f'sample {position}', repr(error)) from error
+            raise _damaged(self.file, f'sample {position}', repr(error)) from error
         if found != crc:
-            raise self.damaged(f'the CRC-32 {crc} of sample {position}', str(found))
+            raise _damaged(self.file, f'the CRC-32 {crc} of sample {position}', str(found))
         labels = named.pop(LABELS, None)
         return EmbeddedSample(named, labels, metainfo, record['files'])
-
-    def is_whole(self) -> bool:
-        """Whether all samples are as they were written."""
-        try:
-            for position in range(len(self.files)):
-                self.read(position)
-        except CacheError:
-            return False
-        return True
-
-    def damaged(self, expected: str, found: str) -> CacheError:
-        return _damaged(self.file, expected, found)
 
 
 @lru_cache(maxsize=256)  # in each process; the size tells a shard from one that is cut
@@ -290,19 +262,16 @@ def _check_size(file: Path, size: int) -> None:
         raise _damaged(file, f'{size} bytes', found)
 
 
-def _is_done(
-    file: Path,
-    key: Dict[str, Any],
-    numbers: range,
-    files: Callable[[int], Optional[Dict[str, Any]]],
-) -> bool:
+def _is_done(file: Path, key: Mapping[str, Any], files: Iterator[Any]) -> bool:
     """Whether a shard is there as a whole, and made of ``files``; of another key it is refused."""
     try:
         shard = _Shard(file)
     except CacheError:  # missing or damaged
         return False
     check_key(file, key, shard.key, _OTHER_FOLDER)
-    return shard.files == [files(number) for number in numbers] and shard.is_whole()
+    with contextlib.suppress(CacheError):
+        return shard.files == list(files) and all(map(shard.read, range(len(shard.files))))
+    return False
 
 
 def _read_index(file: Path) -> Dict[str, Any]:
@@ -315,7 +284,7 @@ def _read_index(file: Path) -> Dict[str, Any]:
     try:
         index: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
         problem = find_problem({**dict.fromkeys(_INDEX.entries), **index}, _INDEX)
-        if problem is None and len(index['sizes']) != _number_of_shards(index['samples']):
+        if problem is None and len(index['sizes']) != -(-index['samples'] // SHARD_SIZE):
             problem = f'{len(index["sizes"])} shards of {index["samples"]} samples'
         if problem is not None:
             raise ValueError(problem)
@@ -331,13 +300,11 @@ def _shard_file(folder: Path, shard: int) -> Path:
     return folder / f'{shard:06d}.safetensors'
 
 
-def _number_of_shards(samples: int) -> int:
-    return -(-samples // SHARD_SIZE)
-
-
-def _numbers(shard: int, samples: int) -> range:
-    """The numbers of a shard's embedded samples."""
-    return range(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, samples))
+def _each_shard(folder: Path, samples: int) -> Iterator[Tuple[Path, range]]:
+    """The files of shards that hold so many samples, and the numbers of those in each."""
+    for first in range(0, samples, SHARD_SIZE):
+        numbers = range(first, min(first + SHARD_SIZE, samples))
+        yield _shard_file(folder, first // SHARD_SIZE), numbers
 
 
 def _as_it_is(sample: Any) -> Any:

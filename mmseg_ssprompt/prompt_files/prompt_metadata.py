@@ -8,7 +8,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from ..models.base import fingerprint_parts
-from ..plain import BOOLEAN, COUNT, DICT, TEXT, Kind, find_problem, shorten
+from ..plain import DICT, Kind, find_problem, shorten, to_json
 from ..version import __version__
 
 __all__ = [
@@ -30,26 +30,11 @@ _FORMAT = 2
 #: What encoded the handcrafted prompts of each part.
 _ENCODERS = dict(zip(PARTS, ('prompt_encoder', 'text_encoder')))
 _NAMES = Kind('a list of names', lambda x: type(x) is list and all(type(y) is str for y in x))
-_SHA256 = TEXT._replace(name='a SHA-256').or_none()
-_LEARNER = DICT.of(
-    type=TEXT,
-    fusion=TEXT.or_none(),
-    num_prompts=COUNT,
-    templates=_NAMES,
-    text_encoder=_SHA256,
-    prompt_encoder=_SHA256,
-    fits_other_classes=BOOLEAN,
-    taken_from=TEXT,
-)
-_NEEDED = ('format', 'class_names', 'trained', 'base')
-_METADATA = DICT.of(
+_NEEDED = DICT.of(
     format=Kind('a positive number', lambda x: type(x) is int and x > 0),
-    package=TEXT,
     class_names=_NAMES,
-    classifier=TEXT,
     trained=_NAMES,
-    base=DICT.of(kind=TEXT, parts=DICT._replace(name='the SHA-256 of each part').of(_SHA256)),
-    **dict.fromkeys(PARTS, _LEARNER),
+    base=DICT.of(parts=DICT._replace(name='the SHA-256 of each part')),
 )
 
 
@@ -121,14 +106,21 @@ def find_metadata_problem(metadata: Any) -> Optional[str]:
         The first entry that is not, what was expected and what was found; None if all are.
     """
     if not isinstance(metadata, Mapping):
-        return find_problem(metadata, _METADATA)
+        return find_problem(metadata, DICT)
     version = metadata.get('format')
     if type(version) is int and version > _FORMAT:
         return (
             f'format: expected at most {_FORMAT}, found {version}, written by version '
             f'{shorten(metadata.get("package"))} of the package: update the package'
         )
-    return find_problem({**dict.fromkeys(_NEEDED), **metadata}, _METADATA)
+    try:
+        for name, entry in metadata.items():
+            to_json(entry, name)
+    except ValueError as error:
+        return str(error)
+    parts = {name: metadata[name] for name in PARTS if name in metadata}
+    needed = {**dict.fromkeys(_NEEDED.entries), **metadata}
+    return find_problem(parts, DICT.of(DICT)) or find_problem(needed, _NEEDED)
 
 
 def compare_metadata(
@@ -181,8 +173,8 @@ def _compare_weights(part: str, found: Optional[str], expected: Optional[str]) -
     if found is None or expected is None or found == expected:  # None: random weights
         return []
     return [
-        f'{part}: expected the weights SHA-256 {expected:.12}..., found SHA-256 {found:.12}...: '
-        'the prompts were trained with another base model'
+        f'{part}: expected the weights SHA-256 {expected[:12]}..., found SHA-256 '
+        f'{str(found)[:12]}...: the prompts were trained with another base model'
     ]
 
 
@@ -223,8 +215,8 @@ def compare_defaults(
     for part, encoder in _ENCODERS.items():
         key = f'decode_head.{part}.fusion.default'
         both = found.get(part, {}), expected.get(part, {})
-        weights = {each.get(encoder) for each in both}
-        if len(weights) > 1 or None in weights or any('taken_from' in each for each in both):
+        weights, own = (each.get(encoder) for each in both)
+        if weights is None or weights != own or any('taken_from' in each for each in both):
             continue
         tensors = [each[key] for each in (found_tensors, expected_tensors) if key in each]
         if len(tensors) < 2 or tensors[0].shape != tensors[1].shape:

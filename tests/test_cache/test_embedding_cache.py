@@ -739,5 +739,13 @@ def test_metainfo_round_trip():
     back = from_json(json.loads(json.dumps(to_json(value))))
     assert back == dict(value, shape=(3, 4))
     assert type(back['shape']) is tuple
-    with pytest.raises(ValueError, match=r'metainfo\.a\[1\]: .*found a Tensor.*meta_keys'):
+    with pytest.raises(ValueError, match=r'metainfo\.a\[1\]: .*found a Tensor'):
         to_json(dict(a=[1, torch.zeros(1)]))
+
+
+def test_metainfo_that_has_no_place_in_a_cache(tmp_path):
+    sample = EmbeddedSample(dict(embedding=torch.zeros(1, 1, 1)), None, dict(a=torch.zeros(1)))
+    message = r'meta_keys of PackSegInputs\)\.a: expected plain values .*found a Tensor'
+    with pytest.raises(ValueError, match=message):
+        fill_cache(tmp_path, {}, [sample], lambda each: each)
+    assert list(tmp_path.iterdir()) == []

@@ -41,11 +41,8 @@ _ENTRY = 'shard'
 _INDEX = DICT.of(key=DICT, metainfo=DICT, samples=COUNT, sizes=LIST.of(COUNT))
 _COMMAND = 'mmseg-ssprompt cache CONFIG'
 _OTHER_FOLDER = 'Delete the folder, or name another one (--cache-dir)'
-#: What reading files ends in that nobody wrote so.
-_NONSENSE = (
-    *(SafetensorError, OSError, ValueError, RecursionError),
-    *(AttributeError, KeyError, TypeError),
-)
+#: What reading a file ends in that nobody wrote so.
+_NONSENSE = (SafetensorError, OSError, ValueError, RecursionError, LookupError, TypeError)
 
 
 class EmbeddingCache:
@@ -90,11 +87,10 @@ class EmbeddingCache:
         """
         if not 0 <= number < self._samples:
             raise IndexError(f'{number} is not between 0 and {self._samples - 1}')
-        number_of_shard, position = divmod(number, SHARD_SIZE)
-        shard = _open(_shard_file(self.folder, number_of_shard), self._sizes[number_of_shard])
+        place, position = divmod(number, SHARD_SIZE)
+        shard = _open(_shard_file(self.folder, place), self._sizes[place])
         if shard.key != self._key:
-            found = 'one that was made in another way'
-            raise _damaged(shard.file, 'a shard of this cache', found)
+            raise _damaged(shard.file, 'a shard of this cache', 'one made in another way')
         return shard.read(position)
 
 
@@ -220,15 +216,15 @@ class _Shard:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        if not file.is_file():
+            raise _damaged(file, 'a shard', 'no such file')
         try:
-            if not file.is_file():
-                raise OSError('no such file')
             self._tensors = safe_open(str(file), framework='pt', device='cpu')
-            header = json.loads(self._tensors.metadata()[_ENTRY])
-            self.key, self._records = dict(header['key']), header['samples']
+            header = json.loads((self._tensors.metadata() or {})[_ENTRY])
+            self.key, self._records = dict(header['key']), list(header['samples'])
             self.files = [record['files'] for record in self._records]
         except _NONSENSE as error:
-            raise _damaged(file, 'a shard', str(error)) from error
+            raise _damaged(file, 'a shard', repr(error)) from error
 
     def read(self, position: int) -> EmbeddedSample:
         """A sample as it was written."""
@@ -241,7 +237,7 @@ class _Shard:
                 for name in record['tensors']
             }
             found, metainfo = _checksum(named, record), dict(from_json(record['metainfo']))
-        except (*_NONSENSE, IndexError) as error:
+        except _NONSENSE as error:
             raise _damaged(self.file, f'sample {position}', repr(error)) from error
         if found != crc:
             raise _damaged(self.file, f'the CRC-32 {crc} of sample {position}', str(found))

@@ -23,13 +23,8 @@ from .transfer import match_classes, transfer_prompts
 __all__ = ['rename_prompts', 'split_class_names', 'with_class_names']
 
 _TRAINING_SETTINGS = (
-    'train_dataloader',
-    'train_cfg',
-    'optim_wrapper',
-    'param_scheduler',
-    'val_dataloader',
-    'val_cfg',
-    'val_evaluator',
+    *('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'),
+    *('val_dataloader', 'val_cfg', 'val_evaluator'),
 )
 
 
@@ -49,7 +44,8 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     measured for the names that the data set has, too; all other pixels are ignored there.
 
     A single name is told from the rest: predictions have 1 for the class and 0 for the rest
-    (``rest_id=0``), and pixels that the data set labels otherwise are the rest.
+    (``rest_id=0``), and pixels that the data set labels otherwise are the rest. Handcrafted prompts
+    know little of "no object", which alone tells it apart; names of what else there is do better.
 
     Args:
         config: A config whose semantic prompts are made of class names, or its path.
@@ -72,14 +68,6 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
             'model.decode_head.semantic_prompts with a text_encoder, found '
             f'{shorten(dict(prompts))} in a {head.get("type")}'
         )
-    if len(names) == 1:
-        print_log(
-            f'There is only one class name, {names[0]!r}: it is told from the rest by "no object" '
-            'alone, which handcrafted prompts know little of. Names of what else there is, such '
-            'as "background", tell it apart better',
-            'current',
-            logging.WARNING,
-        )
     source_ids = LabelIds(1, rest_id=head.get('rest_id'))  # whose first class is what counts
     head.num_classes = len(names)
     head.rest_id = 0 if len(names) == 1 else None
@@ -97,14 +85,7 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
 
 
 def _relabel(cfg: Config, names: Sequence[str], source: LabelIds, target: LabelIds) -> None:
-    """Let the test data have the new classes, in place.
-
-    Args:
-        cfg: The config.
-        names: The new class names.
-        source: Where the numbers of the data set's label maps begin, and that of the rest.
-        target: The numbers that the model has from now on.
-    """
+    """Let the test data have other class names, and the numbers of ``target`` for ``source``'s."""
     if cfg.get('test_dataloader') is None:
         return
     if any(find_configs(cfg.test_dataloader.dataset, 'EmbeddedDataset')):
@@ -121,11 +102,9 @@ def _relabel_dataset(
     dataset: ConfigDict, names: Sequence[str], source: LabelIds, target: LabelIds
 ) -> None:
     """Let one data set have the new classes; see :func:`_relabel`."""
-    # What a config names beside its metainfo counts before it.
-    beside = {
-        key: dataset.pop(key) for key in ('classes', 'palette', 'label_map') if key in dataset
-    }
-    if beside:
+    names_of = ('classes', 'palette', 'label_map')
+    beside = {key: dataset.pop(key) for key in names_of if key in dataset}
+    if beside:  # which counts before the metainfo
         dataset['metainfo'] = beside
     own, palette = _read_classes(dataset)
     matches = match_classes(_readable(dataset['type'], own), names)
@@ -211,6 +190,6 @@ def rename_prompts(checkpoint: Union[str, Path], cfg: Config, file: Path) -> Non
     parts = ('spatial', 'semantic') if known else ('spatial',)
     state_dict, report = transfer_prompts(source, target, parts)
     print_log(f'Prompts of {str(checkpoint)!r} for other class names:\n{report}', 'current')
-    dataset = cfg.test_dataloader.dataset
+    dataset = next(each_dataset_config(cfg.test_dataloader.dataset))
     dataset_meta = {key: to_plain(list(dataset[key]), key) for key in ('classes', 'palette')}
     write_prompts(state_dict, dict(cfg=cfg.pretty_text, dataset_meta=dataset_meta), file)

@@ -116,7 +116,7 @@ def find_metadata_problem(metadata: Any) -> Optional[str]:
     try:
         for name, entry in metadata.items():
             to_json(entry, name)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         return str(error)
     parts = {name: metadata[name] for name in PARTS if name in metadata}
     needed = {**dict.fromkeys(_NEEDED.entries), **metadata}

@@ -364,7 +364,7 @@ def test_a_shard_of_another_key_is_refused_by_name(made):
     alter_header(folder / '000001.safetensors', alter_key)
     cache = open_cache(folder, recipe)
     assert cache[0].features['embedding'].shape == (96, 12, 12)
-    message = r"000001\.safetensors' is damaged: expected a shard of this cache, found one that was"
+    message = r"000001\.safetensors' is damaged: expected a shard of this cache, found one made"
     with pytest.raises(CacheError, match=message):
         cache[SHARD_SIZE]
     with pytest.raises(CacheError, match=r"000001\.safetensors', key\.views: expected 1, found 7"):

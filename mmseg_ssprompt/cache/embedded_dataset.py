@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from ..models.base.precomputed import ENCODER_KEY
 from .embedder import EmbeddedSample
 from .embedding_cache import EmbeddingCache
-from .recipe import CacheError, Recipe
+from .recipe import COMMAND, CacheError, Recipe
 
 __all__ = ['EmbeddedDataset']
 
@@ -129,7 +129,7 @@ def _check_file_sizes(info: Mapping[str, Any], expected: Mapping[str, Any]) -> N
         if found != identity['bytes']:
             raise CacheError(
                 f'{str(file)!r} is not the file that was embedded: expected {identity["bytes"]:,} '
-                f'bytes, found {found:,}. Run `mmseg-ssprompt cache CONFIG` again: it '
+                f'bytes, found {found:,}. Run `{COMMAND}` again: it '
                 'compares the contents of all files, and computes again what has changed'
             )
 

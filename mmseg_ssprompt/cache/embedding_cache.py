@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Subset
 from ..files import check_writable, remove_leftovers, write_atomically
 from ..plain import COUNT, DICT, LIST, find_problem, from_json, to_json
 from .embedder import LABELS, EmbeddedSample, SourceViews
-from .recipe import FORMAT, CacheError, check_key
+from .recipe import COMMAND, FORMAT, CacheError, check_key
 
 __all__ = [
     'INDEX',
@@ -39,8 +39,6 @@ SHARD_SIZE = 16
 #: The only entry of a shard's safetensors metadata.
 _ENTRY = 'shard'
 _INDEX = DICT.of(key=DICT, metainfo=DICT, samples=COUNT, sizes=LIST.of(COUNT))
-_COMMAND = 'mmseg-ssprompt cache CONFIG'
-_OTHER_FOLDER = 'Delete the folder, or name another one (--cache-dir)'
 #: What reading a file ends in that nobody wrote so.
 _NONSENSE = (SafetensorError, OSError, ValueError, RecursionError, LookupError, TypeError)
 
@@ -66,8 +64,7 @@ class EmbeddingCache:
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
         self.folder = folder
         index = _read_index(folder / INDEX)
-        remedy = f'Delete the folder or name another cache_dir, then run `{_COMMAND}`'
-        check_key(folder / INDEX, key, index['key'], remedy)
+        check_key(folder / INDEX, key, index['key'])
         self.metainfo: Dict[str, Any] = index['metainfo']
         self.weights = index['key'].get('encoder', {}).get('weights')
         self._key, self._samples, self._sizes = (index[k] for k in ('key', 'samples', 'sizes'))
@@ -137,9 +134,10 @@ def fill_cache(
         if not _is_done(file, key, map(files, numbers))
     ]
     order = [number for _, numbers in todo for number in numbers]
+    source = Subset(views, order)
     # Not collated: samples come as the pipeline gives them.
-    options = dict(batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
-    samples = iter(DataLoader(Subset(views, order), **options))
+    loader = DataLoader(source, None, num_workers=num_workers, collate_fn=_as_it_is)
+    samples = iter(loader)
     done = 0
     for file, numbers in todo:
         embedded: List[EmbeddedSample] = []
@@ -185,7 +183,7 @@ def finish_cache(
     """
     sizes = []
     for file, _ in _each_shard(folder, samples):
-        check_key(file, key, _Shard(file).key, _OTHER_FOLDER)
+        check_key(file, key, _Shard(file).key)
         sizes.append(file.stat().st_size)
     index = dict(format=FORMAT, key=key, metainfo=to_json(metainfo), samples=samples, sizes=sizes)
     _write(folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
@@ -264,7 +262,7 @@ def _is_done(file: Path, key: Mapping[str, Any], files: Iterator[Any]) -> bool:
         shard = _Shard(file)
     except CacheError:  # missing or damaged
         return False
-    check_key(file, key, shard.key, _OTHER_FOLDER)
+    check_key(file, key, shard.key)
     with contextlib.suppress(CacheError):
         return shard.files == list(files) and all(map(shard.read, range(len(shard.files))))
     return False
@@ -275,7 +273,7 @@ def _read_index(file: Path) -> Dict[str, Any]:
     if not file.is_file():
         raise CacheError(
             f'there is no embedding cache in {str(file.parent)!r}: expected {file.name}, found no '
-            f'such file. Make it, or go on making it, with `{_COMMAND}`'
+            f'such file. Make it, or go on making it, with `{COMMAND}`'
         )
     try:
         index: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
@@ -288,7 +286,7 @@ def _read_index(file: Path) -> Dict[str, Any]:
     except _NONSENSE as error:
         raise CacheError(
             f'{str(file)!r}: expected the index of an embedding cache, found {error}. Delete it '
-            f'and run `{_COMMAND}`'
+            f'and run `{COMMAND}`'
         ) from error
 
 
@@ -333,5 +331,5 @@ def _write(file: Path, content: bytes) -> None:
 def _damaged(file: Path, expected: str, found: str) -> CacheError:
     return CacheError(
         f'embedding cache {str(file)!r} is damaged: expected {expected}, found {found}. '
-        f'Run `{_COMMAND}` again: it computes missing and damaged shards'
+        f'Run `{COMMAND}` again: it computes missing and damaged shards'
     )

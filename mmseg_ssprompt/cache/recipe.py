@@ -19,10 +19,20 @@ from ..models.base.precomputed import get_encoder_class
 from ..plain import find_difference
 from ..weights.model_weights import check_weights_are_there, walk_parts
 
-__all__ = ['DTYPES', 'FORMAT', 'CacheError', 'Recipe', 'check_key', 'fingerprint_encoder']
+__all__ = [
+    'COMMAND',
+    'DTYPES',
+    'FORMAT',
+    'CacheError',
+    'Recipe',
+    'check_key',
+    'fingerprint_encoder',
+]
 
 #: Version of the files, and of what the code makes of the same key.
 FORMAT = 3
+#: What makes a cache, for errors.
+COMMAND = 'mmseg-ssprompt cache CONFIG'
 DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
 #: Settings that say where something lies and not what it is, or (``activation``) what the
 #: fingerprint of the weights says.
@@ -130,9 +140,7 @@ class Recipe:
         return as_json
 
 
-def check_key(
-    file: Path, expected: Mapping[str, Any], found: Mapping[str, Any], remedy: str
-) -> None:
+def check_key(file: Path, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Refuse files that were made in another way.
 
     Args:
@@ -140,7 +148,6 @@ def check_key(
         expected: What :meth:`Recipe.key` returns; without ``source`` or the encoder's ``weights``
             these are not compared.
         found: The key in the file.
-        remedy: What to do, added to the error.
 
     Raises:
         CacheError: With the first entry that differs.
@@ -156,7 +163,7 @@ def check_key(
         texts = ['nothing' if value is None else repr(value) for value in values]
         raise CacheError(
             f'embedding cache {str(file)!r}, {entry}: expected {texts[0]}, found {texts[1]}. '
-            f'{remedy}'
+            f'Delete the folder or name another cache_dir, then run `{COMMAND}`'
         )
 
 

@@ -75,7 +75,7 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     head.loss_decode.pop('class_weight', None)
     for key in ('dataset', 'classes'):
         prompts.pop(key, None)
-    prompts.class_names = names
+    prompts['class_names'] = names
     _relabel(cfg, names, source_ids, resolve_label_ids(len(names), rest_id=head.rest_id))
     # `Runner.iter` builds the training set on first access, and the visualiser would then use its
     # class names.

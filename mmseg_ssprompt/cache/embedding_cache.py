@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from ..files import check_writable, remove_leftovers, write_atomically
-from ..plain import COUNT, DICT, LIST, find_problem, from_json, to_json
+from ..plain import COUNT, DICT, Kind, find_problem, from_json, to_json
 from .embedder import LABELS, EmbeddedSample, SourceViews
 from .recipe import COMMAND, FORMAT, CacheError, check_key
 
@@ -38,7 +38,10 @@ INDEX = 'index.json'
 SHARD_SIZE = 16
 #: The only entry of a shard's safetensors metadata.
 _ENTRY = 'shard'
-_INDEX = DICT.of(key=DICT, metainfo=DICT, samples=COUNT, sizes=LIST.of(COUNT))
+_COUNTS = Kind(
+    'a list of numbers', lambda value: type(value) is list and all(map(COUNT.fits, value))
+)
+_INDEX = dict(key=DICT, metainfo=DICT, samples=COUNT, sizes=_COUNTS)
 #: What reading a file ends in that nobody wrote so.
 _NONSENSE = (SafetensorError, OSError, ValueError, RecursionError, LookupError, TypeError)
 
@@ -277,7 +280,7 @@ def _read_index(file: Path) -> Dict[str, Any]:
         )
     try:
         index: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
-        problem = find_problem({**dict.fromkeys(_INDEX.entries), **index}, _INDEX)
+        problem = find_problem(index, _INDEX, needed=_INDEX)
         if problem is None and len(index['sizes']) != -(-index['samples'] // SHARD_SIZE):
             problem = f'{len(index["sizes"])} shards of {index["samples"]} samples'
         if problem is not None:

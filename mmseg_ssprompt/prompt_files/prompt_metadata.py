@@ -8,7 +8,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from ..models.base import fingerprint_parts
-from ..plain import DICT, Kind, find_problem, shorten, to_json
+from ..plain import DICT, NAMES, Kind, find_problem, shorten, to_json
 from ..version import __version__
 
 __all__ = [
@@ -29,13 +29,15 @@ PARTS = ('spatial_prompts', 'semantic_prompts')
 _FORMAT = 2
 #: What encoded the handcrafted prompts of each part.
 _ENCODERS = dict(zip(PARTS, ('prompt_encoder', 'text_encoder')))
-_NAMES = Kind('a list of names', lambda x: type(x) is list and all(type(y) is str for y in x))
-_NEEDED = DICT.of(
-    format=Kind('a positive number', lambda x: type(x) is int and x > 0),
-    class_names=_NAMES,
-    trained=_NAMES,
-    base=DICT.of(parts=DICT._replace(name='the SHA-256 of each part')),
-)
+_KINDS = {
+    'format': Kind('a positive number', lambda value: type(value) is int and value > 0),
+    'class_names': NAMES,
+    'trained': NAMES,
+    'base': DICT,
+    'base.parts': DICT._replace(name='the SHA-256 of each part'),
+    **dict.fromkeys(PARTS, DICT),
+}
+_NEEDED = ('format', 'class_names', 'trained', 'base')
 
 
 def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
@@ -105,22 +107,21 @@ def find_metadata_problem(metadata: Any) -> Optional[str]:
     Returns:
         The first entry that is not, what was expected and what was found; None if all are.
     """
-    if not isinstance(metadata, Mapping):
-        return find_problem(metadata, DICT)
-    version = metadata.get('format')
+    version = metadata.get('format') if isinstance(metadata, Mapping) else None
     if type(version) is int and version > _FORMAT:
         return (
             f'format: expected at most {_FORMAT}, found {version}, written by version '
             f'{shorten(metadata.get("package"))} of the package: update the package'
         )
+    problem = find_problem(metadata, _KINDS, _NEEDED)
+    if problem is not None:
+        return problem
     try:
         for name, entry in metadata.items():
             to_json(entry, name)
     except (RecursionError, ValueError) as error:
         return str(error)
-    parts = {name: metadata[name] for name in PARTS if name in metadata}
-    needed = {**dict.fromkeys(_NEEDED.entries), **metadata}
-    return find_problem(parts, DICT.of(DICT)) or find_problem(needed, _NEEDED)
+    return None
 
 
 def compare_metadata(

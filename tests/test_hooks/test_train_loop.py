@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from mmseg_ssprompt.datasets import PlacedSampler, SeededDataset
 from mmseg_ssprompt.datasets.seeded import PlacedIndex
 from mmseg_ssprompt.draws import seed_draws
-from mmseg_ssprompt.hooks.train_loop import VALIDATION_DUE
+from mmseg_ssprompt.hooks.loops import VALIDATION_DUE
 from toy_training import ITERATIONS, NoisyLine, Record, StopAt, Stops, build_toy, log_of
 
 

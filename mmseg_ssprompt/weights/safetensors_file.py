@@ -18,15 +18,11 @@ from torch import Tensor
 from ..module_metadata import get_module_metadata, set_module_metadata
 from ..plain import from_json, to_json
 
-__all__ = ['SUFFIX', 'DamagedFileError', 'pack_safetensors', 'read_safetensors']
+__all__ = ['SUFFIX', 'pack_safetensors', 'read_safetensors']
 
 SUFFIX = '.safetensors'
 #: Entries of the header's free texts: what lies beside the tensors, and the checksum of all.
 _CONTENT, _CHECKSUM = 'mmseg_ssprompt', 'sha256'
-
-
-class DamagedFileError(ValueError):
-    """A file whose content is not what was written."""
 
 
 def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
@@ -42,9 +38,8 @@ def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) 
     # safetensors refuses tensors that share memory or are not contiguous.
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state_dict.items()}
     metadata = dict(get_module_metadata(state_dict))
-    content = json.dumps(
-        dict(metadata=to_json(metadata, '_metadata'), meta=to_json(dict(meta), 'meta'))
-    )
+    beside = dict(metadata=to_json(metadata, '_metadata'), meta=to_json(dict(meta), 'meta'))
+    content = json.dumps(beside)
     texts = {'format': 'pt', _CONTENT: content, _CHECKSUM: _sha256(tensors, content)}
     return save(tensors, metadata=texts)
 
@@ -59,7 +54,7 @@ def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
         The state dict, memory-mapped, with ``_metadata``; and ``meta``.
 
     Raises:
-        DamagedFileError: If the file is not what :func:`pack_safetensors` wrote.
+        ValueError: If the file is not what :func:`pack_safetensors` wrote.
         SafetensorError: If safetensors cannot read it.
     """
     with safe_open(str(file), 'pt', device='cpu') as opened:
@@ -71,7 +66,7 @@ def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
         return state_dict, {}
     found = _sha256(state_dict, str(texts.get(_CONTENT)))
     if texts.get(_CHECKSUM) != found:
-        raise DamagedFileError(
+        raise ValueError(
             f'expected the checksum {texts.get(_CHECKSUM)} (SHA-256) that is written in it, '
             f'found {found}'
         )

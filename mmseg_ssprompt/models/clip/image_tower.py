@@ -8,8 +8,8 @@ from mmengine.registry import DefaultScope
 from mmseg.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
-from .activation import ACTIVATIONS, QUICK_GELU
-from .clip_variants import CLIPImageVariant
+from .clip_file import ACTIVATIONS
+from .clip_variants import CLIPVariant
 from .read_out import ReadOut, finish_block, join_heads, project_to_attend
 
 __all__ = ['CLIPImageTower', 'encode_patches', 'init_as_clip']
@@ -27,7 +27,7 @@ class CLIPImageTower(nn.Module):
         projection: (width, E), to the space that is shared with texts.
     """
 
-    def __init__(self, variant: CLIPImageVariant, activation: str = QUICK_GELU) -> None:
+    def __init__(self, variant: CLIPVariant, activation: str = 'quick_gelu') -> None:
         super().__init__()
         # mmseg's encoder looks its activation up in mmseg's scope, which may not be the default.
         with DefaultScope.overwrite_default_scope('mmseg'):
@@ -35,9 +35,9 @@ class CLIPImageTower(nn.Module):
                 img_size=variant.image_size,
                 patch_size=variant.patch_size,
                 patch_pad=0,
-                embed_dims=variant.width,
-                num_layers=variant.layers,
-                num_heads=variant.heads,
+                embed_dims=variant.image.width,
+                num_layers=variant.image.layers,
+                num_heads=variant.image.heads,
                 norm_cfg=dict(type='LN', eps=1e-5),
                 act_cfg=ACTIVATIONS[activation],
                 patch_bias=False,
@@ -45,7 +45,7 @@ class CLIPImageTower(nn.Module):
                 final_norm=True,
                 interpolate_mode='bicubic',
             )
-        self.projection = nn.Parameter(torch.zeros(variant.width, variant.embed_dims))
+        self.projection = nn.Parameter(torch.zeros(variant.image.width, variant.embed_dims))
 
     @property
     def read_out(self) -> ReadOut:

@@ -11,9 +11,14 @@ from torch import Tensor, nn
 
 from ...weights.state_dicts import warn_random_weights
 from ..base import FrozenModule
-from .activation import QUICK_GELU, check_activation, fingerprint_with_activation
-from .clip_variants import get_image_variant
-from .image_file import load_read_out, read_image_file
+from . import clip_variants
+from .clip_file import (
+    choose_activation,
+    fingerprint_with_activation,
+    load_read_out,
+    read_clip_file,
+)
+from .clip_variants import get_clip_variant
 from .image_tower import CLIPImageTower, init_as_clip
 from .read_out import ReadOut, read_class_token, read_dense_features
 
@@ -32,7 +37,7 @@ class CLIPRegionReadOut(FrozenModule):
     """The frozen last block of CLIP's image tower, for any number of masks.
 
     Args:
-        variant: A key of ``CLIP_IMAGE_VARIANTS``.
+        variant: A key of ``CLIP_VARIANTS``.
         checkpoint: As for :class:`CLIPImageEncoder`.
         kind: ``'class_token'``, a class token of each mask that sees what the mask shows
             (:func:`read_class_token`), or ``'dense'``, the mean of the features of single places
@@ -53,6 +58,8 @@ class CLIPRegionReadOut(FrozenModule):
         ValueError: If the variant or the kind is unknown.
     """
 
+    part = 'clip_read_out'
+
     def __init__(
         self,
         variant: str,
@@ -63,26 +70,24 @@ class CLIPRegionReadOut(FrozenModule):
         super().__init__()
         if kind not in READ_OUTS:
             raise ValueError(f'read_out must be one of {READ_OUTS}, got {kind!r}')
-        check_activation(activation)
-        geometry = get_image_variant(variant)
+        geometry = get_clip_variant(variant)
         self.kind, self.embed_dims = kind, geometry.embed_dims
-        file = None if checkpoint is None else read_image_file(checkpoint, variant)
-        self.activation = file.activation('image', activation) if file else activation or QUICK_GELU
+        file = read_clip_file(checkpoint, variant, 'image')
+        self.activation = choose_activation(file, activation)
+        last_block = replace(geometry, image=geometry.image._replace(layers=1))
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
-            last = CLIPImageTower(replace(geometry, layers=1), self.activation)
+            last = CLIPImageTower(last_block, self.activation)
             if file is None:
                 init_as_clip(last)
         self.block, self.norm, self.projection = last.read_out
         self.logit_scale = nn.Parameter(torch.tensor(math.log(LOGIT_SCALE)))
         if file is None:
-            remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
-            warn_random_weights(f'the last block of the CLIP image encoder {variant}', remedy)
+            part = f'the last block of the CLIP image encoder {variant}'
+            warn_random_weights(part, clip_variants.where_to_get(variant))
         else:
             load_read_out(self, variant, file)
         self.pretrained = file is not None
         self.freeze()
-
-    part = 'clip_read_out'
 
     def _describe_weights(self, weights: str) -> str:
         return fingerprint_with_activation(weights, self.activation)

@@ -16,11 +16,16 @@ from ...class_names import check_class_names, check_templates, tokenize_class_na
 from ...fingerprint import fingerprint_tensors
 from ...weights.state_dicts import warn_random_weights
 from ..base import Fingerprints
-from .activation import ACTIVATIONS, QUICK_GELU, check_activation, fingerprint_with_activation
-from .clip_file import where_to_get
-from .text_file import load_text_checkpoint, read_text_file
+from . import clip_variants
+from .clip_file import (
+    ACTIVATIONS,
+    choose_activation,
+    fingerprint_with_activation,
+    load_text_tower,
+    read_clip_file,
+)
+from .clip_variants import CLIPVariant, get_clip_variant
 from .text_transformer import TextTransformer
-from .text_variants import CLIPTextVariant, get_text_variant
 
 __all__ = [
     'DEFAULT_TEMPLATES',
@@ -32,6 +37,8 @@ __all__ = [
 #: CLIP's own template for a class name.
 DEFAULT_TEMPLATES = ('a photo of a {}.',)
 _TEXTS_PER_BATCH = 256
+#: Tokens of the byte-pair encoding, and of the longest text with those of its start and end.
+_VOCABULARY, _CONTEXT = 49408, 77
 
 
 @MODELS.register_module()
@@ -42,15 +49,14 @@ class CLIPClassNameEncoder:
     nothing of it trains, moves to a GPU or gets into a checkpoint.
 
     Args:
-        variant: A key of ``CLIP_TEXT_VARIANTS``. Defaults to 'ViT-B/16'.
+        variant: A key of ``CLIP_VARIANTS``. Defaults to 'ViT-B/16'.
         checkpoint: A file of CLIP (OpenAI's, open_clip's or Hugging Face's), mmseg's conversion of
             one, or ``mmseg_ssprompt://NAME``. Defaults to None: random weights.
         templates: Texts with ``{}`` where the class name goes, whose embeddings are averaged, or
             the name of a predefined set of mmseg's, such as 'vild' or 'imagenet'. Defaults to the
             one template 'a photo of a {}.'.
-        activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs, where neither the file nor a
-            config beside it says it. Defaults to None: what they say, and QuickGELU for random
-            weights.
+        activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs; see :func:`choose_activation`.
+            Defaults to None.
 
     Raises:
         ValueError: If there is no such variant, activation or set of templates, or a template has
@@ -62,10 +68,7 @@ class CLIPClassNameEncoder:
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='clip', activation='clip_activation')
 
-    @staticmethod
-    def where_to_get(variant: str = 'ViT-B/16') -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(get_text_variant(variant).official_file)
+    where_to_get = staticmethod(clip_variants.where_to_get)
 
     def __init__(
         self,
@@ -82,7 +85,7 @@ class CLIPClassNameEncoder:
     @property
     def embed_dims(self) -> int:
         """``E``, the width of the text space."""
-        return get_text_variant(self.variant).embed_dims
+        return get_clip_variant(self.variant).embed_dims
 
     def fingerprints(self) -> Fingerprints:
         """SHA-256 of the weights and the activation; None if the weights are random."""
@@ -130,35 +133,26 @@ def build_text_encoder(
     The state of the random number generator is left as it was found, so that a model built
     afterwards is the same with any checkpoint and with none.
 
-    Args:
-        variant: A key of ``CLIP_TEXT_VARIANTS``. Defaults to 'ViT-B/16'.
-        checkpoint: See :class:`CLIPClassNameEncoder`. Defaults to None: weights that are random
-            as CLIP's are before training, and the same for the same seed.
-        activation: See :class:`CLIPClassNameEncoder`. Defaults to None.
+    Args and Raises: as for :class:`CLIPClassNameEncoder`. Without a checkpoint weights are random
+    as CLIP's are before training, and the same for the same seed.
 
     Returns:
         The encoder, with ``activation`` as an attribute.
-
-    Raises:
-        ValueError: If there is no such variant or activation.
-        FileNotFoundError: If there is no such checkpoint.
-        CheckpointError: If the checkpoint does not fit the variant, or its activation is not known.
     """
-    check_activation(activation)
-    geometry = get_text_variant(variant)
-    file = None if checkpoint is None else read_text_file(checkpoint, geometry)
-    activation = file.activation('text', activation) if file else activation or QUICK_GELU
+    geometry = get_clip_variant(variant)
+    file = read_clip_file(checkpoint, variant, 'text')
+    activation = choose_activation(file, activation)
     # mmseg's encoder looks its activation up in mmseg's scope, which may not be the default.
     scope = DefaultScope.overwrite_default_scope('mmseg')
     with torch.random.fork_rng(devices=[]), scope:
         encoder = CLIPTextEncoder(
             vocabulary=[],
             templates=list(DEFAULT_TEMPLATES),
-            total_vocab_size=geometry.vocab_size,
-            context_length=geometry.context_length,
-            embed_dims=geometry.width,
-            num_layers=geometry.layers,
-            num_heads=geometry.heads,
+            total_vocab_size=_VOCABULARY,
+            context_length=_CONTEXT,
+            embed_dims=geometry.text.width,
+            num_layers=geometry.text.layers,
+            num_heads=geometry.text.heads,
             output_dims=geometry.embed_dims,
             cache_feature=False,
             cat_bg=False,
@@ -166,10 +160,11 @@ def build_text_encoder(
         _set_activation(encoder, activation)
         if file is None:
             _init_as_clip(encoder, geometry)
-            remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
-            warn_random_weights(f'the CLIP text encoder {variant}', remedy)
+            warn_random_weights(
+                f'the CLIP text encoder {variant}', clip_variants.where_to_get(variant)
+            )
     if file is not None:
-        load_text_checkpoint(encoder, variant, file)
+        load_text_tower(encoder, variant, file)
     return encoder.requires_grad_(False).eval()
 
 
@@ -244,10 +239,10 @@ def _set_activation(encoder: CLIPTextEncoder, activation: str) -> None:
         block.ffns[0].layers[0][1] = MODELS.build(ACTIVATIONS[activation])
 
 
-def _init_as_clip(encoder: CLIPTextEncoder, geometry: CLIPTextVariant) -> None:
+def _init_as_clip(encoder: CLIPTextEncoder, geometry: CLIPVariant) -> None:
     """Draw weights as CLIP does before training; mmseg leaves some of them uninitialised."""
-    width_std = geometry.width**-0.5
-    residual_std = width_std * (2 * geometry.layers) ** -0.5
+    width_std = geometry.text.width**-0.5
+    residual_std = width_std * (2 * geometry.text.layers) ** -0.5
     nn.init.normal_(encoder.token_embedding.weight, std=0.02)
     nn.init.normal_(encoder.positional_embedding, std=0.01)
     nn.init.normal_(encoder.text_projection, std=width_std)
@@ -255,5 +250,5 @@ def _init_as_clip(encoder: CLIPTextEncoder, geometry: CLIPTextVariant) -> None:
         attention, ffn = block.attentions[0].attn, block.ffns[0]
         nn.init.normal_(attention.in_proj_weight, std=width_std)
         nn.init.normal_(attention.out_proj.weight, std=residual_std)
-        nn.init.normal_(ffn.layers[0][0].weight, std=(2 * geometry.width) ** -0.5)
+        nn.init.normal_(ffn.layers[0][0].weight, std=(2 * geometry.text.width) ** -0.5)
         nn.init.normal_(ffn.layers[1].weight, std=residual_std)

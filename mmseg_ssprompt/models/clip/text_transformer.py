@@ -6,7 +6,7 @@ from mmseg.models.text_encoder import CLIPTextEncoder
 from torch import Tensor
 
 from ..base import FrozenModule
-from .activation import fingerprint_with_activation
+from .clip_file import fingerprint_with_activation
 
 __all__ = ['TextTransformer']
 

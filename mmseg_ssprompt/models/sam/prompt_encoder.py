@@ -9,12 +9,10 @@ from segment_anything.modeling import PromptEncoder
 from torch import Tensor
 
 from ..base import FrozenModule
-from .sam_file import load_part, where_to_get
+from . import sam_file
 from .sam_variants import build_prompt_encoder, get_variant
 
 __all__ = ['SAMPromptEncoder']
-
-_PADDING, _BACKGROUND, _FOREGROUND = -1, 0, 1
 
 
 @MODELS.register_module()
@@ -40,10 +38,7 @@ class SAMPromptEncoder(FrozenModule):
     weights_from = dict(checkpoint='sam')
     part = 'prompt_encoder'
 
-    @staticmethod
-    def where_to_get(variant: str) -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(variant)
+    where_to_get = staticmethod(sam_file.where_to_get)
 
     def __init__(
         self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None
@@ -53,7 +48,7 @@ class SAMPromptEncoder(FrozenModule):
         self.image_size = get_variant(variant).image_size
         self.embed_dim = get_variant(variant).prompt_embed_dim
         self.model = build_prompt_encoder(variant)
-        load_part(self.model, checkpoint, variant, 'prompt_encoder')
+        sam_file.load_part(self.model, checkpoint, variant, self.part)
         self.pretrained = checkpoint is not None
         self.freeze()
 
@@ -69,58 +64,34 @@ class SAMPromptEncoder(FrozenModule):
 
         Returns:
             (N, P + 1, D) sparse embeddings.
-
-        Raises:
-            ValueError: If a shape or a label is not one of these.
         """
-        if points.ndim != 3 or points.shape[-1] != 2 or points.shape[1] == 0:
-            raise ValueError(f'points must have shape (N, P, 2) with P > 0: {tuple(points.shape)}')
-        if labels.shape != points.shape[:2]:
-            raise ValueError(
-                f'labels must have shape {tuple(points.shape[:2])} to go with points '
-                f'{tuple(points.shape)}, got {tuple(labels.shape)}'
-            )
-        known = torch.tensor([_PADDING, _BACKGROUND, _FOREGROUND], device=labels.device)
-        if not torch.isin(labels, known.to(labels.dtype)).all():
-            raise ValueError(
-                'labels must be 1 (foreground), 0 (background) or -1 (no point), got '
-                f'{sorted(set(labels.flatten().tolist()))}'
-            )
         sparse_embeddings: Tensor
         with torch.autocast(points.device.type, enabled=False):
             sparse_embeddings, _ = self.model((points.float(), labels), boxes=None, masks=None)
-        return sparse_embeddings  # (N, P + 1, D)
+        return sparse_embeddings
 
     def encode_boxes(self, boxes: Tensor) -> Tensor:
-        """Encode boxes by their two corners.
-
-        Args:
-            boxes: (N, 4) left, top, right and bottom in pixels.
-
-        Returns:
-            (N, 2, D) sparse embeddings.
+        """Encode boxes (N, 4) of left, top, right and bottom, in pixels, by two corners: (N, 2, D).
 
         Raises:
-            ValueError: If ``boxes`` has another shape, or a corner is on the wrong side.
+            ValueError: If a corner is on the wrong side.
         """
-        if boxes.ndim != 2 or boxes.shape[-1] != 4:
-            raise ValueError(f'boxes must have shape (N, 4), got {tuple(boxes.shape)}')
         if (boxes[:, :2] > boxes[:, 2:]).any():
             raise ValueError('boxes must be left, top, right, bottom: left <= right, top <= bottom')
         sparse_embeddings: Tensor
         with torch.autocast(boxes.device.type, enabled=False):
             sparse_embeddings, _ = self.model(None, boxes=boxes.float(), masks=None)
-        return sparse_embeddings  # (N, 2, D)
+        return sparse_embeddings
 
     def dense_prompt(self) -> Tensor:
         """SAM's embedding of "no mask given", at every place: (1, D, h, w)."""
         dense_embeddings: Tensor
         _, dense_embeddings = self.model(points=None, boxes=None, masks=None)
-        return dense_embeddings  # (1, D, h, w)
+        return dense_embeddings
 
     def image_pe(self) -> Tensor:
         """The positional encoding of the image embedding's grid: (1, D, h, w)."""
         device = self.model.no_mask_embed.weight.device
         with torch.autocast(device.type, enabled=False):
             encoding: Tensor = self.model.get_dense_pe()
-        return encoding  # (1, D, h, w)
+        return encoding

@@ -14,15 +14,8 @@ from segment_anything.modeling import (
 from torch import nn
 
 __all__ = [
-    'PIXEL_MEAN',
-    'PIXEL_STD',
-    'SAM_VARIANTS',
-    'SAMVariant',
-    'build_image_encoder',
-    'build_mask_decoder',
-    'build_prompt_encoder',
-    'build_sam',
-    'get_variant',
+    *('PIXEL_MEAN', 'PIXEL_STD', 'SAM_VARIANTS', 'SAMVariant', 'get_variant'),
+    *('build_image_encoder', 'build_mask_decoder', 'build_prompt_encoder', 'build_sam'),
 ]
 
 #: RGB mean and standard deviation of SAM's input (``segment_anything.build_sam``).

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 
 import mmseg_ssprompt  # noqa: F401
 from mmseg_ssprompt.models.clip import (
-    CLIP_TEXT_VARIANTS,
+    CLIP_VARIANTS,
     CLIPClassNameEncoder,
     build_text_encoder,
     encode_class_names,
@@ -43,11 +43,12 @@ def test_shape_and_length():
     torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(3))
 
 
-@pytest.mark.parametrize('variant', sorted(CLIP_TEXT_VARIANTS))
+@pytest.mark.parametrize('variant', sorted(CLIP_VARIANTS))
 def test_every_variant_has_the_declared_geometry(variant: str):
-    sizes, encoder = CLIP_TEXT_VARIANTS[variant], build_text_encoder(variant)
+    embed_dims, sizes = CLIP_VARIANTS[variant].embed_dims, CLIP_VARIANTS[variant].text
+    encoder = build_text_encoder(variant)
     assert encoder.positional_embedding.shape == (77, sizes.width)
-    assert encoder.text_projection.shape == (sizes.width, sizes.embed_dims)
+    assert encoder.text_projection.shape == (sizes.width, embed_dims)
     assert len(encoder.transformer) == sizes.layers
     assert encoder.transformer[0].attentions[0].attn.num_heads == sizes.heads
 
@@ -157,7 +158,7 @@ def test_float32_under_autocast():
 
 
 def test_unknown_variant():
-    with pytest.raises(ValueError, match=r"unknown CLIP text variant 'RN50'.*'ViT-B/16'"):
+    with pytest.raises(ValueError, match=r"unknown CLIP variant 'RN50'.*'ViT-B/16'"):
         CLIPClassNameEncoder('RN50')
 
 

@@ -153,7 +153,7 @@ PARTS = {'prompt_encoder.no_mask_embed.weight', 'mask_decoder.iou_token.weight'}
 @pytest.mark.parametrize(
     ('keys', 'name'),
     [
-        (TINY_VIT | PARTS, 'MobileSAM, or TinySAM'),
+        (TINY_VIT | PARTS, 'MobileSAM, TinySAM or HQ-SAM Light'),
         ({'image_encoder.features.0.0.c.weight'} | PARTS, 'RepViT-SAM'),
         (
             {'image_encoder.features.0.0.c.w', 'image_encoder.fuse_stage2.weight'} | PARTS,
@@ -180,7 +180,10 @@ PARTS = {'prompt_encoder.no_mask_embed.weight', 'mask_decoder.iou_token.weight'}
         ({'blocks.0.attn.rel_pos_h'}, 'a vision transformer alone'),
         ({'model.22.proto.cv1.conv.weight'}, 'FastSAM'),
         ({'sem_seg_head.predictor.lang_encoder.w'}, 'SEEM'),
-        ({'decode_head.spatial_prompts.fusion.learned', 'decode_head.classifier.w'}, 'of prompts'),
+        (
+            {'decode_head.spatial_prompts.fusion.learned', 'decode_head.classifier.w'},
+            'a checkpoint of prompts',
+        ),
     ],
 )
 @pytest.mark.parametrize('wrapper', ['', 'module.'])

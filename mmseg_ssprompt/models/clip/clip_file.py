@@ -49,9 +49,10 @@ ACTIVATIONS: Dict[str, Dict[str, str]] = {
 }
 #: A key that each tower has.
 _TOWER_KEYS = dict(image='visual.class_embedding', text='token_embedding.weight')
-#: Such keys, OpenAI's and open_clip's or Hugging Face's, with whatever stands before.
+#: Such keys, OpenAI's and open_clip's or Hugging Face's, with whatever stands before. The text
+#: tower of SEEM has the second one, too.
 _TOWER_KEY = re.compile(
-    r'(?P<prefix>(?:.*?\.)??)(?:visual\.class_embedding|(?:text\.)?token_embedding\.weight|'
+    r'(?P<prefix>(?:.*?\.)??)(?<!lang_encoder\.)(?:visual\.class_embedding|(?:text\.)?token_embedding\.weight|'
     r'vision_model\.embeddings\.class_embedding|text_model\.embeddings\.token_embedding\.weight)$'
 )
 _PATCHES = 'visual.conv1.weight'

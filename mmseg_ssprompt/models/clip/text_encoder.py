@@ -1,9 +1,7 @@
 """Class names and templates to unit-length embeddings, by CLIP's frozen text tower."""
 
-import warnings
-from contextlib import contextmanager
 from os import PathLike
-from typing import Iterator, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from ...class_names import check_class_names, check_templates, tokenize_class_names, tokenize_texts
 from ...fingerprint import fingerprint_tensors
 from ...weights.state_dicts import warn_random_weights
-from ..base import Fingerprints
+from ..base import Fingerprints, FrozenModule
 from . import clip_variants
 from .clip_file import (
     ACTIVATIONS,
@@ -25,13 +23,10 @@ from .clip_file import (
     read_clip_file,
 )
 from .clip_variants import CLIPVariant, get_clip_variant
-from .text_transformer import TextTransformer
 
 __all__ = [
-    'DEFAULT_TEMPLATES',
-    'CLIPClassNameEncoder',
-    'build_text_encoder',
-    'encode_class_names',
+    *('DEFAULT_TEMPLATES', 'CLIPClassNameEncoder', 'TextTransformer'),
+    *('build_text_encoder', 'encode_class_names'),
 ]
 
 #: CLIP's own template for a class name.
@@ -39,6 +34,46 @@ DEFAULT_TEMPLATES = ('a photo of a {}.',)
 _TEXTS_PER_BATCH = 256
 #: Tokens of the byte-pair encoding, and of the longest text with those of its start and end.
 _VOCABULARY, _CONTEXT = 49408, 77
+
+
+class TextTransformer(FrozenModule):
+    """CLIP's frozen text transformer, with gradients to the embedded tokens that go in.
+
+    ``CLIPTextEncoder.encode_text`` of mmseg takes token ids of 77 places, under ``no_grad``. This
+    is the same computation on the same modules, without the table of tokens.
+
+    Args:
+        text_encoder: What :func:`build_text_encoder` returns, whose modules are taken over.
+
+    Shape:
+        Input: embedded tokens (C, L, W) of width W, and the index of each text's end (C,).
+        Output: (C, E), of unit length.
+    """
+
+    part = 'text_transformer'
+
+    def __init__(self, text_encoder: CLIPTextEncoder) -> None:
+        super().__init__()
+        self.blocks = text_encoder.transformer
+        self.norm = text_encoder.ln_final
+        self.positional_embedding = text_encoder.positional_embedding  # (77, W)
+        self.projection = text_encoder.text_projection  # (W, E)
+        self.register_buffer('attn_mask', text_encoder.attn_mask, persistent=False)
+        self.activation: str = text_encoder.activation
+        self.freeze()
+
+    def _describe_weights(self, weights: str) -> str:
+        return fingerprint_with_activation(weights, self.activation)
+
+    def forward(self, embedded: Tensor, ends: Tensor) -> Tensor:
+        """Encode C texts: (C, E)."""
+        length = embedded.shape[1]  # attention is causal: places behind have no influence
+        mask = self.attn_mask[:length, :length]
+        x = (embedded + self.positional_embedding[:length]).transpose(0, 1)  # (L, C, W)
+        for block in self.blocks:
+            x = block(query=x, attn_masks=[mask])
+        x = self.norm(x)[ends, torch.arange(len(ends), device=ends.device)]  # (C, W)
+        return F.normalize(x @ self.projection, dim=-1)
 
 
 @MODELS.register_module()
@@ -78,14 +113,11 @@ class CLIPClassNameEncoder:
         activation: Optional[str] = None,
     ) -> None:
         self.variant = variant
+        self.embed_dims = get_clip_variant(variant).embed_dims
         self.templates = check_templates(templates)
         self.text_encoder = build_text_encoder(variant, checkpoint, activation)
+        self.activation: str = self.text_encoder.activation
         self.pretrained = checkpoint is not None
-
-    @property
-    def embed_dims(self) -> int:
-        """``E``, the width of the text space."""
-        return get_clip_variant(self.variant).embed_dims
 
     def fingerprints(self) -> Fingerprints:
         """SHA-256 of the weights and the activation; None if the weights are random."""
@@ -110,17 +142,9 @@ class CLIPClassNameEncoder:
         transformer.pretrained = self.pretrained
         return transformer
 
-    @property
-    def activation(self) -> str:
-        """That of the MLPs: ``'quick_gelu'`` or ``'gelu'``."""
-        activation: str = self.text_encoder.activation
-        return activation
-
     def encode(self, class_names: Sequence[str]) -> Tensor:
         """The unit-length embeddings (C, E) of C class names; see :func:`encode_class_names`."""
         return encode_class_names(class_names, self.text_encoder, self.templates)
-
-    __call__ = encode
 
 
 def build_text_encoder(
@@ -157,7 +181,9 @@ def build_text_encoder(
             cache_feature=False,
             cat_bg=False,
         )
-        _set_activation(encoder, activation)
+        encoder.activation = activation
+        for block in encoder.transformer:  # mmseg has no setting for it
+            block.ffns[0].layers[0][1] = MODELS.build(ACTIVATIONS[activation])
         if file is None:
             _init_as_clip(encoder, geometry)
             warn_random_weights(
@@ -182,9 +208,8 @@ def encode_class_names(
 
     Args:
         class_names: The C class names.
-        text_encoder: The encoder; see :func:`build_text_encoder`.
-        templates: See :class:`CLIPClassNameEncoder`. Defaults to the one template
-            'a photo of a {}.'.
+        text_encoder: What :func:`build_text_encoder` returns.
+        templates: As for :class:`CLIPClassNameEncoder`.
 
     Returns:
         Embeddings (C, E) of unit length, in float32 and without gradient.
@@ -196,9 +221,10 @@ def encode_class_names(
     names = check_class_names(class_names)
     tokens = tokenize_class_names(names, check_templates(templates))  # (templates, C, L)
     device = text_encoder.positional_embedding.device
-    with _short_context(text_encoder, tokens.shape[-1]), torch.autocast(device.type, enabled=False):
+    transformer = TextTransformer(text_encoder)
+    with torch.autocast(device.type, enabled=False):
         encoded = [
-            text_encoder.encode_text(batch, normalize=True)
+            transformer(text_encoder.token_embedding(batch), batch.argmax(dim=-1))
             for batch in tokens.flatten(0, 1).to(device).split(_TEXTS_PER_BATCH)
         ]
     texts = torch.cat(encoded).float().unflatten(0, tokens.shape[:2])  # (templates, C, E)
@@ -211,32 +237,6 @@ def encode_class_names(
             f'{len(names)}) is zero or not finite: the weights of the text encoder are damaged'
         )
     return embeddings
-
-
-@contextmanager
-def _short_context(encoder: CLIPTextEncoder, length: int) -> Iterator[None]:
-    """Let ``encoder`` take texts of ``length`` tokens instead of 77.
-
-    Attention is causal and the embedding is read at a text's end, so the places behind it have no
-    influence: leaving them out is exact.
-    """
-    positional_embedding, attn_mask = encoder.positional_embedding, encoder.attn_mask
-    encoder.positional_embedding = nn.Parameter(positional_embedding[:length], requires_grad=False)
-    encoder.attn_mask = attn_mask[:length, :length]
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Use same attn_mask in all attentions', UserWarning)
-            yield
-    finally:
-        encoder.positional_embedding = positional_embedding
-        encoder.attn_mask = attn_mask
-
-
-def _set_activation(encoder: CLIPTextEncoder, activation: str) -> None:
-    """Put another activation into the place of mmseg's, which has no setting for it."""
-    encoder.activation = activation
-    for block in encoder.transformer:
-        block.ffns[0].layers[0][1] = MODELS.build(ACTIVATIONS[activation])
 
 
 def _init_as_clip(encoder: CLIPTextEncoder, geometry: CLIPVariant) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     'ASSETS_SCHEME',
     'FILE_KEY',
     'CheckpointError',
+    'FilePath',
     'check_strictly',
     'is_asset',
     'is_torchscript_archive',
@@ -38,6 +39,8 @@ __all__ = [
     'warn_random_weights',
 ]
 
+#: How a config names a file; see :func:`resolve_checkpoint_path`.
+FilePath = Union[str, 'PathLike[str]']
 #: Paths that begin with this name a file that comes with the package.
 ASSETS_SCHEME = 'mmseg_ssprompt://'
 #: Key in `state_dict._metadata['']` that holds the path of the source file.
@@ -51,7 +54,7 @@ class CheckpointError(ValueError):
     """A file of weights that cannot be read, or does not fit the module it is meant for."""
 
 
-def resolve_checkpoint_path(path: Union[str, 'PathLike[str]']) -> Path:
+def resolve_checkpoint_path(path: FilePath) -> Path:
     """Turn a checkpoint argument of a config into the path of a local file.
 
     Args:
@@ -77,7 +80,7 @@ def is_asset(file: Path) -> bool:
     return _ASSETS_DIR in file.resolve().parents
 
 
-def read_checkpoint(path: Union[str, 'PathLike[str]'], *, remedy: str = '') -> Dict[str, Tensor]:
+def read_checkpoint(path: FilePath, *, remedy: str = '') -> Dict[str, Tensor]:
     """Read a state dict safely: tensors only, memory-mapped, on the CPU.
 
     A state dict inside other dicts, as trainers save it (``{'model': ..., 'epoch': 3}``), is taken

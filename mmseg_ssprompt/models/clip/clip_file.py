@@ -8,9 +8,8 @@ mmseg's converter makes of the first has a text tower alone.
 import hashlib
 import re
 from functools import lru_cache
-from os import PathLike
 from pathlib import Path
-from typing import Dict, Mapping, NamedTuple, Optional, Union
+from typing import Dict, Mapping, NamedTuple, Optional
 
 import torch
 from mmseg.models.text_encoder import CLIPTextEncoder
@@ -20,6 +19,7 @@ from ...fingerprint import fingerprint_tensors
 from ...weights.state_dict_keys import describe_model, remove_wrappers, rename, take_off_prefix
 from ...weights.state_dicts import (
     CheckpointError,
+    FilePath,
     is_asset,
     is_torchscript_archive,
     load_strictly,
@@ -117,9 +117,7 @@ class CLIPFile(NamedTuple):
     activation: Optional[str]
 
 
-def read_clip_file(
-    checkpoint: Union[str, 'PathLike[str]', None], variant: str, tower: str
-) -> Optional[CLIPFile]:
+def read_clip_file(checkpoint: Optional[FilePath], variant: str, tower: str) -> Optional[CLIPFile]:
     """Read the tensors of a file of CLIP, whatever was wrapped around them.
 
     Args:
@@ -259,7 +257,7 @@ def load_text_tower(encoder: CLIPTextEncoder, variant: str, file: CLIPFile) -> N
 
 
 def fingerprint_image_tower(
-    checkpoint: Union[str, 'PathLike[str]', None], variant: str, activation: Optional[str] = None
+    checkpoint: Optional[FilePath], variant: str, activation: Optional[str] = None
 ) -> Optional[str]:
     """The fingerprint of an image tower, from its file: that of :class:`CLIPImageEncoder`.
 

@@ -1,14 +1,13 @@
 """CLIP's image encoder as a frozen mmseg backbone, up to its last block."""
 
-from os import PathLike
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...weights.state_dicts import warn_random_weights
+from ...weights.state_dicts import FilePath, warn_random_weights
 from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
 from . import clip_variants
 from .clip_file import (
@@ -65,7 +64,7 @@ class CLIPImageEncoder(FrozenModule):
     def __init__(
         self,
         variant: str = 'ViT-B/16',
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        checkpoint: Optional[FilePath] = None,
         image_size: Optional[int] = None,
         activation: Optional[str] = None,
         pixel_mean: Sequence[float] = PIXEL_MEAN,

@@ -1,6 +1,6 @@
 """CLIP's image tower: mmseg's vision transformer and the projection to the text space."""
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from .clip_file import ACTIVATIONS
 from .clip_variants import CLIPVariant
 from .read_out import ReadOut, finish_block, join_heads, project_to_attend
 
-__all__ = ['CLIPImageTower', 'encode_patches', 'init_as_clip']
+__all__ = ['CLIPImageTower', 'encode_patches', 'init_as_clip', 'init_blocks']
 
 
 class CLIPImageTower(nn.Module):
@@ -56,15 +56,21 @@ class CLIPImageTower(nn.Module):
 def init_as_clip(tower: CLIPImageTower) -> None:
     """Draw weights as CLIP does before training (open_clip transformer.py)."""
     vit = tower.transformer
-    width, layers = vit.cls_token.shape[-1], len(vit.layers)
     for parameter in (vit.cls_token, vit.pos_embed, tower.projection):
-        nn.init.normal_(parameter, std=width**-0.5)
-    for block in vit.layers:
-        nn.init.normal_(block.attn.attn.in_proj_weight, std=width**-0.5)
-        nn.init.zeros_(block.attn.attn.in_proj_bias)
-        nn.init.normal_(block.attn.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
-        nn.init.normal_(block.ffn.layers[0][0].weight, std=(2 * width) ** -0.5)
-        nn.init.normal_(block.ffn.layers[1].weight, std=width**-0.5 * (2 * layers) ** -0.5)
+        nn.init.normal_(parameter, std=vit.cls_token.shape[-1] ** -0.5)
+    init_blocks([(block.attn.attn, block.ffn) for block in vit.layers])
+
+
+def init_blocks(blocks: Sequence[Tuple[nn.MultiheadAttention, nn.Module]]) -> None:
+    """Draw the weights of blocks, of which attention and feed-forward network are given."""
+    for attention, ffn in blocks:
+        width_std = attention.embed_dim**-0.5
+        residual_std = width_std * (2 * len(blocks)) ** -0.5
+        nn.init.normal_(attention.in_proj_weight, std=width_std)
+        nn.init.zeros_(attention.in_proj_bias)
+        nn.init.normal_(attention.out_proj.weight, std=residual_std)
+        nn.init.normal_(ffn.layers[0][0].weight, std=(2 * attention.embed_dim) ** -0.5)
+        nn.init.normal_(ffn.layers[1].weight, std=residual_std)
 
 
 def encode_patches(tower: CLIPImageTower, images: Tensor) -> Tuple[Tensor, Tuple[int, int]]:

@@ -2,14 +2,13 @@
 
 import math
 from dataclasses import replace
-from os import PathLike
-from typing import Optional, Union
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...weights.state_dicts import warn_random_weights
+from ...weights.state_dicts import FilePath, warn_random_weights
 from ..base import FrozenModule
 from . import clip_variants
 from .clip_file import (
@@ -63,7 +62,7 @@ class CLIPRegionReadOut(FrozenModule):
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']],
+        checkpoint: Optional[FilePath],
         kind: str,
         activation: Optional[str] = None,
     ) -> None:

@@ -1,6 +1,5 @@
 """Class names and templates to unit-length embeddings, by CLIP's frozen text tower."""
 
-from os import PathLike
 from typing import Optional, Sequence, Tuple, Union
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from ...class_names import check_class_names, check_templates, tokenize_class_names, tokenize_texts
 from ...fingerprint import fingerprint_tensors
-from ...weights.state_dicts import warn_random_weights
+from ...weights.state_dicts import FilePath, warn_random_weights
 from ..base import Fingerprints, FrozenModule
 from . import clip_variants
 from .clip_file import (
@@ -22,7 +21,8 @@ from .clip_file import (
     load_text_tower,
     read_clip_file,
 )
-from .clip_variants import CLIPVariant, get_clip_variant
+from .clip_variants import get_clip_variant
+from .image_tower import init_blocks
 
 __all__ = [
     *('DEFAULT_TEMPLATES', 'CLIPClassNameEncoder', 'TextTransformer'),
@@ -108,7 +108,7 @@ class CLIPClassNameEncoder:
     def __init__(
         self,
         variant: str = 'ViT-B/16',
-        checkpoint: Union[str, 'PathLike[str]', None] = None,
+        checkpoint: Optional[FilePath] = None,
         templates: Union[str, Sequence[str]] = DEFAULT_TEMPLATES,
         activation: Optional[str] = None,
     ) -> None:
@@ -149,7 +149,7 @@ class CLIPClassNameEncoder:
 
 def build_text_encoder(
     variant: str = 'ViT-B/16',
-    checkpoint: Union[str, 'PathLike[str]', None] = None,
+    checkpoint: Optional[FilePath] = None,
     activation: Optional[str] = None,
 ) -> CLIPTextEncoder:
     """Build mmseg's ``CLIPTextEncoder``, frozen and in eval mode.
@@ -185,7 +185,7 @@ def build_text_encoder(
         for block in encoder.transformer:  # mmseg has no setting for it
             block.ffns[0].layers[0][1] = MODELS.build(ACTIVATIONS[activation])
         if file is None:
-            _init_as_clip(encoder, geometry)
+            _init_as_clip(encoder)
             warn_random_weights(
                 f'the CLIP text encoder {variant}', clip_variants.where_to_get(variant)
             )
@@ -239,16 +239,9 @@ def encode_class_names(
     return embeddings
 
 
-def _init_as_clip(encoder: CLIPTextEncoder, geometry: CLIPVariant) -> None:
+def _init_as_clip(encoder: CLIPTextEncoder) -> None:
     """Draw weights as CLIP does before training; mmseg leaves some of them uninitialised."""
-    width_std = geometry.text.width**-0.5
-    residual_std = width_std * (2 * geometry.text.layers) ** -0.5
     nn.init.normal_(encoder.token_embedding.weight, std=0.02)
     nn.init.normal_(encoder.positional_embedding, std=0.01)
-    nn.init.normal_(encoder.text_projection, std=width_std)
-    for block in encoder.transformer:
-        attention, ffn = block.attentions[0].attn, block.ffns[0]
-        nn.init.normal_(attention.in_proj_weight, std=width_std)
-        nn.init.normal_(attention.out_proj.weight, std=residual_std)
-        nn.init.normal_(ffn.layers[0][0].weight, std=(2 * geometry.text.width) ** -0.5)
-        nn.init.normal_(ffn.layers[1].weight, std=residual_std)
+    nn.init.normal_(encoder.text_projection, std=len(encoder.text_projection) ** -0.5)
+    init_blocks([(block.attentions[0].attn, block.ffns[0]) for block in encoder.transformer])

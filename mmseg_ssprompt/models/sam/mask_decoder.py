@@ -1,7 +1,6 @@
 """SAM's mask decoder for N prompts and B images: jointly, or each prompt in its own pass."""
 
-from os import PathLike
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from segment_anything.modeling.transformer import Attention, TwoWayAttentionBloc
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
+from ...weights.state_dicts import FilePath
 from ..base import Decoded, FrozenModule
 from . import sam_file
 from .linear import apply_mlp, project
@@ -19,8 +19,8 @@ from .sam_variants import build_mask_decoder
 __all__ = ['SAMMaskDecoder', 'decode_independent', 'decode_joint']
 
 #: SAM's mask tokens: 0 is the single mask, 1 to 3 are the ambiguity masks.
-SINGLE_MASK_TOKEN = (0,)
-MULTI_MASK_TOKENS = (1, 2, 3)
+SINGLE_MASK_TOKEN: Tuple[int, ...] = (0,)
+MULTI_MASK_TOKENS: Tuple[int, ...] = (1, 2, 3)
 
 
 def attend(attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -79,8 +79,7 @@ def decode_joint(
     queries = _final_attention(decoder, queries, keys, query_pe, key_pe)
 
     queries = queries.unflatten(1, (num_prompts, group))  # (B, N, G, D)
-    upscaled = _upscale(decoder, keys, image_embedding.shape[-2:])
-    return _read_out(decoder, queries, upscaled, token_indices, carried)
+    return _read_out(decoder, queries, keys, image_embedding.shape[-2:], token_indices, carried)
 
 
 def decode_independent(
@@ -113,8 +112,8 @@ def decode_independent(
         queries, keys = _cross_attentions(layer, queries, keys, query_pe, key_pe)
     queries = _final_attention(decoder, queries, keys, query_pe, key_pe)
 
-    upscaled = _upscale(decoder, keys, image_embedding.shape[-2:])  # (B * N, D / 8, 4h, 4w)
-    outputs = _read_out(decoder, queries.unsqueeze(1), upscaled, token_indices, carried)
+    size, queries = image_embedding.shape[-2:], queries.unsqueeze(1)  # (B * N, 1, G, D)
+    outputs = _read_out(decoder, queries, keys, size, token_indices, carried)
     masks, mask_tokens, iou = (x.squeeze(1).unflatten(0, (-1, num_prompts)) for x in outputs)
     return masks, mask_tokens, iou
 
@@ -128,9 +127,8 @@ class SAMMaskDecoder(FrozenModule):
     them are saved with the prompts.
 
     Args:
-        variant: A key of ``SAM_VARIANTS``.
-        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
-            ``None`` the weights are random, and the log says so. Defaults to None.
+        variant: As for :class:`SAMSegmenter`.
+        checkpoint: As for :class:`SAMSegmenter`.
         decoding: ``'joint'``, all prompts in one pass (:func:`decode_joint`), or ``'independent'``,
             each in its own, as SAM was trained (:func:`decode_independent`). Defaults to 'joint'.
         mask_output: ``'single'`` takes SAM's mask token 0, ``'best'`` the one of tokens 1 to 3
@@ -153,13 +151,12 @@ class SAMMaskDecoder(FrozenModule):
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='sam')
     part = 'mask_decoder'
-
     where_to_get = staticmethod(sam_file.where_to_get)
 
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        checkpoint: Optional[FilePath] = None,
         decoding: str = 'joint',
         mask_output: str = 'single',
         carry_all_tokens: bool = False,
@@ -175,18 +172,20 @@ class SAMMaskDecoder(FrozenModule):
                 raise ValueError(f'{name} must be one of {choices}, got {value!r}')
         if type(chunk_size) is not int or chunk_size < 1:
             raise ValueError(f'chunk_size must be a positive integer, got {chunk_size!r}')
-        self.decoding = decoding
-        self.mask_output = mask_output
-        self.carry_all_tokens = carry_all_tokens
-        self.chunk_size = chunk_size
+        self.decoding, self.mask_output = decoding, mask_output
+        self.carry_all_tokens, self.chunk_size = carry_all_tokens, chunk_size
+        self._token_indices = SINGLE_MASK_TOKEN if mask_output == 'single' else MULTI_MASK_TOKENS
         self.decoder = build_mask_decoder(variant)
         sam_file.load_part(self.decoder, checkpoint, variant, self.part)
         self.pretrained = checkpoint is not None
         self.frozen = not trainable
-        if trainable:
-            self._freeze_unused()
-        else:
+        if self.frozen:
             self.freeze()
+            return
+        # What gets no gradient is excluded from training, as DDP demands.
+        self.decoder.iou_prediction_head.requires_grad_(False)
+        for index, mlp in enumerate(self.decoder.output_hypernetworks_mlps):
+            mlp.requires_grad_(index in self._token_indices)
 
     def _pretrained_part(self) -> MaskDecoder:
         return self.decoder  # as fingerprint_part names it
@@ -196,16 +195,6 @@ class SAMMaskDecoder(FrozenModule):
         """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""
         return len(MULTI_MASK_TOKENS) if self.mask_output == 'all' else 1
 
-    @property
-    def _token_indices(self) -> Tuple[int, ...]:
-        return SINGLE_MASK_TOKEN if self.mask_output == 'single' else MULTI_MASK_TOKENS
-
-    def _freeze_unused(self) -> None:
-        """Exclude from training what gets no gradient, as DDP demands."""
-        self.decoder.iou_prediction_head.requires_grad_(False)
-        for index, mlp in enumerate(self.decoder.output_hypernetworks_mlps):
-            mlp.requires_grad_(index in self._token_indices)
-
     def forward(
         self,
         image_embedding: Tensor,
@@ -213,16 +202,7 @@ class SAMMaskDecoder(FrozenModule):
         sparse_prompts: Tensor,
         dense_prompt: Tensor,
     ) -> Decoded:
-        """Decode the masks of N prompts.
-
-        Args:
-            image_embedding: (B, D, h, w).
-            image_pe: (1, D, h, w).
-            sparse_prompts: (N, T, D), or (B, N, T, D) where prompts differ between images.
-            dense_prompt: (1, D, h, w).
-
-        Returns:
-            Logits, tokens and IoU predictions of N masks (3N with ``mask_output='all'``).
+        """Decode N masks, 3N with ``mask_output='all'``; arguments as for :func:`decode_joint`.
 
         Raises:
             ValueError: If ``sparse_prompts`` has another shape, or holds no prompt.
@@ -345,19 +325,16 @@ def _final_attention(
     return normalised
 
 
-def _upscale(decoder: MaskDecoder, keys: Tensor, size: torch.Size) -> Tensor:
-    upscaled: Tensor = decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
-    return upscaled
-
-
 def _read_out(
     decoder: MaskDecoder,
     queries: Tensor,
-    upscaled: Tensor,
+    keys: Tensor,
+    size: torch.Size,
     token_indices: Sequence[int],
     carried: Sequence[int],
 ) -> Tuple[Tensor, Tensor, Tensor]:
     """Masks (B, N, M, 4h, 4w), mask tokens (B, N, M, D), IoU predictions (B, N, 4)."""
+    upscaled = decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
     positions = [1 + tuple(carried).index(index) for index in token_indices]
     mask_tokens = queries[:, :, positions]
     filters = torch.stack(

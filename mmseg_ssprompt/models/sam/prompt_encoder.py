@@ -1,13 +1,13 @@
 """SAM's prompt encoder: points and boxes as the tokens that the mask decoder understands."""
 
-from os import PathLike
-from typing import Optional, Union
+from typing import Optional
 
 import torch
 from mmseg.registry import MODELS
 from segment_anything.modeling import PromptEncoder
 from torch import Tensor
 
+from ...weights.state_dicts import FilePath
 from ..base import FrozenModule
 from . import sam_file
 from .sam_variants import build_prompt_encoder, get_variant
@@ -21,28 +21,16 @@ class SAMPromptEncoder(FrozenModule):
 
     Coordinates are pixels, x before y, in the ``S`` x ``S`` frame that the image encoder sees
     (after resizing and padding). Everything is computed in float32, also under autocast: the
-    encoding takes sines of frequencies that half precision does not resolve.
-
-    Args:
-        variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
-        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
-            ``None`` the weights are random, and the log says so. Defaults to None.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file does not fit the variant.
-        ValueError: If the variant is unknown.
+    encoding takes sines of frequencies that half precision does not resolve. Arguments and errors
+    are those of :class:`SAMSegmenter`.
     """
 
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='sam')
     part = 'prompt_encoder'
-
     where_to_get = staticmethod(sam_file.where_to_get)
 
-    def __init__(
-        self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None
-    ) -> None:
+    def __init__(self, variant: str, checkpoint: Optional[FilePath] = None) -> None:
         super().__init__()
         self.variant = variant
         self.image_size = get_variant(variant).image_size
@@ -65,10 +53,9 @@ class SAMPromptEncoder(FrozenModule):
         Returns:
             (N, P + 1, D) sparse embeddings.
         """
-        sparse_embeddings: Tensor
         with torch.autocast(points.device.type, enabled=False):
-            sparse_embeddings, _ = self.model((points.float(), labels), boxes=None, masks=None)
-        return sparse_embeddings
+            sparse: Tensor = self.model((points.float(), labels), boxes=None, masks=None)[0]
+        return sparse
 
     def encode_boxes(self, boxes: Tensor) -> Tensor:
         """Encode boxes (N, 4) of left, top, right and bottom, in pixels, by two corners: (N, 2, D).
@@ -78,16 +65,14 @@ class SAMPromptEncoder(FrozenModule):
         """
         if (boxes[:, :2] > boxes[:, 2:]).any():
             raise ValueError('boxes must be left, top, right, bottom: left <= right, top <= bottom')
-        sparse_embeddings: Tensor
         with torch.autocast(boxes.device.type, enabled=False):
-            sparse_embeddings, _ = self.model(None, boxes=boxes.float(), masks=None)
-        return sparse_embeddings
+            sparse: Tensor = self.model(None, boxes=boxes.float(), masks=None)[0]
+        return sparse
 
     def dense_prompt(self) -> Tensor:
         """SAM's embedding of "no mask given", at every place: (1, D, h, w)."""
-        dense_embeddings: Tensor
-        _, dense_embeddings = self.model(points=None, boxes=None, masks=None)
-        return dense_embeddings
+        dense: Tensor = self.model(points=None, boxes=None, masks=None)[1]
+        return dense
 
     def image_pe(self) -> Tensor:
         """The positional encoding of the image embedding's grid: (1, D, h, w)."""

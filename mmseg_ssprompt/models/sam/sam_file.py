@@ -7,9 +7,8 @@ around them, and files of a ``SamModel`` of Hugging Face's.
 import logging
 import re
 from functools import cache, lru_cache
-from os import PathLike
 from pathlib import Path
-from typing import Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
 import torch
 from mmengine.logging import print_log
@@ -19,6 +18,7 @@ from ...fingerprint import fingerprint_tensors
 from ...weights.state_dict_keys import describe_model, remove_wrappers, rename, take_off_prefix
 from ...weights.state_dicts import (
     CheckpointError,
+    FilePath,
     check_strictly,
     load_strictly,
     read_checkpoint,
@@ -88,12 +88,7 @@ class SamFile(NamedTuple):
     source: str
 
 
-def load_part(
-    module: nn.Module,
-    checkpoint: Optional[Union[str, 'PathLike[str]']],
-    variant: str,
-    part: str,
-) -> None:
+def load_part(module: nn.Module, checkpoint: Optional[FilePath], variant: str, part: str) -> None:
     """Fill ``module`` with one part of SAM.
 
     The whole file must fit the variant, whichever part is asked for: the prompt encoders and mask
@@ -101,9 +96,7 @@ def load_part(
 
     Args:
         module: segment_anything's module of that part, built for ``variant``.
-        checkpoint: The file, in the forms of
-            :func:`~mmseg_ssprompt.weights.state_dicts.resolve_checkpoint_path`. ``None`` leaves the
-            random weights as they are and logs it.
+        checkpoint: The file. None leaves the random weights as they are and logs it.
         variant: A key of ``SAM_VARIANTS``.
         part: One of :data:`SAM_PARTS`.
 
@@ -129,7 +122,7 @@ def load_part(
     load_strictly(module, own, f'{file.source}, part {part!r}, variant {variant!r}')
 
 
-def read_sam(checkpoint: Union[str, 'PathLike[str]'], remedy: str = '') -> SamFile:
+def read_sam(checkpoint: FilePath, remedy: str = '') -> SamFile:
     """Read a file of SAM, whatever was wrapped around it, under the official names.
 
     Args:
@@ -208,7 +201,7 @@ def where_to_get(variant: str) -> str:
     return f'Variant {variant!r} needs {file}, which Meta AI publishes at {_PUBLISHED_AT}'
 
 
-def fingerprint_part(checkpoint: Optional[Union[str, 'PathLike[str]']], part: str) -> Optional[str]:
+def fingerprint_part(checkpoint: Optional[FilePath], part: str) -> Optional[str]:
     """SHA-256 of one part of SAM, read from its file: that of the module that holds it.
 
     Args:

@@ -1,14 +1,14 @@
 """SAM's image encoder as a frozen mmseg backbone."""
 
 from contextlib import nullcontext
-from os import PathLike
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch
 from mmseg.registry import MODELS
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor
 
+from ...weights.state_dicts import FilePath
 from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
 from . import sam_file
 from .sam_variants import PIXEL_MEAN, PIXEL_STD, build_image_encoder, get_variant
@@ -26,9 +26,8 @@ class SAMImageEncoder(FrozenModule):
     segment_anything's own modules with fused attention: the same embedding up to rounding.
 
     Args:
-        variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
-        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
-            ``None`` the weights are random, and the log says so. Defaults to None.
+        variant: As for :class:`SAMSegmenter`.
+        checkpoint: As for :class:`SAMSegmenter`.
         dtype: ``'bfloat16'`` or ``'float16'``, in which matrices are multiplied, whatever
             surrounds the encoder; weights and sums stay in float32. Defaults to None, as the
             surroundings, which is float32 without AMP.
@@ -50,13 +49,12 @@ class SAMImageEncoder(FrozenModule):
     weights_from = dict(checkpoint='sam')
     part = 'image_encoder'
     pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
-
     where_to_get = staticmethod(sam_file.where_to_get)
 
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        checkpoint: Optional[FilePath] = None,
         dtype: Optional[str] = None,
         compile: bool = False,
     ) -> None:

@@ -1,12 +1,12 @@
 """SAM without its image encoder, as a promptable segmenter."""
 
-from os import PathLike
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...weights.state_dicts import FilePath
 from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
 from . import sam_file
 from .mask_decoder import SAMMaskDecoder
@@ -41,15 +41,9 @@ class SAMSegmenter(BaseModule):
     kind = 'sam'
     tokens_per_prompt = 2  # a point and SAM's not-a-point token, or the two corners of a box
     prompts_see_image = False
-
     where_to_get = staticmethod(sam_file.where_to_get)
 
-    def __init__(
-        self,
-        variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
-        **decoder: Any,
-    ) -> None:
+    def __init__(self, variant: str, checkpoint: Optional[FilePath] = None, **decoder: Any) -> None:
         super().__init__()
         self.prompt_encoder = SAMPromptEncoder(variant, checkpoint)
         self.mask_decoder = SAMMaskDecoder(variant, checkpoint, **decoder)
@@ -61,7 +55,7 @@ class SAMSegmenter(BaseModule):
 
     @property
     def masks_per_prompt(self) -> int:
-        """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""
+        """As of :class:`SAMMaskDecoder`."""
         return self.mask_decoder.masks_per_prompt
 
     @property
@@ -72,9 +66,8 @@ class SAMSegmenter(BaseModule):
     def encode_points(self, xy: Tensor, features: Optional[ImageFeatures] = None) -> Tensor:
         """One foreground point for each prompt: (N, 2) in [0, 1] -> (N, 2, D)."""
         points = (xy * self.prompt_encoder.image_size).unsqueeze(1)
-        return self.prompt_encoder.encode_points(
-            points, points.new_full(points.shape[:2], _FOREGROUND)
-        )
+        labels = points.new_full(points.shape[:2], _FOREGROUND)
+        return self.prompt_encoder.encode_points(points, labels)
 
     def encode_boxes(self, xyxy: Tensor, features: Optional[ImageFeatures] = None) -> Tensor:
         """One box for each prompt: (N, 4) in [0, 1] -> (N, 2, D)."""

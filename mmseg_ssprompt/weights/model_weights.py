@@ -15,12 +15,7 @@ from mmseg.registry import MODELS
 from ..config_entries import ConfigDict
 from .state_dicts import CheckpointError, resolve_checkpoint_path
 
-__all__ = [
-    'check_weights_are_there',
-    'hand_down_weights',
-    'missing_weights',
-    'walk_parts',
-]
+__all__ = ['check_weights_are_there', 'hand_down_weights', 'missing_weights', 'walk_parts']
 
 
 def hand_down_weights(model: ConfigDict) -> ConfigDict:
@@ -30,8 +25,7 @@ def hand_down_weights(model: ConfigDict) -> ConfigDict:
         model: Config of a model, or of anything with ``weights`` and parts; it is not changed.
 
     Returns:
-        A copy, without ``weights``. A part that has a ``checkpoint`` of its own keeps it; None is
-        one, too, and means random weights.
+        A copy without ``weights``. A part keeps a ``checkpoint`` of its own, also None (random).
 
     Raises:
         ValueError: If ``weights`` has an unknown entry, or one of another type.

@@ -22,22 +22,7 @@ from ..plain import shorten
 from .safetensors_file import SUFFIX, read_safetensors
 from .tensor_checks import count_non_finite, find_tensor_problem
 
-__all__ = [
-    'ASSETS_SCHEME',
-    'FILE_KEY',
-    'CheckpointError',
-    'FilePath',
-    'check_strictly',
-    'is_asset',
-    'is_torchscript_archive',
-    'load_strictly',
-    'name_file',
-    'read_checkpoint',
-    'read_safetensors_file',
-    'read_torch_file',
-    'resolve_checkpoint_path',
-    'warn_random_weights',
-]
+__all__ = ['CheckpointError', 'load_strictly', 'read_checkpoint', 'resolve_checkpoint_path']
 
 #: How a config names a file; see :func:`resolve_checkpoint_path`.
 FilePath = Union[str, 'PathLike[str]']
@@ -87,8 +72,7 @@ def read_checkpoint(path: FilePath, *, remedy: str = '') -> Dict[str, Tensor]:
     out, where there is only one.
 
     Args:
-        path: A safetensors file, or one that ``torch.save`` wrote; see
-            :func:`resolve_checkpoint_path` for the forms of the path.
+        path: Of a safetensors file, or one that ``torch.save`` wrote.
         remedy: What to do if the file is not there, added to the error. Defaults to ''.
 
     Returns:
@@ -235,9 +219,9 @@ def check_strictly(
     Args:
         expected: Tensors that are needed; they may be on the meta device.
         found: Tensors that were read.
-        source: Where they come from (the file, and the part of it), for the error.
+        source: As for :func:`load_strictly`.
         target: What they are meant for, for the error.
-        remedy: What fits instead or what to do, added to the error. Defaults to ''.
+        remedy: As for :func:`load_strictly`.
 
     Raises:
         CheckpointError: If a key is missing or unexpected, a shape differs, or a tensor is of
@@ -246,8 +230,12 @@ def check_strictly(
     both = (key for key in expected if key in found)
     compared = ((key, find_tensor_problem(found[key], expected[key])) for key in both)
     problems = [f'{key}: {problem}' for key, problem in compared if problem is not None][:1]
-    problems += _list_keys('missing', [key for key in expected if key not in found])
-    problems += _list_keys('unexpected', [key for key in found if key not in expected])
+    for kind, one, other in (('missing', expected, found), ('unexpected', found, expected)):
+        keys = [key for key in one if key not in other]
+        if keys:
+            shown, more = keys[:_MAX_KEYS_SHOWN], len(keys) - _MAX_KEYS_SHOWN
+            rest = f' and {more} more' if more > 0 else ''
+            problems.append(f'{len(keys)} {kind}: {", ".join(shown)}{rest}')
     if problems:
         lines = '\n  '.join([f'{source} does not fit {target}:', *problems])
         raise CheckpointError(f'{lines}\n{remedy}'.rstrip())
@@ -320,8 +308,6 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
     with file.open('rb') as stream:
         head = stream.read(24)
     reason = next((line for line in str(error).splitlines() if line), '')[:200]
-    if isinstance(error, (LookupError, TypeError, AttributeError)):  # 'KeyError: 101'
-        reason = 'what it says contradicts itself'
     if 'weights_only' in reason:  # torch recommends turning the safety off: not repeated
         reason = 'not a pickle of tensors'
     what = f'of another kind, damaged or truncated: it begins with {head!r}' if head else 'empty'
@@ -329,11 +315,3 @@ def _describe_unreadable(file: Path, error: Exception) -> str:
         f'{_describe(file)} it is {what} ({type(error).__name__}: {reason}); copy or download it '
         'again'
     )
-
-
-def _list_keys(kind: str, keys: List[str]) -> List[str]:
-    """One line that names at most five of ``keys``, or none."""
-    if not keys:
-        return []
-    more = f' and {len(keys) - _MAX_KEYS_SHOWN} more' if len(keys) > _MAX_KEYS_SHOWN else ''
-    return [f'{len(keys)} {kind}: {", ".join(keys[:_MAX_KEYS_SHOWN])}{more}']

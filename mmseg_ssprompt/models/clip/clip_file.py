@@ -29,17 +29,7 @@ from ...weights.state_dicts import (
 from ...weights.torchscript import find_activation, read_torchscript_tensors
 from .clip_variants import CLIP_VARIANTS, get_clip_variant, where_to_get
 
-__all__ = [
-    'ACTIVATIONS',
-    'CLIPFile',
-    'choose_activation',
-    'fingerprint_image_tower',
-    'fingerprint_with_activation',
-    'load_image_tower',
-    'load_read_out',
-    'load_text_tower',
-    'read_clip_file',
-]
+__all__ = ['ACTIVATIONS', 'CLIPFile', 'choose_activation', 'read_clip_file']
 
 QUICK_GELU, GELU = 'quick_gelu', 'gelu'
 #: Config of each activation, for mmseg's modules.
@@ -199,23 +189,17 @@ def choose_activation(file: Optional[CLIPFile], given: Optional[str]) -> str:
 
 
 def fingerprint_with_activation(fingerprint: str, activation: str) -> str:
-    """The fingerprint of an encoder: the same weights with another activation are another one.
-
-    Args:
-        fingerprint: Of the weights. With QuickGELU it stays as it is.
-        activation: A key of :data:`ACTIVATIONS`.
-    """
+    """The fingerprint of an encoder, of that of its weights, which it is with QuickGELU."""
     if activation == QUICK_GELU:
         return fingerprint
     return hashlib.sha256(f'{fingerprint} {activation}'.encode()).hexdigest()
 
 
 def load_image_tower(tower: nn.Module, variant: str, file: CLIPFile) -> None:
-    """Fill a :class:`CLIPImageTower` of the geometry of a variant; it may be on the meta device.
+    """Fill a :class:`CLIPImageTower` of a variant.
 
     Raises:
-        CheckpointError: If the file holds an image tower of another variant; then ``tower`` is as
-            it was.
+        CheckpointError: If the file holds an image tower of another variant.
     """
     source, remedy = f'the image tower in {file.source}', _suggest_variant(file, variant)
     load_strictly(tower, _select_image_tower(file), source, remedy=remedy)
@@ -237,11 +221,10 @@ def load_read_out(read_out: nn.Module, variant: str, file: CLIPFile) -> None:
 
 
 def load_text_tower(encoder: CLIPTextEncoder, variant: str, file: CLIPFile) -> None:
-    """Fill mmseg's encoder of the geometry of a variant.
+    """Fill mmseg's encoder of a variant.
 
     Raises:
-        CheckpointError: If the file holds a text tower of another variant; then ``encoder`` is as
-            it was.
+        CheckpointError: If the file holds a text tower of another variant.
     """
     own = {rename(k, _TEXT_NAMES): v for k, v in file.tensors.items() if not _NO_TEXT.match(k)}
     # A text tower alone has no scale, which class names have no use for.
@@ -259,15 +242,7 @@ def load_text_tower(encoder: CLIPTextEncoder, variant: str, file: CLIPFile) -> N
 def fingerprint_image_tower(
     checkpoint: Optional[FilePath], variant: str, activation: Optional[str] = None
 ) -> Optional[str]:
-    """The fingerprint of an image tower, from its file: that of :class:`CLIPImageEncoder`.
-
-    Args:
-        checkpoint: As for :func:`read_clip_file`.
-        variant: As for :func:`read_clip_file`.
-        activation: The setting. Defaults to None: what the file says.
-
-    Returns:
-        None if no file is given, or it is not there.
+    """The fingerprint of :class:`CLIPImageEncoder`, from a file; None if there is no such file.
 
     Raises:
         CheckpointError: As :func:`read_clip_file` and :func:`choose_activation`.

@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Dict, NamedTuple, Optional, Tuple
 
-__all__ = [
-    *('CLIP_VARIANTS', 'PIXEL_MEAN', 'PIXEL_STD', 'CLIPVariant', 'Tower'),
-    *('get_clip_variant', 'where_to_get'),
-]
+__all__ = ['CLIP_VARIANTS', 'PIXEL_MEAN', 'PIXEL_STD', 'CLIPVariant', 'get_clip_variant']
 
 #: Statistics of RGB values between 0 and 255 (openai/CLIP clip.py, ``_transform``, times 255).
 PIXEL_MEAN = (122.7709383, 116.7460125, 104.09373615)
@@ -26,29 +23,17 @@ class Tower(NamedTuple):
 
 @dataclass(frozen=True)
 class CLIPVariant:
-    """Sizes of one CLIP.
-
-    Attributes:
-        image: The image tower.
-        text: The text tower.
-        embed_dims: Width ``E`` of the space shared by texts and images.
-        patch_size: Side of a patch, in pixels.
-        image_size: Side of the images that it was trained with, in pixels.
-        official_file: Name of the file that OpenAI published, if any.
-    """
+    """Sizes of one CLIP."""
 
     image: Tower
     text: Tower
-    embed_dims: int
-    patch_size: int
-    image_size: int = 224
-    official_file: Optional[str] = None
+    embed_dims: int  # E, the width of the space shared by texts and images
+    patch_size: int  # in pixels
+    image_size: int = 224  # side of the images that it was trained with, in pixels
+    official_file: Optional[str] = None  # of OpenAI
 
     def count_patches(self, image_size: Optional[int]) -> int:
-        """Patches along a side of an image.
-
-        Args:
-            image_size: Side in pixels; None for :data:`DENSE_SIDE` patches.
+        """Patches along a side of an image of this many pixels; :data:`DENSE_SIDE` for None.
 
         Raises:
             ValueError: If it is no multiple of the patch size.

@@ -11,14 +11,7 @@ import torch.nn.functional as F
 from mmseg.models.backbones.vit import TransformerEncoderLayer
 from torch import Tensor, nn
 
-__all__ = [
-    'ReadOut',
-    'finish_block',
-    'join_heads',
-    'project_to_attend',
-    'read_class_token',
-    'read_dense_features',
-]
+__all__ = ['ReadOut', 'read_class_token', 'read_dense_features']
 
 #: Coverage below this counts as zero, so that gradients stay finite.
 _NOTHING = 1e-12

@@ -24,10 +24,7 @@ from .clip_file import (
 from .clip_variants import get_clip_variant
 from .image_tower import init_blocks
 
-__all__ = [
-    *('DEFAULT_TEMPLATES', 'CLIPClassNameEncoder', 'TextTransformer'),
-    *('build_text_encoder', 'encode_class_names'),
-]
+__all__ = ['CLIPClassNameEncoder', 'build_text_encoder', 'encode_class_names']
 
 #: CLIP's own template for a class name.
 DEFAULT_TEMPLATES = ('a photo of a {}.',)

@@ -55,8 +55,7 @@ def decode_joint(
         sparse_prompts: (N, T, D), the same for all images, or (B, N, T, D).
         dense_prompt: (1, D, h, w), added to the image embedding.
         token_indices: The M mask tokens whose masks are wanted.
-        carried_indices: The mask tokens that take part in attention. Defaults to
-            ``token_indices``.
+        carried_indices: Those that take part in attention. Defaults to ``token_indices``.
 
     Returns:
         Mask logits (B, N, M, 4h, 4w), output mask tokens (B, N, M, D) and IoU predictions of all

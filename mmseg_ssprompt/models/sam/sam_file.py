@@ -125,12 +125,7 @@ def load_part(module: nn.Module, checkpoint: Optional[FilePath], variant: str, p
 def read_sam(checkpoint: FilePath, remedy: str = '') -> SamFile:
     """Read a file of SAM, whatever was wrapped around it, under the official names.
 
-    Args:
-        checkpoint: As for :func:`load_part`, without None.
-        remedy: What to do, added to errors. Defaults to ''.
-
-    Returns:
-        What the file says of SAM, which need not be whole.
+    It need not be whole. What to do is added to errors as the remedy.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -170,11 +165,7 @@ def check_whole(file: SamFile, variant: str) -> None:
 
 
 def guess_variant(state_dict: Mapping[str, Tensor]) -> Optional[str]:
-    """Tell the variant of an official file by the shape of its positional embedding.
-
-    Returns:
-        A key of ``SAM_VARIANTS``; None if none agrees.
-    """
+    """Tell the variant by the shape of its positional embedding; None if none agrees."""
     positions = state_dict.get('image_encoder.pos_embed')
     if positions is None:
         return None
@@ -202,14 +193,7 @@ def where_to_get(variant: str) -> str:
 
 
 def fingerprint_part(checkpoint: Optional[FilePath], part: str) -> Optional[str]:
-    """SHA-256 of one part of SAM, read from its file: that of the module that holds it.
-
-    Args:
-        checkpoint: As for :func:`load_part`.
-        part: As for :func:`load_part`.
-
-    Returns:
-        None if no file is given, or it is not there.
+    """SHA-256 of one part of SAM, as its module has it, from a file; None if there is no such file.
 
     Raises:
         CheckpointError: If the file cannot be read, or does not have that part.

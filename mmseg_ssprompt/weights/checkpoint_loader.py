@@ -41,8 +41,7 @@ def safe_checkpoint_loading() -> Iterator[None]:
         with safe_checkpoint_loading():
             model = init_model(config, checkpoint)
 
-    Afterwards all loaders are what they were, also after an error. Names of published backbones,
-    such as ``torchvision://resnet50``, are never changed.
+    Afterwards all loaders are what they were, also after an error.
     """
     loaders: Dict[str, Callable[..., Any]] = {'': load_from_local}
     loaders.update(dict.fromkeys(_REMOTE, _refuse_url))

@@ -26,14 +26,10 @@ _CONTENT, _CHECKSUM = 'mmseg_ssprompt', 'sha256'
 
 
 def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
-    """Make the content of a file.
-
-    Args:
-        state_dict: Tensors by name, with torch's ``_metadata`` if there is any.
-        meta: Plain values: dicts, lists and tuples of numbers, strings, booleans and None.
+    """Make the content of a file of tensors, of torch's ``_metadata`` and of plain values.
 
     Raises:
-        ValueError: If ``meta`` or the metadata holds anything else, with the path to it.
+        ValueError: If ``meta`` or the metadata holds no plain value, with the path to it.
     """
     # safetensors refuses tensors that share memory or are not contiguous.
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state_dict.items()}
@@ -46,9 +42,6 @@ def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) 
 
 def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
     """Read a file, which may be of others and hold tensors alone.
-
-    Args:
-        file: An existing file.
 
     Returns:
         The state dict, memory-mapped, with ``_metadata``; and ``meta``.

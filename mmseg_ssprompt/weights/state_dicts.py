@@ -31,7 +31,7 @@ ASSETS_SCHEME = 'mmseg_ssprompt://'
 #: Key in `state_dict._metadata['']` that holds the path of the source file.
 FILE_KEY = 'file'
 _ASSETS_DIR = Path(__file__).resolve().parent.parent / 'assets'
-_MAX_KEYS_SHOWN = 5
+_MAX_SHOWN = 5
 _EXPECTED = 'expected a state dict of tensors, as torch.save or safetensors write it'
 
 
@@ -89,10 +89,10 @@ def read_checkpoint(path: FilePath, *, remedy: str = '') -> Dict[str, Tensor]:
     content = read_safetensors_file(file)[0] if _is_safetensors(file) else read_torch_file(file)
     found = _find_state_dicts(content)
     if len(found) > 1:
-        names = ', '.join(f'{name or "itself"!r} ({len(each)} entries)' for name, each in found)
+        names = [f'{name or "itself"!r} ({len(each)} entries)' for name, each in found[:_MAX_SHOWN]]
         raise CheckpointError(
-            f'{_describe(file)} it holds {len(found)} of them: {names}. Save the one that is meant '
-            'alone, by torch.load(FILE, weights_only=True) and torch.save'
+            f'{_describe(file)} it holds {len(found)} of them: {", ".join(names)}. Save the one '
+            'that is meant alone, by torch.load(FILE, weights_only=True) and torch.save'
         )
     state_dict = found[0][1] if found else content
     if not isinstance(state_dict, Mapping) or not state_dict:
@@ -116,8 +116,8 @@ def _find_state_dicts(
 ) -> List[Tuple[str, Mapping[str, Any]]]:
     """Every dict of tensors in what was read, with its dotted name.
 
-    The state of an optimiser does not count: its keys are numbers. Tensors of a single number, such
-    as an epoch, do not make a state dict of the dict that wraps one.
+    The state of an optimiser does not count: its keys are numbers. Single numbers beside other
+    values, such as an epoch or a best score, do not make a state dict.
     """
     if not isinstance(value, Mapping) or depth < 0:
         return []
@@ -128,7 +128,7 @@ def _find_state_dicts(
         for entry in _find_state_dicts(each, f'{name}.{key}'.lstrip('.'), depth - 1)
     ]
     own = [each for each in value.values() if isinstance(each, Tensor)]
-    is_one = any(each.ndim > 0 for each in own) or (own and not inner)
+    is_one = any(each.ndim > 0 for each in own) or (own and len(own) == len(value))
     return [(name, value), *inner] if is_one else inner
 
 
@@ -233,7 +233,7 @@ def check_strictly(
     for kind, one, other in (('missing', expected, found), ('unexpected', found, expected)):
         keys = [key for key in one if key not in other]
         if keys:
-            shown, more = keys[:_MAX_KEYS_SHOWN], len(keys) - _MAX_KEYS_SHOWN
+            shown, more = keys[:_MAX_SHOWN], len(keys) - _MAX_SHOWN
             rest = f' and {more} more' if more > 0 else ''
             problems.append(f'{len(keys)} {kind}: {", ".join(shown)}{rest}')
     if problems:

@@ -1,9 +1,9 @@
 """Reading the tensors of a TorchScript archive without running the program in it.
 
-OpenAI published CLIP as TorchScript archives. Such a file holds a program, and ``torch.jit.load``
-compiles it and may run parts of it, so it is to be trusted like any other code. The weights lie
-beside the program: ``data.pkl`` describes the module as plain objects that refer to raw arrays in
-``data/``. Only these are read here, by an unpickler that knows tensors and nothing else.
+OpenAI published CLIP as TorchScript archives. Such a file holds a program, which ``torch.jit.load``
+compiles and may run in part. The weights lie beside it: ``data.pkl`` describes the module as plain
+objects that refer to raw arrays in ``data/``. Only these are read here, by an unpickler that knows
+tensors and nothing else.
 """
 
 import pickle
@@ -54,10 +54,7 @@ _KNOWN: Dict[Tuple[str, str], Any] = {
 
 
 def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:
-    """Read every tensor of a TorchScript archive, on the CPU, by its name in the module.
-
-    Beside parameters and buffers these are tensors that are plain attributes of a module, such as
-    CLIP's attention mask.
+    """Read every tensor of a TorchScript archive, also plain attributes, by its name in the module.
 
     Raises:
         CheckpointError: If the archive is damaged, or refers to anything but tensors and plain
@@ -80,11 +77,7 @@ def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:
 
 
 def find_activation(file: Path) -> Optional[str]:
-    """The activation that the program in a TorchScript archive computes, which is not run.
-
-    Returns:
-        ``'gelu'`` or ``'quick_gelu'``, if the text of the program has one of the two.
-    """
+    """``'gelu'`` or ``'quick_gelu'``, if the program of an archive, which is not run, has it."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = [n for n in archive.namelist() if re.match(r'[^/]+/code/.*\.py$', n)]

@@ -68,6 +68,7 @@ ADAM = {'state': {0: {'step': torch.tensor(3.0), 'exp_avg': torch.ones(2)}}, 'pa
     [
         lambda s: {'model': s},
         lambda s: {'state_dict': s, 'epoch': 3},
+        lambda s: {'state_dict': s, 'callbacks': {'a': {'best': torch.tensor(1), 'of': 'IoU'}}},
         lambda s: {'model_state_dict': s, 'optimizer_state_dict': ADAM},
         lambda s: {'net': s, 'optimizer': ADAM, 'epoch': torch.tensor(3)},
         lambda s: {'checkpoint': {'model': {'params': s}}, 'lr_scheduler': {'last': 2}},

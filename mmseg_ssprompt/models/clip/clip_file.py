@@ -42,7 +42,8 @@ _TOWER_KEYS = dict(image='visual.class_embedding', text='token_embedding.weight'
 #: Such keys, OpenAI's and open_clip's or Hugging Face's, with whatever stands before. The text
 #: tower of SEEM has the second one, too.
 _TOWER_KEY = re.compile(
-    r'(?P<prefix>(?:.*?\.)??)(?<!lang_encoder\.)(?:visual\.class_embedding|(?:text\.)?token_embedding\.weight|'
+    r'(?P<prefix>(?:.*?\.)??)(?<!lang_encoder\.)'
+    r'(?:visual\.class_embedding|(?:text\.)?token_embedding\.weight|'
     r'vision_model\.embeddings\.class_embedding|text_model\.embeddings\.token_embedding\.weight)$'
 )
 _PATCHES = 'visual.conv1.weight'
@@ -196,36 +197,24 @@ def fingerprint_with_activation(fingerprint: str, activation: str) -> str:
 
 
 def load_image_tower(tower: nn.Module, variant: str, file: CLIPFile) -> None:
-    """Fill a :class:`CLIPImageTower` of a variant.
-
-    Raises:
-        CheckpointError: If the file holds an image tower of another variant.
-    """
+    """Fill a :class:`CLIPImageTower` of a variant, or refuse a file that does not fit."""
     source, remedy = f'the image tower in {file.source}', _suggest_variant(file, variant)
     load_strictly(tower, _select_image_tower(file), source, remedy=remedy)
 
 
 def load_read_out(read_out: nn.Module, variant: str, file: CLIPFile) -> None:
-    """Fill a module that has the parts of :class:`ReadOut`, and ``logit_scale``.
-
-    Raises:
-        CheckpointError: As :func:`load_image_tower`.
-    """
+    """Fill the parts of :class:`ReadOut` in a module, and ``logit_scale``, by the last block."""
     last = f'transformer.layers.{get_clip_variant(variant).image.layers - 1}.'
     names = ((re.escape(last), 'block.'), (r'transformer\.ln1\.', 'norm.'))
     tower = {rename(key, names): value for key, value in _select_image_tower(file).items()}
     own = {k: v for k, v in tower.items() if k.startswith(('block.', 'norm.', 'projection'))}
-    own.update((key, value) for key, value in file.tensors.items() if key == 'logit_scale')
+    own.update((k, v) for k, v in file.tensors.items() if k == 'logit_scale')
     source = f'the last block of the image tower in {file.source}'
     load_strictly(read_out, own, source, remedy=_suggest_variant(file, variant))
 
 
 def load_text_tower(encoder: CLIPTextEncoder, variant: str, file: CLIPFile) -> None:
-    """Fill mmseg's encoder of a variant.
-
-    Raises:
-        CheckpointError: If the file holds a text tower of another variant.
-    """
+    """Fill mmseg's encoder of a variant, or refuse a file that does not fit."""
     own = {rename(k, _TEXT_NAMES): v for k, v in file.tensors.items() if not _NO_TEXT.match(k)}
     # A text tower alone has no scale, which class names have no use for.
     own.setdefault('logit_scale', encoder.logit_scale.detach())

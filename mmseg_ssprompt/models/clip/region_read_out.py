@@ -41,7 +41,7 @@ class CLIPRegionReadOut(FrozenModule):
         kind: ``'class_token'``, a class token of each mask that sees what the mask shows
             (:func:`read_class_token`), or ``'dense'``, the mean of the features of single places
             under each mask (:func:`read_dense_features`, :func:`pool_regions`).
-        activation: As for :class:`CLIPImageEncoder`. Defaults to None.
+        activation: As for :class:`CLIPImageEncoder`, as errors are.
 
     Shape:
         - Input: tokens (B, 1 + h w, width) of :class:`CLIPImageEncoder`, of a square frame, and
@@ -50,11 +50,6 @@ class CLIPRegionReadOut(FrozenModule):
 
     Attributes:
         logit_scale: Natural logarithm of the file's factor on cosines.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file does not fit the variant.
-        ValueError: If the variant or the kind is unknown.
     """
 
     part = 'clip_read_out'
@@ -106,14 +101,6 @@ class CLIPRegionReadOut(FrozenModule):
 
 
 def pool_regions(features: Tensor, masks: Tensor) -> Tensor:
-    """The mean of features under each soft mask.
-
-    Args:
-        features: (B, h w, E).
-        masks: (B, N, h w), not negative: the share of each place that a mask shows.
-
-    Returns:
-        (B, N, E).
-    """
+    """The mean of features (B, h w, E) under soft masks (B, N, h w), not negative: (B, N, E)."""
     total = masks.sum(dim=-1, keepdim=True).clamp(min=_NOTHING)
     return masks / total @ features

@@ -173,6 +173,7 @@ class SAMMaskDecoder(FrozenModule):
             raise ValueError(f'chunk_size must be a positive integer, got {chunk_size!r}')
         self.decoding, self.mask_output = decoding, mask_output
         self.carry_all_tokens, self.chunk_size = carry_all_tokens, chunk_size
+        self.masks_per_prompt = len(MULTI_MASK_TOKENS) if mask_output == 'all' else 1
         self._token_indices = SINGLE_MASK_TOKEN if mask_output == 'single' else MULTI_MASK_TOKENS
         self.decoder = build_mask_decoder(variant)
         sam_file.load_part(self.decoder, checkpoint, variant, self.part)
@@ -188,11 +189,6 @@ class SAMMaskDecoder(FrozenModule):
 
     def _pretrained_part(self) -> MaskDecoder:
         return self.decoder  # as fingerprint_part names it
-
-    @property
-    def masks_per_prompt(self) -> int:
-        """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""
-        return len(MULTI_MASK_TOKENS) if self.mask_output == 'all' else 1
 
     def forward(
         self,

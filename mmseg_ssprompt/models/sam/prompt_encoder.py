@@ -51,7 +51,7 @@ class SAMPromptEncoder(FrozenModule):
             labels: (N, P) 1 for foreground, 0 for background, -1 for no point.
 
         Returns:
-            (N, P + 1, D) sparse embeddings.
+            Sparse embeddings (N, P + 1, D).
         """
         with torch.autocast(points.device.type, enabled=False):
             sparse: Tensor = self.model((points.float(), labels), boxes=None, masks=None)[0]

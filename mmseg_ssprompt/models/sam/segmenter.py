@@ -47,21 +47,9 @@ class SAMSegmenter(BaseModule):
         super().__init__()
         self.prompt_encoder = SAMPromptEncoder(variant, checkpoint)
         self.mask_decoder = SAMMaskDecoder(variant, checkpoint, **decoder)
-
-    @property
-    def token_dims(self) -> int:
-        """``D``."""
-        return self.prompt_encoder.embed_dim
-
-    @property
-    def masks_per_prompt(self) -> int:
-        """As of :class:`SAMMaskDecoder`."""
-        return self.mask_decoder.masks_per_prompt
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the mask decoder trains."""
-        return not self.mask_decoder.frozen
+        self.token_dims = self.prompt_encoder.embed_dim
+        self.masks_per_prompt = self.mask_decoder.masks_per_prompt
+        self.trainable = self.mask_decoder.trainable
 
     def encode_points(self, xy: Tensor, features: Optional[ImageFeatures] = None) -> Tensor:
         """One foreground point for each prompt: (N, 2) in [0, 1] -> (N, 2, D)."""

@@ -4,6 +4,7 @@ from typing import Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.bricks.transformer import FFN
 from mmengine.registry import DefaultScope
 from mmseg.models.backbones import VisionTransformer
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def init_as_clip(tower: CLIPImageTower) -> None:
     init_blocks([(block.attn.attn, block.ffn) for block in vit.layers])
 
 
-def init_blocks(blocks: Sequence[Tuple[nn.MultiheadAttention, nn.Module]]) -> None:
+def init_blocks(blocks: Sequence[Tuple[nn.MultiheadAttention, FFN]]) -> None:
     """Draw the weights of blocks, of which attention and feed-forward network are given."""
     for attention, ffn in blocks:
         width_std = attention.embed_dim**-0.5

@@ -1,6 +1,6 @@
 """SAM without its image encoder, as a promptable segmenter."""
 
-from typing import Any, Optional
+from typing import Optional
 
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
@@ -28,7 +28,7 @@ class SAMSegmenter(BaseModule):
         variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
         checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
             ``None`` the weights are random, and the log says so. Defaults to None.
-        **decoder: Further arguments of :class:`SAMMaskDecoder`, such as ``decoding``.
+        decoding: As for :class:`SAMMaskDecoder`, as are all arguments that follow.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -43,10 +43,20 @@ class SAMSegmenter(BaseModule):
     prompts_see_image = False
     where_to_get = staticmethod(sam_file.where_to_get)
 
-    def __init__(self, variant: str, checkpoint: Optional[FilePath] = None, **decoder: Any) -> None:
+    def __init__(
+        self,
+        variant: str,
+        checkpoint: Optional[FilePath] = None,
+        decoding: str = 'joint',
+        mask_output: str = 'single',
+        carry_all_tokens: bool = False,
+        chunk_size: int = 8,
+        trainable: bool = False,
+    ) -> None:
         super().__init__()
+        decoder = (decoding, mask_output, carry_all_tokens, chunk_size, trainable)
         self.prompt_encoder = SAMPromptEncoder(variant, checkpoint)
-        self.mask_decoder = SAMMaskDecoder(variant, checkpoint, **decoder)
+        self.mask_decoder = SAMMaskDecoder(variant, checkpoint, *decoder)
         self.token_dims = self.prompt_encoder.embed_dim
         self.masks_per_prompt = self.mask_decoder.masks_per_prompt
         self.trainable = self.mask_decoder.trainable

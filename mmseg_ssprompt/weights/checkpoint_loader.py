@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 import torch
 from mmengine.runner import CheckpointLoader
 
-from ..plain import DICT, LIST, TEXT, Kind, find_problem
+from ..plain import DICT, NAMES, Kind, find_problem
 from .safetensors_file import SUFFIX
 from .state_dicts import CheckpointError, name_file, read_safetensors_file, read_torch_file
 
@@ -19,15 +19,18 @@ _REMOTE = ('http://', 'https://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel:
 _SAFETENSORS = rf'(?!\S+://).*\{SUFFIX}$'
 
 _STATE_DICT = Kind(
-    'a state dict (a dict of tensors by name)', lambda x: DICT.fits(x) and all(map(TEXT.fits, x))
+    'a state dict (a dict of tensors by name)',
+    lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
 )
 #: What mmengine's checkpoints hold, as far as it is used without being looked at.
-_CHECKPOINT = DICT.of(
-    state_dict=_STATE_DICT,
-    ema_state_dict=_STATE_DICT,
-    meta=DICT.of(dataset_meta=DICT.of(classes=LIST.of(TEXT).or_none()).or_none()),
-    message_hub=DICT.or_none(),
-)
+_CHECKPOINT = {
+    'state_dict': _STATE_DICT,
+    'ema_state_dict': _STATE_DICT,
+    'meta': DICT,
+    'meta.dataset_meta': DICT.or_none(),
+    'meta.dataset_meta.classes': NAMES.or_none(),
+    'message_hub': DICT.or_none(),
+}
 
 
 @contextlib.contextmanager

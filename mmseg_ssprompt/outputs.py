@@ -221,18 +221,28 @@ class ResultNames:
     Args:
         dataset: A data set of images, which may wrap others.
 
+    Attributes:
+        images: Paths of all images, sorted.
+        inputs: The folders in which images and label maps really lie, links followed: lists of
+            names and links lead out of the folders that a config names.
+
     Raises:
         OutputError: If two images differ in their suffix alone.
     """
 
     def __init__(self, dataset: Any) -> None:
         leaves = [leaf for leaf in each_dataset(dataset) if hasattr(leaf, 'get_data_info')]
-        infos = (leaf.get_data_info(index) for leaf in leaves for index in range(len(leaf)))
-        images = {str(info['img_path']) for info in infos if info.get('img_path')}
-        folders = [os.path.dirname(os.path.abspath(image)) for image in images]
+        files: Dict[str, str] = {}
+        for leaf in leaves:
+            for info in map(leaf.get_data_info, range(len(leaf))):
+                files.update((str(info[k]), k) for k in ('seg_map_path', 'img_path') if info.get(k))
+        self.images = sorted(file for file, key in files.items() if key == 'img_path')
+        local = [(file, key) for file, key in files.items() if '://' not in file]
+        self.inputs = Inputs({}, {Path(os.path.realpath(file)).parent: key for file, key in local})
+        folders = [os.path.dirname(os.path.abspath(image)) for image in self.images]
         self._root = os.path.commonpath(folders) if folders else ''
         seen: Dict[str, str] = {}
-        for image in sorted(images):
+        for image in self.images:
             other = seen.setdefault(self(image), image)
             if other != image:
                 raise OutputError(

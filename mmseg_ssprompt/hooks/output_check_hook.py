@@ -1,5 +1,8 @@
 """Looks at where a run writes, before it writes anything there."""
 
+import os
+from typing import Dict
+
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
@@ -7,7 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..evaluation import GroupedIoUMetric
-from ..outputs import ResultNames, check_outputs, find_inputs, find_outputs
+from ..outputs import OutputError, ResultNames, check_outputs, find_inputs, find_outputs
 
 __all__ = ['OutputCheckHook']
 
@@ -39,15 +42,35 @@ class OutputCheckHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Name the results of a validation."""
-        _name_results(runner.val_loop.evaluator, runner.val_dataloader.dataset)
+        _name_results(runner, runner.val_loop.evaluator, runner.val_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
         """Name the results of a test."""
-        _name_results(runner.test_loop.evaluator, runner.test_dataloader.dataset)
+        _name_results(runner, runner.test_loop.evaluator, runner.test_dataloader.dataset)
 
 
-def _name_results(evaluator: Evaluator, dataset: BaseDataset) -> None:
+def _name_results(runner: Runner, evaluator: Evaluator, dataset: BaseDataset) -> None:
     """Let the evaluators that write results know the names of all images."""
-    for metric in evaluator.metrics:
-        if isinstance(metric, GroupedIoUMetric) and metric.output_dir is not None:
-            metric.result_names = ResultNames(dataset)
+    writers = [metric for metric in evaluator.metrics if getattr(metric, 'output_dir', None)]
+    if not writers:
+        return
+    names = ResultNames(dataset)
+    check_outputs(find_outputs(runner.cfg), names.inputs)
+    for metric in writers:
+        if isinstance(metric, GroupedIoUMetric):
+            metric.result_names = names
+        else:
+            _check_base_names(type(metric).__name__, names)
+
+
+def _check_base_names(metric: str, names: ResultNames) -> None:
+    """Refuse images that mmseg's evaluators would write into one file."""
+    seen: Dict[str, str] = {}
+    for image in names.images:
+        stem = os.path.splitext(os.path.basename(image))[0]
+        other = seen.setdefault(stem, image)
+        if other != image:
+            raise OutputError(
+                f'{metric} writes {stem!r} for both {other!r} and {image!r}: expected a file name '
+                "of its own for each image. Set type='GroupedIoUMetric', which keeps folders"
+            )

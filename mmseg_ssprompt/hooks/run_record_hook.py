@@ -97,9 +97,19 @@ class RunRecordHook(Hook):
                 runner.logger.warning('\n  '.join([_HEAD, *differences]))
         file = Path(runner.work_dir) / 'run.json'
         check_no_folder(file)
-        entries = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else []
-        write_json([*entries, entry], file)
+        write_json([*_read_entries(file), entry], file)
         runner.message_hub.update_info(_KEY, entry)
+
+
+def _read_entries(file: Path) -> List[Any]:
+    try:
+        entries: List[Any] = json.loads(file.read_bytes()) if file.is_file() else []
+    except ValueError as error:
+        raise RunRecordError(
+            f'{str(file)!r}: expected the record of earlier trainings, found no JSON ({error}). '
+            'Move the file away: training does not need it'
+        ) from error
+    return entries
 
 
 def _make_entry(runner: Runner) -> Dict[str, Any]:

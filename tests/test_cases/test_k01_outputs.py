@@ -201,6 +201,42 @@ def test_training_does_not_write_over_the_prompts_that_it_begins_with(folder, ru
     assert Path('w/iter_2.pth').read_bytes() == before
 
 
+def test_base_names_of_mmsegs_own_evaluator(folder, run):
+    """It writes by base names: two images of one name would share a file."""
+    make_photographs(Path('d'), 2, 'img/deep', 'ann/deep')
+    options = ('test_evaluator.type=IoUMetric', 'test_evaluator.output_dir=out')
+    with pytest.raises(OutputError, match=r"deep/0\.png'.* type='GroupedIoUMetric'"):
+        run('test.py', 'config.py', '--cfg-options', *options, 'test_dataloader.dataset.ann_file=')
+
+
+def test_the_built_data_set_says_where_it_reads(folder, run):
+    """Here a list of names leads out of the folder that the config names."""
+    make_photographs(Path('e'))
+    Path('names.txt').write_text('../../e/img/0\n')
+    options = (
+        'test_evaluator.output_dir=e/img',
+        'test_dataloader.dataset.data_prefix.seg_map_path=',
+    )
+    before = digests(folder)
+    with pytest.raises(OutputError, match='test_evaluator.output_dir=.*lies in a folder of data'):
+        run('test.py', 'config.py', '--cfg-options', *options)
+    after = digests(folder)
+    assert {name: after[name] for name in before} == before
+
+
+def test_where_links_in_folders_of_data_lead_to(folder, run):
+    """Splits are often folders of links to one store."""
+    Path('d/img').rename('store')
+    Path('d/img').mkdir()
+    for file in Path('store').iterdir():
+        (Path('d/img') / file.name).symlink_to(file.absolute())
+    before = digests(folder)
+    with pytest.raises(OutputError, match=r"output_dir='store': .*lies in a folder of data"):
+        run('test.py', 'config.py', '--cfg-options', 'test_evaluator.output_dir=store')
+    after = digests(folder)
+    assert {name: after[name] for name in before} == before
+
+
 def test_other_folders_are_allowed(folder):
     inputs = find_inputs(Config.fromfile('config.py'), files=['config.py'])
     for place in ('out', 'd/predictions', 'd/img2', 'd/ann_new/x', '../elsewhere'):

@@ -102,7 +102,7 @@ class Pretraining:
         args = self.args
         if args.evaluate:
             self.model.load(args.out_dir)
-            logger.info(json.dumps(self.gate()))
+            print(json.dumps(self.gate()))
             return
         self.log['arguments'] = {k: v for k, v in vars(args).items() if isinstance(v, (int, float))}
         self.train(render_scenes(WORLD, 'train', args.scenes, args.threads))

@@ -11,10 +11,10 @@ from mmengine.dataset import BaseDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS, METRICS, TRANSFORMS
 
+from ..class_names import find_palette_problem, read_class_names
 from ..config_entries import each_entry, each_evaluator, innermost_model
 from ..dataset_wrappers import each_dataset_config
 from ..datasets.checks import DatasetError, check_classes
-from ..datasets.class_settings import find_palette_problem, read_class_names
 from ..datasets.image_folder import ImageFolderDataset
 from ..datasets.label_settings import check_label_settings
 from ..datasets.steps import each_step

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from mmengine.config import Config
 
-from ..cache.writer import INDEX
+from ..cache.embedding_cache import INDEX
 from ..config_entries import innermost_model
 from ..weights.model_weights import missing_weights
 

@@ -1,6 +1,8 @@
 """What mmengine's checkpoints hold, as far as it is used without being looked at."""
 
-from ..plain import DICT, LIST, TEXT, Kind
+from typing import Mapping
+
+from ..plain import DICT, NAMES, Kind
 
 __all__ = ['CHECKPOINT', 'VALIDATION_DUE']
 
@@ -9,14 +11,16 @@ __all__ = ['CHECKPOINT', 'VALIDATION_DUE']
 VALIDATION_DUE = 'is_validation_due'
 
 _STATE_DICT = Kind(
-    'a state dict (a dict of tensors by name)', lambda x: DICT.fits(x) and all(map(TEXT.fits, x))
+    'a state dict (a dict of tensors by name)',
+    lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
 )
-_CLASSES = DICT.of(classes=LIST.of(TEXT).or_none()).or_none()
 
 #: What every checkpoint may hold, and what counts when weights are loaded.
-CHECKPOINT = DICT.of(
-    state_dict=_STATE_DICT,
-    ema_state_dict=_STATE_DICT,
-    meta=DICT.of(dataset_meta=_CLASSES),
-    message_hub=DICT.or_none(),
-)
+CHECKPOINT = {
+    'state_dict': _STATE_DICT,
+    'ema_state_dict': _STATE_DICT,
+    'meta': DICT,
+    'meta.dataset_meta': DICT.or_none(),
+    'meta.dataset_meta.classes': NAMES.or_none(),
+    'message_hub': DICT.or_none(),
+}

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from embedding_caches import LOAD, PACK, RANDOM, as_dataset, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError, Recipe
-from mmseg_ssprompt.cache.fingerprint import fingerprint_encoder
+from mmseg_ssprompt.cache.recipe import fingerprint_encoder
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.hooks import DatasetCheckHook
 from mmseg_ssprompt.label_ids import LabelIds

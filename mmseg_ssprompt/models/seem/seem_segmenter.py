@@ -46,8 +46,8 @@ class SEEMSegmenter(BaseModule):
       product with the mask feature is the answer. SEEM draws the copies in every pass; here they
       are fixed (:func:`~.seem_prompt_encoder.choose_rows`). A prompt of ``P`` points has
       ``T = 3 P + 1``: the tokens of a level one behind the other, and the mean of the mask
-      features. A box is 3 x 3 points (ours; SEEM draws pixels in a mask). Second
-      clicks, which SEEM reads beside the mask of the first, are not made here.
+      features. A box is 3 x 3 points (ours; SEEM draws pixels in a mask). Second clicks, which
+      SEEM reads beside the mask of the first, are not made here.
 
     Fusion is in the space of those tokens, whose learned part is the same for all images. It starts
     at what tokens are without features: the embedding of the level, and SEEM's mark of a click.

@@ -16,7 +16,7 @@ from ..dataset_wrappers import each_dataset
 from ..files import write_atomically
 from ..folders import tell_apart
 from ..label_ids import IGNORED_8_BITS, LabelIds, resolve_label_ids
-from ..plain import DICT, LIST, TEXT, find_difference, find_problem
+from ..plain import DICT, Kind, find_difference, find_problem
 from .checks import DatasetError, check_sample, read_with
 
 __all__ = [
@@ -31,7 +31,14 @@ __all__ = [
 ]
 
 MANIFEST_VERSION = 1
-_SCHEMA = DICT.of(images=LIST.of(DICT.of(image=TEXT)))
+_IMAGES = Kind(
+    "a list of drawn images, each a dict with the text 'image'",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(DICT.fits(each) and isinstance(each.get('image'), str) for each in value)
+    ),
+)
 #: Label maps between two lines of the log while they are counted.
 PROGRESS_INTERVAL = 1000
 
@@ -264,9 +271,7 @@ def read_manifest(file: Union[str, Path]) -> Dict[str, Any]:
         manifest: Dict[str, Any] = json.loads(Path(file).read_text(encoding='utf-8'))
     except ValueError as error:  # also of texts that are not UTF-8
         raise _manifest_error(file, f'expected a JSON file, found {error}') from error
-    problem = find_problem(manifest, _SCHEMA)
-    if problem is None and not manifest.get('images'):
-        problem = f'images: expected a list of drawn images, found {manifest.get("images")!r}'
+    problem = find_problem(manifest, dict(images=_IMAGES), needed=['images'])
     if problem is not None:
         raise _manifest_error(file, problem)
     return manifest

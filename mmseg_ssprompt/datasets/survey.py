@@ -84,7 +84,7 @@ class SampleChecks(Dataset[SampleFindings]):
         except DatasetError as error:  # of embedded samples
             return SampleFindings(f'sample {index}', [('embeddings', error)], remarks)
         orientation = 1
-        for transform in self._transforms:
+        for place, transform in enumerate(self._transforms):
             kind = loaded_kind(transform) or self._missing_kind(transform, sample)
             if kind is None:
                 continue
@@ -95,6 +95,8 @@ class SampleChecks(Dataset[SampleFindings]):
                 else:
                     sample, is_lossy = check_labels(transform, sample)
                     remarks += ['lossy labels'] * is_lossy
+                    if len(self._transforms) > place + 2:  # another besides what packs
+                        _check_field(transform, sample)
             except DatasetError as error:
                 errors.append((f'{kind}s', error))
         findings = SampleFindings(str(sample.get('img_path')), errors, remarks)
@@ -118,6 +120,17 @@ class SampleChecks(Dataset[SampleFindings]):
         """What a transform of somebody's own may load: what is not there yet."""
         missing = [kind for kind, key in _LOADED.items() if sample.get(key) is None]
         return missing[0] if missing and is_foreign(transform) else None
+
+
+def _check_field(transform: Any, sample: Dict[str, Any]) -> None:
+    """Refuse a label map that later transforms would not move with its image."""
+    if sample.get('gt_seg_map') is not None and 'gt_seg_map' not in sample.get('seg_fields', ()):
+        raise DatasetError(
+            f'{type(transform).__name__} loads label map {str(sample.get("seg_map_path"))!r}, but '
+            "expected 'gt_seg_map' in results['seg_fields'], by which mmseg flips, crops and "
+            f'resizes it with its image, found {sample.get("seg_fields")}. Let the transform '
+            'append it'
+        )
 
 
 class Survey:

@@ -39,6 +39,14 @@ class OwnLabelLoader(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class LoaderThatNamesNoField(OwnLabelLoader):
+    """Does not say that there is a label map to be moved with the image."""
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        return dict(super().transform(results), seg_fields=[])
+
+
+@TRANSFORMS.register_module()
 class CropImageOnly(BaseTransform):
     """Forgets the label map."""
 
@@ -134,6 +142,15 @@ def test_a_flip_before_the_label_map_in_training(root, prob):
         'expected LoadAnnotations (pipeline[2]) before RandomFlip (pipeline[1]), which' in message
     )
     assert 'label maps would not lie on their images' in message
+
+
+def test_a_loader_that_names_no_field(root):
+    """mmseg would flip the image alone; without a transform after it nothing is lost."""
+    loader = dict(type='LoaderThatNamesNoField')
+    survey_samples(Survey(NAMES), DATASETS.build(config(root, IMAGE, loader, PACK)), IDS, 10)
+    dataset = DATASETS.build(config(root, IMAGE, loader, FLIP, PACK))
+    with pytest.raises(DatasetError, match=r"expected 'gt_seg_map' in results\['seg_fields'\]"):
+        survey_samples(Survey(NAMES), dataset, IDS, 10)
 
 
 def test_a_flip_after_the_label_map_in_validation(root):

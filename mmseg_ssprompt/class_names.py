@@ -165,6 +165,6 @@ def _describe_wrong(text: str, marks: int) -> str:
     places = 2 * len(text.encode('utf-8', errors='replace')) + 2
     count = int(tokenize(text, context_length=places).argmax()) + 1
     return (
-        f'has {count} tokens with those of its start and end, but text encoders read at most '
-        f'{CONTEXT_LENGTH}: shorten the name or the template'
+        f'is too long: it has {count} tokens with those of its start and end, and text encoders '
+        f'read at most {CONTEXT_LENGTH}: shorten the name or the template'
     )

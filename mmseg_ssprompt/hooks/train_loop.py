@@ -11,9 +11,8 @@ from torch.utils.data import DataLoader
 from ..datasets.checks import explain_dataset_errors
 from ..datasets.seeded import PlacedSampler, SeededDataset
 from ..draws import seed_draws
-from ..weights.checkpoint_kinds import VALIDATION_DUE
 from .dataset_check_hook import DatasetCheckHook
-from .preemption_hook import PreemptionHook
+from .preemption_hook import VALIDATION_DUE, PreemptionHook
 
 __all__ = ['ResumableTrainLoop']
 

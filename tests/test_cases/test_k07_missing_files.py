@@ -136,7 +136,7 @@ def test_a_part_keeps_a_checkpoint_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ('weights', 'message'),
     [
-        (dict(smam='a'), r"found \['smam'\] in it: known entries are \['clip', 'clip_act"),
+        (dict(smam='a'), r"found 'smam': known entries are \['clip', 'clip_act"),
         ('a.pth', "expected model.weights=dict.*, found 'a.pth'"),
         (dict(sam=dict(checkpoint='a')), 'found sam=.*: give a path, or None'),
         (dict(clip_activation='relu'), 'activation must be one of'),

@@ -1,13 +1,13 @@
 """SEEM's backbone and pixel decoder as a frozen mmseg backbone."""
 
 from contextlib import nullcontext
-from os import PathLike
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...weights.state_dicts import FilePath
 from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
 from .backbones import build_backbone
 from .pixel_decoders import build_pixel_decoder
@@ -63,7 +63,7 @@ class SEEMImageEncoder(FrozenModule):
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        checkpoint: Optional[FilePath] = None,
         dtype: Optional[str] = None,
         compile: bool = False,
     ) -> None:

@@ -107,32 +107,21 @@ def try_samples(survey: Survey, cfg: Config, split: str, model: ModelFacts) -> N
         survey.add_error('pipeline', error)
 
 
-def try_evaluators(cfg: Config, split: str, model: ModelFacts) -> Tuple[List[str], List[str]]:
-    """Errors and warnings of the evaluators of a split, tried on a made-up prediction."""
-    metainfo = read_metainfo(cfg, split)
-    if metainfo is None:
-        return [], []
-    try:
-        tried = rehearse(cfg, split, metainfo, model.ids)
-    except DatasetError as error:
-        return [str(error)], []
-    return [], tried.warnings
-
-
 def check_settings(cfg: Config, splits: Sequence[str], model: ModelFacts) -> Survey:
     """What the config says in several places, and its evaluators."""
     survey = Survey(model.class_names, model.ids)
     try:
-        survey.notes += check_config(cfg, splits, model)
+        check_config(cfg, splits, model)
     except DatasetError as error:
         survey.add_error('settings', error)
         return survey
     for split in splits:
-        if split != 'train' and cfg.get(f'{split}_evaluator'):
-            errors, warnings = try_evaluators(cfg, split, model)
-            survey.notes += warnings
-            for text in errors:
-                survey.add_error('evaluators', DatasetError(text))
+        metainfo = read_metainfo(cfg, split)
+        if split != 'train' and cfg.get(f'{split}_evaluator') and metainfo is not None:
+            try:
+                rehearse(cfg, split, metainfo, model.ids)
+            except DatasetError as error:
+                survey.add_error('evaluators', error)
     return survey
 
 

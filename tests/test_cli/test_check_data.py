@@ -151,5 +151,5 @@ def test_parts_of_a_config_that_disagree(data, tmp_path, check):
     options += ['model.data_preprocessor.seg_pad_val=0']
     printed, _ = check(CONFIG, *options, status=1)
     assert 'ERROR, settings: 1\n    the config contradicts itself' in printed
-    assert 'model.data_preprocessor.seg_pad_val = 0' in printed
+    assert 'model.data_preprocessor.seg_pad_val is 0' in printed
     assert 'val_dataloader.dataset.reduce_zero_label is True' in printed

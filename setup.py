@@ -96,6 +96,8 @@ setup(
             'onedl-mmengine>=0.10.12',
             'onedl-mmsegmentation>=1.4.2',
         ],
+        # For SEEM with DaViT.
+        'seem': ['timm>=1.0.12'],
         'tests': read_requirements('tests'),
     },
     zip_safe=False,

@@ -152,12 +152,19 @@ def tokenize_texts(texts: Sequence[str], names: Optional[Sequence[str]] = None) 
     wrong = (marks.sum(dim=-1) != 2) | (lengths > CONTEXT_LENGTH)
     if wrong.any():
         first = int(wrong.nonzero()[0])
-        problem = (
-            f'is too long for CLIP, which reads at most {CONTEXT_LENGTH} tokens with those of '
-            'start and end: shorten the name or the template'
-        )
-        if marks[first].sum() != 2:
-            problem = "contains CLIP's own mark of a text's start or end: leave it out"
         name = f'text {texts[first]!r}' if names is None else names[first]
-        raise ValueError(f'{name} {problem}')
+        raise ValueError(f'{name} {_describe_wrong(texts[first], int(marks[first].sum()))}')
     return tokens[:, : int(lengths.max())]
+
+
+def _describe_wrong(text: str, marks: int) -> str:
+    """Say why CLIP cannot read ``text``."""
+    if marks != 2:
+        return "contains CLIP's own mark of a text's start or end: leave it out"
+    # A token stands for a byte at least; decoding entities and lower-casing add a few bytes.
+    places = 2 * len(text.encode('utf-8', errors='replace')) + 2
+    count = int(tokenize(text, context_length=places).argmax()) + 1
+    return (
+        f'is too long: it has {count} tokens with those of its start and end, and text encoders '
+        f'read at most {CONTEXT_LENGTH}: shorten the name or the template'
+    )

@@ -17,6 +17,7 @@ FLOORS = (
     'models/prompts',
     'models/sam',
     'models/clip',
+    'models/seem',
     'models/classifiers',
     'models/losses',
     'models/heads',

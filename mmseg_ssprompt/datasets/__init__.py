@@ -6,6 +6,7 @@ from .few_shot import FewShotDataset, draw_few_shot
 from .image_folder import ImageFolderDataset
 from .label_maps import LoadLabelMap, ResizeWithLabels, relabel_dataset
 from .seeded import PlacedSampler, SeededDataset
+from .seem_resize import SEEMResize
 
 __all__ = [
     'ACDCDataset',
@@ -15,6 +16,7 @@ __all__ = [
     'LoadLabelMap',
     'PlacedSampler',
     'ResizeWithLabels',
+    'SEEMResize',
     'SeededDataset',
     'UnreadableFileError',
     'draw_few_shot',

@@ -17,6 +17,7 @@ from .prompts import (
     SpatialPromptLearner,
 )
 from .sam import SAMImageEncoder, SAMMaskDecoder, SAMPromptEncoder, SAMSegmenter
+from .seem import SEEMImageEncoder, SEEMSegmenter, SEEMTextEncoder
 from .segmentors import PromptSegmentor
 
 __all__ = [
@@ -37,6 +38,9 @@ __all__ = [
     'SAMMaskDecoder',
     'SAMPromptEncoder',
     'SAMSegmenter',
+    'SEEMImageEncoder',
+    'SEEMSegmenter',
+    'SEEMTextEncoder',
     'SSPromptHead',
     'SemanticPromptLearner',
     'SpatialPromptLearner',

@@ -111,9 +111,10 @@ def check_weights_are_there(model: ConfigDict) -> None:
     missing = missing_weights(model)
     if missing:
         listed = '\n  '.join(missing)
+        entries = ', '.join(f'{entry}=...' for entry in model.get('weights') or ('sam', 'clip'))
         raise FileNotFoundError(
             f'files of weights that are not there: {len(missing)}\n  {listed}\n'
-            'If they lie elsewhere, set model.weights=dict(sam=..., clip=...)'
+            f'If they lie elsewhere, set model.weights=dict({entries})'
         )
 
 

@@ -14,7 +14,7 @@ _WRAPPERS = ('module', '_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped
 def remove_wrappers(state_dict: Mapping[str, Any]) -> Dict[str, Any]:
     """Take torch's wrappers (``DataParallel``, ``torch.compile``, FSDP) out of all keys.
 
-    Nothing else can be meant by them: neither SAM nor CLIP has a part of such a name.
+    Nothing else can be meant by them: no base model has a part of such a name.
     """
     return {
         '.'.join(part for part in key.split('.') if part not in _WRAPPERS): value
@@ -89,6 +89,8 @@ _MODELS = (
     ("CLIP as mmseg's clip2mmseg.py splits it", r'text_encoder\.transformer\.\d+\.'),
     ('a vision transformer alone', r'blocks\.\d+\.(attn\.(qkv|rel_pos_h)|norm1)'),
 )
+#: Entries of ``model.weights`` for files of the base models, by their names above.
+_ENTRIES = {'SAM': 'sam', 'SEEM or X-Decoder': 'seem', 'CLIP': 'clip'}
 
 
 def describe_model(keys: Iterable[str], wanted: str) -> str:
@@ -99,12 +101,17 @@ def describe_model(keys: Iterable[str], wanted: str) -> str:
         wanted: The name of what the file should be.
 
     Returns:
-        What was expected and found: a model that is known, or else the first keys.
+        What was expected and found: a model that is known, and where its files go if it is a base
+        model; or else the first keys.
     """
     keys = list(keys)
     text = '\n'.join(keys)
     for name, mark in _MODELS:
         if re.search(rf'^(?:.*\.)?{mark}', text, re.MULTILINE):
             found = f'by its keys this is {name}' if name != wanted else f'found {keys[:5]}'
+            entry = _ENTRIES.get(name)
+            if entry is not None and name != wanted:
+                where = f"model.weights=dict({entry}='FILE')"
+                found = f'{found}: give it as {where} to a config of {entry.upper()}'
             return f'expected {wanted}, but {found}'
     return f'expected {wanted}, found {keys[:5]}'

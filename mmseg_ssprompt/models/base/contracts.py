@@ -73,7 +73,8 @@ class PromptableSegmenter(Protocol):
     Attributes:
         kind: Name of the base model, such as ``'sam'``.
         token_dims: ``D``, the width of spatial prompts and of output tokens.
-        tokens_per_prompt: ``T``, the tokens of a spatial prompt.
+        tokens_per_prompt: ``T``, the tokens of a default spatial prompt; other kinds of prompts may
+            have more or fewer.
         masks_per_prompt: Masks that come out for each prompt.
         trainable: Whether a part of it trains, as a baseline.
         prompts_see_image: Whether the encoding of points and boxes depends on the image.

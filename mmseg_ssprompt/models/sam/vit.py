@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .linear import apply_mlp, project
 
-__all__ = ['attend_with_relative_positions', 'encode_block', 'encode_image']
+__all__ = ['attend_with_relative_positions', 'encode_block', 'encode_image', 'encode_patches']
 
 #: Largest bias, in numbers, that is made at once; more heads are attended one after the other.
 _MAX_BIAS_NUMBERS = 2**24
@@ -52,13 +52,24 @@ def encode_image(
     Returns:
         (B, D, h, w), equal to the official module's up to rounding (1e-5 in float32).
     """
-    x = encoder.patch_embed(images)  # (B, h, w, encoder width)
+    tokens = encode_patches(encoder, images, encode_block)
+    embedding: Tensor = encoder.neck(tokens.permute(0, 3, 1, 2))
+    return embedding
+
+
+@torch.no_grad()
+def encode_patches(
+    encoder: ImageEncoderViT,
+    images: Tensor,
+    encode_block: Callable[[Block, Tensor], Tensor] = encode_block,
+) -> Tensor:
+    """As :func:`encode_image`, without the neck: (B, h, w, encoder width)."""
+    x: Tensor = encoder.patch_embed(images)
     if encoder.pos_embed is not None:
         x = x + encoder.pos_embed
     for block in encoder.blocks:
         x = encode_block(block, x)
-    embedding: Tensor = encoder.neck(x.permute(0, 3, 1, 2))
-    return embedding
+    return x
 
 
 @torch.no_grad()

@@ -3,11 +3,6 @@
 _base_ = ['./ssprompt_sam_bdd100k.py', './_base_/models/clip_vit-b16.py']
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='SAMCLIPImageEncoder',
-        sam={{_base_.model.backbone}},
-        clip={{_base_.clip_encoder}},
-    ),
-    decode_head=dict(classifier={{_base_.region_classifier}}),
+    backbone=dict(_base_.both_encoders, sam=_base_.model.backbone),
+    decode_head=dict(classifier=_base_.region_classifier),
 )

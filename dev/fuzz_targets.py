@@ -10,9 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from mmseg_ssprompt.cache import CacheError, EmbeddedSample, EmbeddingCache, finish_cache, shards
-from mmseg_ssprompt.cache.shards import write_shard
-from mmseg_ssprompt.cache.writer import INDEX, fill_cache
+from mmseg_ssprompt.cache import CacheError, EmbeddedSample, EmbeddingCache, embedding_cache
+from mmseg_ssprompt.cache.embedding_cache import INDEX, fill_cache, finish_cache
 from mmseg_ssprompt.prompt_files.prompt_file import get_metadata, write_prompts
 from mmseg_ssprompt.weights.checkpoint_loader import load_from_local
 from mmseg_ssprompt.weights.safetensors_file import _sha256, read_safetensors
@@ -112,18 +111,18 @@ def make_cache(folder: Path) -> None:
             dict(embedding=torch.randn(4, 2, 2)),
             torch.ones(1, 4, 4).byte(),
             dict(a=(i, {1: 2})),
-            files,
         )
         for i in range(2)
     ]
-    write_shard(folder, 0, samples, KEY)
+    fill_cache(folder, KEY, range(2), samples.__getitem__, files=lambda number: files)
     (folder / 'whole').write_bytes((folder / SHARD).read_bytes())
     finish_cache(folder, KEY, dict(classes=('a',)), 2)
 
 
 def read_cache(folder: Path) -> None:
     """Opens a cache, and reads what the index says that is there."""
-    shards._open.cache_clear()  # a file that is damaged while it is mapped kills the process
+    # A file that is damaged while it is mapped kills the process.
+    embedding_cache._open.cache_clear()
     cache = EmbeddingCache(folder, KEY)
     for number in range(min(len(cache), 20)):
         cache[number]
@@ -165,7 +164,7 @@ def put_shard_header(folder: Path, content: bytes) -> None:
             for position, record in enumerate(known['samples']):
                 record.pop('crc32', None)
                 found = {n: file.get_tensor(f'{position}.{n}') for n in record['tensors']}
-                record['crc32'] = shards._checksum(found, record)
+                record['crc32'] = embedding_cache._checksum(found, record)
         text = json.dumps(known, sort_keys=True)
     header = json.dumps({**json.loads(header), '__metadata__': dict(shard=text)}).encode()
     put_shard(folder, len(header).to_bytes(8, 'little') + header + tensors)

@@ -1,8 +1,10 @@
-"""From class names and templates to tokens, with nothing lost on the way."""
+"""Class names as configs give them, and the tokens of their texts, with nothing lost."""
 
 import unicodedata
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
+import numpy as np
+from mmengine import list_from_file
 from mmseg.utils import get_predefined_templates, tokenize
 from mmseg.utils.get_templates import PREDEFINED_TEMPLATES
 from torch import Tensor
@@ -11,7 +13,9 @@ __all__ = [
     'CONTEXT_LENGTH',
     'check_class_names',
     'check_templates',
+    'find_palette_problem',
     'normalize_class_name',
+    'read_class_names',
     'tokenize_class_names',
     'tokenize_texts',
 ]
@@ -25,13 +29,36 @@ def normalize_class_name(name: str) -> str:
     return ' '.join(unicodedata.normalize('NFC', name).split())
 
 
+def read_class_names(classes: Any) -> Optional[List[str]]:
+    """The class names in a setting, which is a list, or a text file with one a line; else None."""
+    if isinstance(classes, str):
+        try:
+            return list(list_from_file(classes))
+        except (OSError, TypeError, UnicodeError):
+            return None
+    is_list = isinstance(classes, (list, tuple))
+    return list(classes) if is_list and all(isinstance(name, str) for name in classes) else None
+
+
+def find_palette_problem(palette: Any, class_names: Sequence[str]) -> Optional[str]:
+    """Say what is wrong with the colours of classes, (C, 3) from 0 to 255; None if nothing is."""
+    try:
+        colours = np.array(palette)
+    except ValueError:  # rows of several lengths
+        colours = np.array(None)
+    fits = colours.shape == (len(class_names), 3) and colours.dtype.kind in 'iu'
+    if fits and colours.min() >= 0 and colours.max() <= 255:
+        return None
+    return (
+        f'expected a colour [R, G, B] of whole numbers from 0 to 255 for each of '
+        f'{len(class_names)} classes, {list(class_names)}, found {palette!r}'
+    )
+
+
 def check_class_names(class_names: Sequence[str]) -> List[str]:
     """Check class names and return them normalised.
 
     Names that differ in case only count as equal, since CLIP's tokenizer lower-cases.
-
-    Args:
-        class_names: The C class names.
 
     Raises:
         ValueError: If they are no list or an empty one, or if a name is not a string, is blank or
@@ -48,20 +75,11 @@ def check_class_names(class_names: Sequence[str]) -> List[str]:
     if others:
         raise ValueError(f'class names: expected strings, but by index found {others}')
     names = [normalize_class_name(name) for name in class_names]
-    blank = [i for i, name in enumerate(names) if _is_blank(name)]
+    blank = [  # only spaces, control and formatting characters
+        i for i, name in enumerate(names) if all(unicodedata.category(c)[0] in 'CZ' for c in name)
+    ]
     if blank:
         raise ValueError(f'class names: those at indices {blank} are empty or blank; name them')
-    _check_duplicates(names)
-    return names
-
-
-def _is_blank(name: str) -> bool:
-    """Whether nothing in ``name`` is visible: spaces, control and formatting characters."""
-    return all(unicodedata.category(char)[0] in 'CZ' for char in name)
-
-
-def _check_duplicates(names: Sequence[str]) -> None:
-    """Raise a ValueError with every name that is there twice."""
     indices: Dict[str, List[int]] = {}
     for i, name in enumerate(names):
         indices.setdefault(name.lower(), []).append(i)
@@ -71,6 +89,7 @@ def _check_duplicates(names: Sequence[str]) -> None:
             f'class names: each may be there once (upper and lower case are the same to CLIP), '
             f'but found at indices {duplicates}; rename or merge these classes'
         )
+    return names
 
 
 def check_templates(templates: Union[str, Sequence[str]]) -> Tuple[str, ...]:
@@ -105,9 +124,7 @@ def check_templates(templates: Union[str, Sequence[str]]) -> Tuple[str, ...]:
 def tokenize_class_names(class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Tokens of every class name in every template.
 
-    Args:
-        class_names: The C class names, checked.
-        templates: The templates, checked.
+    Both have been checked.
 
     Returns:
         Token ids (templates, C, L) with 0 after a text's end, where L <= 77 is the length of the
@@ -127,18 +144,7 @@ def tokenize_class_names(class_names: Sequence[str], templates: Sequence[str]) -
 
 
 def tokenize_texts(texts: Sequence[str], names: Optional[Sequence[str]] = None) -> Tensor:
-    """Tokens of texts.
-
-    Args:
-        texts: C texts.
-        names: What each is called in errors. Defaults to None: by itself.
-
-    Returns:
-        Token ids (C, L) with 0 after a text's end, where L <= 77 is the length of the longest.
-
-    Raises:
-        ValueError: As :func:`tokenize_class_names`.
-    """
+    """Tokens of C texts, (C, L), as :func:`tokenize_class_names`; errors call them by ``names``."""
     # One place more than CLIP has tells a text that just fits from one that was cut off.
     tokens: Tensor = tokenize(list(texts), context_length=CONTEXT_LENGTH + 1)
     marks = tokens >= tokens[0, 0]  # the marks of start and end have the highest ids
@@ -159,6 +165,6 @@ def _describe_wrong(text: str, marks: int) -> str:
     places = 2 * len(text.encode('utf-8', errors='replace')) + 2
     count = int(tokenize(text, context_length=places).argmax()) + 1
     return (
-        f'has {count} tokens with those of its start and end, but text encoders read at most '
-        f'{CONTEXT_LENGTH}: shorten the name or the template'
+        f'is too long: it has {count} tokens with those of its start and end, and text encoders '
+        f'read at most {CONTEXT_LENGTH}: shorten the name or the template'
     )

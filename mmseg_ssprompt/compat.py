@@ -1,11 +1,12 @@
 """What the stack underneath has to be, and fixes for it that do nothing where not needed."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import re
 import sys
 from types import ModuleType
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 __all__ = ['allow_mmcv_without_ops', 'require_packages']
 
@@ -13,17 +14,11 @@ _COMPILED_OPS = 'mmcv._ext'
 
 
 class _Need(NamedTuple):
-    """A package that has to be there.
-
-    Attributes:
-        module: The name that it is imported by.
-        distributions: The names that it is installed by; the first is the usual one.
-        oldest: The oldest version that serves, or None if each does.
-    """
+    """A package that has to be there, by the names that it is imported and installed by."""
 
     module: str
-    distributions: Tuple[str, ...]
-    oldest: Optional[str] = None
+    distributions: Tuple[str, ...]  # the first is the usual one
+    oldest: str = '0'
 
 
 _OPENMMLAB = (
@@ -64,65 +59,48 @@ def require_packages() -> None:
     Raises:
         ImportError: If one cannot be found or is too old, with all such packages.
     """
-    missing = [need for need in (*_OPENMMLAB, *_OTHERS) if not _is_there(need.module)]
-    outdated = [
-        (need, *found)
-        for need in (*_OPENMMLAB, *_OTHERS)
-        if need not in missing and (found := _find_outdated(need)) is not None
+    needs = (*_OPENMMLAB, *_OTHERS)
+    missing = [need for need in needs if importlib.util.find_spec(need.module) is None]
+    there = [need for need in needs if need not in missing]
+    old = [(need, *found) for need in there if (found := _find_old(need)) is not None]
+    if not missing and not old:
+        return
+    problems = [f'{need.module}: none found' for need in missing] + [
+        f'{need.module}: {need.oldest} or newer is needed, {name} {version} was found'
+        for need, name, version in old
     ]
-    if missing or outdated:
-        problems = [f'{need.module}: none found' for need in missing] + [
-            f'{need.module}: {need.oldest} or newer is needed, {name} {version} was found'
-            for need, name, version in outdated
-        ]
-        raise ImportError(
-            f'mmseg_ssprompt needs packages that are not there ({"; ".join(problems)}). '
-            'Installing mmseg_ssprompt changes none of them. '
-            + ' '.join(_remedies(missing, [(need, name) for need, name, _ in outdated]))
+    remedies = ['Installing mmseg_ssprompt changes none of them.']
+    if any(need in _OPENMMLAB for need in missing):
+        ways = ', or '.join(f'`{command}` ({what})' for what, command in _WAYS.items())
+        remedies.append(f'For mmengine, mmcv and mmseg run {ways}.')
+    others = [need.distributions[0] for need in missing if need in _OTHERS]
+    if others:
+        remedies.append(f'For the others that are missing run `pip install {" ".join(others)}`.')
+    if old:
+        wanted = ' '.join(f'"{name}>={need.oldest}"' for need, name, _ in old)
+        remedies.append(
+            f'For what is too old run `pip install {wanted}`, which replaces it; in another '
+            'environment if programs here need it as it is, as a compiled mmcv needs its torch.'
         )
+    raise ImportError(
+        f'mmseg_ssprompt needs packages that are not there ({"; ".join(problems)}). '
+        + ' '.join(remedies)
+    )
 
 
-def _is_there(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def _find_outdated(need: _Need) -> Optional[Tuple[str, str]]:
+def _find_old(need: _Need) -> Optional[Tuple[str, str]]:
     """The distribution that is there and its version, if it is older than needed."""
-    if need.oldest is None:
-        return None
     for name in need.distributions:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        is_old = _release(version) < _release(need.oldest)
-        return (name, version) if is_old else None
+            return (name, version) if _release(version) < _release(need.oldest) else None
     return None  # not installed by pip: whoever laid it there knows its version
 
 
 def _release(version: str) -> Tuple[int, ...]:
-    """The numbers that a version begins with; (2, 1, 2) for 2.1.2+cu121."""
-    found = re.match(r'\d+(\.\d+)*', version)
-    numbers = tuple(map(int, found.group().split('.'))) if found else ()
-    return numbers + (0,) * (3 - len(numbers))
-
-
-def _remedies(missing: List[_Need], outdated: List[Tuple[_Need, str]]) -> List[str]:
-    """What to run for what is missing, and for what is too old."""
-    lines = []
-    if any(need in _OPENMMLAB for need in missing):
-        ways = ', or '.join(f'`{command}` ({what})' for what, command in _WAYS.items())
-        lines.append(f'For mmengine, mmcv and mmseg run {ways}.')
-    others = [need.distributions[0] for need in missing if need in _OTHERS]
-    if others:
-        lines.append(f'For the others that are missing run `pip install {" ".join(others)}`.')
-    if outdated:
-        wanted = ' '.join(f'"{name}>={need.oldest}"' for need, name in outdated)
-        lines.append(
-            f'For what is too old run `pip install {wanted}`, which replaces it; in another '
-            'environment if programs here need it as it is, as a compiled mmcv needs its torch.'
-        )
-    return lines
+    """The first three numbers of a version; (2, 1, 0) for 2.1+cu121."""
+    numbers = re.findall(r'\d+', version.partition('+')[0])
+    return tuple(map(int, [*numbers, 0, 0][:3]))
 
 
 def allow_mmcv_without_ops() -> None:

@@ -11,7 +11,7 @@ import socket
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Iterator, Union
+from typing import Any, Iterator, Optional, Union
 
 __all__ = [
     'check_no_folder',
@@ -23,10 +23,7 @@ __all__ = [
     'write_json',
 ]
 
-#: Files that are being written match this; others are complete.
-_TEMPORARY = '*.tmp'
 _A_DAY = 24 * 3600
-_BLOCK = 2**20
 
 
 def check_writable(folder: Path) -> None:
@@ -75,16 +72,10 @@ def write_atomically(file: Path, content: Union[bytes, memoryview]) -> None:
         file: Its path, in a folder that exists.
         content: All of it.
     """
-    temporary = _temporary(file)
-    try:
-        with temporary.open('wb') as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    with replacing(file, suffix='') as temporary, temporary.open('wb') as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
     if os.name == 'posix':  # the new name survives a power cut, where folders can be opened
         handle = os.open(file.parent, os.O_RDONLY)
         try:
@@ -94,24 +85,25 @@ def write_atomically(file: Path, content: Union[bytes, memoryview]) -> None:
 
 
 @contextlib.contextmanager
-def replacing(file: Path) -> Iterator[Path]:
+def replacing(file: Path, suffix: Optional[str] = None) -> Iterator[Path]:
     """Let others write a file: it takes its name when it is complete, whatever had it before.
 
     A link that has the name is replaced, and what it points at stays as it is.
 
     Args:
         file: Its path, in a folder that exists.
+        suffix: Of the file that is to be written. Defaults to None: that of ``file``.
 
     Yields:
-        The path of a file with the same suffix, which is to be written.
+        The path of the file that is to be written.
     """
-    temporary = _temporary(file).with_suffix(f'.tmp{file.suffix}')
+    temporary = _temporary(file)
+    temporary = temporary.with_name(temporary.name + (file.suffix if suffix is None else suffix))
     try:
         yield temporary
         os.replace(temporary, file)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def _temporary(file: Path) -> Path:
@@ -129,7 +121,7 @@ def remove_leftovers(folder: Path) -> None:
     Args:
         folder: Where to look.
     """
-    for file in folder.glob(_TEMPORARY):
+    for file in folder.glob('*.tmp'):
         with contextlib.suppress(FileNotFoundError):  # another process removes it too
             if _is_left(file):
                 file.unlink()
@@ -139,14 +131,12 @@ def _is_left(file: Path) -> bool:
     match = re.search(r'\.(\d+)\.[0-9a-f]{32}\.tmp$', file.name)
     if match is None:  # not one of ours
         return False
-    if f'.{socket.gethostname()}.{match.group()[1:]}' not in file.name:
+    if f'.{socket.gethostname()}{match.group()}' not in file.name:
         return time.time() - file.stat().st_mtime > _A_DAY
     try:
         os.kill(int(match.group(1)), 0)  # asks whether it runs
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        pass
+    except (OSError, OverflowError) as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 
@@ -174,6 +164,6 @@ def sha256_of(file: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal digits."""
     digest = hashlib.sha256()
     with file.open('rb') as stream:
-        for block in iter(lambda: stream.read(_BLOCK), b''):
+        for block in iter(lambda: stream.read(2**20), b''):
             digest.update(block)
     return digest.hexdigest()

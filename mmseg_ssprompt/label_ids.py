@@ -1,6 +1,6 @@
 """Which numbers label maps hold: those of classes, of "the rest", and the one that is ignored."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -21,22 +21,15 @@ IGNORED_8_BITS = 255
 IGNORED_16_BITS = 65535
 #: Where a predicted sample's metainfo says which numbers its label maps hold.
 LABEL_IDS_KEY = 'label_ids'
-_REST_IDS = (0, 255)
 _REST_COLOUR = (96, 96, 96)
 
 
 class LabelIds(NamedTuple):
-    """The numbers in a label map, as the loss, the metric and the written files have them.
-
-    Attributes:
-        num_classes: ``C``.
-        ignore_index: The number of pixels that do not count; no class has it.
-        rest_id: With one class, the number of all pixels that do not show it; else None.
-    """
+    """The numbers in a label map, as the loss, the metric and the written files have them."""
 
     num_classes: int
-    ignore_index: int = IGNORED_8_BITS
-    rest_id: Optional[int] = None
+    ignore_index: int = IGNORED_8_BITS  # of pixels that do not count; no class has it
+    rest_id: Optional[int] = None  # with one class, that of all pixels that do not show it
 
     @property
     def classes(self) -> range:
@@ -52,19 +45,13 @@ class LabelIds(NamedTuple):
     def channels(self) -> Tuple[int, ...]:
         """The number that each channel of predicted scores stands for.
 
-        Those of the classes; with one class first the rest and then the class, so that the first
-        of two equal scores, which is the one that ``argmax`` takes, is the rest.
+        With one class the rest comes first, because ``argmax`` takes the first of equal scores.
         """
         return tuple(self.classes) if self.rest_id is None else (self.rest_id, *self.classes)
 
-    @property
-    def are_channels(self) -> bool:
-        """Whether the numbers of classes are the positions of their channels."""
-        return self.channels == tuple(range(len(self.channels)))
-
     def from_channels(self, channels: Tensor) -> Tensor:
         """The numbers in label maps, of the positions of channels of any shape, int64."""
-        if self.are_channels:
+        if self.rest_id is None:
             return channels
         return torch.tensor(self.channels, device=channels.device)[channels]
 
@@ -73,7 +60,7 @@ class LabelIds(NamedTuple):
 
         What is neither a class nor the rest becomes ``ignore_index``.
         """
-        if self.are_channels and self.rest_id is None:
+        if self.rest_id is None:
             return labels
         channels = torch.full_like(labels, self.ignore_index)
         for channel, label in enumerate(self.channels):
@@ -85,19 +72,11 @@ class LabelIds(NamedTuple):
         """What a file of such a label map holds: uint8, or uint16 above 255 classes."""
         return np.uint8 if max(self.counted) <= 255 and self.num_classes <= 255 else np.uint16
 
-    def find_unknown(self, labels: np.ndarray) -> np.ndarray:
-        """Where a label map has a number that is neither counted nor ignored.
-
-        Args:
-            labels: Integers of any shape.
-
-        Returns:
-            Booleans of the same shape.
-        """
+    def find_unknown(self, labels: Any) -> Any:
+        """Where a label map, an array or a tensor, has a number neither counted nor ignored."""
         known = (labels >= self.classes.start) & (labels < self.classes.stop)
-        known |= labels == self.ignore_index
-        if self.rest_id is not None:
-            known |= labels == self.rest_id
+        rest_id = self.ignore_index if self.rest_id is None else self.rest_id
+        known |= (labels == self.ignore_index) | (labels == rest_id)
         return ~known
 
     def describe(self) -> str:
@@ -120,13 +99,13 @@ def resolve_label_ids(
             where 255 is the number of a class (above 255 classes) or of the rest.
         rest_id: With one class, the number of all other pixels: 0, and the class has the number 1;
             or 255, and the class has the number 0. Defaults to None.
-
-    Raises:
-        ValueError: If the numbers contradict each other, with what to set.
     """
-    _check_number('num_classes', num_classes, 1, IGNORED_16_BITS)
-    if ignore_index is not None:
-        _check_number('ignore_index', ignore_index, 0, IGNORED_16_BITS)
+    for key, value, first in (('num_classes', num_classes, 1), ('ignore_index', ignore_index, 0)):
+        if value is not None and (type(value) is not int or not first <= value <= IGNORED_16_BITS):
+            raise ValueError(
+                f'decode_head.{key}: expected a whole number from {first} to {IGNORED_16_BITS}, '
+                f'which is what label maps of 16 bits can tell apart, found {value!r}'
+            )
     if num_classes == 1 and rest_id is None:
         raise ValueError(
             'decode_head.num_classes is 1, but nothing says what the other pixels are. Set '
@@ -140,7 +119,7 @@ def resolve_label_ids(
             'rest_id with num_classes=1 alone. With several classes, name the rest as one of '
             'them, such as "background"'
         )
-    if rest_id is not None and (isinstance(rest_id, bool) or rest_id not in _REST_IDS):
+    if rest_id is not None and (type(rest_id) is not int or rest_id not in (0, 255)):
         raise ValueError(
             f'decode_head.rest_id: expected 0 (the class has the number 1) or 255 (the class has '
             f'the number 0), found {rest_id!r}'
@@ -153,21 +132,11 @@ def resolve_label_ids(
     if ignore_index in ids.counted or ignore_index in range(len(ids.channels)):
         raise ValueError(
             f'decode_head.ignore_index is {ignore_index}, which label maps also use for '
-            f'{"the rest" if ignore_index == rest_id else "a class"}: expected a number that '
-            f'none of {", ".join(map(str, ids.counted[:3]))}{", ..." * (len(ids.counted) > 3)} '
-            f'has. Leave ignore_index out, and it is '
-            f'{resolve_label_ids(num_classes, None, rest_id).ignore_index}; where 0 is void in '
-            'the files and classes begin at 1, set reduce_zero_label=True'
+            f'{"the rest" if ignore_index == rest_id else "a class"}. Leave ignore_index out, and '
+            f'it is {resolve_label_ids(num_classes, None, rest_id).ignore_index}; where 0 is void '
+            'in the files and classes begin at 1, set reduce_zero_label=True'
         )
     return ids
-
-
-def _check_number(key: str, value: Any, first: int, last: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not first <= value <= last:
-        raise ValueError(
-            f'decode_head.{key}: expected a whole number from {first} to {last}, which is what '
-            f'label maps of 16 bits can tell apart, found {value!r}'
-        )
 
 
 def name_rest(classes: Any) -> str:
@@ -176,30 +145,17 @@ def name_rest(classes: Any) -> str:
 
 
 def with_rest(dataset_meta: Mapping[str, Any], label_ids: LabelIds) -> Dict[str, Any]:
-    """A data set's metainfo with a name and a colour at the position of each number.
+    """A copy of a data set's metainfo with a name and a colour at the position of each number.
 
-    What draws label maps looks names and colours up by number. With one class the numbers are
-    not the positions of the class names.
-
-    Args:
-        dataset_meta: With ``classes`` and, where there is one, ``palette``, (C, 3) from 0 to 255.
-        label_ids: The model's.
-
-    Returns:
-        A copy; with one class ``classes`` and ``palette`` have an entry for each number from 0 to
-        the highest that counts, and those of numbers that nothing has are empty and black.
+    What draws label maps looks names and colours up by number. With one class the numbers are not
+    the positions of the class names; numbers that nothing has are empty and black.
     """
-    meta = dict(dataset_meta)
-    if label_ids.rest_id is None or len(meta.get('classes') or ()) != 1:
+    meta, rest, own = dict(dataset_meta), label_ids.rest_id, label_ids.classes.start
+    if rest is None or len(meta.get('classes') or ()) != 1:
         return meta
-    last = max(label_ids.counted)
-    classes: List[str] = [''] * (last + 1)
-    classes[label_ids.rest_id] = name_rest(meta['classes'])
-    classes[label_ids.classes.start] = meta['classes'][0]
-    meta['classes'] = tuple(classes)
+    names = {rest: name_rest(meta['classes']), own: meta['classes'][0]}
+    meta['classes'] = tuple(names.get(number, '') for number in range(max(names) + 1))
     if meta.get('palette') is not None:
-        palette = [[0, 0, 0] for _ in classes]
-        palette[label_ids.rest_id] = list(_REST_COLOUR)
-        palette[label_ids.classes.start] = list(meta['palette'][0])
-        meta['palette'] = palette
+        colours = {rest: _REST_COLOUR, own: meta['palette'][0]}
+        meta['palette'] = [list(colours.get(i, (0, 0, 0))) for i in range(max(names) + 1)]
     return meta

@@ -10,16 +10,9 @@ __all__ = ['on_main_process', 'unwrap_model']
 
 
 def on_main_process(make: Callable[[], Any]) -> Any:
-    """Call a function on the main process, and let all processes have what comes of it.
+    """Call a function on the main process; all processes return or raise what it does.
 
-    Args:
-        make: What the main process calls.
-
-    Returns:
-        What ``make`` returned, on all processes.
-
-    Raises:
-        Exception: What ``make`` raised, on all processes: none waits for one that has ended.
+    So no process waits for one that has ended.
     """
     message: List[Any] = [None]
     if is_main_process():

@@ -5,7 +5,7 @@ import math
 import numbers
 import reprlib
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Collection, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -14,11 +14,9 @@ from torch import Tensor
 from .module_metadata import set_module_metadata
 
 __all__ = [
-    'BOOLEAN',
     'COUNT',
     'DICT',
-    'LIST',
-    'TEXT',
+    'NAMES',
     'Kind',
     'NotPlainError',
     'find_difference',
@@ -39,35 +37,22 @@ class NotPlainError(ValueError):
 
 
 class Kind(NamedTuple):
-    """What is expected of a value.
-
-    Attributes:
-        name: In words, for errors.
-        fits: Whether a value, without what is in it, is of this kind.
-        entries: The kinds of some entries of a dict, by key. They may be missing.
-        each: The kind of all other entries of a dict, and of those of a list. None: any.
-    """
+    """What is expected of a value: its name in words, and whether a value is of this kind."""
 
     name: str
     fits: Callable[[Any], bool]
-    entries: Mapping[str, Any] = {}
-    each: Optional[Any] = None
-
-    def of(self, each: Optional['Kind'] = None, **entries: 'Kind') -> 'Kind':
-        """This kind with more said of what is in it."""
-        return self._replace(each=each, entries=entries)
 
     def or_none(self) -> 'Kind':
         """This kind, or None."""
-        fits = self.fits
-        return self._replace(name=f'{self.name} or None', fits=lambda x: x is None or fits(x))
+        return Kind(f'{self.name} or None', lambda value: value is None or self.fits(value))
 
 
-DICT = Kind('a dict', lambda x: isinstance(x, Mapping))
-LIST = Kind('a list', lambda x: isinstance(x, (list, tuple)))
-TEXT = Kind('a text', lambda x: isinstance(x, str))
-BOOLEAN = Kind('True or False', lambda x: isinstance(x, bool))
-COUNT = Kind('a number from 0 on', lambda x: type(x) is int and x >= 0)
+DICT = Kind('a dict', lambda value: isinstance(value, Mapping))
+COUNT = Kind('a number from 0 on', lambda value: type(value) is int and value >= 0)
+NAMES = Kind(
+    'a list of names',
+    lambda value: isinstance(value, (list, tuple)) and all(isinstance(x, str) for x in value),
+)
 
 
 def is_number(value: Any) -> bool:
@@ -76,33 +61,32 @@ def is_number(value: Any) -> bool:
     return is_real and math.isfinite(value)
 
 
-def find_problem(value: Any, kind: Kind, where: str = '') -> Optional[str]:
-    """Say what in a value from a file is not of the kind that is expected there.
+def find_problem(
+    value: Any, kinds: Mapping[str, Kind], needed: Collection[str] = ()
+) -> Optional[str]:
+    """Say what in a dict from a file is not of the kind that is expected there.
 
     Args:
         value: Any value.
-        kind: What is expected.
-        where: The path to the value. Defaults to '': the names of its entries suffice.
+        kinds: What is expected of the entries by their paths, such as ``'meta.classes'``, those
+            that hold others first.
+        needed: Those that must be there. Defaults to none.
 
     Returns:
         The path to the first that is not, what was expected and what was found; None if all are.
     """
-    if not kind.fits(value):
-        return f'{where}{": " if where else ""}expected {kind.name}, found {shorten(value)}'
-    for key, entry in _entries(value):
-        expected = kind.entries.get(key, kind.each)
-        if expected is not None:
-            problem = find_problem(entry, expected, f'{where}.{key}' if where else str(key))
-            if problem is not None:
-                return problem
+    if not DICT.fits(value):
+        return f'expected {DICT.name}, found {shorten(value)}'
+    for path, kind in kinds.items():
+        *holders, name = path.split('.')
+        holder = value
+        for each in holders:
+            holder = holder.get(each) or {}
+        if name not in holder and path in needed:
+            return f'{path}: expected {kind.name}, found nothing'
+        if name in holder and not kind.fits(holder[name]):
+            return f'{path}: expected {kind.name}, found {shorten(holder[name])}'
     return None
-
-
-def _entries(value: Any) -> List[Tuple[Any, Any]]:
-    """The entries of a dict, by their keys, or of a list, by their places."""
-    if isinstance(value, Mapping):
-        return list(value.items())
-    return list(enumerate(value)) if isinstance(value, (list, tuple)) else []
 
 
 def find_difference(expected: Any, found: Any, where: str = '') -> Optional[Tuple[str, Any, Any]]:
@@ -135,10 +119,6 @@ def shorten(value: Any) -> str:
 
 
 class _Repr(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = 200
-
     def repr_Tensor(self, value: Tensor, level: int) -> str:
         return f'a tensor of {value.dtype}'
 
@@ -146,8 +126,7 @@ class _Repr(reprlib.Repr):
 
 
 _SHORT = _Repr()
-
-
+_SHORT.maxstring = _SHORT.maxother = 200
 _TUPLE, _ITEMS = '__tuple__', '__items__'
 
 
@@ -176,7 +155,7 @@ def to_json(value: Any, where: str = 'metainfo') -> Any:
         return dict(pairs) if named else {_ITEMS: pairs}
     raise ValueError(
         f'{where}: expected plain values (numbers, texts, lists, tuples, dicts), found a '
-        f'{type(value).__name__}. Leave it out of meta_keys of PackSegInputs, or of metainfo'
+        f'{type(value).__name__}'
     )
 
 
@@ -193,23 +172,14 @@ def from_json(value: Any) -> Any:
         return [from_json(x) for x in value]
     if not isinstance(value, dict):
         return value
-    if set(value) == {_TUPLE}:
-        return tuple(map(from_json, _expect_list(value, _TUPLE)))
-    if set(value) == {_ITEMS}:
-        pairs = [from_json(pair) for pair in _expect_list(value, _ITEMS)]
-        try:
-            return dict(pairs)
-        except TypeError:  # no pairs, or keys that are lists or dicts
-            raise ValueError(f'expected pairs of a key and a value, found {pairs!r}') from None
+    try:
+        if set(value) == {_TUPLE}:
+            return tuple(map(from_json, value[_TUPLE]))
+        if set(value) == {_ITEMS}:
+            return dict(map(from_json, value[_ITEMS]))
+    except TypeError as error:  # no lists, or keys that cannot be any
+        raise ValueError(f'expected what to_json returns, found {shorten(value)}') from error
     return {k: from_json(v) for k, v in value.items()}
-
-
-def _expect_list(value: Dict[str, Any], name: str) -> List[Any]:
-    """The only entry of ``value``."""
-    entry = value[name]
-    if not isinstance(entry, list):
-        raise ValueError(f'expected a list under {name!r}, found {entry!r}')
-    return entry
 
 
 def to_plain(value: Any, where: str = 'value') -> Any:

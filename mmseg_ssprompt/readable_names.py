@@ -16,78 +16,56 @@ objects and stuff is the rest, as published:
   al. (CVPR 2014) begin; VOC's 'diningtable' is 'table' there.
 """
 
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Dict, Optional, Sequence, Tuple
 
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 __all__ = ['readable_class_names', 'stuff_classes', 'thing_classes']
 
 Names = Tuple[str, ...]
 
-
-class _Group(NamedTuple):
-    """The shorter of the two groups of a data set's classes, by the data set's own names."""
-
-    name: str
-    members: Names
-
-
-def _group_of(name: str, members: str) -> _Group:
-    return _Group(name, tuple(members.split(', ')))
-
-
-_CITYSCAPES = _group_of(
-    'things',
-    'person, rider, car, truck, bus, train, motorcycle, bicycle',
-)
-_PASCAL_CONTEXT = _group_of(
+_CITYSCAPES = ('things', 'person, rider, car, truck, bus, train, motorcycle, bicycle')
+_PASCAL_CONTEXT = (
     'things',
     'aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, table, dog, horse, '
     'motorbike, person, pottedplant, sheep, sofa, train, tvmonitor',
 )
-_ADE20K = _group_of(
-    'stuff',
-    'wall, building, sky, floor, tree, ceiling, road, grass, sidewalk, earth, mountain, '
-    'plant, water, house, sea, rug, field, rock, base, sand, skyscraper, grandstand, path, '
-    'runway, stairway, river, bridge, blind, hill, bar, hovel, tower, dirt track, land, '
-    'escalator, buffet, poster, stage, conveyer belt, canopy, swimming pool, waterfall, '
-    'tent, cradle, tank, lake, blanket, pier, crt screen, shower',
-)
-_MAPILLARY = _group_of(
-    'stuff',
-    'Curb, Fence, Guard Rail, Barrier, Wall, Bike Lane, Curb Cut, Parking, Pedestrian Area, '
-    'Rail Track, Road, Service Lane, Sidewalk, Bridge, Building, Tunnel, '
-    'Lane Marking - General, Mountain, Sand, Sky, Snow, Terrain, Vegetation, Water, Pothole, '
-    'On Rails, Car Mount, Ego Vehicle, Unlabeled',
-)
-#: By the type of the data set.
-_GROUPS: Dict[str, _Group] = dict(
+#: The shorter of the two groups of a data set's classes, by the type of the data set.
+_GROUPS: Dict[str, Tuple[str, str]] = dict(
     ACDCDataset=_CITYSCAPES,
-    ADE20KDataset=_ADE20K,
+    ADE20KDataset=(
+        'stuff',
+        'wall, building, sky, floor, tree, ceiling, road, grass, sidewalk, earth, mountain, '
+        'plant, water, house, sea, rug, field, rock, base, sand, skyscraper, grandstand, path, '
+        'runway, stairway, river, bridge, blind, hill, bar, hovel, tower, dirt track, land, '
+        'escalator, buffet, poster, stage, conveyer belt, canopy, swimming pool, waterfall, '
+        'tent, cradle, tank, lake, blanket, pier, crt screen, shower',
+    ),
     BDD100KDataset=_CITYSCAPES,
     CityscapesDataset=_CITYSCAPES,
-    MapillaryDataset_v1=_MAPILLARY,
+    MapillaryDataset_v1=(
+        'stuff',
+        'Curb, Fence, Guard Rail, Barrier, Wall, Bike Lane, Curb Cut, Parking, Pedestrian Area, '
+        'Rail Track, Road, Service Lane, Sidewalk, Bridge, Building, Tunnel, '
+        'Lane Marking - General, Mountain, Sand, Sky, Snow, Terrain, Vegetation, Water, Pothole, '
+        'On Rails, Car Mount, Ego Vehicle, Unlabeled',
+    ),
     PascalContextDataset=_PASCAL_CONTEXT,
     PascalContextDataset59=_PASCAL_CONTEXT,
 )
-
-_PASCAL_CONTEXT_READABLE = dict(pottedplant='potted plant', tvmonitor='tv monitor')
-#: Names that need more than lower case.
-_READABLE: Dict[str, Dict[str, str]] = dict(
-    PascalContextDataset=_PASCAL_CONTEXT_READABLE,
-    PascalContextDataset59=_PASCAL_CONTEXT_READABLE,
-    MapillaryDataset_v1={
-        'Crosswalk - Plain': 'plain crosswalk',
-        'Parking': 'parking area',
-        'Lane Marking - Crosswalk': 'zebra crossing',
-        'Lane Marking - General': 'lane marking',
-        'Traffic Sign (Back)': 'back of a traffic sign',
-        'Traffic Sign (Front)': 'traffic sign',
-        'On Rails': 'rail vehicle',
-        'Wheeled Slow': 'slow wheeled vehicle',
-    },
-)
+#: Names of these data sets that need more than lower case.
+_READABLE: Dict[str, str] = {
+    'pottedplant': 'potted plant',
+    'tvmonitor': 'tv monitor',
+    'Crosswalk - Plain': 'plain crosswalk',
+    'Parking': 'parking area',
+    'Lane Marking - Crosswalk': 'zebra crossing',
+    'Lane Marking - General': 'lane marking',
+    'Traffic Sign (Back)': 'back of a traffic sign',
+    'Traffic Sign (Front)': 'traffic sign',
+    'On Rails': 'rail vehicle',
+    'Wheeled Slow': 'slow wheeled vehicle',
+}
 
 
 def readable_class_names(dataset: str, classes: Optional[Sequence[str]] = None) -> Names:
@@ -105,7 +83,7 @@ def readable_class_names(dataset: str, classes: Optional[Sequence[str]] = None) 
         ValueError: If no such data set is registered, it names no classes, or has not all of
             ``classes``.
     """
-    dataset_type, own = _look_up(dataset)
+    kind, own = _look_up(dataset)
     if classes is None:
         classes = own
     unknown = [name for name in classes if name not in own]
@@ -113,10 +91,9 @@ def readable_class_names(dataset: str, classes: Optional[Sequence[str]] = None) 
         raise ValueError(
             f'data set {dataset!r} has no classes {unknown}: expected a list of some of {list(own)}'
         )
-    if dataset_type.__name__ not in _GROUPS:
+    if kind not in _GROUPS:
         return tuple(classes)
-    special = _READABLE.get(dataset_type.__name__, {})
-    return tuple(special.get(name) or ' '.join(name.split()).lower() for name in classes)
+    return tuple(_READABLE.get(name) or ' '.join(name.split()).lower() for name in classes)
 
 
 def thing_classes(dataset: str) -> Names:
@@ -125,38 +102,34 @@ def thing_classes(dataset: str) -> Names:
     Raises:
         ValueError: If the data set is not registered, or this module does not know its things.
     """
-    return _group(dataset, 'things')
+    return _choose(dataset, 'things')
 
 
 def stuff_classes(dataset: str) -> Names:
-    """The classes of a data set that are not things, by its own names and in its order.
-
-    Raises:
-        ValueError: If the data set is not registered, or this module does not know its things.
-    """
-    return _group(dataset, 'stuff')
+    """The other classes of a data set; as for :func:`thing_classes`."""
+    return _choose(dataset, 'stuff')
 
 
-def _group(dataset: str, name: str) -> Names:
-    dataset_type, own = _look_up(dataset)
-    group = _GROUPS.get(dataset_type.__name__)
-    if group is None:
+def _choose(dataset: str, wanted: str) -> Names:
+    kind, own = _look_up(dataset)
+    if kind not in _GROUPS:
         raise ValueError(
             f'which classes of data set {dataset!r} are things is known only for '
             f'{sorted(_GROUPS)}: give thing_classes and stuff_classes in its metainfo'
         )
-    return tuple(c for c in own if (c.strip() in group.members) == (name == group.name))
+    group, members = _GROUPS[kind]
+    return tuple(c for c in own if (c.strip() in members.split(', ')) == (wanted == group))
 
 
-def _look_up(dataset: str) -> Tuple[Type[BaseSegDataset], Names]:
-    """A data set's type and its own class names."""
-    dataset_type = DATASETS.get(dataset)
-    if dataset_type is None:
+def _look_up(dataset: str) -> Tuple[str, Names]:
+    """The name of a data set's type, and its own class names."""
+    found = DATASETS.get(dataset)
+    if found is None:
         raise ValueError(
             f'the classes were asked for of data set {dataset!r}, which is not registered: '
             'expected the type of a data set such as "ADE20KDataset"'
         )
-    own = getattr(dataset_type, 'METAINFO', {}).get('classes')
+    own = getattr(found, 'METAINFO', {}).get('classes')
     if not own:
         raise ValueError(f'data set {dataset!r} names no classes: give class_names instead')
-    return dataset_type, tuple(own)
+    return found.__name__, tuple(own)

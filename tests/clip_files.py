@@ -1,45 +1,48 @@
 """CLIP models of open_clip with random weights, and the three kinds of file made of them."""
 
 import importlib.util
-import json
 import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import Callable, Dict
+from typing import Callable, Dict, Optional
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import mmseg_ssprompt  # noqa: F401
-from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS, CLIP_TEXT_VARIANTS
+from mmseg_ssprompt.models.clip import CLIP_VARIANTS
 
 open_clip_model = pytest.importorskip('open_clip.model')
-
-VISION = dict(layers=2, width=64, head_width=32, patch_size=16, image_size=32)
 
 
 def vision_of(variant: str) -> Dict[str, int]:
     """The image tower of ``variant`` as open_clip configures it."""
-    sizes = CLIP_IMAGE_VARIANTS[variant]
+    sizes = CLIP_VARIANTS[variant]
     return dict(
-        layers=sizes.layers,
-        width=sizes.width,
-        head_width=sizes.width // sizes.heads,
+        layers=sizes.image.layers,
+        width=sizes.image.width,
+        head_width=sizes.image.width // sizes.image.heads,
         patch_size=sizes.patch_size,
         image_size=sizes.image_size,
     )
 
 
-def make_clip(variant: str, vision: Dict[str, int] = VISION, quick_gelu: bool = True) -> nn.Module:
-    """An open_clip model with the text tower of ``variant``; no weight is at a special value."""
-    sizes = CLIP_TEXT_VARIANTS[variant]
-    text = dict(width=sizes.width, heads=sizes.heads, layers=sizes.layers)
+def make_clip(
+    variant: str, vision: Optional[Dict[str, int]] = None, quick_gelu: bool = True
+) -> nn.Module:
+    """An open_clip model with the text tower of ``variant``; no weight is at a special value.
+
+    Its image tower is small, unless it is given.
+    """
+    sizes = CLIP_VARIANTS[variant]
+    small = dict(layers=2, width=64, head_width=32, patch_size=sizes.patch_size, image_size=32)
+    text = sizes.text._asdict()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = open_clip_model.CLIP(
             sizes.embed_dims,
-            open_clip_model.CLIPVisionCfg(**vision),
+            open_clip_model.CLIPVisionCfg(**(vision or small)),
             open_clip_model.CLIPTextCfg(**text),
             quick_gelu=quick_gelu,
         )
@@ -86,9 +89,8 @@ def save_torchscript(state_dict: Dict[str, Tensor], path: Path) -> None:
 
 
 def save_plain(state_dict: Dict[str, Tensor], path: Path) -> None:
-    """What ``torch.save`` makes of OpenAI's state dict, and the config that says its activation."""
+    """What ``torch.save`` makes of OpenAI's state dict, of which nothing says the activation."""
     torch.save(state_dict, path)
-    say_activation(path.parent)
 
 
 def save_converted(state_dict: Dict[str, Tensor], path: Path) -> None:
@@ -96,13 +98,6 @@ def save_converted(state_dict: Dict[str, Tensor], path: Path) -> None:
     converter = mmseg_converter()
     weights = converter.convert_key_name(dict(state_dict), visual_split=1)
     torch.save(converter.convert_tensor(weights), path)
-    say_activation(path.parent)
-
-
-def say_activation(folder: Path, quick_gelu: bool = True) -> None:
-    """Write what open_clip publishes beside a file of weights."""
-    config = dict(model_cfg=dict(quick_gelu=quick_gelu))
-    (folder / 'open_clip_config.json').write_text(json.dumps(config))
 
 
 def mmseg_converter() -> ModuleType:

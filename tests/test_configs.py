@@ -6,8 +6,7 @@ import pytest
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS, MODELS
 
-from mmseg_ssprompt.models.clip.clip_variants import get_image_variant
-from mmseg_ssprompt.models.clip.text_variants import get_text_variant
+from mmseg_ssprompt.models.clip.clip_variants import get_clip_variant
 from mmseg_ssprompt.models.sam.sam_variants import get_variant
 from mmseg_ssprompt.weights.model_weights import hand_down_weights
 
@@ -94,7 +93,7 @@ def test_clip_s_two_towers_are_of_one_file(file):
     for clip in encoders:
         assert (clip.variant, clip.checkpoint) == (text.variant, text.checkpoint)
         assert clip.image_size == encoders[0].image_size
-        get_image_variant(clip.variant).count_patches(clip.image_size)
+        get_clip_variant(clip.variant).count_patches(clip.image_size)
 
 
 @pytest.mark.parametrize('file', WITH_CLIP, ids=[file.stem for file in WITH_CLIP])
@@ -113,7 +112,7 @@ def test_every_config_with_clip_has_a_twin_without_training(file):
 @pytest.mark.parametrize('file', FILES, ids=ids)
 def test_text_file_is_the_official_one(file):
     encoder = read(file).model.decode_head.semantic_prompts.text_encoder
-    official = get_text_variant(encoder.variant).official_file
+    official = get_clip_variant(encoder.variant).official_file
     if official:
         assert encoder.checkpoint == f'weights/{official}'
 

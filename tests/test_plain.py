@@ -6,51 +6,49 @@ import torch
 from mmseg_ssprompt.plain import (
     COUNT,
     DICT,
-    LIST,
-    TEXT,
+    NAMES,
     Kind,
     find_difference,
     find_problem,
     shorten,
 )
 
-
-@pytest.fixture
-def kind() -> Kind:
-    parts = DICT.of(a=LIST.of(TEXT))
-    return DICT.of(COUNT, name=TEXT, sizes=LIST.of(COUNT), note=TEXT.or_none(), parts=parts)
+NOTE = Kind('a text', lambda value: isinstance(value, str)).or_none()
+KINDS = {'count': COUNT, 'names': NAMES, 'note': NOTE, 'parts': DICT.or_none(), 'parts.a': NAMES}
 
 
 @pytest.mark.parametrize(
     'value',
     [
-        {},
-        dict(name='a', sizes=(1, 2), note=None, other=3),
-        dict(note='b', parts=dict(a=['b'], b=object())),
+        dict(count=0),
+        dict(count=3, names=('a', 'b'), note=None, other=object(), parts=None),
+        dict(count=1, note='b', parts=dict(a=['b'], b=object())),
+        dict(count=1, parts={}),
     ],
 )
-def test_what_fits(kind, value):
-    assert find_problem(value, kind) is None
+def test_what_fits(value):
+    assert find_problem(value, KINDS, needed=['count']) is None
 
 
 @pytest.mark.parametrize(
     ('value', 'expected'),
     [
         (None, 'expected a dict, found None'),
-        (dict(name=1), 'name: expected a text, found 1'),
-        (dict(sizes=[1, -1]), 'sizes.1: expected a number from 0 on, found -1'),
-        (dict(sizes=[True]), 'sizes.0: expected a number from 0 on, found True'),
-        (dict(note=2.5), 'note: expected a text or None, found 2.5'),
-        (dict(other='x'), "other: expected a number from 0 on, found 'x'"),
-        ({3: 'x'}, "3: expected a number from 0 on, found 'x'"),
+        (dict(note='a'), 'count: expected a number from 0 on, found nothing'),
+        (dict(count=-1), 'count: expected a number from 0 on, found -1'),
+        (dict(count=True), 'count: expected a number from 0 on, found True'),
+        (dict(count=1, names='ab'), "names: expected a list of names, found 'ab'"),
+        (dict(count=1, names=['a', 1]), "names: expected a list of names, found ['a', 1]"),
+        (dict(count=1, note=2.5), 'note: expected a text or None, found 2.5'),
+        (dict(count=1, parts=3), 'parts: expected a dict or None, found 3'),
         (
-            dict(parts=dict(a=[torch.ones(2)])),
-            'parts.a.0: expected a text, found a tensor of torch.float32',
+            dict(count=1, parts=dict(a=[torch.ones(2)])),
+            'parts.a: expected a list of names, found [a tensor of torch.float32]',
         ),
     ],
 )
-def test_the_first_that_does_not(kind, value, expected):
-    assert find_problem(value, kind) == expected
+def test_the_first_that_does_not(value, expected):
+    assert find_problem(value, KINDS, needed=['count']) == expected
 
 
 def test_long_values_are_cut():

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmseg_ssprompt.analysis.complexity.measuring import measure_peak
 from mmseg_ssprompt.models import CLIPRegionClassifier
 from mmseg_ssprompt.models.base import Decoded, ImageFeatures
-from mmseg_ssprompt.models.clip.clip_variants import get_image_variant
+from mmseg_ssprompt.models.clip.clip_variants import get_clip_variant
 from mmseg_ssprompt.models.sam.sam_variants import get_variant
 
 from .rows import Row, compare_peaks, take_turns
@@ -27,7 +27,7 @@ class Classification:
     def __init__(self, args: argparse.Namespace, classes: int) -> None:
         torch.manual_seed(0)
         device, variant = torch.device(args.device), 'tiny' if args.small else 'ViT-B/16'
-        sam, clip = get_variant(args.variant), get_image_variant(variant)
+        sam, clip = get_variant(args.variant), get_clip_variant(variant)
         self.classifier = CLIPRegionClassifier(sam.prompt_embed_dim, clip.embed_dims, variant).to(
             device
         )

@@ -40,7 +40,7 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
             for dtype, tolerance in ((None, TOLERANCE), ('bfloat16', BFLOAT16_TOLERANCE)):
                 ours = SAMImageEncoder(args.variant, dtype=dtype, compile=compiled).to(args.device)
                 ours.model.load_state_dict(official.state_dict())
-                difference = find_difference(ours(images)[0], expected, tolerance)
+                difference = find_difference(ours(images).embedding, expected, tolerance)
                 name = f'{args.variant} encoder at {side} x {side}, {dtype or "float32"}'
                 name += ', compiled' if compiled else ''
                 run, reference = partial(ours, images), partial(official, images)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_ssprompt.models.clip.clip_variants import get_image_variant
+from mmseg_ssprompt.models.clip.clip_variants import get_clip_variant
 from mmseg_ssprompt.models.clip.image_tower import CLIPImageTower, encode_patches, init_as_clip
 from mmseg_ssprompt.models.clip.read_out import read_class_token, read_dense_features
 
@@ -44,7 +44,7 @@ class ClipPair(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.variant = get_image_variant('tiny')
+        self.variant = get_clip_variant('tiny')
         self.image = CLIPImageTower(self.variant)
         init_as_clip(self.image)
         _init_positions(self.image.transformer.pos_embed)

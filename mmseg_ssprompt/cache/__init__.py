@@ -2,10 +2,8 @@
 
 from .embedded_dataset import EmbeddedDataset
 from .embedder import EmbeddedSample, Embedder, SourceViews
-from .files import CacheError
-from .reader import EmbeddingCache
-from .recipe import Recipe
-from .writer import fill_cache, finish_cache
+from .embedding_cache import EmbeddingCache, fill_cache, finish_cache
+from .recipe import CacheError, Recipe
 
 __all__ = [
     'CacheError',

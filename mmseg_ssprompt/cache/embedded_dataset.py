@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 import torch
@@ -18,9 +18,8 @@ from torch.utils.data import Dataset
 
 from ..models.base.precomputed import ENCODER_KEY
 from .embedder import EmbeddedSample
-from .fingerprint import check_file_sizes, names_weights
-from .reader import EmbeddingCache
-from .recipe import Recipe
+from .embedding_cache import EmbeddingCache
+from .recipe import COMMAND, CacheError, Recipe
 
 __all__ = ['EmbeddedDataset']
 
@@ -29,51 +28,34 @@ __all__ = ['EmbeddedDataset']
 class EmbeddedDataset(Dataset[Any]):
     """The embedded samples of another data set, as ``mmseg-ssprompt cache`` has stored them.
 
-    The arguments say how the samples are made; the tool makes them so, and a cache that was made
-    in another way is refused. The other data set is built only to compare its list of files and
-    their sizes, and only where its folders are; where they are not, the log says so.
+    The settings of the recipe say how the samples are made; the tool makes them so, and a cache
+    that was made in another way is refused. The other data set is built only to compare its list of
+    files and their sizes, and only where its folders are; where they are not, the log says so.
 
     In training each access draws one of the V views from numpy's generator, which mmengine seeds
     in each worker; in testing it is always the first.
 
     Args:
         cache_dir: Folder of the cache.
-        dataset: Config of the data set whose samples are embedded, with its pipeline; of a wrapper
-            around some, or a list of configs, which are concatenated.
-        encoder: Config of the frozen image encoder. Without a ``checkpoint`` it has
-            the weights that ``model.weights`` names: the tool makes the cache with them, and the
-            model compares each sample's with its own.
-        data_preprocessor: Config of what normalises and pads the images.
-        views: ``V``, how often each image goes through the pipeline. Defaults to 1.
-        seed: Of the pipeline's random draws. Defaults to 0.
-        dtype: ``'float16'``, ``'bfloat16'`` or ``'float32'``. Defaults to 'float16'.
-        test_mode: Whether samples are for validation or test. Defaults to False.
         lazy_init: Whether to open the cache later, in :meth:`full_init`. Defaults to False.
+        **recipe: As for :class:`Recipe`: ``dataset``, ``encoder``, ``data_preprocessor``,
+            ``views``, ``seed``, ``dtype`` and ``test_mode``. An encoder without a ``checkpoint``
+            has the weights that ``model.weights`` names: the tool makes the cache with them, and
+            the model compares each sample's with its own.
 
     Raises:
         CacheError: If there is no such cache, it is damaged, or was made in another way, with the
             file, what was expected and found, and the command that makes it.
         FileNotFoundError: If the encoder's checkpoint is not there.
-        ValueError: If ``views`` is not positive or ``dtype`` is not one of the three.
+        ValueError: As :class:`Recipe`.
     """
 
     pipeline = Compose([])  # all of it was run before
 
-    def __init__(
-        self,
-        cache_dir: str,
-        dataset: Union[Dict[str, Any], List[Dict[str, Any]]],
-        encoder: Dict[str, Any],
-        data_preprocessor: Dict[str, Any],
-        views: int = 1,
-        seed: int = 0,
-        dtype: str = 'float16',
-        test_mode: bool = False,
-        lazy_init: bool = False,
-    ) -> None:
+    def __init__(self, cache_dir: str, lazy_init: bool = False, **recipe: Any) -> None:
         self.cache_dir = Path(cache_dir).expanduser()
-        self.recipe = Recipe(dataset, encoder, data_preprocessor, views, seed, dtype, test_mode)
-        self.test_mode = test_mode
+        self.recipe = Recipe(**recipe)
+        self.test_mode = self.recipe.test_mode
         self._fully_initialized = False
         if not lazy_init:
             self.full_init()
@@ -91,7 +73,7 @@ class EmbeddedDataset(Dataset[Any]):
                 logging.WARNING,
             )
         self._source: Optional[BaseDataset] = self.recipe.build_dataset() if here else None
-        key = self.recipe.key(self._source, weights=names_weights(self.recipe.encoder))
+        key = self.recipe.key(self._source, weights=self.recipe.names_weights())
         self._cache = EmbeddingCache(self.cache_dir, key)
         self._fully_initialized = True
 
@@ -135,8 +117,21 @@ class EmbeddedDataset(Dataset[Any]):
         idx = idx % len(self)
         sample = self._cache[idx * self.recipe.views + view]
         if self._source is not None:
-            check_file_sizes(self._source.get_data_info(idx), sample.files or {})
+            _check_file_sizes(self._source.get_data_info(idx), sample.files or {})
         return sample
+
+
+def _check_file_sizes(info: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuse a sample whose files are there in other sizes than when it was embedded."""
+    for entry, identity in expected.items():
+        file = Path(info.get(entry) or '')
+        found = file.stat().st_size if file.is_file() else identity['bytes']
+        if found != identity['bytes']:
+            raise CacheError(
+                f'{str(file)!r} is not the file that was embedded: expected {identity["bytes"]:,} '
+                f'bytes, found {found:,}. Run `{COMMAND}` again: it '
+                'compares the contents of all files, and computes again what has changed'
+            )
 
 
 def _pack(sample: EmbeddedSample, weights: Any) -> Dict[str, Any]:

@@ -1,6 +1,8 @@
 """From a data set's pipeline to embedded samples."""
 
 import copy
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
 import torch
@@ -10,12 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..draws import seed_draws
-from .files import CacheError
-from .fingerprint import identify_files
-from .recipe import DTYPES, Recipe
+from ..files import sha256_of
+from .recipe import DTYPES, CacheError, Recipe
 
 __all__ = ['LABELS', 'EmbeddedSample', 'Embedder', 'SourceViews']
-
 
 #: Name of the label map among a sample's tensors.
 LABELS = 'labels'
@@ -30,7 +30,7 @@ class EmbeddedSample(NamedTuple):
         labels: (1, H, W), or None where there is no label map. On disk one byte a pixel, or four
             if there are other ids than 0 to 255.
         metainfo: Of the data sample, after the data preprocessor.
-        files: What :func:`identify_files` says of the files that it was made of; None if unknown.
+        files: What :meth:`SourceViews.files` says of its files; None if unknown.
     """
 
     features: Dict[str, Tensor]
@@ -40,9 +40,8 @@ class EmbeddedSample(NamedTuple):
 
     def named(self) -> Dict[str, Tensor]:
         """All tensors that are there, by name."""
-        return (
-            dict(self.features) if self.labels is None else {**self.features, LABELS: self.labels}
-        )
+        labels = {} if self.labels is None else {LABELS: self.labels}
+        return {**self.features, **labels}
 
     @property
     def nbytes(self) -> int:
@@ -73,9 +72,26 @@ class SourceViews(Dataset[Any]):
         seed_draws(self.seed, index, view)
         return self.dataset[index]
 
-    def files(self, number: int) -> Dict[str, Any]:
-        """What :func:`identify_files` says of the files of an embedded sample, as they are now."""
-        return identify_files(self.dataset.get_data_info(number // self.views))
+    def files(self, number: int) -> Dict[str, Dict[str, Any]]:
+        """Size and SHA-256 of the image and the label map of an embedded sample, as they are now.
+
+        Returns:
+            ``bytes`` and ``sha256`` by the entry of the data set's record that names the file.
+            Files that are not on a disk of this machine, but drawn or fetched, are left out.
+        """
+        info, found = self.dataset.get_data_info(number // self.views), {}
+        for entry in ('img_path', 'seg_map_path'):
+            file = Path(info.get(entry) or '')
+            if file.is_file():
+                state = file.stat()
+                sha256 = _hash_file(file, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+                found[entry] = dict(bytes=state.st_size, sha256=sha256)
+        return found
+
+
+@lru_cache(maxsize=64)  # the views of an image come one after the other
+def _hash_file(file: Path, *_state: int) -> str:
+    return sha256_of(file)
 
 
 class Embedder:

@@ -68,6 +68,7 @@ def load_config(
             'model_wrapper_cfg',
             dict(
                 type='PromptDistributedDataParallel',
+                broadcast_buffers=False,  # as in mmengine's own runner
                 find_unused_parameters=cfg.get('find_unused_parameters', False),
             ),
         )

@@ -18,12 +18,18 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, get_dist_info, init_dist, is_distributed, is_main_process
 from mmengine.registry import init_default_scope
 
-from ..cache import CacheError, Embedder, Recipe, SourceViews, fill_cache, finish_cache
-from ..cache.files import free_bytes
-from ..cache.writer import missing_samples
+from ..cache import (
+    CacheError,
+    EmbeddedSample,
+    Embedder,
+    Recipe,
+    SourceViews,
+    fill_cache,
+    finish_cache,
+)
+from ..cache.embedding_cache import free_bytes, missing_samples
 from ..dataset_wrappers import each_dataset_config, find_configs
 from ..datasets.checks import explain_dataset_errors
-from ..files import check_writable
 from ..models.base.precomputed import PrecomputedFeatures
 from ..weights.model_weights import hand_down_weights
 from .arguments import end_process, load_config
@@ -142,13 +148,26 @@ def check_room(folder: Path, sample_bytes: int, images: int, views: int) -> None
 
 
 class Progress:
-    """Prints now and then how far this rank is."""
+    """Looks for room when the first sample is there, and prints now and then how far this rank is.
 
-    def __init__(self) -> None:
+    Args:
+        folder: Of the cache.
+        images: Number of images.
+        views: Of each.
+    """
+
+    def __init__(self, folder: Path, images: int, views: int) -> None:
+        self.folder, self.images, self.views = folder, images, views
         self.start = self.last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Note that so many samples are done."""
+    def __call__(self, done: int, total: int, sample: EmbeddedSample) -> None:
+        """Note that so many samples are done; of the first nothing is written yet.
+
+        Raises:
+            CacheError: If there is no room for what is to be written.
+        """
+        if done == 1:
+            check_room(self.folder, sample.nbytes, self.images, self.views)
         now = time.monotonic()
         if now - self.last < INTERVAL and done < total:
             return
@@ -161,20 +180,17 @@ class Progress:
 def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
     """Make one cache, or go on making it."""
     start = time.monotonic()
-    check_writable(folder)
     dataset = recipe.build_dataset()
     key = recipe.key(dataset)
     views = SourceViews(dataset, recipe.views, recipe.seed)
     embed = Embedder(recipe, get_device())
-    check_room(folder, embed(views[0]).nbytes, len(dataset), recipe.views)
     rank, world_size = get_dist_info()
-    progress = Progress()
     computed = fill_cache(
         *(folder, key, views, embed),
         rank=rank,
         world_size=world_size,
         num_workers=num_workers,
-        report=progress,
+        report=Progress(folder, len(dataset), recipe.views),
         files=views.files,
     )
     barrier()

@@ -9,7 +9,8 @@ The model is not built and no weights are needed. Ends with status 1 if there ar
 
 import argparse
 import sys
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Dict, Hashable, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -22,10 +23,8 @@ from ..datasets import DatasetError
 from ..datasets.checks import check_classes, describe_empty, explain_dataset_errors
 from ..datasets.left_out import find_left_out
 from ..datasets.packed_checks import check_batch_sizes, check_packed
-from ..datasets.sample_checks import SampleChecks
-from ..datasets.shared_images import find_shared_images
-from ..datasets.survey import Listing, Survey
-from ..files import write_json
+from ..datasets.survey import SampleChecks, Survey, count_and_list
+from ..files import sha256_of, write_json
 from ..hooks.config_checks import SPLITS, ModelFacts, check_config, read_metainfo, read_model_facts
 from ..hooks.dataset_check_hook import read_facts, read_frame
 from ..hooks.rehearsal import rehearse
@@ -99,7 +98,7 @@ def try_samples(survey: Survey, cfg: Config, split: str, model: ModelFacts) -> N
                 read_frame(cfg, training),
             )
         except (DatasetError, CacheError, OSError) as error:
-            if str(error) not in {text for item in survey.errors.values() for text in item.listed}:
+            if str(error) not in {text for texts in survey.errors.values() for text in texts}:
                 survey.add_error('pipeline', error)
     try:
         if not training:
@@ -108,32 +107,21 @@ def try_samples(survey: Survey, cfg: Config, split: str, model: ModelFacts) -> N
         survey.add_error('pipeline', error)
 
 
-def try_evaluators(cfg: Config, split: str, model: ModelFacts) -> Tuple[List[str], List[str]]:
-    """Errors and warnings of the evaluators of a split, tried on a made-up prediction."""
-    metainfo = read_metainfo(cfg, split)
-    if metainfo is None:
-        return [], []
-    try:
-        tried = rehearse(cfg, split, metainfo, model.ids)
-    except DatasetError as error:
-        return [str(error)], []
-    return [], tried.warnings
-
-
 def check_settings(cfg: Config, splits: Sequence[str], model: ModelFacts) -> Survey:
     """What the config says in several places, and its evaluators."""
     survey = Survey(model.class_names, model.ids)
     try:
-        survey.notes += check_config(cfg, splits, model)
+        check_config(cfg, splits, model)
     except DatasetError as error:
         survey.add_error('settings', error)
         return survey
     for split in splits:
-        if split != 'train' and cfg.get(f'{split}_evaluator'):
-            errors, warnings = try_evaluators(cfg, split, model)
-            survey.notes += warnings
-            for text in errors:
-                survey.add_error('evaluators', DatasetError(text))
+        metainfo = read_metainfo(cfg, split)
+        if split != 'train' and cfg.get(f'{split}_evaluator') and metainfo is not None:
+            try:
+                rehearse(cfg, split, metainfo, model.ids)
+            except DatasetError as error:
+                survey.add_error('evaluators', error)
     return survey
 
 
@@ -168,26 +156,54 @@ def print_report(split: str, survey: Survey) -> None:
         print(f'{split}: {survey.read} samples were read')
     if survey.ignored:
         print(f'  {survey.describe_ignored()}')
-    for kind, listing in survey.errors.items():
-        print(f'  ERROR, {kind}: {listing.count}')
-        for text in listing.listed[:SHOWN]:
+    for kind, texts in survey.errors.items():
+        print(f'  ERROR, {kind}: {len(texts)}')
+        for text in texts[:SHOWN]:
             print(f'    {text}')
-        if listing.count > SHOWN:
-            print(f'    ... and {listing.count - SHOWN} more')
+        if len(texts) > SHOWN:
+            print(f'    ... and {len(texts) - SHOWN} more')
     for warning in survey.warnings():
         print(f'  WARNING: {warning}')
 
 
-def compare_with_training(images: Dict[str, List[str]]) -> Dict[str, Listing]:
+def find_shared_images(first: Sequence[str], second: Sequence[str]) -> List[Tuple[str, str]]:
+    """Images of one data set that another has too: the same path, or the same name and content.
+
+    Only files of the same name and size are read; under other names copies are not found.
+
+    Args:
+        first: Paths of one data set's images.
+        second: Paths of the other's images.
+
+    Returns:
+        A pair of paths for each image of ``second`` that is in ``first``.
+    """
+    both = {_name_and_size(path) for path in first} & {_name_and_size(path) for path in second}
+    known = {_content(path): path for path in first[::-1] if _name_and_size(path) in both}
+    candidates = [path for path in dict.fromkeys(second) if _name_and_size(path) in both]
+    return [(known[_content(path)], path) for path in candidates if _content(path) in known]
+
+
+def _name_and_size(path: str) -> Hashable:
+    file = Path(path)
+    return (file.name, file.stat().st_size) if file.is_file() else path
+
+
+def _content(path: str) -> str:
+    """What tells a file's content; of a path that is no local file, the path."""
+    return sha256_of(Path(path)) if Path(path).is_file() else path
+
+
+def compare_with_training(images: Dict[str, List[str]]) -> Dict[str, List[str]]:
     """Images of other splits that the training split has too."""
-    shared: Dict[str, Listing] = {}
+    shared: Dict[str, List[str]] = {}
     for split, paths in images.items():
         pairs = find_shared_images(images['train'], paths) if split != 'train' else []
         if pairs:
-            shared[split] = Listing(len(pairs), [f'{a!r} = {b!r}' for a, b in pairs[:SHOWN]])
+            shared[split] = [f'{a!r} = {b!r}' for a, b in pairs]
             print(
                 f'{split}:\n  WARNING: {len(pairs)} images are training images too, by path or by '
-                f'name and content; the first: {shared[split].listed[0]}'
+                f'name and content; the first: {shared[split][0]}'
             )
     return shared
 
@@ -225,7 +241,7 @@ def run(args: argparse.Namespace) -> None:
         surveys[split], images[split] = survey_split(cfg, split, configs, model)
         print_report(split, surveys[split])
     shared = compare_with_training(images)
-    errors = sum(item.count for s in surveys.values() for item in s.errors.values())
+    errors = sum(len(texts) for survey in surveys.values() for texts in survey.errors.values())
     warnings = sum(len(survey.warnings()) for survey in surveys.values()) + len(shared)
     print(f'{errors} errors, {warnings} warnings')
     if args.json is not None:
@@ -237,7 +253,7 @@ def run(args: argparse.Namespace) -> None:
                 errors=surveys['config'].to_dict()['errors'], warnings=surveys['config'].warnings()
             ),
             splits={split: surveys[split].to_dict() for split in seen},
-            shared_with_training={split: item.to_dict() for split, item in shared.items()},
+            shared_with_training={split: count_and_list(pairs) for split, pairs in shared.items()},
         )
         write_json(report, args.json)
         print(args.json)

@@ -1,6 +1,7 @@
 """What commands are given: configs that can be read, and places that can be written into."""
 
 import argparse
+import itertools
 import os
 from pathlib import Path
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Union
@@ -8,7 +9,7 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Union
 from mmengine.config import Config, DictAction
 
 from ..files import check_writable
-from ..outputs import Inputs, check_different, check_outputs
+from ..outputs import Inputs, OutputError, check_outputs, contains
 
 __all__ = [
     'ConfigError',
@@ -95,7 +96,7 @@ def prepare_outputs(
     new_folders: Iterable[str] = (),
     overwrite: bool = False,
 ) -> None:
-    """Refuse outputs as :func:`check_outputs` does, then make their folders.
+    """Refuse outputs as :func:`check_outputs` does, and two in one place; then make their folders.
 
     Args:
         outputs: Paths by the names of the arguments; those that are None are passed over.
@@ -104,12 +105,17 @@ def prepare_outputs(
         overwrite: Whether these may hold files. Defaults to False.
 
     Raises:
-        OutputError: As :func:`check_outputs`.
+        OutputError: As :func:`check_outputs`; and with the names of two outputs in one place.
         OSError: If a folder cannot be made or written into, with its path and the reason.
     """
     new_folders = tuple(new_folders)
     check_outputs(outputs, inputs, new_folders, overwrite)
-    check_different(outputs)
-    for name, path in outputs.items():
-        if path is not None:
-            check_writable(path if name in new_folders else path.parent)
+    given = [(name, path) for name, path in outputs.items() if path is not None]
+    for (other, taken), (name, path) in itertools.combinations(given, 2):
+        if contains(path, taken) or contains(taken, path):
+            raise OutputError(
+                f'{name}={str(path)!r}: expected a place of its own, found that {other} writes '
+                f'there too, into {str(taken)!r}. Give another path'
+            )
+    for name, path in given:
+        check_writable(path if name in new_folders else path.parent)

@@ -18,8 +18,7 @@ from ..datasets.checks import check_classes
 from ..models import PromptSegmentor, SSPromptHead
 from ..outputs import find_inputs
 from ..plain import to_plain
-from ..prompt_files.prompt_file import write_prompts
-from ..prompt_files.prompt_source import read_prompt_source
+from ..prompt_files.prompt_file import read_prompt_source, write_prompts
 from ..prompt_files.transfer import PromptTransferError, TransferReport, transfer_prompts
 from .inputs import prepare_outputs, read_config
 

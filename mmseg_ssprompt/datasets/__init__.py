@@ -4,8 +4,7 @@ from .acdc import ACDCDataset
 from .checks import DatasetError, UnreadableFileError, explain_dataset_errors
 from .few_shot import FewShotDataset, draw_few_shot
 from .image_folder import ImageFolderDataset
-from .label_maps import LoadLabelMap, ResizeWithLabels
-from .relabelled import relabel_dataset
+from .label_maps import LoadLabelMap, ResizeWithLabels, relabel_dataset
 from .seeded import PlacedSampler, SeededDataset
 from .seem_resize import SEEMResize
 

@@ -1,6 +1,8 @@
 """ACDC: Cityscapes' classes in fog, at night, in rain and in snow."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
 
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
@@ -51,7 +53,15 @@ class ACDCDataset(CityscapesDataset):
     ) -> None:
         if split not in _SPLITS:
             raise ValueError(f'ACDC: unknown split {split!r}: expected one of {list(_SPLITS)}')
-        self.conditions, self.split = _check_conditions(conditions), split
+        chosen = ACDC_CONDITIONS if conditions is None else conditions
+        is_list = isinstance(chosen, (list, tuple))
+        if not is_list or not chosen or not set(chosen) <= set(ACDC_CONDITIONS):
+            raise ValueError(
+                f'ACDC: conditions must be a list of some of {list(ACDC_CONDITIONS)}, '
+                f'got {conditions!r}'
+            )
+        self.conditions = tuple(each for each in ACDC_CONDITIONS if each in chosen)
+        self.split = split
         super().__init__(
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
@@ -61,36 +71,17 @@ class ACDCDataset(CityscapesDataset):
 
     def load_data_list(self) -> List[Dict[str, Any]]:
         """A record for each image of the conditions and the split, sorted by path."""
-        wanted = {(condition, self.split): 0 for condition in self.conditions}
+        root, found = self.data_prefix['img_path'], dict.fromkeys(self.conditions, 0)
         data_list = []
         for record in super().load_data_list():
-            folders = self._folders(record['img_path'])
-            if folders in wanted:
-                wanted[folders] += 1
+            folders = Path(os.path.relpath(record['img_path'], root)).parts
+            if folders[0] in found and folders[1:2] == (self.split,):
+                found[folders[0]] += 1
                 data_list.append(record)
-        missing = ['/'.join(folders) for folders, count in wanted.items() if count == 0]
+        missing = [f'{condition}/{self.split}' for condition, count in found.items() if not count]
         if missing:
             raise DatasetError(
-                f"ACDC: expected '*{self.img_suffix}' images in each of "
-                f'{["/".join(folders) for folders in wanted]} of '
-                f'{self.data_prefix["img_path"]!r}, found none in {missing}'
+                f"ACDC: expected '*{self.img_suffix}' images of each of {list(self.conditions)} in "
+                f'{root!r}, found none in {missing}'
             )
         return data_list
-
-    def _folders(self, path: str) -> Tuple[str, ...]:
-        """Condition and split of an image, which are the two uppermost folders."""
-        relative = path[len(self.data_prefix['img_path']) :].replace('\\', '/')
-        return tuple(relative.strip('/').split('/')[:2])
-
-
-def _check_conditions(conditions: Optional[Sequence[str]]) -> Tuple[str, ...]:
-    """The conditions in ACDC's own order; all, if None is given."""
-    if conditions is None:
-        return ACDC_CONDITIONS
-    is_list = isinstance(conditions, (list, tuple))
-    if not is_list or not conditions or not set(conditions) <= set(ACDC_CONDITIONS):
-        raise ValueError(
-            f'ACDC: conditions must be a list of some of {list(ACDC_CONDITIONS)}, '
-            f'got {conditions!r}'
-        )
-    return tuple(condition for condition in ACDC_CONDITIONS if condition in conditions)

@@ -5,22 +5,29 @@ import logging
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
-from mmengine.dataset import Compose, force_full_init
+from mmengine.dataset import (
+    BaseDataset,
+    Compose,
+    ConcatDataset,
+    RepeatDataset,
+    force_full_init,
+)
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
 from ..config_entries import ConfigDict
-from ..dataset_wrappers import build_dataset, each_dataset
+from ..dataset_wrappers import build_dataset, each_dataset, each_layer
 from ..main_process import on_main_process
-from .few_shot_draw import check_positive, draw_few_shot
+from .checks import DatasetError
 from .few_shot_manifest import (
-    check_manifest,
+    check_positive,
+    draw_few_shot,
     find_images,
+    list_parts,
     make_manifest,
     read_manifest,
     write_manifest,
 )
-from .few_shot_parts import list_parts, narrow
 
 __all__ = ['FewShotDataset', 'draw_few_shot']
 
@@ -29,19 +36,17 @@ __all__ = ['FewShotDataset', 'draw_few_shot']
 class FewShotDataset:
     """K images for each class of any mmseg data set, drawn by :func:`draw_few_shot`.
 
-    The custom of prompt learning: 1, 2, 4, 8 or 16 shots, seeds 1, 2 and 3. In semantic
-    segmentation an image shows many classes; each drawn image is *credited* to one of them, and
-    a class may be seen in further images that are credited to others.
+    An image shows many classes; each drawn image is *credited* to one of them, and a class may be
+    seen in further images that are credited to others. The custom of prompt learning is 1, 2, 4, 8
+    or 16 shots, with seeds 1, 2 and 3.
 
-    To draw, the main process reads every label map once; other processes wait for it. With a
-    ``manifest`` that happens in the first run only. Distributed runs on more files than are read
-    in some minutes should draw before, with ``mmseg-ssprompt few-shot``, as waiting processes
-    give up after a while (NCCL: ten minutes).
+    To draw, the main process reads every label map once; other processes wait for it, which NCCL
+    does for ten minutes. With a ``manifest`` that happens in the first run only, or before it with
+    ``mmseg-ssprompt few-shot``.
 
     Args:
         dataset: The data set, its config, or a list of configs, of which the images are taken
-            together. It may be a ``ConcatDataset``, ``RepeatDataset`` (whose images count once)
-            or mmseg's ``MultiImageMixDataset`` (which then mixes drawn images only).
+            together. It may be a ``ConcatDataset`` or ``RepeatDataset``, whose images count once.
         shots: Images to be credited to each class. Defaults to 16.
         seed: Which draw. Defaults to 1.
         manifest: JSON file of the draw, see ``make_manifest``. If it exists it is used, and
@@ -51,7 +56,8 @@ class FewShotDataset:
 
     Raises:
         DatasetError: If the manifest is of another draw or data set, with the first entry that
-            differs; or if there is nothing to draw from.
+            differs; if there is nothing to draw from; or if another wrapper, such as one that mixes
+            images, is inside of this one.
         ValueError: If ``shots`` or ``min_pixels`` is not positive.
     """
 
@@ -89,17 +95,24 @@ class FewShotDataset:
         if self._fully_initialized:
             return
         self.dataset.full_init()
-        list_parts(self.dataset)  # which checks them, in every process
+        parts = list_parts(self.dataset)  # which checks them, in every process
+        for layer in each_layer(self.dataset):
+            if not isinstance(layer, (BaseDataset, ConcatDataset, RepeatDataset)):
+                raise DatasetError(
+                    f'FewShotDataset cannot draw inside of a {type(layer).__name__}: put '
+                    'FewShotDataset inside of it, around the data set that lists files'
+                )
         self.drawn = on_main_process(self._read_or_draw)
-        check_manifest(
+        images = find_images(
             self.drawn,
             self.manifest,
+            self.dataset,
             classes=list(self._metainfo['classes']),
             shots=self.shots,
             seed=self.seed,
             min_pixels=self.min_pixels,
         )
-        self.dataset = narrow(self.dataset, find_images(self.drawn, self.manifest, self.dataset))
+        self.dataset = _choose(parts, images)
         self._fully_initialized = True
         self._report()
 
@@ -135,3 +148,22 @@ class FewShotDataset:
                 'current',
                 logging.WARNING,
             )
+
+
+def _choose(parts: List[BaseDataset], images: List[List[int]]) -> Any:
+    """The parts with some of their images only, as one data set.
+
+    Each is a subset in its own right, so that where a transform gives None another image is tried.
+    """
+    chosen = []
+    for part, indices in zip(parts, images):
+        if indices:
+            # Not get_subset(), whose copies remember all that was copied before by addresses, which
+            # are used again (mmengine's _copy_without_annotation has a dict as default of "memo").
+            part = copy.copy(part)
+            part.get_subset_(indices)
+            chosen.append(part)
+    if len(chosen) == 1:
+        return chosen[0]
+    keys = {key for part in chosen for key in part.metainfo}
+    return ConcatDataset(chosen, ignore_keys=list(keys))  # their classes were compared

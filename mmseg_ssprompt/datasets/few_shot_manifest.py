@@ -1,45 +1,90 @@
-"""Draws of few-shot training sets as files: made from label maps, written, read and compared."""
+"""Draws of few-shot training sets: made from label maps, written to files, read and compared."""
 
+import hashlib
 import json
+import os
 from collections import Counter
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from ..dataset_wrappers import each_dataset
 from ..files import write_atomically
+from ..folders import tell_apart
 from ..label_ids import IGNORED_8_BITS, LabelIds, resolve_label_ids
-from .checks import (
-    DatasetError,
-    LabelFacts,
-    check_label_ids,
-    check_label_shape,
-    check_label_size,
-    read_with,
-)
-from .few_shot_draw import check_positive, draw_few_shot
-from .few_shot_parts import list_parts, name_images
+from ..plain import DICT, Kind, find_difference, find_problem
+from .checks import DatasetError, check_sample, read_with
 
 __all__ = [
-    'check_manifest',
+    'check_positive',
     'count_presence',
+    'draw_few_shot',
     'find_images',
+    'list_parts',
     'make_manifest',
     'read_manifest',
     'write_manifest',
 ]
 
 MANIFEST_VERSION = 1
+_IMAGES = Kind(
+    "a list of drawn images, each a dict with the text 'image'",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(DICT.fits(each) and isinstance(each.get('image'), str) for each in value)
+    ),
+)
 #: Label maps between two lines of the log while they are counted.
 PROGRESS_INTERVAL = 1000
 
 
+def list_parts(dataset: Any) -> List[BaseDataset]:
+    """The data sets that list files, inside of what wraps them; all of the same classes."""
+    parts = list(each_dataset(dataset))
+    for part in parts:
+        if not isinstance(part, BaseDataset):
+            raise DatasetError(
+                'FewShotDataset draws from data sets that list files (a BaseSegDataset), found '
+                f'{type(part).__name__}: wrap what is inside of it'
+            )
+        part.full_init()
+    classes = [list(part.metainfo['classes']) for part in parts]
+    for index, names in enumerate(classes):
+        if names != classes[0]:
+            raise DatasetError(
+                f'FewShotDataset draws for one list of classes, but part {index} has {names}, '
+                f'part 0 has {classes[0]}. Give the parts the same metainfo, or draw from each of '
+                'them'
+            )
+    return parts
+
+
+def _name_images(parts: Sequence[BaseDataset]) -> List[str]:
+    """The paths of all images below the image folder or the root, the same on every machine.
+
+    Images of several parts begin with what tells the parts' image folders apart, such as
+    ``'day/0001.png'`` and ``'night/0001.png'``, so that the same name in two parts is no collision.
+    """
+    folders = [str(part.data_prefix.get('img_path') or part.data_root or '') for part in parts]
+    labels = [f'{label}/' for label in tell_apart(folders)] if len(parts) > 1 else ['']
+    names = []
+    for label, part in zip(labels, parts):
+        roots = [part.data_prefix.get('img_path'), part.data_root]
+        roots = [root.replace(os.sep, '/').rstrip('/') + '/' for root in roots if root]
+        for index in range(len(part)):
+            path = part.get_data_info(index)['img_path'].replace(os.sep, '/')
+            root = next((root for root in roots if path.startswith(root)), '')
+            names.append(label + path[len(root) :])
+    return names
+
+
 def count_presence(dataset: Any, min_pixels: int = 1) -> np.ndarray:
-    """Which image contains which class, read from all label maps.
+    """Which image contains which class, (images, C) bool, read from all label maps.
 
     Label maps go through the ``LoadAnnotations`` of the data set's own pipeline, so that
     ``label_map`` and ``reduce_zero_label`` hold. Progress is logged.
@@ -47,26 +92,24 @@ def count_presence(dataset: Any, min_pixels: int = 1) -> np.ndarray:
     Args:
         dataset: A data set of mmseg, or a wrapper around some, of which each image counts once.
         min_pixels: Pixels from which on a class counts as contained. Defaults to 1.
-
-    Returns:
-        (images, C) bool.
-
-    Raises:
-        DatasetError: If a label map cannot be read or has ids of no class, or the pipeline does
-            not load any.
     """
     return np.concatenate([_count_part(part, min_pixels) for part in list_parts(dataset)])
 
 
 def _count_part(dataset: BaseDataset, min_pixels: int) -> np.ndarray:
-    loader, label_ids = _annotation_loader(dataset), _find_label_ids(dataset)
+    transforms = dataset.pipeline.transforms
+    loaders = [transform for transform in transforms if isinstance(transform, LoadAnnotations)]
+    if not loaders:
+        found = [type(transform).__name__ for transform in transforms]
+        raise DatasetError(
+            f'cannot count the classes of the data set {type(dataset).__name__}: expected '
+            f"LoadAnnotations in its pipeline, found {found}. Add dict(type='LoadAnnotations')"
+        )
+    label_ids = _find_label_ids(dataset)
     presence = np.zeros((len(dataset), label_ids.num_classes), bool)
     for index in range(len(dataset)):
-        sample = read_with(loader, dataset.get_data_info(index))
-        check_label_shape(sample)
-        check_label_size(sample)
-        file, facts = sample['seg_map_path'], LabelFacts.of(sample)
-        check_label_ids(sample['gt_seg_map'], label_ids, file, facts)
+        sample = read_with(loaders[0], dataset.get_data_info(index))
+        check_sample(sample, label_ids)
         pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=label_ids.classes.stop)
         presence[index] = pixels[label_ids.classes] >= min_pixels
         if (index + 1) % PROGRESS_INTERVAL == 0:
@@ -89,33 +132,97 @@ def _find_label_ids(dataset: BaseDataset) -> LabelIds:
     return resolve_label_ids(count, ignored, rest_id)
 
 
-def _annotation_loader(dataset: BaseDataset) -> LoadAnnotations:
-    for transform in dataset.pipeline.transforms:
-        if isinstance(transform, LoadAnnotations):
-            return transform
-    found = [type(transform).__name__ for transform in dataset.pipeline.transforms]
-    raise DatasetError(
-        f'cannot count the classes of the data set {type(dataset).__name__}: expected '
-        f"LoadAnnotations in its pipeline, found {found}. Add dict(type='LoadAnnotations')"
-    )
+def draw_few_shot(
+    presence: np.ndarray, shots: int, seed: int, names: Optional[Sequence[str]] = None
+) -> Dict[int, int]:
+    """Draw ``shots`` images for each class, each image for one class (ours).
+
+    Classes are served in turn, those with the fewest images first. Each is credited with the
+    first of its images, in an order of its own, that are credited to no other class. Where it has
+    no such image left, classes before it change to others of their images if they can, and keep
+    their number. So every class is credited with exactly ``shots`` images where the data allow
+    it; of a class that gets fewer, *all* images are drawn, some of them for other classes.
+
+    A class's order of the images is that of ``sha256(seed, class id, name)``, which is the same on
+    every machine and rank, in any order of the files.
+
+    Args:
+        presence: (images, C) bool, which image contains which class.
+        shots: Images to be credited to each class.
+        seed: Which draw.
+        names: A name for each image, all different. Defaults to None: their numbers.
+
+    Returns:
+        The class id that each drawn image is credited to; the keys are sorted indices of images.
+
+    Raises:
+        ValueError: If two names are the same, or ``shots`` is not positive.
+    """
+    names = [str(i) for i in range(len(presence))] if names is None else list(names)
+    check_positive(shots=shots)
+    name, count = Counter(names).most_common(1)[0] if names else ('', 0)
+    if count > 1:
+        raise ValueError(
+            f'image {name!r} is there {count} times: expected different names, because images are '
+            'drawn by name. Remove the copies from the annotation file'
+        )
+    credited: Dict[int, int] = {}
+    orders = [
+        sorted(np.flatnonzero(present).tolist(), key=lambda i: _sort_key(seed, class_id, names[i]))
+        for class_id, present in enumerate(presence.T)
+    ]
+    for class_id in sorted(range(len(orders)), key=lambda c: (len(orders[c]), c)):
+        for _ in range(shots):
+            if not _credit_one(class_id, orders, credited):
+                break
+    return dict(sorted(credited.items()))
+
+
+def _sort_key(seed: int, class_id: int, name: str) -> bytes:
+    text = f'{seed}\n{class_id}\n{name}'
+    return hashlib.sha256(text.encode('utf-8', 'surrogateescape')).digest()
+
+
+def _credit_one(class_id: int, orders: List[List[int]], credited: Dict[int, int]) -> bool:
+    """Credit one more image to a class, in place; False if no exchange makes one free.
+
+    A search along augmenting paths, as in Kuhn's algorithm for bipartite matching.
+    """
+    given_up: Dict[int, Tuple[int, int]] = {class_id: (-1, -1)}  # class: (its image, to whom)
+    queue = [class_id]
+    for taker in queue:
+        for image in orders[taker]:
+            owner = credited.get(image)
+            if owner is None:
+                while taker >= 0:
+                    credited[image] = taker
+                    image, taker = given_up[taker]
+                return True
+            if owner not in given_up:
+                given_up[owner] = (image, taker)
+                queue.append(owner)
+    return False
+
+
+def check_positive(**numbers: int) -> None:
+    """Refuse anything but whole numbers from 1, with a ValueError."""
+    for key, value in numbers.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f'{key} must be a whole number from 1, found {value!r}')
 
 
 def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> Dict[str, Any]:
     """Draw from a data set, and write down what was drawn.
 
-    Args:
-        dataset: A data set of mmseg, or a wrapper around some.
-        shots: Images to be credited to each class.
-        seed: Which draw.
-        min_pixels: Pixels from which on an image contains a class. Defaults to 1.
+    The arguments are those of ``FewShotDataset``.
 
     Returns:
         Plain values: ``version``, ``dataset`` (the types of its parts), ``classes``, ``shots``,
         ``seed``, ``min_pixels``; ``images``, each with its path below the image folder (``image``;
-        of several parts as :func:`name_images` says) and the class that it is ``credited_to``;
-        ``counts``, the images credited to each class; and ``incomplete``, for each class with
-        fewer than ``shots`` of them, how many images of the whole data set contain it (all of
-        which are drawn).
+        of several parts after what tells their folders apart) and the class that it is
+        ``credited_to``; ``counts``, the images credited to each class; and ``incomplete``, for each
+        class with fewer than ``shots`` of them, how many images of the whole data set contain it
+        (all of which are drawn).
 
     Raises:
         DatasetError: If label maps cannot be read, two images have the same name, or no image has
@@ -124,7 +231,7 @@ def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> D
     """
     check_positive(shots=shots, min_pixels=min_pixels)
     parts = list_parts(dataset)
-    names, presence = name_images(parts), count_presence(dataset, min_pixels)
+    names, presence = _name_images(parts), count_presence(dataset, min_pixels)
     try:
         credited = draw_few_shot(presence, shots, seed, names)
     except ValueError as error:
@@ -152,73 +259,49 @@ def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> D
 
 
 def write_manifest(manifest: Dict[str, Any], file: Union[str, Path]) -> None:
-    """Write a manifest as JSON; a half-written file never has its name.
-
-    Args:
-        manifest: What :func:`make_manifest` returns.
-        file: Its path; folders are made.
-    """
+    """Write a manifest as JSON, and folders; a half-written file never has its name."""
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, (json.dumps(manifest, indent=2) + '\n').encode())
 
 
 def read_manifest(file: Union[str, Path]) -> Dict[str, Any]:
-    """Read a manifest that :func:`write_manifest` has written.
-
-    Raises:
-        DatasetError: If the file is not one, with what was expected and found.
-    """
-    file = Path(file)
+    """Read a manifest; a file that is none is refused with a DatasetError."""
     try:
-        manifest = json.loads(file.read_text(encoding='utf-8'))
+        manifest: Dict[str, Any] = json.loads(Path(file).read_text(encoding='utf-8'))
     except ValueError as error:  # also of texts that are not UTF-8
-        raise _manifest_error(file, 'content', 'a JSON file', f'{error}') from error
-    if not isinstance(manifest, dict):
-        raise _manifest_error(file, 'content', 'a JSON object', type(manifest).__name__)
-    _compare(file, 'version', MANIFEST_VERSION, manifest.get('version'))
-    rows = manifest.get('images')
-    if not isinstance(rows, list) or not rows:
-        raise _manifest_error(file, 'images', 'a list of drawn images', repr(rows))
-    for index, row in enumerate(rows):
-        if not isinstance(row, dict) or not isinstance(row.get('image'), str):
-            raise _manifest_error(file, f'images[{index}]', "the text 'image'", repr(row))
+        raise _manifest_error(file, f'expected a JSON file, found {error}') from error
+    problem = find_problem(manifest, dict(images=_IMAGES), needed=['images'])
+    if problem is not None:
+        raise _manifest_error(file, problem)
     return manifest
 
 
-def check_manifest(manifest: Dict[str, Any], file: Any, **expected: Any) -> None:
-    """Compare entries of a manifest with what a configuration asks for.
+def find_images(
+    manifest: Dict[str, Any], file: Any, dataset: Any, **expected: Any
+) -> List[List[int]]:
+    """The drawn images of each part of a data set, in the manifest's order.
 
-    Args:
-        manifest: What :func:`read_manifest` returns.
-        file: Its path, for the error.
-        **expected: ``classes``, ``shots``, ``seed`` and ``min_pixels``.
-
-    Raises:
-        DatasetError: With the first entry that differs.
+    A DatasetError names the first entry of the manifest ``file`` that is not as expected
+    (``classes``, ``shots``, ``seed``, ``min_pixels``), or the image that is not in the data set.
     """
-    for entry, value in expected.items():
-        _compare(file, entry, value, manifest.get(entry))
-
-
-def find_images(manifest: Dict[str, Any], file: Any, dataset: Any) -> List[int]:
-    """Indices of the drawn images, counted through all parts, in the manifest's order.
-
-    Raises:
-        DatasetError: If an image is not in the data set, or is there twice.
-    """
+    expected['version'] = MANIFEST_VERSION
+    difference = find_difference(expected, {key: manifest.get(key) for key in expected})
+    if difference is not None:
+        entry, wanted, found = difference
+        raise _manifest_error(file, f'{entry}: expected {wanted!r}, found {found!r}')
     parts = list_parts(dataset)
-    known = {name: index for index, name in enumerate(name_images(parts))}
-    found: Dict[str, int] = {}
+    places = [(number, index) for number, part in enumerate(parts) for index in range(len(part))]
+    known = dict(zip(_name_images(parts), places))
+    images: List[List[int]] = [[] for _ in parts]
     for row, entry in enumerate(manifest['images']):
         name = entry['image']
-        if name not in known:
-            where = f'one of the {len(known)} images of {_describe(parts)}'
-            raise _manifest_error(file, f'images[{row}].image', where, repr(name))
-        if name in found:
-            raise _manifest_error(file, f'images[{row}].image', 'each image once', repr(name))
-        found[name] = known[name]
-    return list(found.values())
+        place = known.pop(name, None)
+        if place is None:
+            where = f'one of the {len(places)} images of {_describe(parts)}, each once'
+            raise _manifest_error(file, f'images[{row}].image: expected {where}, found {name!r}')
+        images[place[0]].append(place[1])
+    return images
 
 
 def _describe(parts: Sequence[BaseDataset]) -> str:
@@ -229,18 +312,8 @@ def _describe(parts: Sequence[BaseDataset]) -> str:
     )
 
 
-def _compare(file: Any, entry: str, expected: Any, found: Any) -> None:
-    """Refuse another value, or name the first entry in which two lists differ."""
-    if isinstance(expected, list) and isinstance(found, list):
-        for index, pair in enumerate(zip_longest(expected, found)):
-            _compare(file, f'{entry}[{index}]', *pair)
-    elif expected != found:
-        texts = ['nothing' if x is None else repr(x) for x in (expected, found)]
-        raise _manifest_error(file, entry, *texts)
-
-
-def _manifest_error(file: Any, entry: str, expected: str, found: str) -> DatasetError:
+def _manifest_error(file: Any, problem: str) -> DatasetError:
     return DatasetError(
-        f'few-shot manifest {str(file)!r}, {entry}: expected {expected}, found {found}. Name '
-        'another file in the manifest setting of FewShotDataset, or delete this one to draw again'
+        f'few-shot manifest {str(file)!r}, {problem}. Name another file in the manifest setting of '
+        'FewShotDataset, or delete this one to draw again'
     )

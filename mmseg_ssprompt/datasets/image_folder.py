@@ -1,5 +1,6 @@
 """A folder of photographs and a folder of label maps, whatever their files are called."""
 
+import contextlib
 import os
 from collections import Counter, defaultdict
 from itertools import chain
@@ -10,13 +11,12 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from ..class_names import find_palette_problem, read_class_names
 from .checks import DatasetError
-from .class_settings import find_palette_problem, read_class_names
+from .left_out import SUFFIXES
 
-__all__ = ['SUFFIXES', 'ImageFolderDataset']
+__all__ = ['ImageFolderDataset']
 
-#: Ends of the names of pictures, in lower case.
-SUFFIXES = ('.bmp', '.jfif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 _SHOWN = 5  # files that an error lists
 
 
@@ -30,9 +30,9 @@ class ImageFolderDataset(BaseSegDataset):
         data_root/labels/train/**/NAME.png
 
     Each image has the label map of its own name in the same sub-folder, whatever the suffix; of
-    several files of that name a PNG is taken. The log says how many files of the image folder are
-    no images, and how many label maps have none. Without ``data_prefix['seg_map_path']`` (or with
-    None there) images have no label maps: they can be predicted only.
+    several files of that name a PNG is taken. The log says which files are no images, and which
+    label maps have none. Without ``data_prefix['seg_map_path']`` (or with None there) images have
+    no label maps: they can be predicted only.
 
     Args:
         classes: The class names, in the order of their ids, or a text file of them, one a line.
@@ -44,7 +44,7 @@ class ImageFolderDataset(BaseSegDataset):
             may be ``ignore_index``. Ids that are not among its keys stay what they are. Not with
             ``reduce_zero_label``. Defaults to None: files hold class ids.
         img_suffix: Ends of the names of images, one or several; upper and lower case are the same.
-            Defaults to None: those of :data:`SUFFIXES`.
+            Defaults to None: those of of pictures: ".jpg", ".png", ".tif", ".webp", ....
         seg_map_suffix: What follows an image's name in the name of its label map, such as
             ``'_mask.png'``. Where images and label maps lie in the same folder, it tells them
             apart. Defaults to None: any suffix of a picture.
@@ -58,8 +58,7 @@ class ImageFolderDataset(BaseSegDataset):
     Raises:
         ValueError: If ``classes``, ``palette`` or ``label_map`` do not fit together.
         DatasetError: If a folder is not there or has no images, images have no label map or more
-            than one, or two images have the same name; with the number of such files and the
-            first ones.
+            than one, or two images have the same name; with the first such files.
     """
 
     def __init__(
@@ -99,15 +98,13 @@ class ImageFolderDataset(BaseSegDataset):
 
     def load_data_list(self) -> List[Dict[str, Any]]:
         """A record for each image, sorted by path."""
-        image_folder, label_folder = (
-            self.data_prefix.get(key) for key in ('img_path', 'seg_map_path')
-        )
-        images = self._find_images(image_folder, label_folder)
-        labels = None if label_folder is None else self._find_labels(images, label_folder)
+        folder, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
+        images = self._find_images(folder, labels)
+        paths = {} if labels is None else self._find_labels(images, folder, labels)
         return [
             dict(
-                img_path=os.path.join(image_folder, image),
-                **({} if labels is None else dict(seg_map_path=labels[name])),
+                img_path=os.path.join(folder, image),
+                **({} if labels is None else dict(seg_map_path=paths[name])),
                 label_map=self.label_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
@@ -119,58 +116,36 @@ class ImageFolderDataset(BaseSegDataset):
         """Paths beneath the image folder, by name without suffix."""
         names: Dict[str, List[str]] = defaultdict(list)
         others: Counter[str] = Counter()
-        labels = 0
-        inside = _relative(label_folder, folder)
-        label_ending = self._label_ending(folder, label_folder)
-        for file in self._list(folder, 'img_path'):
+        ending = self.exact_label_suffix  # which tells label maps in the image folder from images
+        if label_folder is None and ending and ending.lower() in SUFFIXES:
+            ending = None  # label maps may lie there all the same, but '.png' tells nothing
+        elif label_folder and os.path.realpath(folder) != os.path.realpath(label_folder):
+            ending = None
+        for file in self._list(folder, label_folder, 'img_path'):
             name, suffix = os.path.splitext(file)
-            if inside is not None and file.startswith(inside):
-                continue
-            if label_ending and file.endswith(label_ending):
-                labels += 1
+            if ending and file.endswith(ending):
+                others[f'{ending} (seg_map_suffix)'] += 1
             elif suffix.lower() in self.suffixes:
                 names[name].append(file)
             else:
                 others[suffix or 'without suffix'] += 1
-        count = sum(others.values())
+        counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
         if not names:
-            raise DatasetError(self._describe_empty(folder, count, labels))
-        if labels:
-            _log(
-                f'{labels} files in {folder!r} that end in {label_ending!r} (seg_map_suffix) are '
-                'taken for label maps'
+            raise DatasetError(
+                f'the data set ImageFolderDataset is empty: expected images '
+                f'({", ".join(self.suffixes)}) in {folder!r}, found {counts or "nothing"}. Set '
+                'data_root and data_prefix.img_path, and seg_map_suffix to what only label maps '
+                'end in'
             )
         if others:
-            counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
-            _log(
-                f'{count} of {count + sum(map(len, names.values()))} files in {folder!r} are left '
-                f'out, because only {"/".join(self.suffixes)} are images: {counts}'
+            print_log(
+                f'Files in {folder!r} that are left out, because only {"/".join(self.suffixes)} '
+                f'are images: {counts}',
+                'current',
             )
         _check_single(names.values(), f'{folder!r}: expected one image of each name', 'img_suffix')
         images = {name: files[0] for name, files in names.items()}
         return self._choose(images) if self.ann_file else images
-
-    def _label_ending(self, folder: str, label_folder: Optional[str]) -> Optional[str]:
-        """What tells label maps from images in the image folder; None if it holds images only."""
-        ending = self.exact_label_suffix
-        if label_folder is None:  # label maps may lie there all the same, but '.png' tells nothing
-            return None if ending is None or ending.lower() in SUFFIXES else ending
-        return ending if _is_same_folder(folder, label_folder) else None
-
-    def _describe_empty(self, folder: str, others: int, labels: int) -> str:
-        """Why a folder has no images, and what to do."""
-        text = (
-            f'the data set ImageFolderDataset is empty: expected images '
-            f'({", ".join(self.suffixes)}) in {folder!r}, found '
-        )
-        if labels:
-            return (
-                f'{text}{labels} files that end in {self.exact_label_suffix!r} (seg_map_suffix) '
-                f'and are taken for label maps, and {others} other files. If these are images, '
-                'set seg_map_suffix to what only label maps end in, or give label maps a folder '
-                'of their own (data_prefix.seg_map_path)'
-            )
-        return f'{text}{others} other files. Set data_root and data_prefix.img_path'
 
     def _choose(self, images: Dict[str, str]) -> Dict[str, str]:
         """Those that the list names."""
@@ -195,15 +170,18 @@ class ImageFolderDataset(BaseSegDataset):
             )
         return {name: images[name] for name in names}
 
-    def _find_labels(self, images: Mapping[str, str], folder: str) -> Dict[str, str]:
+    def _find_labels(
+        self, images: Mapping[str, str], image_folder: str, folder: str
+    ) -> Dict[str, str]:
         """Paths of the label maps, by the name of the image without suffix."""
         found: Dict[str, List[str]] = defaultdict(list)
-        inside = _relative(self.data_prefix['img_path'], folder)
-        for file in self._list(folder, 'seg_map_path'):
-            if inside is None or not file.startswith(inside):
-                name = self._name_of_label(file)
-                if name is not None:
-                    found[name].append(file)
+        ending = self.exact_label_suffix
+        for file in self._list(folder, image_folder, 'seg_map_path'):
+            name, suffix = os.path.splitext(file)
+            if ending and file.endswith(ending):
+                found[file[: -len(ending)]].append(file)
+            elif ending is None and suffix.lower() in SUFFIXES:
+                found[name].append(file)
         labels = {  # of several files the PNGs, if there are any
             name: [file for file in files if file.lower().endswith('.png')] or files
             for name, files in found.items()
@@ -211,55 +189,47 @@ class ImageFolderDataset(BaseSegDataset):
         missing = sorted(image for name, image in images.items() if name not in labels)
         unused = sorted(file for name in labels if name not in images for file in labels[name])
         if missing:
-            ending = self.exact_label_suffix or '.png'
+            example = os.path.splitext(missing[0])[0] + (ending or '.png')
             raise DatasetError(
-                f'{len(missing)} of {len(images)} images in {self.data_prefix["img_path"]!r} have '
-                f'no label map in {folder!r}: {_show(missing)}. Expected a file of the same name, '
-                f'such as {os.path.splitext(missing[0])[0] + ending!r}; label maps without image: '
-                f'{_show(unused) if unused else "none"}. Leave these images out, or set '
-                'data_prefix.seg_map_path=None to predict without label maps'
+                f'{len(missing)} of {len(images)} images in {image_folder!r} have no label map in '
+                f'{folder!r}: {_show(missing)}. Expected a file of the same name, such as '
+                f'{example!r}; label maps without image: {_show(unused) if unused else "none"}. '
+                'Leave these images out, or set data_prefix.seg_map_path=None to predict without '
+                'label maps'
             )
         chosen = (labels[name] for name in images)
         _check_single(
             chosen, f'{folder!r}: expected one label map for each image', 'seg_map_suffix'
         )
         if unused and not self.ann_file:
-            _log(
-                f'{len(unused)} label maps in {folder!r} have no image in '
-                f'{self.data_prefix["img_path"]!r}: {_show(unused)}'
+            print_log(
+                f'{len(unused)} label maps in {folder!r} have no image in {image_folder!r}: '
+                f'{_show(unused)}',
+                'current',
             )
         return {name: os.path.join(folder, labels[name][0]) for name in images}
 
-    def _name_of_label(self, file: str) -> Optional[str]:
-        """The name of the image whose label map a file would be; None if it is no label map."""
-        if self.exact_label_suffix is not None:
-            ending = self.exact_label_suffix
-            return file[: -len(ending)] if ending and file.endswith(ending) else None
-        name, suffix = os.path.splitext(file)
-        return name if suffix.lower() in SUFFIXES else None
-
-    def _list(self, folder: str, key: str) -> List[str]:
+    def _list(self, folder: str, other: Optional[str], key: str) -> List[str]:
+        """Paths of files beneath a folder, without those of the other folder inside of it."""
         try:
             files = fileio.list_dir_or_file(
                 folder, list_dir=False, recursive=True, backend_args=self.backend_args
             )
-            return sorted(file.replace(os.sep, '/') for file in files)
+            files = sorted(file.replace(os.sep, '/') for file in files)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DatasetError(
                 f'ImageFolderDataset: expected the folder data_prefix.{key} at {folder!r}, found '
-                f'{"a file" if os.path.isfile(folder) else "no such folder"}. Set data_root and '
-                f'data_prefix'
+                'none. Set data_root and data_prefix'
             ) from error
+        inside = os.path.relpath(other or folder, folder or '.').replace(os.sep, '/')
+        if inside == '.' or inside.startswith('..'):
+            return files
+        return [file for file in files if not file.startswith(f'{inside}/')]
 
     def _complete(self, label_map: Optional[Mapping[int, int]]) -> Optional[Dict[int, int]]:
         """A label map with all ids of classes as keys; None if files hold class ids."""
         if label_map is None:
             return None
-        if isinstance(label_map, Mapping):  # JSON and command lines have texts as keys
-            label_map = {
-                int(old) if isinstance(old, str) and old.isdecimal() else old: new
-                for old, new in label_map.items()
-            }
         # With one class the rest has a number too (rest_id); if it is 0, the class is 1.
         count = max(2, len(self._metainfo['classes']))
         if self.reduce_zero_label:
@@ -267,17 +237,16 @@ class ImageFolderDataset(BaseSegDataset):
                 'label_map and reduce_zero_label=True: expected one of them, because both change '
                 f'ids of the files. Write what 0 becomes into label_map: 0: {self.ignore_index}'
             )
+        given: Dict[int, Any] = {-1: None}
         targets = (*range(count), self.ignore_index)
-        is_map = isinstance(label_map, Mapping) and all(
-            type(old) is int and old >= 0 and type(new) is int and new in targets
-            for old, new in label_map.items()
-        )
-        if not is_map:
+        with contextlib.suppress(TypeError, ValueError):  # of what has no numbers as keys
+            given = {int(str(old)): new for old, new in dict(label_map).items()}  # JSON has texts
+        if not all(o >= 0 and type(new) is int and new in targets for o, new in given.items()):
             raise ValueError(
                 f'label_map: expected ids of classes (0 to {count - 1}) or {self.ignore_index} '
                 f'(ignored) by ids in the files, found {label_map!r}'
             )
-        return {**{number: number for number in range(count)}, **label_map}
+        return {**{number: number for number in range(count)}, **given}
 
 
 def _choose_metainfo(
@@ -304,25 +273,6 @@ def _choose_metainfo(
     if problem is not None:
         raise ValueError(f'ImageFolderDataset: palette: {problem}')
     return chosen
-
-
-def _relative(inner: Optional[str], outer: str) -> Optional[str]:
-    """Where a folder lies inside of another, with a slash at its end; None if it does not."""
-    if not inner:
-        return None
-    path = os.path.relpath(inner, outer or '.').replace(os.sep, '/')
-    return None if path == '.' or path.startswith('..') else f'{path}/'
-
-
-def _is_same_folder(one: str, other: str) -> bool:
-    one, other = one or '.', other or '.'
-    if os.path.exists(one) and os.path.exists(other):
-        return os.path.samefile(one, other)
-    return one.rstrip('/') == other.rstrip('/')  # on a server
-
-
-def _log(text: str) -> None:
-    print_log(text, 'current')
 
 
 def _check_single(groups: Iterable[List[str]], expected: str, setting: str) -> None:

@@ -1,26 +1,32 @@
-"""Label maps of 16 bits, masks of any two numbers, and images without label maps."""
+"""Label maps of 16 bits, masks of other numbers or classes, and images without label maps."""
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import mmcv
 import numpy as np
 from mmengine import fileio
+from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations, Resize
-from mmseg.registry import TRANSFORMS
+from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
-from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS
-from .checks import DatasetError
+from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS, resolve_label_ids
+from .checks import DatasetError, check_label_shape
 
-__all__ = ['LoadLabelMap', 'ResizeWithLabels', 'allow_unlabelled', 'replace_loaders']
+__all__ = [
+    'LoadLabelMap',
+    'ResizeWithLabels',
+    'allow_unlabelled',
+    'relabel_dataset',
+    'replace_loaders',
+]
 
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(LoadAnnotations):
     """mmseg's ``LoadAnnotations`` for more than 255 classes, and for masks of other numbers.
 
-    Numbers are computed without going through bytes. Below 255 classes, and without the arguments
-    that mmseg does not have, label maps are those of ``LoadAnnotations``.
+    Numbers are computed without going through bytes.
 
     Args:
         ignore_index: The number of pixels that do not count, in the files and in what is loaded:
@@ -32,8 +38,8 @@ class LoadLabelMap(LoadAnnotations):
             predictions. Defaults to False.
         reduce_zero_label: Whether 0 is ignored and 1 is the first class. Defaults to None: as the
             data set says.
-        backend_args: See ``LoadAnnotations``.
-        imdecode_backend: See ``LoadAnnotations``. Defaults to 'pillow'.
+        backend_args: As for ``LoadAnnotations``.
+        imdecode_backend: As for ``LoadAnnotations``. Defaults to 'pillow'.
 
     Raises:
         ValueError: If ``ignore_index`` or ``label_map`` holds what is no number of a label map.
@@ -59,10 +65,6 @@ class LoadLabelMap(LoadAnnotations):
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Load ``gt_seg_map`` (H, W), uint8, or uint16 where numbers need it.
-
-        Args:
-            results: With ``seg_map_path`` and, from a data set, ``label_map``,
-                ``reduce_zero_label`` and ``seg_fields``.
 
         Raises:
             DatasetError: If the file holds what is no number of a label map, or more than 8 bits
@@ -91,7 +93,13 @@ class LoadLabelMap(LoadAnnotations):
         labels = mmcv.imfrombytes(content, flag='unchanged', backend=self.imdecode_backend)
         labels = _check_labels(labels, path)
         labels = _rename(labels.astype(np.int32), self.label_map)
-        if self._reduces(results):
+        reduces = bool(results.get('reduce_zero_label', False))
+        if self.reduce_zero_label not in (None, reduces):
+            raise DatasetError(
+                f'LoadLabelMap.reduce_zero_label is {self.reduce_zero_label}, but that of the data '
+                f'set is {reduces}. Set it in the data set, and leave it out of LoadLabelMap'
+            )
+        if reduces:
             void = (labels == 0) | (labels == self.ignore_index)
             labels = np.where(void, self.ignore_index, labels - 1)
         own = results.get('label_map') or {}
@@ -106,16 +114,6 @@ class LoadLabelMap(LoadAnnotations):
                 "classes, load label maps with dict(type='LoadLabelMap', ignore_index=65535)"
             )
         return labels.astype(np.uint8)
-
-    def _reduces(self, results: Mapping[str, Any]) -> bool:
-        """Whether 0 is ignored, by the data set and, where it says so, by the loader."""
-        of_dataset = bool(results.get('reduce_zero_label', False))
-        if self.reduce_zero_label not in (None, of_dataset):
-            raise DatasetError(
-                f'LoadLabelMap.reduce_zero_label is {self.reduce_zero_label}, but that of the data '
-                f'set is {of_dataset}. Set it in the data set, and leave it out of LoadLabelMap'
-            )
-        return of_dataset
 
 
 def _check_number(key: str, value: Any) -> int:
@@ -135,10 +133,7 @@ def _check_labels(labels: Optional[np.ndarray], path: str) -> np.ndarray:
     if labels.ndim == 3 and labels.shape[2] == 1:
         labels = labels[:, :, 0]
     if labels.ndim != 2:
-        raise DatasetError(
-            f'label map {str(path)!r}: expected one channel of class ids, found the shape '
-            f'{labels.shape}: colours must be converted to ids'
-        )
+        check_label_shape(dict(gt_seg_map=labels, seg_map_path=path))
     if labels.dtype == bool:
         return labels
     with np.errstate(invalid='ignore'):  # NaN is no integer
@@ -157,8 +152,7 @@ def _rename(labels: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
         return labels
     table = np.arange(1 + IGNORED_16_BITS, dtype=np.int32)
     table[list(label_map)] = list(label_map.values())
-    renamed: np.ndarray = table[labels]
-    return renamed
+    return np.asarray(table[labels])
 
 
 @TRANSFORMS.register_module()
@@ -170,31 +164,23 @@ class ResizeWithLabels(Resize):
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Resize image and label maps; these keep their type, uint8 or uint16."""
-        fields = results.get('seg_fields', [])
-        wide = {key: results.pop(key) for key in fields if _is_wide(results.get(key))}
-        results = super().transform(results)
-        size = results['img_shape'][1::-1]  # width and height
-        for key, labels in wide.items():
-            picture = Image.fromarray(labels.astype(np.int32))
-            resized = picture.resize(size, Image.Resampling.NEAREST)
-            results[key] = np.asarray(resized).astype(labels.dtype)
+        labels = results.get('gt_seg_map')
+        if labels is None or labels.dtype == np.uint8:
+            return dict(super().transform(results))
+        results = super().transform({k: v for k, v in results.items() if k != 'gt_seg_map'})
+        picture = Image.fromarray(labels.astype(np.int32))
+        resized = picture.resize(results['img_shape'][1::-1], Image.Resampling.NEAREST)
+        results['gt_seg_map'] = np.asarray(resized).astype(labels.dtype)
         return results
 
 
-def _is_wide(labels: Optional[np.ndarray]) -> bool:
-    return labels is not None and labels.dtype != np.uint8
-
-
 def replace_loaders(transforms: Any, **settings: Any) -> Any:
-    """Configs of transforms with ``LoadLabelMap`` in place of ``LoadAnnotations``.
+    """A copy of configs of transforms with ``LoadLabelMap`` in place of ``LoadAnnotations``.
 
     Args:
         transforms: The config of a pipeline, of a transform, or lists of them, nested as for
             test-time augmentation.
         **settings: Arguments of the new loaders, and of each ``LoadLabelMap`` that is there.
-
-    Returns:
-        A copy.
     """
     if isinstance(transforms, (list, tuple)):
         replaced = [replace_loaders(each, **settings) for each in transforms]
@@ -208,14 +194,67 @@ def replace_loaders(transforms: Any, **settings: Any) -> Any:
 
 
 def allow_unlabelled(dataset: Dict[str, Any]) -> None:
-    """Let a data set that is predicted have images without label maps, in place.
-
-    Args:
-        dataset: The config of a data set of mmseg. Its pipeline passes images on without label
-            maps where ``data_prefix`` names no folder of them, or a file is not there.
-    """
+    """Let the config of a data set that is predicted have images without label maps, in place."""
     if 'pipeline' in dataset:
         dataset['pipeline'] = replace_loaders(dataset['pipeline'], allow_missing=True)
     prefix = dataset.get('data_prefix')
     if isinstance(prefix, Mapping):
         dataset['data_prefix'] = {key: path for key, path in prefix.items() if path is not None}
+
+
+@DATASETS.register_module(name='RelabelledDataset')
+def relabel_dataset(
+    source: str,
+    classes: Sequence[str],
+    label_map: Mapping[int, int],
+    palette: List[List[int]],
+    rest_id: Optional[int] = None,
+    lazy_init: bool = False,
+    **settings: Any,
+) -> BaseSegDataset:
+    """Build a data set whose label maps are turned to other classes as they are loaded.
+
+    Args:
+        source: Registered type of a data set of mmseg.
+        classes: The C new class names.
+        label_map: New numbers by the data set's, of classes and, with one class, of the rest.
+            Those that are not among them are ignored.
+        palette: (C, 3), colours from 0 to 255.
+        rest_id: With one class, the number of the rest, as of the model. Defaults to None.
+        lazy_init: Whether to read its list of files later. Defaults to False.
+        **settings: All else that the data set takes.
+
+    Returns:
+        The data set; ``metainfo['labelled_classes']`` are the names that label maps can show.
+
+    Raises:
+        DatasetError: If it loads no label maps, or a new number does not count.
+    """
+    label_ids = resolve_label_ids(len(classes), rest_id=rest_id)
+    if 'pipeline' in settings:  # mmseg's loader makes bytes of the new numbers
+        settings['pipeline'] = replace_loaders(settings['pipeline'])
+    built = DATASETS.build(dict(settings, type=source, lazy_init=True))
+    if not isinstance(built, BaseSegDataset):
+        raise DatasetError(
+            f'other class names need label maps that are loaded from files: expected a data set '
+            f'of mmseg, found {type(built).__name__}. Give the config without "_cached"'
+        )
+    wrong = {old: new for old, new in label_map.items() if new not in label_ids.counted}
+    if wrong:
+        raise DatasetError(f'label_map: expected {label_ids.describe()}, found {wrong}')
+    # A data set with some of its classes has a label_map already: new ids by those in files.
+    known = range(len(built.metainfo['classes']))
+    own = built.label_map or {index: index for index in (*known, *label_map)}
+    built.label_map = {file: label_map.get(i, label_ids.ignore_index) for file, i in own.items()}
+    for index in label_ids.counted:  # what was ignored before, or is no class of the data set
+        built.label_map.setdefault(index, label_ids.ignore_index)
+    used = set(label_map.values())
+    built._metainfo = dict(
+        classes=tuple(classes),
+        palette=palette,
+        labelled_classes=[name for name, i in zip(classes, label_ids.classes) if i in used],
+        label_map=built.label_map,
+    )
+    if not lazy_init:
+        built.full_init()
+    return built

@@ -1,23 +1,16 @@
 """Whether a data set's pipeline keeps to the numbers that a model has label maps hold."""
 
-from typing import Any, List, Tuple
+from typing import Any, Tuple
 
 import numpy as np
-from mmcv.transforms import LoadAnnotations as AnyLoader
-from mmcv.transforms import Resize
 from mmengine.dataset import BaseDataset, Compose
 
-from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS, LabelIds
+from ..label_ids import IGNORED_8_BITS, LabelIds
 from .checks import DatasetError
-from .label_maps import LoadLabelMap, ResizeWithLabels
-from .steps import each_step
+from .label_maps import LoadLabelMap
+from .steps import each_step, loaded_kind
 
 __all__ = ['check_label_settings']
-
-#: What transforms do with a number, by the setting that has it.
-_FILLS = 'gives pixels outside of the image'
-_EFFECTS = dict(ignore_index='takes for ignored', seg_fill_in='gives pixels that it cuts out')
-_LOADER = "dict(type='LoadLabelMap', ignore_index=65535)"
 
 
 def check_label_settings(dataset: BaseDataset, label_ids: LabelIds, name: str) -> None:
@@ -29,91 +22,64 @@ def check_label_settings(dataset: BaseDataset, label_ids: LabelIds, name: str) -
         dataset: A data set that reads files, without wrappers.
         label_ids: The numbers that the model's head expects.
         name: What it is for, such as ``'training'``.
-
-    Raises:
-        DatasetError: With the transform or the setting, what was expected and found, and what to
-            set.
     """
     where = f'the {name} data set {type(dataset).__name__}'
     _check_rest(dataset, label_ids, where)
-    _check_subset(dataset, label_ids, where)
-    loader = None
-    for transform in _list_transforms(dataset):
-        if isinstance(transform, AnyLoader):
-            loader = transform
-            _check_loader(dataset, loader, label_ids, where)
-        elif loader is not None:
-            _check_resize(transform, loader, where)
-            _check_fill(transform, label_ids, where)
-
-
-def _list_transforms(dataset: BaseDataset) -> List[Any]:
     pipeline = getattr(dataset, 'pipeline', None) or []
     if hasattr(dataset, 'recipe'):  # of embedded samples, which a pipeline has made before
         pipeline = Compose(dataset.recipe.dataset.get('pipeline') or [])
-    return [step.transform for step in each_step(pipeline)]
+    is_loaded = False
+    for step in each_step(pipeline):
+        if loaded_kind(step.transform) == 'label map':
+            is_loaded = True
+            _check_loader(dataset, step.transform, label_ids, where)
+        elif is_loaded:
+            _check_fill(step.transform, label_ids, where)
 
 
 def _check_rest(dataset: BaseDataset, ids: LabelIds, where: str) -> None:
-    """Few-shot draws read the number of the rest from the data set, without a model."""
-    found = getattr(dataset, 'metainfo', {}).get('rest_id')
+    """Compare what the data set says of a single class with the model's number of the rest.
+
+    Few-shot draws read it there, without a model. Of one class of a registered data set, mmseg
+    makes 0, and 255 of all others.
+    """
+    metainfo = getattr(dataset, 'metainfo', {})
+    found = metainfo.get('rest_id')
+    is_registered = getattr(type(dataset), 'METAINFO', {}).get('classes')
+    if found is None and is_registered and 'labelled_classes' not in metainfo:
+        found = 255 if getattr(dataset, 'label_map', None) and ids.num_classes == 1 else None
     if found is not None and found != ids.rest_id:
         raise DatasetError(
-            f'{where}: metainfo.rest_id is {found!r}, but decode_head.rest_id is {ids.rest_id!r}. '
-            'Give both the number that label maps hold for the rest'
-        )
-
-
-def _check_subset(dataset: BaseDataset, ids: LabelIds, where: str) -> None:
-    """Refuse what mmseg makes of a single class of a data set: it has 0, all others 255."""
-    if 'labelled_classes' in getattr(dataset, 'metainfo', {}):
-        return
-    # Elsewhere a label_map is the user's own.
-    is_registered = getattr(type(dataset), 'METAINFO', {}).get('classes')
-    if is_registered and getattr(dataset, 'label_map', None) and ids.rest_id == 0:
-        raise DatasetError(
-            f'{where} has one class of a registered data set, so that its label maps get 0 for '
-            'the class and 255 for all others, but decode_head.rest_id is 0, the number of the '
-            'rest. Set decode_head.rest_id=255'
+            f'{where} has {found!r} as the number of all pixels that do not show its class, but '
+            f'decode_head.rest_id is {ids.rest_id!r}. Set decode_head.rest_id={found!r}, or '
+            'metainfo.rest_id to what label maps hold'
         )
 
 
 def _check_loader(dataset: BaseDataset, loader: Any, ids: LabelIds, where: str) -> None:
+    """Refuse a loader whose numbers are bytes where there are more, or ignore another one."""
     reduces = getattr(dataset, 'reduce_zero_label', False)
     relabelled = 'labelled_classes' in getattr(dataset, 'metainfo', {})
-    kind = type(loader).__name__
-    if ids.num_classes > IGNORED_8_BITS and not isinstance(loader, LoadLabelMap):
+    kind, keeps = type(loader).__name__, isinstance(loader, LoadLabelMap)
+    remedy = f"Use dict(type='LoadLabelMap', ignore_index={ids.ignore_index})"
+    if ids.num_classes > IGNORED_8_BITS and not keeps:
         raise DatasetError(
             f'{where} has {ids.num_classes} classes, but its pipeline reads label maps with '
-            f'{kind}, which makes bytes of their numbers, so that 256 becomes 0. Use {_LOADER}; '
-            'label maps are files of 16 bits, in which 65535 is ignored'
+            f'{kind}, which makes bytes of their numbers, so that 256 becomes 0. {remedy}; '
+            'label maps are files of 16 bits'
         )
-    if ids.num_classes == IGNORED_8_BITS and reduces and ids.ignore_index == IGNORED_8_BITS:
+    if ids.num_classes == IGNORED_8_BITS == ids.ignore_index and reduces:
         raise DatasetError(
             f'{where} has 255 classes and reduce_zero_label=True, so that the last class has the '
-            f'number 255 in the files, which is also ignored. Use {_LOADER} and set '
-            'decode_head.ignore_index=65535'
+            "number 255 in the files, which is also ignored. Use dict(type='LoadLabelMap', "
+            'ignore_index=65535) and set decode_head.ignore_index=65535'
         )
-    found, used = IGNORED_8_BITS, reduces and not relabelled
-    if isinstance(loader, LoadLabelMap) and not relabelled:
-        found, used = loader.ignore_index, True
-    if used and found not in (ids.ignore_index, ids.rest_id):
-        setting = 'ignore_index' if isinstance(loader, LoadLabelMap) else 'reduce_zero_label'
+    found = loader.ignore_index if keeps else IGNORED_8_BITS
+    if (keeps or reduces) and not relabelled and found not in (ids.ignore_index, ids.rest_id):
+        setting = 'ignore_index' if keeps else 'reduce_zero_label'
         raise DatasetError(
             f'{where}: {kind} gives pixels that do not count the number {found} ({setting}), but '
-            f'decode_head.ignore_index is {ids.ignore_index}. Use '
-            f"dict(type='LoadLabelMap', ignore_index={ids.ignore_index})"
-        )
-
-
-def _check_resize(transform: Any, loader: Any, where: str) -> None:
-    resize = getattr(transform, 'resize', transform)  # of RandomResize
-    is_pillow = isinstance(resize, Resize) and resize.backend == 'pillow'
-    is_wide = getattr(loader, 'ignore_index', 0) == IGNORED_16_BITS
-    if is_wide and is_pillow and not isinstance(resize, ResizeWithLabels):
-        raise DatasetError(
-            f"{where}: Resize(backend='pillow') cannot resize label maps of 16 bits. Use "
-            "dict(type='ResizeWithLabels', ...) with the same arguments"
+            f'decode_head.ignore_index is {ids.ignore_index}. {remedy}'
         )
 
 
@@ -126,9 +92,8 @@ def _check_fill(transform: Any, ids: LabelIds, where: str) -> None:
         return  # a class, such as the background, that was chosen; by default nothing is filled in
     kind = type(transform).__name__
     raise DatasetError(
-        f'{where}: {kind} {_EFFECTS.get(key, _FILLS)} the number {found} ({key}), but '
-        f'decode_head.ignore_index, the number of pixels that do not count, is '
-        f'{ids.ignore_index}. Set {key} to {ids.ignore_index} in {kind}'
+        f'{where}: {kind} uses the number {found} ({key}) for pixels without a label, but '
+        f'decode_head.ignore_index is {ids.ignore_index}. Set {key} to {ids.ignore_index} in {kind}'
     )
 
 

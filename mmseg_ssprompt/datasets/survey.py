@@ -1,66 +1,136 @@
-"""What was found in all samples of a data set, counted and listed."""
+"""What is found in the samples of a data set, counted and listed."""
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from torch.utils.data import Dataset
 
+from ..draws import draws_of_their_own
 from ..label_ids import LabelIds
 from .checks import (
     DatasetError,
     LabelFacts,
     UnreadableFileError,
+    check_sample,
     describe_empty,
+    find_loaders,
     propose_label_map,
 )
-from .sample_checks import SampleChecks, SampleFindings
+from .file_checks import check_image, check_labels
+from .steps import each_step, is_foreign, loaded_kind
 
-__all__ = ['REMARKS', 'Listing', 'Survey', 'survey_samples']
+__all__ = [
+    'REMARKS',
+    'SampleChecks',
+    'SampleFindings',
+    'Survey',
+    'count_and_list',
+    'survey_samples',
+]
 
 #: What is said of samples that can be used, but perhaps not as one thinks.
 REMARKS = {
     'orientation': 'have an EXIF orientation, which the loader applies to the image and not to '
     'its label map: compare them, and save the images upright',
-    'alpha': 'have an alpha channel, which is dropped',
-    '16 bits': 'have 16 bits a channel, of which the upper 8 are kept',
     'dark': 'are nearly black: 99 % of their values are at most 15 of 255. Scale values of 8 or 12 '
     'bits in files of 16 to 16 bits',
-    'constant': 'have one colour everywhere',
     'lossy labels': 'have a JPEG as label map, which changes ids: make it from the source as PNG',
     'ignored': 'have only ignored pixels',
     'unreadable': 'cannot be read: training takes others in their place, as max_damaged says',
     'unlabelled': 'were read without a label map: the pipeline has no LoadAnnotations',
 }
 
-#: How many findings of one kind are kept.
+_LOADED = {'image': 'img', 'label map': 'gt_seg_map'}
+#: How many findings of one kind a report has.
 LISTED = 100
 #: From which share of ignored pixels on a class that is never seen may be what they show.
 _MUCH = 0.01
 
 
-@dataclass
-class Listing:
-    """How often something was found, and the first of it.
+class SampleFindings(NamedTuple):
+    """What was found in a sample."""
 
-    Attributes:
-        count: Samples.
-        listed: The first :data:`LISTED`: error texts, or images.
+    image: str  # its path
+    errors: List[Tuple[str, ValueError]]  # by kind: 'images', 'label maps' or 'embeddings'
+    remarks: List[str]  # keys of REMARKS
+    present: Optional[np.ndarray] = None  # which classes a valid label map shows, (C,) bool
+    pixels: int = 0  # of the label map
+    ignored: int = 0  # how many of them have the ignored id
+
+
+class SampleChecks(Dataset[SampleFindings]):
+    """The findings for each sample of a data set; nothing but its loaders is run.
+
+    Transforms of somebody's own are run too until image and label map are there.
     """
 
-    count: int = 0
-    listed: List[str] = field(default_factory=list)
+    def __init__(self, dataset: BaseDataset, ids: LabelIds) -> None:
+        self.dataset = dataset
+        self.ids = ids
+        self._transforms = [step.transform for step in each_step(dataset.pipeline)]
+        maps = [getattr(loader, 'label_map', None) for loader in find_loaders(dataset)]
+        self._map = next(filter(None, maps), None)
 
-    def add(self, text: str) -> None:
-        """Add a sample."""
-        self.count += 1
-        if self.count <= LISTED:
-            self.listed.append(text)
+    def __len__(self) -> int:
+        return len(self.dataset)
 
-    def to_dict(self) -> Dict[str, Any]:
-        """Count and list as plain values."""
-        return asdict(self)
+    def __getitem__(self, index: int) -> SampleFindings:
+        errors: List[Tuple[str, ValueError]] = []
+        remarks: List[str] = []
+        try:
+            sample = self.dataset.get_data_info(index)
+        except DatasetError as error:  # of embedded samples
+            return SampleFindings(f'sample {index}', [('embeddings', error)], remarks)
+        orientation = 1
+        for place, transform in enumerate(self._transforms):
+            kind = loaded_kind(transform) or self._missing_kind(transform, sample)
+            if kind is None:
+                continue
+            try:
+                if kind == 'image':
+                    sample, orientation, is_dark = check_image(transform, sample)
+                    remarks += ['dark'] * is_dark
+                else:
+                    sample, is_lossy = check_labels(transform, sample)
+                    remarks += ['lossy labels'] * is_lossy
+                    if len(self._transforms) > place + 2:  # another besides what packs
+                        _check_field(transform, sample)
+            except DatasetError as error:
+                errors.append((f'{kind}s', error))
+        findings = SampleFindings(str(sample.get('img_path')), errors, remarks)
+        labels = sample.get('gt_seg_map')
+        try:
+            check_sample(sample, self.ids, self._map, orientation)
+        except DatasetError as error:
+            errors.append(('label maps', error))
+            return findings
+        if labels is None:
+            remarks += ['unlabelled'] * (not errors)
+            return findings
+        classes, ignored = np.array(self.ids.classes), self.ids.ignore_index
+        pixels = np.bincount(labels.ravel().astype(int), minlength=max(classes.max(), ignored) + 1)
+        remarks += ['orientation'] * (orientation != 1)
+        remarks += ['ignored'] * bool(pixels[ignored] == labels.size > 0)
+        present = (pixels[classes] > 0) & (classes != ignored)
+        return findings._replace(present=present, pixels=labels.size, ignored=int(pixels[ignored]))
+
+    def _missing_kind(self, transform: Any, sample: Dict[str, Any]) -> Optional[str]:
+        """What a transform of somebody's own may load: what is not there yet."""
+        missing = [kind for kind, key in _LOADED.items() if sample.get(key) is None]
+        return missing[0] if missing and is_foreign(transform) else None
+
+
+def _check_field(transform: Any, sample: Dict[str, Any]) -> None:
+    """Refuse a label map that later transforms would not move with its image."""
+    if sample.get('gt_seg_map') is not None and 'gt_seg_map' not in sample.get('seg_fields', ()):
+        raise DatasetError(
+            f'{type(transform).__name__} loads label map {str(sample.get("seg_map_path"))!r}, but '
+            "expected 'gt_seg_map' in results['seg_fields'], by which mmseg flips, crops and "
+            f'resizes it with its image, found {sample.get("seg_fields")}. Let the transform '
+            'append it'
+        )
 
 
 class Survey:
@@ -75,7 +145,7 @@ class Survey:
         read: Samples so far.
         pixels: How many pixels the valid label maps have.
         ignored: How many of them have the ignored id.
-        errors: What was wrong, by kind.
+        errors: Texts of what was wrong, by kind.
         notes: Sentences on the data set as a whole.
         remarks: Images, by the keys of :data:`REMARKS`.
         images_of_class: (C,) int64, in how many images each class is seen.
@@ -91,9 +161,9 @@ class Survey:
         self.ids = ids or LabelIds(len(self.classes))
         self.facts = facts or LabelFacts()
         self.read = self.pixels = self.ignored = 0
-        self.errors: Dict[str, Listing] = defaultdict(Listing)
+        self.errors: Dict[str, List[str]] = defaultdict(list)
         self.notes: List[str] = []
-        self.remarks: Dict[str, Listing] = defaultdict(Listing)
+        self.remarks: Dict[str, List[str]] = defaultdict(list)
         self.images_of_class = np.zeros(len(self.classes), np.int64)
         self._surveyed_labels = 0
 
@@ -103,7 +173,7 @@ class Survey:
         for kind, error in findings.errors:
             self.add_error(kind, error)
         for remark in findings.remarks:
-            self.remarks[remark].add(findings.image)
+            self.remarks[remark].append(findings.image)
         if findings.present is not None:
             self._surveyed_labels += 1
             self.pixels += findings.pixels
@@ -112,39 +182,31 @@ class Survey:
 
     def add_error(self, kind: str, error: Exception) -> None:
         """Add an error, of a sample or of more."""
-        self.errors[kind].add(str(error))
-
-    def count_remarks(self, kind: str) -> int:
-        """How many samples have a remark, one of the keys of :data:`REMARKS`."""
-        return self.remarks[kind].count if kind in self.remarks else 0
+        self.errors[kind].append(str(error))
 
     def check_whole(self, training: bool = False) -> None:
-        """Refuse a set in which nothing is labelled.
+        """Refuse a set in which all pixels are ignored.
 
-        Args:
-            training: Whether it is for training, where a second class has to be seen. Defaults to
-                False.
+        In training also one in which beside ignored ones only the first of several classes has
+        pixels, as in masks of 0 and 255.
 
         Raises:
-            DatasetError: If all label maps have only ignored pixels; or, in training, if beside
-                ignored ones only the first of several classes has pixels.
+            DatasetError: With what may make them ignored.
         """
-        ignored = self.count_remarks('ignored')
+        ignored = len(self.remarks.get('ignored', ()))
         if ignored and ignored == self._surveyed_labels:
             raise DatasetError(
                 f'all {ignored} label maps have only ignored pixels, the first that of '
-                f'{self.remarks["ignored"].listed[0]!r}: expected ids of the {len(self.classes)} '
+                f'{self.remarks["ignored"][0]!r}: expected ids of the {len(self.classes)} '
                 f'classes. {self._explain_ignored()}'
             )
         seen = np.flatnonzero(self.images_of_class).tolist()
         is_mask = seen == [0] if self.ids.rest_id is None else not seen
         missing = self.missing_classes()
         if training and is_mask and self._ignores_much() and missing:
-            several = len(missing) > 1
-            name = f'the classes {missing[:10]} are' if several else f'class {missing[0]!r} is'
             raise DatasetError(
-                f'{self.describe_ignored()}, and {name} in none of {self._surveyed_labels} label '
-                f'maps. {self._explain_ignored()}'
+                f'{self.describe_ignored()}, and the classes {missing[:10]} are in none of '
+                f'{self._surveyed_labels} label maps. {self._explain_ignored()}'
             )
 
     def _ignores_much(self) -> bool:
@@ -180,9 +242,8 @@ class Survey:
     def warnings(self) -> List[str]:
         """A line for each kind of remark, one for classes that are never seen, and the notes."""
         lines = [
-            f'{listing.count} of {self.read} images {REMARKS[kind]}; the first is '
-            f'{listing.listed[0]!r}'
-            for kind, listing in self.remarks.items()
+            f'{len(images)} of {self.read} images {REMARKS[kind]}; the first is {images[0]!r}'
+            for kind, images in self.remarks.items()
         ]
         missing = self.missing_classes()
         if missing:
@@ -190,7 +251,7 @@ class Survey:
                 f'{len(missing)} of {len(self.classes)} classes are in none of '
                 f'{self._surveyed_labels} label maps: {missing}'
             )
-            if self._ignores_much() and not self.count_remarks('ignored'):
+            if self._ignores_much() and not len(self.remarks.get('ignored', ())):
                 line += f'; {self.describe_ignored()}. {self._explain_ignored()}'
             lines.append(line)
         return [*lines, *self.notes]
@@ -199,22 +260,25 @@ class Survey:
         """Classes that no label map has; empty if there is no valid label map."""
         if self._surveyed_labels == 0:
             return []
-        return [
-            name for name, images in zip(self.classes, self.images_of_class.tolist()) if not images
-        ]
+        return [name for name, count in zip(self.classes, self.images_of_class) if not count]
 
     def to_dict(self) -> Dict[str, Any]:
         """All of it as plain values."""
         return dict(
             read=self.read,
-            errors={kind: listing.to_dict() for kind, listing in self.errors.items()},
+            errors={kind: count_and_list(texts) for kind, texts in self.errors.items()},
             warnings=self.warnings(),
-            remarks={kind: listing.to_dict() for kind, listing in self.remarks.items()},
+            remarks={kind: count_and_list(images) for kind, images in self.remarks.items()},
             images_of_class=dict(zip(self.classes, self.images_of_class.tolist())),
             missing_classes=self.missing_classes(),
             pixels=self.pixels,
             ignored_pixels=self.ignored,
         )
+
+
+def count_and_list(texts: Sequence[str]) -> Dict[str, Any]:
+    """How many texts there are, and the first :data:`LISTED`."""
+    return dict(count=len(texts), listed=list(texts[:LISTED]))
 
 
 def survey_samples(
@@ -230,26 +294,24 @@ def survey_samples(
         survey: Takes the findings.
         dataset: A data set of mmseg, without wrappers.
         ids: Which ids label maps may have.
-        max_samples: How many are read; more are thinned out evenly.
+        max_samples: How many are read.
         max_damaged: How many samples of the survey may have files that cannot be read.
 
     Returns:
         How many samples were read.
-
-    Raises:
-        DatasetError: If there is no sample, or one cannot be read or does not fit.
     """
     if len(dataset) == 0:  # not serialised
         raise DatasetError(describe_empty(dataset))
-    checks = SampleChecks(dataset, ids)
     count = min(len(dataset), max_samples)
-    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
-        findings = checks[index]
-        if findings.errors:
-            error = findings.errors[0][1]
-            damaged = survey.count_remarks('unreadable')
-            if not isinstance(error, UnreadableFileError) or damaged >= max_damaged:
-                raise error
-            findings = findings._replace(errors=[], remarks=['unreadable'], present=None)
-        survey.add(findings)
+    with draws_of_their_own():  # which loaders of somebody's own may use
+        checks = SampleChecks(dataset, ids)
+        for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
+            findings = checks[index]
+            if findings.errors:
+                error = findings.errors[0][1]
+                damaged = len(survey.remarks.get('unreadable', ()))
+                if not isinstance(error, UnreadableFileError) or damaged >= max_damaged:
+                    raise error
+                findings = findings._replace(errors=[], remarks=['unreadable'], present=None)
+            survey.add(findings)
     return count

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..files import replacing
 from ..label_ids import IGNORED_8_BITS, IGNORED_16_BITS, LABEL_IDS_KEY, LabelIds, name_rest
-from ..outputs import OutputError, ResultNames, result_file
+from ..outputs import ResultNames, result_file
 
 __all__ = ['GroupedIoUMetric', 'check_metric']
 
@@ -22,16 +22,9 @@ _GROUPS = dict(things='thing_classes', stuff='stuff_classes', labelled='labelled
 
 
 def check_metric(metric: BaseMetric, label_ids: LabelIds) -> None:
-    """Refuse mmseg's ``IoUMetric`` where it would take other numbers than the model.
+    """Refuse mmseg's ``IoUMetric`` where it would take other numbers than the model, ``label_ids``.
 
-    It drops class 255, writes bytes, and knows no rest.
-
-    Args:
-        metric: One of an evaluator's.
-        label_ids: The numbers that the model's head expects.
-
-    Raises:
-        ValueError: With what to use instead.
+    It drops class 255, writes bytes, and knows no rest. A ValueError says what to use instead.
     """
     if isinstance(metric, GroupedIoUMetric):
         metric.check_label_ids(label_ids)
@@ -86,14 +79,9 @@ class GroupedIoUMetric(IoUMetric):
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
         self.result_names: Optional[ResultNames] = None
-        self._named: Dict[str, str] = {}
 
     def check_label_ids(self, label_ids: LabelIds) -> None:
-        """Refuse another ``ignore_index`` than the model's.
-
-        Raises:
-            ValueError: With both.
-        """
+        """Refuse another ``ignore_index`` than the model's, with a ValueError."""
         if self.ignore_index not in (None, label_ids.ignore_index):
             raise ValueError(
                 f'evaluator {type(self).__name__}: ignore_index is {self.ignore_index}, but '
@@ -104,21 +92,22 @@ class GroupedIoUMetric(IoUMetric):
     def process(self, data_batch: Any, data_samples: Sequence[Dict[str, Any]]) -> None:
         """Compare predictions with label maps, where there are any, and write them.
 
-        Args:
-            data_batch: Not looked at.
-            data_samples: Predictions, as plain values.
-
         Raises:
             ValueError: If ``ignore_index`` is not the model's.
         """
         for sample in data_samples:
-            label_ids = self._find_label_ids(sample)
+            ids = self._find_label_ids(sample)
             labels = sample['pred_sem_seg']['data']
             labels = labels.reshape(labels.shape[-2:])
-            areas = None
+            areas: Optional[Tuple[Tensor, ...]] = None
             if not self.format_only and 'gt_sem_seg' in sample:
                 truth = sample['gt_sem_seg']['data'].to(labels)
-                areas = self._measure(labels, truth.reshape(truth.shape[-2:]), label_ids)
+                areas = self.intersect_and_union(
+                    ids.to_channels(labels),
+                    ids.to_channels(truth.reshape(truth.shape[-2:])),
+                    len(ids.channels),
+                    ids.ignore_index,
+                )
             self.results.append(areas)
             if self.output_dir is not None:
                 self._write(labels.cpu().numpy(), sample)
@@ -133,52 +122,18 @@ class GroupedIoUMetric(IoUMetric):
         self.check_label_ids(label_ids)
         return label_ids
 
-    def _measure(self, labels: Tensor, truth: Tensor, label_ids: LabelIds) -> Tuple[Tensor, ...]:
-        """Areas of intersection, union, prediction and label map, for each of the channels."""
-        areas: Tuple[Tensor, ...] = self.intersect_and_union(
-            label_ids.to_channels(labels),
-            label_ids.to_channels(truth),
-            len(label_ids.channels),
-            label_ids.ignore_index,
-        )
-        return areas
-
     def _write(self, labels: np.ndarray, sample: Mapping[str, Any]) -> None:
         """Write a prediction (H, W) as PNG of 8 or 16 bits, with the numbers of the files.
 
         Where the data set leaves out the id 0 (``reduce_zero_label``), its files have numbers that
         are higher by 1. A data set under other class names gets its numbers as they are.
         """
-        file = result_file(Path(self.output_dir), self._name_result(sample['img_path']), '.png')
-        with replacing(file) as temporary:
-            Image.fromarray(self._number(labels, sample)).save(temporary)
-
-    def _name_result(self, image: str) -> str:
-        """The name of an image's file, without its suffix.
-
-        Raises:
-            OutputError: If another image has it, of images that were not named before.
-        """
-        if self.result_names is not None:
-            return self.result_names(image)
-        name = Path(image).stem
-        other = self._named.setdefault(name, image)
-        if other != image:
-            raise OutputError(
-                f'output_dir={str(self.output_dir)!r}: expected a file name of its own for each '
-                f'image, found {other!r} and {image!r}. Set default_hooks='
-                "dict(output_check=dict(type='OutputCheckHook')), which lets results keep their "
-                'folders'
-            )
-        return name
-
-    def _number(self, labels: np.ndarray, sample: Mapping[str, Any]) -> np.ndarray:
-        """The numbers that the data set's own files have, (H, W) uint8 or uint16."""
-        label_ids = self._find_label_ids(sample)
-        reduced = sample.get('reduce_zero_label') and 'labelled_classes' not in self.dataset_meta
-        if reduced:
-            labels = np.where(labels == label_ids.rest_id, 0, labels + 1)
-        return labels.astype(label_ids.dtype)
+        ids, image = self._find_label_ids(sample), sample['img_path']
+        name = self.result_names(image) if self.result_names else Path(image).stem
+        if sample.get('reduce_zero_label') and 'labelled_classes' not in self.dataset_meta:
+            labels = np.where(labels == ids.rest_id, 0, labels + 1)
+        with replacing(result_file(Path(self.output_dir), name, '.png')) as temporary:
+            Image.fromarray(labels.astype(ids.dtype)).save(temporary)
 
     def compute_metrics(self, results: List[Any]) -> Dict[str, float]:
         """Compute mmseg's figures and ours from the areas of all images that have label maps."""
@@ -202,30 +157,18 @@ class GroupedIoUMetric(IoUMetric):
             values = np.nan_to_num(values, nan=self.nan_to_num)
         iou = dict(zip(names, 100 * values))
         for group, key in _GROUPS.items():
-            members = meta.get(key, ())
-            if members:
-                metrics[f'mIoU.{group}'] = _mean_of_present([iou[name] for name in members])
+            if meta.get(key):
+                members = [iou[name] for name in meta[key] if not np.isnan(iou[name])]
+                metrics[f'mIoU.{group}'] = float(np.mean(members)) if members else float('nan')
         metrics.update({f'IoU.{name}': float(value) for name, value in iou.items()})
         return metrics
 
     def _report_unlabelled(self, count: int, labelled: int) -> None:
         """Log which images are not in the figures."""
-        if self.format_only:
-            text = 'format_only: nothing is measured'
-        elif labelled == 0:
-            text = f'None of {count} images has a label map: nothing is measured'
-        elif labelled < count:
-            text = (
-                f'{count - labelled} of {count} images have no label map: the figures are those '
-                f'of the other {labelled}'
-            )
-        else:
+        if labelled == count:
             return
+        text = f'{count - labelled} of {count} images have no label map, and are not in the figures'
+        if labelled == 0:
+            text = f'None of {count} images is compared with a label map: nothing is measured'
         written = '' if self.output_dir is None else f'; predictions are in {self.output_dir!r}'
         print_log(f'{text}{written}', 'current')
-
-
-def _mean_of_present(values: List[float]) -> float:
-    """The mean without NaN, which is what absent classes have."""
-    present = [value for value in values if not np.isnan(value)]
-    return float(np.mean(present)) if present else float('nan')

@@ -2,8 +2,8 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .dataset_check_hook import DatasetCheckHook
-from .eval_loops import PromptTestLoop, PromptValLoop
 from .finite_guard_hook import FiniteGuardHook, NonFiniteError
+from .loops import PromptTestLoop, PromptValLoop, ResumableTrainLoop
 from .mmengine_fixes import (
     MainProcessLoggerHook,
     PromptAmpOptimWrapper,
@@ -16,7 +16,6 @@ from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook
 from .run_lock_hook import RunLockHook, WorkDirInUseError, check_unlocked
 from .run_record_hook import RunRecordError, RunRecordHook
-from .train_loop import ResumableTrainLoop
 from .trainable_report_hook import TrainableReportHook
 from .visualization_hook import PromptVisualizationHook
 

@@ -4,12 +4,12 @@ import contextlib
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Set, Union
+from typing import Any, Dict, Iterator, List, Optional, Union
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
@@ -17,14 +17,15 @@ from mmengine.runner import BaseLoop, Runner
 from ..files import check_no_folder, remove_leftovers, write_atomically
 from ..main_process import on_main_process
 from ..outputs import OutputError, find_inputs
-from ..weights.checkpoint_loader import load_from_local, safe_checkpoint_loading
+from ..weights.checkpoint_loader import safe_checkpoint_loading
 from ..weights.state_dicts import CheckpointError
-from .main_metric import MAIN_METRICS, check_best_keys, find_main_metric
-from .newest_checkpoint import find_newest_checkpoint, find_resume_problem
+from .newest_checkpoint import find_newest_checkpoint, find_state_problem
 
-__all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend']
+__all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend', 'find_main_metric']
 
 _BACKEND = 'AtomicLocalBackend'
+#: The main result of mmseg's ``IoUMetric`` for each of its ``iou_metrics``; more is better.
+_MAIN_METRICS = ('mIoU', 'mDice', 'mFscore')
 
 
 @register_backend(_BACKEND)
@@ -32,16 +33,11 @@ class AtomicLocalBackend(LocalBackend):
     """Local files that are there as a whole or not at all."""
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
-        """Write a file.
-
-        Args:
-            obj: All of its content.
-            filepath: Its path; folders are made.
+        """Write a file; its folders are made.
 
         Raises:
-            OSError: If it cannot be written, with the path and the bytes that are needed and
-                free, or if there is a folder of its name. A file that was there before is as it
-                was.
+            OSError: With the path and the bytes that are needed and free, or if there is a folder
+                of its name. A file that was there before is as it was.
         """
         file = Path(filepath)
         check_no_folder(file)
@@ -49,7 +45,15 @@ class AtomicLocalBackend(LocalBackend):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, obj)
         except OSError as error:
-            raise type(error)(error.errno, _describe_failed_write(file, len(obj), error)) from error
+            free = 'an unknown number of'
+            with contextlib.suppress(OSError):
+                free = f'{shutil.disk_usage(file.parent).free:,}'
+            raise type(error)(
+                error.errno,
+                f'cannot write {str(file)!r}: {len(obj):,} bytes are needed, {free} are free '
+                f'({error.strerror or error}). What was saved before is still there: make room, '
+                'or let work_dir be where there is some, and resume',
+            ) from error
 
 
 @HOOKS.register_module()
@@ -57,8 +61,8 @@ class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``, which loses nothing when it is interrupted.
 
     mmengine writes a checkpoint over the file that is there, and removes the outdated one before
-    the new one is complete. Here a checkpoint is written under another name, synchronised, renamed
-    and read back, and only then is the outdated one removed.
+    the new one is complete. Here a checkpoint is written under another name, synchronised
+    and renamed, and only then is the outdated one removed.
 
     With ``resume=True`` and no ``load_from`` training goes on from the newest checkpoint in the
     folder that is complete, and the log says which were not, and why. mmengine believes the file
@@ -79,12 +83,11 @@ class AtomicCheckpointHook(CheckpointHook):
         CheckpointError: On resuming, if there are checkpoints but none is complete.
         IsADirectoryError: Before training, if ``last_checkpoint`` is a folder.
         OutputError: Before training, if a file that it reads has the name of a checkpoint.
-        ValueError: After a validation, if it returns no number named ``save_best``.
     """
 
     # mmengine's own.
     backend_args: Optional[Dict[str, Any]]
-    best_ckpt_path: Optional[str]
+    save_best: Any
     file_backend: Any
 
     def __init__(
@@ -105,8 +108,12 @@ class AtomicCheckpointHook(CheckpointHook):
         is_training = isinstance(runner._train_loop, BaseLoop)
         if not is_training or not runner._resume or runner._load_from is not None:
             return
+        folder = Path(runner.work_dir)
+        if self.out_dir not in (None, runner.work_dir):
+            folder = Path(self.out_dir) / folder.resolve().name
+        arguments = folder, self.filename_tmpl, runner.param_schedulers is not None
         # So that all processes go on from the same.
-        found = on_main_process(lambda: self._find_newest(runner))
+        found = on_main_process(lambda: find_newest_checkpoint(*arguments))
         if found is None:
             runner.logger.info(f'{runner.work_dir} has no checkpoint: starting from scratch')
             runner._resume = False
@@ -114,8 +121,16 @@ class AtomicCheckpointHook(CheckpointHook):
             runner._load_from = str(found)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
-        """Refuse to resume from prompts alone, or from the state of another training."""
-        problem = find_resume_problem(checkpoint, runner) if runner._resume else None
+        """Refuse to resume from prompts alone, or from a moving average in their place."""
+        if not runner._resume:
+            return
+        problem = find_state_problem(checkpoint, runner.param_schedulers is not None)
+        has_average = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+        if problem is None and 'ema_state_dict' in checkpoint and not has_average:
+            problem = (
+                'expected no moving average, since there is no EMAHook, found ema_state_dict: the '
+                'prompts in state_dict are the average then, and not those that train'
+            )
         if problem is not None:
             raise CheckpointError(
                 f'cannot resume from {str(runner._load_from)!r}: {problem}. To begin a training '
@@ -130,11 +145,6 @@ class AtomicCheckpointHook(CheckpointHook):
         self._has_begun = True
         if is_main_process() and self._is_local:
             remove_leftovers(Path(self.out_dir))
-        if not (self.save_optimizer and self.save_param_scheduler):
-            runner.logger.warning(
-                'AtomicCheckpointHook: save_optimizer or save_param_scheduler is False, so that no '
-                'checkpoint of this training can be resumed'
-            )
 
     def _check_taken(self, runner: Runner) -> None:
         """Refuse to save over what the training reads, and tell of others' checkpoints."""
@@ -157,69 +167,27 @@ class AtomicCheckpointHook(CheckpointHook):
                 'give another --work-dir'
             )
 
-    def _find_newest(self, runner: Runner) -> Optional[Path]:
-        folder = Path(runner.work_dir)
-        if self.out_dir not in (None, runner.work_dir):
-            folder = Path(self.out_dir) / folder.resolve().name
-        has_schedulers = runner.param_schedulers is not None
-        return find_newest_checkpoint(folder, self.filename_tmpl, has_schedulers)
-
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: Dict[str, Any]) -> None:
         with self._removing_afterwards():
             super()._save_checkpoint_with_step(runner, step, meta)
-            if is_main_process() and self._is_local:
-                load_from_local(self.last_ckpt)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: Dict[str, Any]) -> None:
-        # Without training there is no folder either.
-        if (
-            self.save_best is None
-            or not self._has_begun
-            or not self._find_best_keys(runner, metrics)
-        ):
+        if self.save_best is None or not self._has_begun:  # without training there is no folder
             return
-        known = self._best_checkpoints()
-        with self._removing_afterwards():
-            super()._save_best_checkpoint(runner, metrics)
-            if is_main_process() and self._is_local:
-                for path in self._best_checkpoints() - known:
-                    load_from_local(path)
-
-    def _find_best_keys(self, runner: Runner, metrics: Dict[str, Any]) -> bool:
-        """Let ``key_indicators`` be numbers of the evaluators; False if none can be the main one.
-
-        Raises:
-            ValueError: If ``save_best`` names one that there is not.
-        """
         if self.key_indicators == ['auto']:
             key = find_main_metric(metrics)
             if key is None:
                 self.save_best = None
-                print_log(
-                    f'No best checkpoint is kept: expected one of {list(MAIN_METRICS)} among the '
+                runner.logger.warning(
+                    f'No best checkpoint is kept: expected one of {list(_MAIN_METRICS)} among the '
                     f'results of the validation, found {list(metrics)}. Set '
                     'default_hooks.checkpoint.save_best to the one that decides, and rule to '
-                    "'greater' or 'less'",
-                    'current',
-                    logging.WARNING,
+                    "'greater' or 'less'"
                 )
-                return False
+                return
             self._init_rule([self.rules[0] or 'greater'], [key])
-            self._forget_another_best(runner, key)
-        check_best_keys(self.key_indicators, metrics)
-        return True
-
-    def _forget_another_best(self, runner: Runner, key: str) -> None:
-        """Compare with no score of another result, by which the best was chosen before."""
-        path = self.best_ckpt_path
-        if path is not None and not Path(path).name.startswith(f'best_{key}_'.replace('/', '_')):
-            self.best_ckpt_path = None
-            runner.message_hub.pop_info('best_score', None)
-
-    def _best_checkpoints(self) -> Set[str]:
-        is_one = len(self.key_indicators) == 1
-        paths = [self.best_ckpt_path] if is_one else self.best_ckpt_path_dict.values()
-        return {path for path in paths if path is not None}
+        with self._removing_afterwards():
+            super()._save_best_checkpoint(runner, metrics)
 
     @contextlib.contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
@@ -233,12 +201,10 @@ class AtomicCheckpointHook(CheckpointHook):
         for path in keeping.outdated:
             # The path of the best one was in the checkpoint that was resumed: of a work_dir that
             # was copied, or of a stranger.
-            if self._is_local and Path(path).resolve().parent != Path(self.out_dir).resolve():
-                print_log(
-                    f'{path!r} is outdated, but not removed: it is not in {str(self.out_dir)!r}',
-                    'current',
-                    logging.WARNING,
-                )
+            is_elsewhere = Path(path).resolve().parent != Path(self.out_dir).resolve()
+            if self._is_local and (is_elsewhere or Path(path).is_dir()):
+                text = f'{path!r} is outdated, but no file in {self.out_dir!r}: it stays'
+                print_log(text, 'current', logging.WARNING)
             else:
                 backend.remove(path)
 
@@ -253,20 +219,20 @@ class _KeepsOutdated:
     def remove(self, path: str) -> None:
         self.outdated.append(path)
 
-    def rmtree(self, path: str) -> None:
-        print_log(f'{path!r} is a folder, and is not removed', 'current', logging.WARNING)
+    rmtree = remove
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
 
-def _describe_failed_write(file: Path, needed: int, error: OSError) -> str:
-    try:
-        free = f'{shutil.disk_usage(file.parent).free:,}'
-    except OSError:
-        free = 'an unknown number of'
-    return (
-        f'cannot write {str(file)!r}: {needed:,} bytes are needed, {free} are free '
-        f'({error.strerror or error}). What was saved before is still there: make room, or let '
-        'work_dir be where there is some, and resume'
-    )
+def find_main_metric(results: Dict[str, Any]) -> Optional[str]:
+    """The name of the main one among the results of evaluators; None if there is none.
+
+    It is ``mIoU``, or else ``mDice`` or ``mFscore``, with or without an evaluator's prefix
+    (``'val/mIoU'``). Where several evaluators have it, that of the first one is taken.
+    """
+    for wanted in _MAIN_METRICS:
+        for name in results:
+            if name.rsplit('/', 1)[-1] == wanted:
+                return name
+    return None

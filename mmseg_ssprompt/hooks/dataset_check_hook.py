@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -10,7 +10,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmengine.utils import to_2tuple
 
 from ..config_entries import innermost_model
 from ..dataset_wrappers import each_dataset
@@ -22,11 +21,11 @@ from ..datasets.checks import (
     find_loaders,
 )
 from ..datasets.left_out import find_left_out
-from ..datasets.packed_checks import Frame, Packed, check_batch_sizes, check_packed
+from ..datasets.packed_checks import Frame, check_batch_sizes, check_packed
 from ..datasets.survey import Survey, survey_samples
 from ..label_ids import LabelIds, resolve_label_ids
 from ..main_process import on_main_process, unwrap_model
-from .config_checks import SPLITS, ModelFacts, check_config, read_metainfo
+from .config_checks import SPLITS, ModelFacts, check_config
 from .rehearsal import rehearse
 
 __all__ = ['DatasetCheckHook', 'read_frame']
@@ -43,7 +42,7 @@ class DatasetCheckHook(Hook):
     - images and label maps are read: all of them, or ``max_samples`` evenly spread ones;
     - the first samples pass the whole pipeline, and what leaves it is looked at
       (:func:`check_packed`);
-    - evaluators and the visualiser are tried on a made-up prediction (:func:`rehearse`).
+    - evaluators are tried on a made-up prediction (:func:`rehearse`).
 
     What can be used, but perhaps not as one thinks, is logged once with its count. During training
     the labels of each batch are checked before it goes to the model, and in validation and test
@@ -59,39 +58,17 @@ class DatasetCheckHook(Hook):
 
     def __init__(self, max_samples: int = 1000) -> None:
         self.max_samples = max_samples
-        self._config_is_checked = False
-        self._rehearsed: Set[Tuple[str, bool]] = set()
-
-    def check_config(self, runner: Runner, *splits: str) -> None:
-        """Compare what the config says in several places, once.
-
-        Args:
-            runner: Its model is built; its data sets need not be.
-            *splits: Which of 'train', 'val' and 'test' run.
-        """
-        if self._config_is_checked:
-            return
-        self._config_is_checked = True
-        head = _decode_head(runner)
-        model = ModelFacts(tuple(head.class_names), read_label_ids(head))
-        cfg = runner.cfg
-        _log('the config', on_main_process(lambda: check_config(cfg, splits, model)))
-        for split in splits:
-            metainfo = read_metainfo(cfg, split) if split != 'train' else None
-            if metainfo is not None:
-                on_main_process(functools.partial(self._rehearse, cfg, split, metainfo, model.ids))
 
     def before_train(self, runner: Runner) -> None:
         """Check training and validation data, and what validation needs."""
-        self.check_config(runner, 'train', 'val')
-        self._check(runner, runner.train_dataloader, 'train')
+        loaders = dict(train=runner.train_dataloader)
         if runner.val_loop is not None:
-            self._check(runner, runner.val_dataloader, 'val')
+            loaders['val'] = runner.val_dataloader
+        self._check(runner, loaders)
 
     def before_test(self, runner: Runner) -> None:
         """Check test data, and what testing needs."""
-        self.check_config(runner, 'test')
-        self._check(runner, runner.test_dataloader, 'test')
+        self._check(runner, dict(test=runner.test_dataloader))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Check the labels of a batch, which are still on the CPU."""
@@ -103,17 +80,21 @@ class DatasetCheckHook(Hook):
 
     before_test_iter = before_val_iter
 
-    def _check(self, runner: Runner, dataloader: Any, split: str) -> None:
-        leaves = list(each_dataset(dataloader.dataset))
-        for leaf in leaves:
-            check_classes(leaf, _decode_head(runner).class_names, SPLITS[split])
-        on_main_process(lambda: self._survey(runner, dataloader.dataset, leaves, split))
-        on_main_process(lambda: self._try(runner, dataloader, split))
+    def _check(self, runner: Runner, loaders: Dict[str, Any]) -> None:
+        head, cfg = _decode_head(runner), runner.cfg
+        ids = read_label_ids(head)
+        facts = ModelFacts(tuple(head.class_names), ids)
+        on_main_process(lambda: check_config(cfg, list(loaders), facts))
+        for split, loader in loaders.items():
+            dataset = loader.dataset
+            for leaf in each_dataset(dataset):
+                check_classes(leaf, head.class_names, SPLITS[split])
+            on_main_process(functools.partial(self._survey, runner, dataset, split, ids))
+            on_main_process(functools.partial(_try, cfg, dataset, split, ids))
 
-    def _survey(
-        self, runner: Runner, dataset: BaseDataset, leaves: Sequence[BaseDataset], split: str
-    ) -> None:
-        ids, name = read_label_ids(_decode_head(runner)), SPLITS[split]
+    def _survey(self, runner: Runner, dataset: BaseDataset, split: str, ids: LabelIds) -> None:
+        """Read images and label maps."""
+        leaves, name = list(each_dataset(dataset)), SPLITS[split]
         max_damaged = getattr(dataset, 'max_damaged', 0)  # of training data
         survey = Survey(leaves[0].metainfo['classes'], ids, read_facts(leaves))
         for leaf in leaves:
@@ -124,53 +105,19 @@ class DatasetCheckHook(Hook):
         if 'labelled_classes' not in leaves[0].metainfo:  # else names may be none of the data set's
             survey.check_whole(training=split == 'train')
         survey.notes += [line for leaf in leaves for line in find_left_out(leaf)]
-        _log(f'{name} data', survey.warnings())
+        for line in survey.warnings():
+            print_log(f'{name} data: {line}', 'current', logging.WARNING)
 
-    def _try(self, runner: Runner, dataloader: Any, split: str) -> None:
-        """Let some samples pass the pipeline, and a made-up one the evaluators."""
-        ids, cfg = read_label_ids(_decode_head(runner)), runner.cfg
-        training = split == 'train'
-        packed = check_packed(
-            dataloader.dataset, ids, SPLITS[split], training, read_frame(cfg, training)
-        )
-        if training:
-            return
+
+def _try(cfg: Config, dataset: BaseDataset, split: str, ids: LabelIds) -> None:
+    """Let some samples pass the pipeline, and a made-up one the evaluators."""
+    training = split == 'train'
+    packed = check_packed(dataset, ids, SPLITS[split], training, read_frame(cfg, training))
+    if not training:
         size = (cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
         check_batch_sizes(packed, size, f'{split}_dataloader')
-        _log('the config', _find_single_windows(cfg, packed))
         labelled = all('gt_sem_seg' in each.sample for each in packed)
-        metainfo = next(each_dataset(dataloader.dataset)).metainfo
-        self._rehearse(cfg, split, metainfo, ids, labelled)
-
-    def _rehearse(
-        self,
-        cfg: Config,
-        split: str,
-        metainfo: Mapping[str, Any],
-        ids: LabelIds,
-        labelled: bool = True,
-    ) -> None:
-        """Try the evaluators of a split, with label maps and without them only once."""
-        if (split, labelled) not in self._rehearsed:
-            self._rehearsed.add((split, labelled))
-            _log('the config', rehearse(cfg, split, metainfo, ids, labelled).warnings)
-
-
-def _find_single_windows(cfg: Config, packed: Sequence[Packed]) -> List[str]:
-    """Say that windows have no effect on images that are no larger than one."""
-    test_cfg = innermost_model(cfg).get('test_cfg') or {}
-    sizes = [tuple(each.image.shape[1:]) for each in packed if each.image is not None]
-    if test_cfg.get('mode') != 'slide' or not sizes:
-        return []
-    height, width = to_2tuple(test_cfg['crop_size'])
-    if any(size[0] > height or size[1] > width for size in sizes):
-        return []
-    return [
-        f"model.test_cfg.mode is 'slide', but the pipeline makes images of at most "
-        f'{max(size[0] for size in sizes)} x {max(size[1] for size in sizes)} (height x width), '
-        f'which are a single window of {height} x {width}: leave Resize out of it, or let its '
-        'scale be larger'
-    ]
+        rehearse(cfg, split, next(each_dataset(dataset)).metainfo, ids, labelled)
 
 
 def _check_batch(data_batch: Any, ids: LabelIds, training: bool) -> None:
@@ -228,11 +175,6 @@ def read_frame(cfg: Config, training: bool) -> Frame:
             size = None  # windows have that size, not images
     normalises = preprocessor.get('mean') is not None
     return Frame(None if size is None else tuple(size), normalises)
-
-
-def _log(name: str, lines: List[str]) -> None:
-    for line in lines:
-        print_log(f'{name}: {line}', 'current', logging.WARNING)
 
 
 def _decode_head(runner: Runner) -> Any:

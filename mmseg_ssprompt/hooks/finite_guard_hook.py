@@ -1,18 +1,17 @@
 """Keeps NaN and infinity out of the prompts, and says where they came from."""
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..main_process import unwrap_model
 from ..models.losses.matching import NON_FINITE_LOGITS
 
 __all__ = ['FiniteGuardHook', 'NonFiniteError', 'describe_batch']
@@ -25,14 +24,6 @@ _MAX_SCALER_SKIPS = 32
 
 class NonFiniteError(ValueError):
     """A loss or a gradient is NaN or infinite."""
-
-
-class _Batch(NamedTuple):
-    """What is said of a batch if its step is left out."""
-
-    iteration: int
-    losses: Dict[str, float]
-    files: str
 
 
 @HOOKS.register_module()
@@ -48,9 +39,6 @@ class FiniteGuardHook(Hook):
 
     With accumulation of gradients the step of several batches is left out, and all of them are
     named.
-
-    The model is only observed, by a forward hook of torch; gradients are looked at, and taken away,
-    by a hook of the optimiser. Both are gone when training ends or is stopped here.
 
     Args:
         policy: ``'stop'`` or ``'skip'``. Defaults to 'stop'.
@@ -77,14 +65,26 @@ class FiniteGuardHook(Hook):
         self._handles: List[Any] = []
         self._begin_step()
 
+    def _begin_step(self) -> None:
+        # Filled by all batches since the last step, which is one without gradient accumulation.
+        self._was_reached = False  # the optimiser's step
+        self._is_left_out = False
+        self._is_bad_here = False
+        self._finite_losses: List[Tensor] = []
+        self._lines: List[str] = []
+        self._gradients: List[str] = []
+        self._files: List[str] = []
+
     def before_train(self, runner: Runner) -> None:
         """Begin to look."""
         self.after_train(runner)  # if an earlier run has ended with an error
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         self._names = {id(p): name for name, p in model.named_parameters()}
-        self._handles = [model.register_forward_hook(self._note_losses)]
-        for wrapper in _wrappers(runner.optim_wrapper):
-            self._handles.append(wrapper.optimizer.register_step_pre_hook(self._check_step))
+        optimizer = runner.optim_wrapper.optimizer
+        self._handles = [
+            model.register_forward_hook(self._note_losses),
+            optimizer.register_step_pre_hook(self._check_step),
+        ]
 
     def after_train(self, runner: Runner) -> None:
         """Stop looking."""
@@ -100,45 +100,43 @@ class FiniteGuardHook(Hook):
     ) -> None:
         """Stop, or count, if the step was left out."""
         losses = {k: v.item() for k, v in (outputs or {}).items() if 'loss' in k}
-        self._batches.append(_Batch(runner.iter + 1, losses, describe_batch(data_batch)))
+        found = ', '.join(f'{name} = {value:g}' for name, value in losses.items())
+        line = f'iteration {runner.iter + 1}: expected finite losses and gradients, found {found}'
         bad_logits = runner.message_hub.pop_info(NON_FINITE_LOGITS, None)
-        self._bad_logits += [] if bad_logits is None else [bad_logits]
-        if not all(wrapper.should_update() for wrapper in _wrappers(runner.optim_wrapper)):
-            return
-        try:
-            self._decide(runner)
-        except NonFiniteError:
-            self.after_train(runner)
-            raise
-        finally:
-            self._begin_step()
-
-    def _begin_step(self) -> None:
-        # Filled by all batches since the last step, which is one without gradient accumulation.
-        self._was_reached = False  # the optimiser's step
-        self._is_left_out = False
-        self._finite_losses: List[Tensor] = []
-        self._bad_gradients: List[str] = []
-        self._bad_logits: List[str] = []
-        self._batches: List[_Batch] = []
+        self._lines += [line] if bad_logits is None else [line, bad_logits]
+        self._files.append(describe_batch(data_batch))
+        self._is_bad_here |= bad_logits is not None
+        self._is_bad_here |= not all(map(math.isfinite, losses.values()))
+        if runner.optim_wrapper.should_update():
+            try:
+                self._decide(runner)
+            except NonFiniteError:
+                self.after_train(runner)
+                raise
+            finally:
+                self._begin_step()
 
     def _decide(self, runner: Runner) -> None:
-        is_bad = self._is_left_out or not self._is_finite_here()
+        is_bad = self._is_left_out or self._is_bad_here
         if not self._was_reached:  # on no process: scalers look at averaged gradients
             is_bad = _is_true_anywhere(is_bad)
         if self._was_reached and not is_bad:
             self._skipped = self._skipped_by_scaler = 0
             return
+        self._lines += self._gradients
         if is_bad:
             self._skipped += 1
-            may_go_on = self.policy == 'skip' and self._skipped <= self.max_in_a_row
         else:
             self._skipped_by_scaler += 1
             if self._skipped_by_scaler <= _MAX_SCALER_SKIPS:
                 return
-            may_go_on = False
-        problem = self._describe()
-        if may_go_on:
+            self._lines.append(
+                f'The loss scaler has left out {self._skipped_by_scaler} steps in a row'
+            )
+        if is_bad and not self._is_bad_here:
+            self._lines.append('Another process has a loss that is not finite')
+        problem = '\n'.join([*self._lines, *self._files])
+        if is_bad and self.policy == 'skip' and self._skipped <= self.max_in_a_row:
             runner.logger.warning(f'{problem}\nSkipped: the step was not made')
             return
         count = f' ({self._skipped} in a row)' if self._skipped > 1 else ''
@@ -147,11 +145,6 @@ class FiniteGuardHook(Hook):
             'they were. Look at these files; a lower learning rate, or bfloat16 in place of '
             "float16, may help; FiniteGuardHook(policy='skip') leaves such batches out"
         )
-
-    def _is_finite_here(self) -> bool:
-        """Whether this process has found nothing bad."""
-        values = (value for batch in self._batches for value in batch.losses.values())
-        return not self._bad_gradients and not self._bad_logits and all(map(math.isfinite, values))
 
     def _note_losses(self, model: nn.Module, inputs: Any, output: Any) -> None:
         """Note whether the losses of a batch are finite, without waiting for the device."""
@@ -184,29 +177,15 @@ class FiniteGuardHook(Hook):
         if finite.all():  # the only synchronisation with the device
             return
         bad = zip(parameters, finite[-len(parameters) :].tolist())
-        self._bad_gradients += [self._names.get(id(p), '?') for p, is_fine in bad if not is_fine]
+        names = [self._names.get(id(p), '?') for p, is_fine in bad if not is_fine]
+        if names:
+            more = f' and {len(names) - _MAX_SHOWN} more' if len(names) > _MAX_SHOWN else ''
+            shown = ', '.join(names[:_MAX_SHOWN])
+            self._gradients.append(f'Gradients with NaN or infinity: {shown}{more}')
+            self._is_bad_here = True
         self._is_left_out = True
         for p in parameters:
             p.grad = None
-
-    def _describe(self) -> str:
-        lines = []
-        for batch in self._batches:
-            found = ', '.join(f'{name} = {value:g}' for name, value in batch.losses.items())
-            lines.append(
-                f'iteration {batch.iteration}: expected finite losses and gradients, found {found}'
-            )
-        lines += self._bad_logits
-        if self._bad_gradients:
-            hidden = len(self._bad_gradients) - _MAX_SHOWN
-            more = f' and {hidden} more' if hidden > 0 else ''
-            names = ', '.join(self._bad_gradients[:_MAX_SHOWN])
-            lines.append(f'Gradients with NaN or infinity: {names}{more}')
-        if self._is_left_out and self._is_finite_here():
-            lines.append('Another process has a loss that is not finite')
-        if self._skipped_by_scaler > _MAX_SCALER_SKIPS:
-            lines.append(f'The loss scaler has left out {self._skipped_by_scaler} steps in a row')
-        return '\n'.join([*lines, *(batch.files for batch in self._batches)])
 
 
 def describe_batch(data_batch: Any) -> str:
@@ -214,12 +193,6 @@ def describe_batch(data_batch: Any) -> str:
     samples = data_batch.get('data_samples') or [] if isinstance(data_batch, dict) else []
     files = [str(sample.metainfo.get('img_path')) for sample in samples]
     return f'Files of the batch: {files}'
-
-
-def _wrappers(optim_wrapper: OptimWrapper) -> List[OptimWrapper]:
-    if isinstance(optim_wrapper, OptimWrapperDict):
-        return list(optim_wrapper.values())
-    return [optim_wrapper]
 
 
 def _is_true_anywhere(value: bool) -> bool:

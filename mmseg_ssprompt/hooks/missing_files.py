@@ -1,119 +1,66 @@
 """All files and folders that a run needs and that are not there, said at once."""
 
-import difflib
 import os
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from mmengine.config import Config
 
-from ..cache.writer import INDEX
+from ..cache.embedding_cache import INDEX
 from ..config_entries import innermost_model
 from ..weights.model_weights import missing_weights
 
-__all__ = ['check_files', 'each_needed_path', 'find_missing_files']
+__all__ = ['check_files']
 
-SPLITS = ('train', 'val', 'test')
-_MAX_SHOWN = 20
+#: What a path is, and what to do.
+_DATA = ('data folder', ' Set data_root and data_prefix')
+_LIST = ('annotation file', ' Set ann_file')
+_CACHE = ('embedding cache', ' Make it with `mmseg-ssprompt cache CONFIG`')
 
 
-def check_files(cfg: Config, splits: Sequence[str] = SPLITS, weights: bool = True) -> None:
+def check_files(cfg: Config, splits: Sequence[str]) -> None:
     """Refuse a config whose files are not all there, before anything is built.
 
     Args:
         cfg: The config.
-        splits: As for :func:`find_missing_files`.
-        weights: As for :func:`find_missing_files`.
+        splits: Those of ``train``, ``val`` and ``test`` that are used.
 
     Raises:
         FileNotFoundError: With every file and folder that is not there, who needs it, and where it
-            is published or what lies there in its place.
+            is published or what to set.
         ValueError: If ``model.weights`` has an unknown entry.
     """
-    missing = find_missing_files(cfg, splits, weights)
+    missing = missing_weights(innermost_model(cfg))
+    needed: Dict[Tuple[str, str, str], List[str]] = {}
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader') or {}
+        for path, kind in _each_needed_path(loader.get('dataset')):
+            if '://' not in path and not os.path.exists(os.path.expanduser(path)):
+                needed.setdefault((path, *kind), []).append(f'{split}_dataloader.dataset')
+    for (path, what, remedy), users in needed.items():
+        names = ', '.join(dict.fromkeys(users))
+        missing.append(f'{what} {path!r} does not exist (for {names}).{remedy}')
     if missing:
-        hidden = len(missing) - _MAX_SHOWN
-        more = [f'and {hidden} more'] if hidden > 0 else []
-        listed = '\n  '.join([*missing[:_MAX_SHOWN], *more])
+        listed = '\n  '.join(missing)
         raise FileNotFoundError(
             f'config {str(cfg.filename)!r}: files and folders that are needed and are not there: '
             f'{len(missing)}\n  {listed}'
         )
 
 
-def find_missing_files(
-    cfg: Config, splits: Sequence[str] = SPLITS, weights: bool = True
-) -> List[str]:
-    """The files and folders that a config names and that are not there.
-
-    Args:
-        cfg: The config.
-        splits: Those of ``train``, ``val`` and ``test`` that are used. Defaults to all.
-        weights: Whether the model is built. Defaults to True.
-
-    Returns:
-        A line for each, with who needs it and what to do.
-
-    Raises:
-        ValueError: If ``model.weights`` has an unknown entry.
-    """
-    found = missing_weights(innermost_model(cfg)) if weights else []
-    needed: Dict[Tuple[str, str], List[str]] = {}
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader') or {}
-        for dataset in _each_source(loader.get('dataset')):
-            for path, what in each_needed_path(dataset):
-                if '://' not in path and not os.path.exists(os.path.expanduser(path)):
-                    needed.setdefault((path, what), []).append(f'{split}_dataloader.dataset')
-    for (path, what), names in needed.items():
-        remedy = _MAKE_CACHE if what == _CACHE else _suggest(path)
-        users = ', '.join(dict.fromkeys(names))
-        found.append(f'{what} {path!r} does not exist (for {users}).{remedy}')
-    return found
-
-
-#: What a path is, for people.
-_FOLDER, _LIST, _CACHE = 'data folder', 'annotation file', 'embedding cache'
-_MAKE_CACHE = ' Make it with `mmseg-ssprompt cache CONFIG`'
-
-
-def _each_source(config: Any) -> Iterator[Mapping[str, Any]]:
-    """The configs of what reads files: data sets, and caches in the place of their sources."""
-    if isinstance(config, (list, tuple)):
-        for each in config:
-            yield from _each_source(each)
-    elif isinstance(config, Mapping):
-        is_cache = config.get('type') == 'EmbeddedDataset'
-        inner = [] if is_cache else [config[k] for k in ('datasets', 'dataset') if config.get(k)]
-        if inner:
-            yield from _each_source(inner)
-        else:
-            yield config
-
-
-def each_needed_path(dataset: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
-    """Paths that a data set needs, and what each is."""
-    if dataset.get('type') == 'EmbeddedDataset':
-        yield os.path.join(str(dataset.get('cache_dir')), INDEX), _CACHE
-        return
-    backend = (dataset.get('backend_args') or {}).get('backend', 'local')
-    if backend != 'local':
-        return
-    root = str(dataset.get('data_root') or '')
-    prefix = dataset.get('data_prefix')
-    folders = [value for value in prefix.values() if value] if isinstance(prefix, Mapping) else []
-    for folder in folders or ([''] if root else []):
-        yield os.path.join(root, str(folder)), _FOLDER
-    if dataset.get('ann_file'):
-        yield os.path.join(root, str(dataset['ann_file'])), _LIST
-
-
-def _suggest(path: str) -> str:
-    """What lies in the place of a path: a near name in the last folder that is there."""
-    place = Path(path).expanduser()
-    while not place.parent.exists():
-        place = place.parent
-    names = [each.name for each in place.parent.iterdir()] if place.parent.is_dir() else []
-    same = [name for name in names if name.casefold() == place.name.casefold()]
-    near = same or difflib.get_close_matches(place.name, names, n=1)
-    return f' Is {str(place.parent / near[0])!r} meant?' if near else ''
+def _each_needed_path(config: Any) -> Iterator[Tuple[str, Tuple[str, str]]]:
+    """Paths that data sets need; a cache takes the place of its source."""
+    inner = config if isinstance(config, (list, tuple)) else []
+    if isinstance(config, Mapping):
+        if config.get('type') == 'EmbeddedDataset':
+            yield os.path.join(str(config.get('cache_dir')), INDEX), _CACHE
+            return
+        inner = [config[key] for key in ('datasets', 'dataset') if config.get(key)]
+        if not inner and (config.get('backend_args') or {}).get('backend', 'local') == 'local':
+            root, prefix = str(config.get('data_root') or ''), config.get('data_prefix')
+            folders = filter(None, prefix.values()) if isinstance(prefix, Mapping) else ()
+            for folder in list(folders) or ([''] if root else []):
+                yield os.path.join(root, str(folder)), _DATA
+            if config.get('ann_file'):
+                yield os.path.join(root, str(config['ann_file'])), _LIST
+    for each in inner:
+        yield from _each_needed_path(each)

@@ -1,22 +1,16 @@
 """Looks at where a run writes, before it writes anything there."""
 
 import os
-from typing import Dict, Sequence
+from typing import Dict
 
 from mmengine.dataset import BaseDataset
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..evaluation import GroupedIoUMetric
-from ..outputs import (
-    OutputError,
-    check_outputs,
-    find_dataset_paths,
-    find_inputs,
-    find_outputs,
-)
+from ..outputs import OutputError, ResultNames, check_outputs, find_inputs, find_outputs
 
 __all__ = ['OutputCheckHook']
 
@@ -48,38 +42,35 @@ class OutputCheckHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Name the results of a validation."""
-        dataset = runner.val_dataloader.dataset
-        _name_results(runner.val_loop.evaluator, dataset, 'val_evaluator')
+        _name_results(runner, runner.val_loop.evaluator, runner.val_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
         """Name the results of a test."""
-        dataset = runner.test_dataloader.dataset
-        _name_results(runner.test_loop.evaluator, dataset, 'test_evaluator')
+        _name_results(runner, runner.test_loop.evaluator, runner.test_dataloader.dataset)
 
 
-def _name_results(evaluator: Evaluator, dataset: BaseDataset, key: str) -> None:
+def _name_results(runner: Runner, evaluator: Evaluator, dataset: BaseDataset) -> None:
     """Let the evaluators that write results know the names of all images."""
     writers = [metric for metric in evaluator.metrics if getattr(metric, 'output_dir', None)]
     if not writers:
         return
-    inputs, names = find_dataset_paths(dataset)
+    names = ResultNames(dataset)
+    check_outputs(find_outputs(runner.cfg), names.inputs)
     for metric in writers:
-        check_outputs({f'{key}.output_dir': metric.output_dir}, inputs)
         if isinstance(metric, GroupedIoUMetric):
             metric.result_names = names
         else:
-            _check_base_names(metric, names.images)
+            _check_base_names(type(metric).__name__, names)
 
 
-def _check_base_names(metric: BaseMetric, images: Sequence[str]) -> None:
+def _check_base_names(metric: str, names: ResultNames) -> None:
     """Refuse images that mmseg's evaluators would write into one file."""
     seen: Dict[str, str] = {}
-    for image in images:
+    for image in names.images:
         stem = os.path.splitext(os.path.basename(image))[0]
         other = seen.setdefault(stem, image)
         if other != image:
             raise OutputError(
-                f'{type(metric).__name__}.output_dir={metric.output_dir!r}: expected a file name '
-                f'of its own for each image, found {other!r} and {image!r}, which it would both '
-                f"write into {stem + '.png'!r}. Set type='GroupedIoUMetric', which keeps folders"
+                f'{metric} writes {stem!r} for both {other!r} and {image!r}: expected a file name '
+                "of its own for each image. Set type='GroupedIoUMetric', which keeps folders"
             )

@@ -14,9 +14,11 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..weights.checkpoint_kinds import VALIDATION_DUE
+__all__ = ['VALIDATION_DUE', 'PreemptionHook']
 
-__all__ = ['PreemptionHook']
+#: In the message hub, and so in checkpoints: whether a validation follows on the last iteration.
+#: (The log has all that begins with 'val'.)
+VALIDATION_DUE = 'is_validation_due'
 
 # Windows has no SIGUSR1.
 _REQUEUE = getattr(signal, 'SIGUSR1', None)

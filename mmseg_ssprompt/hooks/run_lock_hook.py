@@ -78,9 +78,6 @@ def check_unlocked(work_dir: Path) -> None:
 
     mmengine writes the config and a log there before any hook can refuse.
 
-    Args:
-        work_dir: Need not exist.
-
     Raises:
         WorkDirInUseError: With host and process of the other training.
     """
@@ -90,10 +87,7 @@ def check_unlocked(work_dir: Path) -> None:
 
 
 def _acquire(work_dir: Path) -> BaseFileLock:
-    """The lock of a work_dir, taken.
-
-    One process may take it again, since an exception in a notebook leaves it locked.
-    """
+    """The lock of a work_dir, taken; one process may take it again, as in a notebook."""
     lock = FileLock(str(work_dir / _LOCK), timeout=0, is_singleton=True)
     try:
         lock.acquire()

@@ -1,5 +1,6 @@
 """Writes down what a training is made of, and says on resuming what differs."""
 
+import contextlib
 import difflib
 import hashlib
 import importlib.metadata
@@ -8,11 +9,10 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -24,29 +24,20 @@ from ..version import __version__
 
 __all__ = ['RunRecordError', 'RunRecordHook']
 
-_FILE = 'run.json'
 #: Key of the entry in the message hub, and so in checkpoints.
 _KEY = 'run_record'
 _PACKAGES = (
-    'torch',
-    'torchvision',
-    'numpy',
-    'mmengine',
-    'mmcv',
-    'mmcv-lite',
-    'mmsegmentation',
-    'onedl-mmengine',
-    'onedl-mmcv',
-    'onedl-mmsegmentation',
-    'segment-anything',
+    *('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation'),
+    *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'segment-anything'),
 )
 #: What is compared on resuming, and settings that may differ: where a training is, and whether it
 #: goes on.
 _COMPARED = ('versions', 'seed', 'processes', 'config')
 _IGNORED = ('work_dir', 'resume', 'load_from', 'launcher', 'experiment_name')
-_STAYS = (
-    'Settings of the optimiser and of the schedulers stay those of the checkpoint. To change them, '
-    'begin a training with load_from, without --resume'
+_HEAD = (
+    'What differs from the training that is resumed (settings of the optimiser and of the '
+    'schedulers stay those of the checkpoint; to change them, begin a training with load_from, '
+    'without --resume):'
 )
 
 
@@ -103,12 +94,22 @@ class RunRecordHook(Hook):
                 )
             differences = _compare(before, entry)
             if differences:
-                head = 'What differs from the training that is resumed:'
-                runner.logger.warning('\n  '.join([head, *differences]))
-        file = Path(runner.work_dir) / _FILE
+                runner.logger.warning('\n  '.join([_HEAD, *differences]))
+        file = Path(runner.work_dir) / 'run.json'
         check_no_folder(file)
-        write_json([*_read(file, runner), entry], file)
+        write_json([*_read_entries(file), entry], file)
         runner.message_hub.update_info(_KEY, entry)
+
+
+def _read_entries(file: Path) -> List[Any]:
+    try:
+        entries: List[Any] = json.loads(file.read_bytes()) if file.is_file() else []
+    except ValueError as error:
+        raise RunRecordError(
+            f'{str(file)!r}: expected the record of earlier trainings, found no JSON ({error}). '
+            'Move the file away: training does not need it'
+        ) from error
+    return entries
 
 
 def _make_entry(runner: Runner) -> Dict[str, Any]:
@@ -120,7 +121,7 @@ def _make_entry(runner: Runner) -> Dict[str, Any]:
         started=time.strftime('%Y-%m-%d %H:%M:%S'),
         iteration=runner.iter,
         command=sys.argv,
-        versions=dict(_versions()),
+        versions=_versions(),
         seed=runner.seed,
         processes=get_world_size(),
         prompts=metadata.get('prompts'),
@@ -131,43 +132,23 @@ def _make_entry(runner: Runner) -> Dict[str, Any]:
 
 
 def _read_types(runner: Runner) -> Dict[str, List[str]]:
-    """Names of the types of optimisers and schedulers, whose states fit no other type."""
-    wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or []
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    lists = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+    """Names of the types of optimiser and schedulers, whose states fit no other type."""
     return dict(
-        optim_wrapper=[type(each.optimizer).__name__ for each in wrappers],
-        param_scheduler=[type(each).__name__ for schedules in lists for each in schedules],
+        optim_wrapper=[type(runner.optim_wrapper.optimizer).__name__],
+        param_scheduler=[type(each).__name__ for each in runner.param_schedulers or []],
     )
 
 
-def _versions() -> Iterator[Tuple[str, str]]:
-    yield 'python', platform.python_version()
-    yield 'mmseg_ssprompt', __version__
+def _versions() -> Dict[str, str]:
+    versions = dict(python=platform.python_version(), mmseg_ssprompt=__version__)
     for package in _PACKAGES:
-        try:
-            yield package, importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def _sha256(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _read(file: Path, runner: Runner) -> List[Dict[str, Any]]:
-    """Earlier entries."""
-    if not file.is_file():
-        return []
-    try:
-        entries = json.loads(file.read_text(encoding='utf-8'))
-        if isinstance(entries, list):
-            return entries
-        problem = 'expected a list of entries'
-    except ValueError as error:
-        problem = str(error)
-    runner.logger.warning(f'{str(file)!r} is damaged ({problem}): it is replaced by a new one')
-    return []
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> List[str]:
@@ -180,13 +161,4 @@ def _compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> List[str]:
         for entry in (before, now)
     )
     left, right = (json.dumps(entry, indent=2, sort_keys=True).splitlines() for entry in (old, new))
-    lines = list(difflib.unified_diff(left, right, 'before', 'now', lineterm=''))
-    pairs = zip(_settings_with_state(old['config']), _settings_with_state(new['config']))
-    return [*lines, _STAYS] if any(one != other for one, other in pairs) else lines
-
-
-def _settings_with_state(config: Mapping[str, Any]) -> Iterator[Any]:
-    """The settings of what has a state in checkpoints, which is loaded."""
-    yield config.get('param_scheduler')
-    for key in ('optimizer', 'paramwise_cfg'):
-        yield (config.get('optim_wrapper') or {}).get(key)
+    return list(difflib.unified_diff(left, right, 'before', 'now', lineterm=''))

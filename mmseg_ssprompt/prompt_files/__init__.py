@@ -1,6 +1,6 @@
 """Learned prompts as files: written, read, inspected, and taken to other classes."""
 
-from .prompt_source import PromptSource, read_prompt_source
+from .prompt_file import PromptSource, read_prompt_source
 from .transfer import PromptTransferError, TransferReport, transfer_prompts
 
 __all__ = [

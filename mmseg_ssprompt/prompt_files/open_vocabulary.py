@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, MutableMapping, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -15,22 +15,16 @@ from ..class_names import check_class_names
 from ..config_entries import each_evaluator
 from ..dataset_wrappers import each_dataset_config, find_configs
 from ..label_ids import LabelIds, resolve_label_ids
-from ..plain import to_plain
+from ..plain import shorten, to_plain
 from ..readable_names import readable_class_names
-from .prompt_file import write_prompts
-from .prompt_source import read_prompt_source
+from .prompt_file import read_prompt_source, write_prompts
 from .transfer import match_classes, transfer_prompts
 
 __all__ = ['rename_prompts', 'split_class_names', 'with_class_names']
 
 _TRAINING_SETTINGS = (
-    'train_dataloader',
-    'train_cfg',
-    'optim_wrapper',
-    'param_scheduler',
-    'val_dataloader',
-    'val_cfg',
-    'val_evaluator',
+    *('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'),
+    *('val_dataloader', 'val_cfg', 'val_evaluator'),
 )
 
 
@@ -50,10 +44,11 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     measured for the names that the data set has, too; all other pixels are ignored there.
 
     A single name is told from the rest: predictions have 1 for the class and 0 for the rest
-    (``rest_id=0``), and pixels that the data set labels otherwise are the rest.
+    (``rest_id=0``), and pixels that the data set labels otherwise are the rest. Handcrafted prompts
+    know little of "no object", which alone tells it apart; names of what else there is do better.
 
     Args:
-        config: A config with an ``SSPromptHead``, or its path.
+        config: A config whose semantic prompts are made of class names, or its path.
         class_names: The new names.
 
     Returns:
@@ -66,28 +61,21 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     cfg = Config.fromfile(config) if isinstance(config, (str, Path)) else copy.deepcopy(config)
     names = check_class_names(class_names)
     head: ConfigDict = cfg.model.get('decode_head') or {}
-    if head.get('type') != 'SSPromptHead' or 'text_encoder' not in head.semantic_prompts:
+    prompts = head.get('semantic_prompts') or {}
+    if 'text_encoder' not in prompts:
         raise ValueError(
-            'other class names need semantic prompts made of names: expected model.decode_head '
-            f'of the type SSPromptHead with a text_encoder, found {head.get("type")}'
+            'other class names need semantic prompts made of names: expected '
+            'model.decode_head.semantic_prompts with a text_encoder, found '
+            f'{shorten(dict(prompts))} in a {head.get("type")}'
         )
-    if len(names) == 1:
-        print_log(
-            f'There is only one class name, {names[0]!r}: it is told from the rest by "no object" '
-            'alone, which handcrafted prompts know little of. Names of what else there is, such '
-            'as "background", tell it apart better',
-            'current',
-            logging.WARNING,
-        )
-    source_ids = _read_label_ids(head)
+    source_ids = LabelIds(1, rest_id=head.get('rest_id'))  # whose first class is what counts
     head.num_classes = len(names)
     head.rest_id = 0 if len(names) == 1 else None
     head.pop('ignore_index', None)
     head.loss_decode.pop('class_weight', None)
-    prompts = head.semantic_prompts
-    prompts.pop('dataset', None)
-    prompts.pop('classes', None)
-    prompts.class_names = names
+    for key in ('dataset', 'classes'):
+        prompts.pop(key, None)
+    prompts['class_names'] = names
     _relabel(cfg, names, source_ids, resolve_label_ids(len(names), rest_id=head.rest_id))
     # `Runner.iter` builds the training set on first access, and the visualiser would then use its
     # class names.
@@ -96,24 +84,8 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     return cfg
 
 
-def _read_label_ids(head: ConfigDict) -> Optional[LabelIds]:
-    """The numbers in the data set's own label maps, as the head's config says them."""
-    if head.get('rest_id') is None:
-        return None
-    return resolve_label_ids(1, head.get('ignore_index'), head.rest_id)
-
-
-def _relabel(
-    cfg: Config, names: Sequence[str], source: Optional[LabelIds], target: LabelIds
-) -> None:
-    """Let the test data have the new classes.
-
-    Args:
-        cfg: The config, changed in place.
-        names: The new class names.
-        source: The numbers of the data set's label maps; None if classes begin at 0.
-        target: The numbers that the model has from now on.
-    """
+def _relabel(cfg: Config, names: Sequence[str], source: LabelIds, target: LabelIds) -> None:
+    """Let the test data have other class names, and the numbers of ``target`` for ``source``'s."""
     if cfg.get('test_dataloader') is None:
         return
     if any(find_configs(cfg.test_dataloader.dataset, 'EmbeddedDataset')):
@@ -127,17 +99,12 @@ def _relabel(
 
 
 def _relabel_dataset(
-    dataset: MutableMapping[str, Any],
-    names: Sequence[str],
-    source: Optional[LabelIds],
-    target: LabelIds,
+    dataset: ConfigDict, names: Sequence[str], source: LabelIds, target: LabelIds
 ) -> None:
     """Let one data set have the new classes; see :func:`_relabel`."""
-    # What a config names beside its metainfo counts before it.
-    beside = {
-        key: dataset.pop(key) for key in ('classes', 'palette', 'label_map') if key in dataset
-    }
-    if beside:
+    names_of = ('classes', 'palette', 'label_map')
+    beside = {key: dataset.pop(key) for key in names_of if key in dataset}
+    if beside:  # which counts before the metainfo
         dataset['metainfo'] = beside
     own, palette = _read_classes(dataset)
     matches = match_classes(_readable(dataset['type'], own), names)
@@ -163,17 +130,14 @@ def _relabel_dataset(
 
 
 def _number_labels(
-    count: int, matches: Mapping[int, int], source: Optional[LabelIds], target: LabelIds
+    count: int, matches: Mapping[int, int], source: LabelIds, target: LabelIds
 ) -> Dict[int, int]:
     """New numbers by the old: of classes that have a name and, where one does, of the rest."""
-    first = 0 if source is None else source.classes.start
-    label_map: Dict[int, int] = {}
+    first, label_map = source.classes.start, {}
     if matches and target.rest_id is not None:
-        label_map.update({first + old: target.rest_id for old in range(count)})
-        if source is not None and source.rest_id is not None:
-            label_map[source.rest_id] = target.rest_id
-    label_map.update({first + old: target.classes[new] for new, old in matches.items()})
-    return label_map
+        others = [*range(first, first + count), source.rest_id]
+        label_map = {old: target.rest_id for old in others if old is not None}
+    return {**label_map, **{first + old: target.classes[new] for new, old in matches.items()}}
 
 
 def _without_names(kind: str) -> ValueError:
@@ -226,6 +190,6 @@ def rename_prompts(checkpoint: Union[str, Path], cfg: Config, file: Path) -> Non
     parts = ('spatial', 'semantic') if known else ('spatial',)
     state_dict, report = transfer_prompts(source, target, parts)
     print_log(f'Prompts of {str(checkpoint)!r} for other class names:\n{report}', 'current')
-    dataset = cfg.test_dataloader.dataset
+    dataset = next(each_dataset_config(cfg.test_dataloader.dataset))
     dataset_meta = {key: to_plain(list(dataset[key]), key) for key in ('classes', 'palette')}
     write_prompts(state_dict, dict(cfg=cfg.pretty_text, dataset_meta=dataset_meta), file)

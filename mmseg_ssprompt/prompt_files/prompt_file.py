@@ -3,8 +3,9 @@
 import io
 import logging
 from collections import OrderedDict
+from os import PathLike
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, NamedTuple, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
@@ -13,15 +14,58 @@ from torch import Tensor
 from ..files import write_atomically
 from ..module_metadata import get_module_metadata, set_module_metadata
 from ..plain import to_json, to_plain
+from ..weights.checkpoint_loader import load_from_local
 from ..weights.safetensors_file import SUFFIX, pack_safetensors
 from ..weights.state_dicts import FILE_KEY, CheckpointError
 from ..weights.tensor_checks import check_finite, find_tensor_problem
 from .prompt_metadata import METADATA_KEY, find_metadata_problem
 
-__all__ = ['SUFFIXES', 'get_metadata', 'write_prompts']
+__all__ = ['SUFFIXES', 'PromptSource', 'get_metadata', 'read_prompt_source', 'write_prompts']
 
 #: What a file of prompts may end with.
 SUFFIXES = ('.pth', '.pt', SUFFIX)
+
+
+class PromptSource(NamedTuple):
+    """Trained prompts, and how they were configured.
+
+    Attributes:
+        state_dict: Tensors by the names of a ``PromptSegmentor``.
+        metadata: What the state dict says of itself (``describe_prompts``).
+        name: Where they come from, for errors.
+    """
+
+    state_dict: Mapping[str, Tensor]
+    metadata: Mapping[str, Any]
+    name: str
+
+    @property
+    def class_names(self) -> Tuple[str, ...]:
+        """The readable names of the classes, in the order of the rows of the semantic prompts."""
+        return tuple(self.metadata['class_names'])
+
+
+def read_prompt_source(checkpoint: Union[str, 'PathLike[str]']) -> PromptSource:
+    """Read a checkpoint of prompts, and how they were configured.
+
+    Args:
+        checkpoint: A file of tensors and plain values, as ``PromptCheckpointHook`` saves it, or
+            ``.safetensors``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is damaged, or holds no state dict of prompts.
+    """
+    file = Path(checkpoint).expanduser()
+    state_dict = load_from_local(str(file), 'cpu')['state_dict']
+    name = f'checkpoint {str(file)!r}'
+    metadata = get_metadata(state_dict, name)
+    if not metadata:
+        raise CheckpointError(
+            f'{name}: expected prompts that this package has saved, found no metadata of prompts '
+            f'beside {len(state_dict)} entries. Give the checkpoint of a training'
+        )
+    return PromptSource(state_dict, metadata, name)
 
 
 def get_metadata(state_dict: Mapping[str, Tensor], name: str) -> Dict[str, Any]:

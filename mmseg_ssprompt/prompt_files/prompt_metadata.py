@@ -1,5 +1,6 @@
 """What a state dict says of its prompts, and whether that fits a model."""
 
+from itertools import zip_longest
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
@@ -7,56 +8,36 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from ..models.base import fingerprint_parts
-from ..plain import BOOLEAN, COUNT, DICT, TEXT, Kind, find_problem, shorten
+from ..plain import DICT, NAMES, Kind, find_problem, shorten, to_json
 from ..version import __version__
 
 __all__ = [
-    'DEFAULTS',
-    'FORMAT',
     'METADATA_KEY',
     'PARTS',
-    'TOLERANCE',
     'compare_defaults',
     'compare_metadata',
     'describe_prompts',
     'find_metadata_problem',
-    'shorten_fingerprint',
+    'largest_difference',
 ]
 
 #: Where it is among a module's own metadata.
 METADATA_KEY = 'prompts'
-#: Version of the metadata; a later one is refused.
-FORMAT = 2
-#: Embeddings of the same weights differ by rounding between machines, those of other points,
-#: weights or templates by a hundred times as much.
-TOLERANCE: Dict[str, Any] = dict(rtol=1e-3, atol=1e-4)
 #: Parts of the head that are described one by one.
 PARTS = ('spatial_prompts', 'semantic_prompts')
-#: The handcrafted prompts of each part, by their names in a state dict.
-DEFAULTS = {part: f'decode_head.{part}.fusion.default' for part in PARTS}
-_NAMES = Kind('a list of names', lambda x: type(x) is list and all(type(y) is str for y in x))
-_SHA256 = TEXT._replace(name='a SHA-256').or_none()
-_LEARNER = DICT.of(
-    type=TEXT,
-    fusion=TEXT.or_none(),
-    num_prompts=COUNT,
-    templates=_NAMES,
-    text_encoder=_SHA256,
-    prompt_encoder=_SHA256,
-    fits_other_classes=BOOLEAN,
-    taken_from=TEXT,
-)
+#: Version of the metadata; a later one is refused.
+_FORMAT = 2
+#: What encoded the handcrafted prompts of each part.
+_ENCODERS = dict(zip(PARTS, ('prompt_encoder', 'text_encoder')))
+_KINDS = {
+    'format': Kind('a positive number', lambda value: type(value) is int and value > 0),
+    'class_names': NAMES,
+    'trained': NAMES,
+    'base': DICT,
+    'base.parts': DICT._replace(name='the SHA-256 of each part'),
+    **dict.fromkeys(PARTS, DICT),
+}
 _NEEDED = ('format', 'class_names', 'trained', 'base')
-_METADATA = DICT.of(
-    format=Kind('a positive number', lambda x: type(x) is int and x > 0),
-    package=TEXT,
-    class_names=_NAMES,
-    classifier=TEXT,
-    trained=_NAMES,
-    base=DICT.of(kind=TEXT, parts=DICT._replace(name='the SHA-256 of each part').of(_SHA256)),
-    **dict.fromkeys(PARTS, _LEARNER),
-)
-_DIGITS = 12
 
 
 def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
@@ -65,6 +46,7 @@ def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
     Args:
         model: A ``PromptSegmentor``.
 
+    Returns:
         ``format`` and ``package`` (versions), ``base`` (the ``kind`` of base model, and the SHA-256
         of each of its frozen ``parts`` by name, None for random weights), ``class_names``,
         ``trained`` (the parts of the head that train), ``classifier`` (its type, and how it looks
@@ -74,7 +56,7 @@ def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
     """
     head = model.decode_head
     metadata: Dict[str, Any] = dict(
-        format=FORMAT,
+        format=_FORMAT,
         package=__version__,
         base=dict(
             kind=getattr(getattr(head, 'segmenter', None), 'kind', 'none'),
@@ -88,6 +70,9 @@ def describe_prompts(model: EncoderDecoder) -> Dict[str, Any]:
     for name in PARTS:
         if hasattr(head, name):
             metadata[name] = _describe_learner(getattr(head, name))
+    if 'spatial_prompts' in metadata:
+        encoder = metadata['base']['parts'].get('prompt_encoder')
+        metadata['spatial_prompts']['prompt_encoder'] = encoder
     if model.spatial_prompts_from is not None:
         metadata['spatial_prompts']['taken_from'] = model.spatial_prompts_from
     return metadata
@@ -109,8 +94,6 @@ def _describe_learner(learner: Any) -> Dict[str, Any]:
     if hasattr(learner, 'templates'):
         described['templates'] = list(learner.templates)
         described['text_encoder'] = learner.text_encoder_fingerprint
-    if hasattr(learner, 'encoder_fingerprint'):
-        described['prompt_encoder'] = learner.encoder_fingerprint
     if getattr(learner, 'fits_other_classes', False):
         described['fits_other_classes'] = True
     return described
@@ -125,87 +108,89 @@ def find_metadata_problem(metadata: Any) -> Optional[str]:
     Returns:
         The first entry that is not, what was expected and what was found; None if all are.
     """
-    if not isinstance(metadata, Mapping):
-        return find_problem(metadata, _METADATA)
-    version = metadata.get('format')
-    if type(version) is int and version > FORMAT:
+    version = metadata.get('format') if isinstance(metadata, Mapping) else None
+    if type(version) is int and version > _FORMAT:
         return (
-            f'format: expected at most {FORMAT}, found {version}, written by version '
+            f'format: expected at most {_FORMAT}, found {version}, written by version '
             f'{shorten(metadata.get("package"))} of the package: update the package'
         )
-    return find_problem({**dict.fromkeys(_NEEDED), **metadata}, _METADATA)
+    problem = find_problem(metadata, _KINDS, _NEEDED)
+    if problem is not None:
+        return problem
+    try:
+        for name, entry in metadata.items():
+            to_json(entry, name)
+    except (RecursionError, ValueError) as error:
+        return str(error)
+    return None
 
 
 def compare_metadata(
-    found: Mapping[str, Any], expected: Mapping[str, Any], replaced: Sequence[str] = ()
+    found: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    replaced: Sequence[str] = (),
+    parts: Sequence[str] = PARTS,
+    names: bool = True,
 ) -> List[str]:
     """Say in what two kinds of metadata differ.
 
     Args:
         found: Of a state dict, in which :func:`find_metadata_problem` finds nothing.
-        expected: Of the model that it is loaded into.
+        expected: Of the model that it is meant for.
         replaced: The frozen parts, by the names of their fingerprints, whose weights are in the
-            state dict.
+            state dict. Defaults to none.
+        parts: Those of :data:`PARTS` that are compared. Defaults to both.
+        names: Whether class names are compared, unless the model's prompts fit any. Defaults to
+            True.
 
     Returns:
         A line for each difference; none if the state dict fits.
     """
-    problems = []
-    kinds = [metadata['base'].get('kind') for metadata in (expected, found)]
-    if kinds[0] != kinds[1]:
-        problems.append('base model: expected {}, found {}'.format(*kinds))
-    parts = found['base'].get('parts', {})
-    for part, fingerprint in expected['base']['parts'].items():
+    bases = found['base'], expected['base']
+    problems = _compare('base model', *(base.get('kind') for base in bases))
+    weights = bases[0].get('parts', {})
+    for part, fingerprint in bases[1]['parts'].items():
         if part not in replaced:
-            problems += _compare_weights(part, parts.get(part), fingerprint)
-    if not expected.get('semantic_prompts', {}).get('fits_other_classes'):
+            problems += _compare_weights(part, weights.get(part), fingerprint)
+    if names and not expected.get('semantic_prompts', {}).get('fits_other_classes'):
         problems += _compare_names(found['class_names'], expected['class_names'])
-    classifiers = [metadata.get('classifier') for metadata in (expected, found)]
-    if None not in classifiers and len(set(classifiers)) > 1:  # older files do not say it
-        problems.append('classifier: expected {}, found {}'.format(*classifiers))
-    for name in PARTS:
-        if name in expected:
-            problems += _compare_learners(name, found.get(name, {}), expected[name])
+    problems += _compare('classifier', found.get('classifier'), expected.get('classifier'))
+    for part in parts:
+        if part in expected:
+            both = found.get(part, {}), expected[part]
+            for key in ('type', 'fusion', 'num_prompts', 'templates'):
+                problems += _compare(f'{part}, {key}', *(each.get(key) for each in both))
+            encoders = (each.get('text_encoder') for each in both)
+            problems += _compare_weights(f'{part}, text encoder', *encoders)
     return problems
 
 
+def _compare(what: str, found: Any, expected: Any) -> List[str]:
+    if found == expected:
+        return []
+    return [f'{what}: expected {shorten(expected)}, found {shorten(found)}']
+
+
 def _compare_weights(part: str, found: Optional[str], expected: Optional[str]) -> List[str]:
-    if found is None or expected is None or found == expected:
+    if found is None or expected is None or found == expected:  # None: random weights
         return []
     return [
-        f'{part}: expected the weights {shorten_fingerprint(expected)}, found '
-        f'{shorten_fingerprint(found)}: the prompts were trained with another base model'
+        f'{part}: expected the weights SHA-256 {expected[:12]}..., found SHA-256 '
+        f'{str(found)[:12]}...: the prompts were trained with another base model'
     ]
 
 
 def _compare_names(found: Sequence[str], expected: Sequence[str]) -> List[str]:
-    shared = min(len(found), len(expected))
-    # The tokenizer lower-cases names, so that case makes no other prompt.
-    pairs = enumerate(zip(found, expected))
-    first = next((i for i, (a, b) in pairs if a.lower() != b.lower()), shared)
-    pair = ', found '.join(
-        repr(names[first]) if first < len(names) else 'none' for names in (expected, found)
-    )
-    if len(found) != len(expected):
-        return [
-            f'class names: expected {len(expected)}, found {len(found)}; the first that differs is '
-            f'number {first}: expected {pair}'
-        ]
-    return [f'class names: expected {pair} as number {first}'] if first < shared else []
-
-
-def _compare_learners(
-    name: str, found: Mapping[str, Any], expected: Mapping[str, Any]
-) -> List[str]:
-    problems = []
-    for key in ('type', 'fusion', 'num_prompts', 'templates'):
-        if found.get(key) != expected.get(key):
-            values = ', found '.join(shorten(side.get(key)) for side in (expected, found))
-            problems.append(f'{name}, {key}: expected {values}')
-    part = f'{name}, text encoder'
-    return problems + _compare_weights(
-        part, found.get('text_encoder'), expected.get('text_encoder')
-    )
+    for number, pair in enumerate(zip_longest(expected, found)):
+        # The tokenizer lower-cases names, so that case makes no other prompt.
+        if None in pair or pair[0].lower() != pair[1].lower():
+            sizes = f'expected {len(expected)}, found {len(found)}; '
+            texts = ['none' if name is None else repr(name) for name in pair]
+            return [
+                f'class names: {sizes if len(found) != len(expected) else ""}'
+                f'expected {texts[0]}, found {texts[1]} as number {number}'
+            ]
+    return []
 
 
 def compare_defaults(
@@ -228,36 +213,33 @@ def compare_defaults(
     Returns:
         A line for each part whose handcrafted prompts differ; none if they agree.
     """
-    weights = [
-        dict(
-            spatial_prompts=metadata.get('spatial_prompts', {}).get('prompt_encoder'),
-            semantic_prompts=metadata.get('semantic_prompts', {}).get('text_encoder'),
-        )
-        for metadata in (found, expected)
-    ]
     problems = []
-    for part, key in DEFAULTS.items():
-        encoders = {fingerprints[part] for fingerprints in weights}
-        taken = any('taken_from' in metadata.get(part, {}) for metadata in (found, expected))
-        if len(encoders) == 1 and None not in encoders and not taken:
-            problems += _compare_default(key, found_tensors.get(key), expected_tensors.get(key))
+    for part, encoder in _ENCODERS.items():
+        key = f'decode_head.{part}.fusion.default'
+        both = found.get(part, {}), expected.get(part, {})
+        weights, own = (each.get(encoder) for each in both)
+        if weights is None or weights != own or any('taken_from' in each for each in both):
+            continue
+        tensors = [each[key] for each in (found_tensors, expected_tensors) if key in each]
+        if len(tensors) < 2 or tensors[0].shape != tensors[1].shape:
+            continue  # which the comparison of shapes says
+        difference = largest_difference(*tensors)
+        if difference:
+            what = 'class names' if part == 'semantic_prompts' else 'points or boxes'
+            problems.append(
+                f'{key}: expected the handcrafted prompts of the configured {what}, found those of '
+                f'others (largest difference: {difference:.3g})'
+            )
     return problems
 
 
-def _compare_default(key: str, found: Optional[Tensor], expected: Optional[Tensor]) -> List[str]:
-    if found is None or expected is None or found.shape != expected.shape:
-        return []  # which the comparison of shapes says
-    found, expected = found.detach().float().cpu(), expected.detach().float().cpu()
-    if torch.allclose(found, expected, **TOLERANCE):
-        return []
-    what = 'class names' if 'semantic' in key else 'points or boxes'
-    difference = (found - expected).abs().max().item()
-    return [
-        f'{key}: expected the handcrafted prompts of the configured {what}, found those of others '
-        f'(largest difference: {difference:.3g})'
-    ]
+def largest_difference(found: Tensor, expected: Tensor) -> float:
+    """How far two tensors of one shape are apart; 0 if they agree but for rounding.
 
-
-def shorten_fingerprint(fingerprint: Optional[str]) -> str:
-    """The first digits of a SHA-256, for people to compare."""
-    return 'random weights' if fingerprint is None else f'SHA-256 {fingerprint[:_DIGITS]}...'
+    Embeddings of the same weights differ by rounding between machines, those of other points,
+    weights or templates by a hundred times as much.
+    """
+    found, expected = (each.detach().cpu().float() for each in (found, expected))
+    if torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
+        return 0.0
+    return (found - expected).abs().max().item()

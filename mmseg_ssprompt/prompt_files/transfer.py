@@ -2,26 +2,22 @@
 
 import copy
 from collections import OrderedDict
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-import torch
-from mmengine.model import BaseModule
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from ..class_names import normalize_class_name
-from ..models.heads import SSPromptHead
-from ..models.prompts import SemanticPromptLearner
 from ..module_metadata import get_module_metadata, set_module_metadata
-from .prompt_metadata import METADATA_KEY, TOLERANCE, shorten_fingerprint
-from .prompt_source import PromptSource
+from ..plain import shorten
+from .prompt_file import PromptSource
+from .prompt_metadata import METADATA_KEY, compare_metadata, largest_difference
 
 __all__ = ['PARTS', 'PromptTransferError', 'TransferReport', 'match_classes', 'transfer_prompts']
 
 #: What can be transferred.
 PARTS = ('spatial', 'semantic')
 _HEAD = 'decode_head.'
-_MAX_NAMES_SHOWN = 10
 
 
 class PromptTransferError(ValueError):
@@ -76,12 +72,9 @@ def match_classes(source: Sequence[str], target: Sequence[str]) -> Dict[int, int
     Returns:
         Indices in ``source`` by indices in ``target``, of classes that are in both.
     """
-    rows = {_key(name): row for row, name in enumerate(source)}
-    return {row: rows[_key(name)] for row, name in enumerate(target) if _key(name) in rows}
-
-
-def _key(name: str) -> str:
-    return normalize_class_name(name).lower()
+    rows = {normalize_class_name(name).lower(): row for row, name in enumerate(source)}
+    found = [(row, rows.get(normalize_class_name(name).lower())) for row, name in enumerate(target)]
+    return {row: from_row for row, from_row in found if from_row is not None}
 
 
 def transfer_prompts(
@@ -115,190 +108,132 @@ def transfer_prompts(
     metadata = copy.deepcopy(get_module_metadata(own))
     set_module_metadata(state, metadata)
     described = metadata[''][METADATA_KEY]
-    head = target.decode_head
-    _check_same_weights(source, described['base']['parts'])
-    if not isinstance(head.semantic_prompts, SemanticPromptLearner):
-        raise PromptTransferError(
-            'the target needs a handcrafted prompt for each class that is not transferred: '
-            'expected model.decode_head.semantic_prompts of the type SemanticPromptLearner, found '
-            f'{type(head.semantic_prompts).__name__}, which has none'
-        )
+    _check_fits(source, target, described, parts)
     for part in PARTS:  # a new Zhat has noise on it
         fusion = f'{_HEAD}{part}_prompts.fusion.'
         if f'{fusion}learned' in state:
             state[f'{fusion}learned'] = state[f'{fusion}default'].clone()
-    _take_decoder(state, source, head)
-    classifier = _take_classifier(state, source)
+    if 'segmenter' in source.metadata['trained']:
+        _take(state, source, 'segmenter')
+    trained = 'classifier' in source.metadata['trained']
+    # What did not train was there before, and must be the same in both.
+    fixed = _select(state, 'classifier') if not trained else []
+    _take(state, source, 'classifier', fixed=fixed)
     spatial = 'not asked for, handcrafted'
     if 'spatial' in parts:
-        spatial = _take_spatial(state, source, head)
+        _take(state, source, 'spatial_prompts')
+        spatial = f'all {target.decode_head.spatial_prompts.num_prompts} taken as they are'
         described['spatial_prompts']['taken_from'] = source.name
+    names = target.decode_head.class_names
     matched: Dict[int, int] = {}
     if 'semantic' in parts:
-        matched = _take_semantic(state, source, head)
-    names = head.semantic_prompts.class_names
-    sources = source.class_names if 'semantic' in parts else ()
-    report = TransferReport(
+        matched = _match(source, names)
+        fixed = [f'{_HEAD}semantic_prompts.fusion.default']
+        _take(state, source, 'semantic_prompts', matched, fixed)
+    return state, TransferReport(
         parts=tuple(part for part in PARTS if part in parts),
         matched=tuple(names[row] for row in matched),
         unmatched=tuple(name for row, name in enumerate(names) if row not in matched),
-        unused=tuple(n for row, n in enumerate(sources) if row not in matched.values()),
+        unused=tuple(
+            name
+            for row, name in enumerate(source.class_names)
+            if 'semantic' in parts and row not in matched.values()
+        ),
         spatial=spatial,
-        classifier=classifier,
+        classifier='trained, taken' if trained else 'not trained, the same in both',
     )
-    return state, report
 
 
-def _take_spatial(state: Dict[str, Tensor], source: PromptSource, head: SSPromptHead) -> str:
-    """Copy the spatial prompts and say so."""
-    learner = head.spatial_prompts
-    _check_kind('spatial', learner, source)
-    taken = _select(source, state, f'{_HEAD}spatial_prompts.')
-    for key, value in taken.items():
-        if len(value) != len(state[key]):
-            raise PromptTransferError(
-                f'{source.name}, {key}: expected {len(state[key])} as the number of prompts, found '
-                f'{len(value)}; set model.decode_head.spatial_prompts of the target to as many '
-                'prompts'
-            )
-        _check_shape(key, value, state[key], source)
-    state.update(taken)
-    return f'all {learner.num_prompts} taken as they are'
-
-
-def _take_semantic(
-    state: Dict[str, Tensor], source: PromptSource, head: SSPromptHead
-) -> Dict[int, int]:
-    """Copy the rows of classes that are in both; return :func:`match_classes`."""
-    learner, names = head.semantic_prompts, source.class_names
-    prefix = f'{_HEAD}semantic_prompts.'
-    _check_kind('semantic', learner, source)
-    taken = _select(source, state, prefix)
-    for key, value in taken.items():
-        if len(value) != len(names):
-            raise PromptTransferError(
-                f'{source.name}, {key}: expected {len(names)} as the number of rows, found '
-                f'{len(value)}; its class names are {_shorten(names)}: the file is damaged'
-            )
-        _check_shape(key, value[:1], state[key][:1], source)
-    matched = match_classes(names, learner.class_names)
-    if not matched:
+def _check_fits(
+    source: PromptSource, target: EncoderDecoder, described: Mapping[str, Any], parts: Sequence[str]
+) -> None:
+    """Compare what is known of both before any tensor is."""
+    head = target.decode_head
+    if not hasattr(head.semantic_prompts, 'fusion'):
         raise PromptTransferError(
-            f'no class of {source.name} is one of the target: expected a name in both, found '
-            f'{_shorten(names)} in the source and {_shorten(learner.class_names)} in the target; '
-            'transfer the spatial part alone (--parts spatial), or name the classes alike'
+            'the target needs a handcrafted prompt for each class that is not transferred: '
+            'expected model.decode_head.semantic_prompts with a fusion, such as '
+            f'SemanticPromptLearner, found {type(head.semantic_prompts).__name__}, which has none'
         )
-    rows, from_rows = list(matched), list(matched.values())
-    default = f'{prefix}fusion.default'
-    for row, from_row in matched.items():
-        what = f'the class name {learner.class_names[row]!r}'
-        _check_same_base(
-            state[default][row], taken[default][from_row], what, 'text encoder or templates', source
-        )
-    for key, value in taken.items():
-        state[key][rows] = value[from_rows]
-    return matched
-
-
-def _take_classifier(state: Dict[str, Tensor], source: PromptSource) -> str:
-    """Copy the classifier and say whether it trained."""
-    trains = source.trains('classifier')
-    taken = _select(source, state, f'{_HEAD}classifier.')
-    for key, value in taken.items():
-        _check_shape(key, value, state[key], source)
-        if not trains:
-            _check_same_base(state[key], value, key, 'pre-trained classifier', source)
-    state.update(taken)
-    return 'trained, taken' if trains else 'not trained, the same in both'
-
-
-def _take_decoder(state: Dict[str, Tensor], source: PromptSource, head: SSPromptHead) -> None:
-    """Copy a mask decoder that trained with the prompts."""
-    if not source.trains('segmenter'):
-        return
-    if not head.segmenter.trainable:
+    if 'segmenter' in source.metadata['trained'] and not head.segmenter.trainable:
         raise PromptTransferError(
             f'{source.name}: its mask decoder trained, but that of the target is frozen: expected '
             'the same in both; set model.decode_head.segmenter.trainable=True in the target'
         )
-    taken = _select(source, state, f'{_HEAD}segmenter.')
-    for key, value in taken.items():
-        _check_shape(key, value, state[key], source)
-    state.update(taken)
+    compared = [f'{part}_prompts' for part in parts]
+    problems = compare_metadata(source.metadata, described, parts=compared, names=False)
+    if problems:
+        raise PromptTransferError(
+            f'{source.name} does not fit the target:\n  '
+            + '\n  '.join(problems)
+            + '\nUse the base model and the weights that the prompts were trained with, and in '
+            'model.decode_head of the target the kind, number and fusion of the prompts; or leave '
+            'a part out (--parts)'
+        )
 
 
-def _select(source: PromptSource, state: Mapping[str, Tensor], prefix: str) -> Dict[str, Tensor]:
-    """Copies of the source's tensors of one part, which must be those that the target has."""
-    found = {
-        key: value.detach().cpu().clone().to(state[key].dtype if key in state else value.dtype)
-        for key, value in source.state_dict.items()
-        if key.startswith(prefix)
-    }
-    expected = [key for key in state if key.startswith(prefix)]
+def _match(source: PromptSource, names: Sequence[str]) -> Dict[int, int]:
+    """:func:`match_classes` of the source and the target, which must have some in common."""
+    matched = match_classes(source.class_names, names)
+    if not matched:
+        raise PromptTransferError(
+            f'no class of {source.name} is one of the target: expected a name in both, found '
+            f'{shorten(list(source.class_names))} in the source and {shorten(list(names))} in the '
+            'target; transfer the spatial part alone (--parts spatial), or name the classes alike'
+        )
+    return matched
+
+
+def _take(
+    state: Dict[str, Tensor],
+    source: PromptSource,
+    part: str,
+    matched: Optional[Dict[int, int]] = None,
+    fixed: Sequence[str] = (),
+) -> None:
+    """Copy the tensors of a part of the head, or some of their rows.
+
+    Args:
+        state: Of the target, changed in place.
+        source: The trained prompts.
+        part: By its name in the head.
+        matched: Rows of the source by rows of the target. Defaults to None: all there is.
+        fixed: The tensors that only the base model makes, and which must be the same in both.
+    """
+    expected, found = _select(state, part), _select(source.state_dict, part)
     missing = [key for key in expected if key not in found]
     unexpected = [key for key in found if key not in expected]
     if missing or unexpected:
         raise PromptTransferError(
-            f'{source.name}: expected the tensors {expected}, as in the target, but missing are '
-            f'{missing} and unexpected {unexpected}; use the config that it was trained with'
+            f'{source.name}: expected the tensors of the target, but missing are {missing} and '
+            f'unexpected {unexpected}; use the config that it was trained with'
         )
-    return found
-
-
-def _check_same_weights(source: PromptSource, target: Mapping[str, Optional[str]]) -> None:
-    """Compare the fingerprints of the frozen parts, where both sides have them."""
-    for part, found in source.metadata['base']['parts'].items():
-        expected = target.get(part)
-        if found is not None and expected is not None and found != expected:
+    for key in expected:
+        own, value = state[key], source.state_dict[key].detach().cpu()
+        if matched is not None and len(value) != len(source.class_names):
             raise PromptTransferError(
-                f'{source.name}, {part}: expected the weights of the target, '
-                f'{shorten_fingerprint(expected)}, found {shorten_fingerprint(found)}: the base '
-                'models differ; use the weights that the prompts were trained with'
+                f'{source.name}, {key}: expected {len(source.class_names)} as the number of rows, '
+                f'one for each class name, found {len(value)}: the file is damaged'
             )
+        if matched is not None:
+            own, value = own[list(matched)], value[list(matched.values())]
+        if value.shape != own.shape:
+            raise PromptTransferError(
+                f'{source.name}, {key}: expected the shape {tuple(own.shape)}, found '
+                f'{tuple(value.shape)}; use the base model that the prompts were trained with'
+            )
+        difference = largest_difference(value, own) if key in fixed else 0
+        if difference:
+            raise PromptTransferError(
+                f'{source.name}, {key}: expected the numbers of the target, found others (largest '
+                f'difference: {difference:.3g}): the base models differ (text encoder, templates '
+                'or pre-trained classifier); use the one that the prompts were trained with'
+            )
+        if matched is None:
+            state[key] = value.clone().to(own.dtype)
+        else:
+            state[key][list(matched)] = value.to(own.dtype)
 
 
-def _check_kind(part: str, learner: BaseModule, source: PromptSource) -> None:
-    """Compare the types of prompts and their fusion."""
-    kind, fusion = source.kind(part)
-    found, expected = [kind], [type(learner).__name__]
-    if found == expected and hasattr(learner, 'fusion'):
-        found.append(f'with fusion {fusion}')
-        expected.append(f'with fusion {learner.fusion.describe()}')
-    if found != expected:
-        raise PromptTransferError(
-            f'{source.name}: expected {part} prompts of the kind {" ".join(expected)}, as in the '
-            f'target, found {" ".join(found)}; set model.decode_head.{part}_prompts of the target '
-            f'to that of the source, or leave "{part}" out of parts'
-        )
-
-
-def _check_shape(key: str, found: Tensor, expected: Tensor, source: PromptSource) -> None:
-    if found.shape != expected.shape:
-        raise PromptTransferError(
-            f'{source.name}, {key}: expected the shape {tuple(expected.shape)}, found '
-            f'{tuple(found.shape)}: the width is that of another base model; use the base model '
-            'that the prompts were trained with'
-        )
-
-
-def _check_same_base(
-    expected: Tensor, found: Tensor, what: str, part: str, source: PromptSource
-) -> None:
-    """Compare what the base model of the target says of something with what the source's said."""
-    if found.shape != expected.shape:
-        difference = f'shape {tuple(found.shape)} instead of {tuple(expected.shape)}'
-    else:
-        expected, found = expected.detach().cpu().float(), found.float()
-        if torch.allclose(found, expected, **TOLERANCE):
-            return
-        difference = f'largest difference: {(found - expected).abs().max():.3g}'
-    raise PromptTransferError(
-        f'{source.name}: expected the numbers of the target for {what}, found others '
-        f'({difference}): the base models differ ({part}); use the weights that the prompts were '
-        'trained with'
-    )
-
-
-def _shorten(names: Sequence[str]) -> List[str]:
-    hidden = len(names) - _MAX_NAMES_SHOWN
-    return [*names[:_MAX_NAMES_SHOWN], *([f'and {hidden} more'] if hidden > 0 else [])]
+def _select(tensors: Mapping[str, Tensor], part: str) -> List[str]:
+    return [key for key in tensors if key.startswith(f'{_HEAD}{part}.')]

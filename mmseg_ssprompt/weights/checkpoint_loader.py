@@ -7,8 +7,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 import torch
 from mmengine.runner import CheckpointLoader
 
-from ..plain import find_problem
-from .checkpoint_kinds import CHECKPOINT
+from ..plain import DICT, NAMES, Kind, find_problem
 from .safetensors_file import SUFFIX
 from .state_dicts import CheckpointError, name_file, read_safetensors_file, read_torch_file
 
@@ -19,37 +18,43 @@ _REMOTE = ('http://', 'https://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel:
 # Local files only: a URL goes to the loader of its scheme.
 _SAFETENSORS = rf'(?!\S+://).*\{SUFFIX}$'
 
+_STATE_DICT = Kind(
+    'a state dict (a dict of tensors by name)',
+    lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+)
+#: What mmengine's checkpoints hold, as far as it is used without being looked at.
+_CHECKPOINT = {
+    'state_dict': _STATE_DICT,
+    'ema_state_dict': _STATE_DICT,
+    'meta': DICT,
+    'meta.dataset_meta': DICT.or_none(),
+    'meta.dataset_meta.classes': NAMES.or_none(),
+    'message_hub': DICT.or_none(),
+}
+
 
 @contextlib.contextmanager
 def safe_checkpoint_loading() -> Iterator[None]:
     """Let mmengine read checkpoints by :func:`load_from_local`, and refuse URLs.
 
     mmengine's own loader of local files leaves ``weights_only`` to torch (before 2.6: a file may
-    run code), or in the OneDL fork falls back to an unsafe load; it compares no checksums. A URL
-    it fetches likewise, and takes a file of the same name out of torch's cache, whatever host that
-    came from. Our own tools and runs read within this context. For mmseg's functions it is there
-    to be used::
+    run code), or in the OneDL fork falls back to an unsafe load; it compares no checksums. Our own
+    tools and runs read within this context. For mmseg's functions it is there to be used::
 
         with safe_checkpoint_loading():
             model = init_model(config, checkpoint)
 
-    Afterwards all loaders are what they were, also after an error. Names of published backbones,
-    such as ``torchvision://resnet50``, are never changed.
+    Afterwards all loaders are what they were, also after an error.
     """
     loaders: Dict[str, Callable[..., Any]] = {'': load_from_local}
     loaders.update(dict.fromkeys(_REMOTE, _refuse_url))
     # No public function tells which loader a scheme has (mmengine 0.10, OneDL 0.12).
     before = {key: CheckpointLoader._schemes[key] for key in loaders}
-    _register(loaders)
+    CheckpointLoader._schemes.update(loaders)
     try:
         yield
     finally:
-        _register(before)
-
-
-def _register(loaders: Mapping[str, Callable[..., Any]]) -> None:
-    for scheme, loader in loaders.items():
-        CheckpointLoader.register_scheme(scheme, loader, force=True)
+        CheckpointLoader._schemes.update(before)
 
 
 def _refuse_url(filename: str, map_location: Any = None) -> None:
@@ -84,7 +89,11 @@ def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
         raise FileNotFoundError(f'checkpoint {str(file)!r} {state}')
     if file.suffix == SUFFIX:
         state_dict, meta = read_safetensors_file(file)
-        return dict(meta=meta, state_dict=_move(name_file(state_dict, file), map_location))
+        device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+        moved = name_file(state_dict, file)
+        for key, value in moved.items():  # of memory-mapped tensors
+            moved[key] = value.to(device, copy=True)
+        return dict(meta=meta, state_dict=moved)
     # Not memory-mapped: a resumed optimiser keeps the tensors, and the file may be written over.
     content = read_torch_file(file, map_location, mmap=False, verify=True)
     if not isinstance(content, dict):
@@ -95,7 +104,7 @@ def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
     if 'state_dict' not in content:
         content = dict(state_dict=content)
     content['meta'] = {} if content.get('meta') is None else content['meta']
-    problem = find_problem(content, CHECKPOINT) or _find_other_names(content)
+    problem = find_problem(content, _CHECKPOINT) or _find_other_names(content)
     if problem is not None:
         raise CheckpointError(
             f'checkpoint {str(file)!r}: {problem}; expected what mmengine saves, or a state dict '
@@ -113,11 +122,3 @@ def _find_other_names(content: Mapping[str, Any]) -> Optional[str]:
         if name[len('module.') :] not in content['state_dict']:
             return f'ema_state_dict: expected the names of state_dict, found {name!r}'
     return None
-
-
-def _move(state_dict: Dict[str, Any], map_location: Any) -> Dict[str, Any]:
-    """Copies of memory-mapped tensors, on a device."""
-    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
-    for key, value in state_dict.items():
-        state_dict[key] = value.to(device, copy=True)
-    return state_dict

@@ -15,12 +15,7 @@ from mmseg.registry import MODELS
 from ..config_entries import ConfigDict
 from .state_dicts import CheckpointError, resolve_checkpoint_path
 
-__all__ = [
-    'check_weights_are_there',
-    'hand_down_weights',
-    'missing_weights',
-    'walk_parts',
-]
+__all__ = ['check_weights_are_there', 'hand_down_weights', 'missing_weights', 'walk_parts']
 
 
 def hand_down_weights(model: ConfigDict) -> ConfigDict:
@@ -30,15 +25,14 @@ def hand_down_weights(model: ConfigDict) -> ConfigDict:
         model: Config of a model, or of anything with ``weights`` and parts; it is not changed.
 
     Returns:
-        A copy, without ``weights``. A part that has a ``checkpoint`` of its own keeps it; None is
-        one, too, and means random weights.
+        A copy without ``weights``. A part keeps a ``checkpoint`` of its own, also None (random).
 
     Raises:
         ValueError: If ``weights`` has an unknown entry, or one of another type.
     """
     model = copy.deepcopy(model)
     weights = model.pop('weights', None) or {}
-    check_weights(weights)
+    _check_weights(weights)
     for part, cls, _ in walk_parts(model, ''):
         if 'checkpoint' not in part:
             for argument, entry in getattr(cls, 'weights_from', {}).items():
@@ -47,36 +41,22 @@ def hand_down_weights(model: ConfigDict) -> ConfigDict:
     return model
 
 
-def check_weights(weights: Any) -> None:
-    """Refuse a setting ``model.weights`` that is not one.
-
-    Raises:
-        ValueError: With the entries that there are.
-    """
+def _check_weights(weights: Any) -> None:
+    """Refuse a setting ``model.weights`` that is not one, with the entries that there are."""
     expected = "expected model.weights=dict(sam='FILE', clip='FILE')"
     if not isinstance(weights, Mapping):
         raise ValueError(f'{expected}, found {weights!r}')
-    known = _known_entries()
-    unknown = [entry for entry in weights if entry not in known]
-    if unknown:
-        raise ValueError(f'{expected}, found {unknown} in it: known entries are {known}')
+    parts = MODELS.module_dict.values()
+    known = {entry for cls in parts for entry in getattr(cls, 'weights_from', {}).values()}
     for entry, value in weights.items():
+        if entry not in known:
+            raise ValueError(f'{expected}, found {entry!r}: known entries are {sorted(known)}')
         if value is not None and not isinstance(value, (str, PathLike)):
             raise ValueError(f'{expected}, found {entry}={value!r}: give a path, or None')
 
 
-def _known_entries() -> List[str]:
-    """The entries that some registered part takes."""
-    parts = MODELS.module_dict.values()
-    return sorted({entry for cls in parts for entry in getattr(cls, 'weights_from', {}).values()})
-
-
 def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Any, str]]:
-    """Every config of a module in a config.
-
-    Args:
-        config: A config, with whatever it nests.
-        name: The dotted name of ``config``.
+    """Every config of a module in a config of this dotted name, with whatever it nests.
 
     Yields:
         The config of the module, itself; its class, None if there is none; and its dotted name.
@@ -94,11 +74,7 @@ def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Any, st
 
 
 def missing_weights(model: ConfigDict, name: str = 'model') -> List[str]:
-    """Name the files of weights of a model that are not there.
-
-    Args:
-        model: Config of a model, with ``weights`` or without.
-        name: What its parts are named by. Defaults to 'model'.
+    """Name the files of weights that a model, whose parts begin with a name, has not got.
 
     Returns:
         A line for each file, with the parts that read it and where it is published.
@@ -127,9 +103,6 @@ def missing_weights(model: ConfigDict, name: str = 'model') -> List[str]:
 
 def check_weights_are_there(model: ConfigDict) -> None:
     """Refuse a model whose files of weights are not all there.
-
-    Args:
-        model: Config of a model.
 
     Raises:
         FileNotFoundError: With all that are not there, and where they are published.

@@ -18,33 +18,24 @@ from torch import Tensor
 from ..module_metadata import get_module_metadata, set_module_metadata
 from ..plain import from_json, to_json
 
-__all__ = ['SUFFIX', 'DamagedFileError', 'pack_safetensors', 'read_safetensors']
+__all__ = ['SUFFIX', 'pack_safetensors', 'read_safetensors']
 
 SUFFIX = '.safetensors'
 #: Entries of the header's free texts: what lies beside the tensors, and the checksum of all.
 _CONTENT, _CHECKSUM = 'mmseg_ssprompt', 'sha256'
 
 
-class DamagedFileError(ValueError):
-    """A file whose content is not what was written."""
-
-
 def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
-    """Make the content of a file.
-
-    Args:
-        state_dict: Tensors by name, with torch's ``_metadata`` if there is any.
-        meta: Plain values: dicts, lists and tuples of numbers, strings, booleans and None.
+    """Make the content of a file of tensors, of torch's ``_metadata`` and of plain values.
 
     Raises:
-        ValueError: If ``meta`` or the metadata holds anything else, with the path to it.
+        ValueError: If ``meta`` or the metadata holds no plain value, with the path to it.
     """
     # safetensors refuses tensors that share memory or are not contiguous.
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state_dict.items()}
     metadata = dict(get_module_metadata(state_dict))
-    content = json.dumps(
-        dict(metadata=to_json(metadata, '_metadata'), meta=to_json(dict(meta), 'meta'))
-    )
+    beside = dict(metadata=to_json(metadata, '_metadata'), meta=to_json(dict(meta), 'meta'))
+    content = json.dumps(beside)
     texts = {'format': 'pt', _CONTENT: content, _CHECKSUM: _sha256(tensors, content)}
     return save(tensors, metadata=texts)
 
@@ -52,14 +43,11 @@ def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) 
 def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
     """Read a file, which may be of others and hold tensors alone.
 
-    Args:
-        file: An existing file.
-
     Returns:
         The state dict, memory-mapped, with ``_metadata``; and ``meta``.
 
     Raises:
-        DamagedFileError: If the file is not what :func:`pack_safetensors` wrote.
+        ValueError: If the file is not what :func:`pack_safetensors` wrote.
         SafetensorError: If safetensors cannot read it.
     """
     with safe_open(str(file), 'pt', device='cpu') as opened:
@@ -71,7 +59,7 @@ def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
         return state_dict, {}
     found = _sha256(state_dict, str(texts.get(_CONTENT)))
     if texts.get(_CHECKSUM) != found:
-        raise DamagedFileError(
+        raise ValueError(
             f'expected the checksum {texts.get(_CHECKSUM)} (SHA-256) that is written in it, '
             f'found {found}'
         )

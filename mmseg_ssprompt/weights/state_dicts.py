@@ -11,70 +11,35 @@ import zipfile
 from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..module_metadata import get_module_metadata, set_module_metadata
+from ..plain import shorten
 from .safetensors_file import SUFFIX, read_safetensors
 from .tensor_checks import count_non_finite, find_tensor_problem
 
-__all__ = [
-    'ASSETS_SCHEME',
-    'FILE_KEY',
-    'CheckpointError',
-    'check_strictly',
-    'is_asset',
-    'is_torchscript_archive',
-    'load_strictly',
-    'name_file',
-    'read_checkpoint',
-    'read_safetensors_file',
-    'read_torch_file',
-    'resolve_checkpoint_path',
-    'warn_random_weights',
-]
+__all__ = ['CheckpointError', 'load_strictly', 'read_checkpoint', 'resolve_checkpoint_path']
 
+#: How a config names a file; see :func:`resolve_checkpoint_path`.
+FilePath = Union[str, 'PathLike[str]']
 #: Paths that begin with this name a file that comes with the package.
 ASSETS_SCHEME = 'mmseg_ssprompt://'
 #: Key in `state_dict._metadata['']` that holds the path of the source file.
 FILE_KEY = 'file'
 _ASSETS_DIR = Path(__file__).resolve().parent.parent / 'assets'
-_MAX_KEYS_SHOWN = 5
+_MAX_SHOWN = 5
 _EXPECTED = 'expected a state dict of tensors, as torch.save or safetensors write it'
-#: How deep in other dicts a state dict is looked for.
-_MAX_WRAPPERS = 3
-#: Beginnings of the names of what trainers keep beside a model's tensors.
-_NO_WEIGHTS = ('optim', 'sched', 'lr_', 'scaler', 'amp', 'callback', 'loop', 'message_hub', 'meta')
-#: Kinds of file that hold no state dict, by their suffix.
-_OTHER_KINDS = {
-    '.onnx': 'an ONNX model',
-    '.engine': 'a TensorRT engine',
-    '.trt': 'a TensorRT engine',
-    '.tflite': 'a TensorFlow Lite model',
-    '.h5': 'a Keras model',
-    '.msgpack': 'a Flax model',
-    '.mlmodel': 'a Core ML model',
-    '.json': 'a JSON file, perhaps the index of weights in several files',
-    '.zip': 'a zip archive of its own',
-}
-#: What a download sometimes writes in the place of the file, by its first bytes.
-_OTHER_CONTENTS = (
-    (
-        rb'(?i)\s*<(!doctype|html|\?xml)',
-        'a web page: the download got a page, such as one to log in, and not the file',
-    ),
-    (rb'version https://git-lfs', 'a pointer of Git LFS: run `git lfs pull` in its repository'),
-)
 
 
 class CheckpointError(ValueError):
     """A file of weights that cannot be read, or does not fit the module it is meant for."""
 
 
-def resolve_checkpoint_path(path: Union[str, 'PathLike[str]']) -> Path:
+def resolve_checkpoint_path(path: FilePath) -> Path:
     """Turn a checkpoint argument of a config into the path of a local file.
 
     Args:
@@ -100,23 +65,15 @@ def is_asset(file: Path) -> bool:
     return _ASSETS_DIR in file.resolve().parents
 
 
-def read_checkpoint(
-    path: Union[str, 'PathLike[str]'],
-    *,
-    remedy: str = '',
-    is_wanted: Optional[Callable[[Iterable[str]], bool]] = None,
-) -> Dict[str, Tensor]:
+def read_checkpoint(path: FilePath, *, remedy: str = '') -> Dict[str, Tensor]:
     """Read a state dict safely: tensors only, memory-mapped, on the CPU.
 
     A state dict inside other dicts, as trainers save it (``{'model': ..., 'epoch': 3}``), is taken
-    out, where there is only one that could be meant.
+    out, where there is only one.
 
     Args:
-        path: A safetensors file, or one that ``torch.save`` wrote; see
-            :func:`resolve_checkpoint_path` for the forms of the path.
+        path: Of a safetensors file, or one that ``torch.save`` wrote.
         remedy: What to do if the file is not there, added to the error. Defaults to ''.
-        is_wanted: Whether keys are those of what is looked for, where a file has several state
-            dicts. Defaults to None: then a file may have only one.
 
     Returns:
         Tensors by name, with what torch keeps beside them in ``_metadata``.
@@ -128,18 +85,22 @@ def read_checkpoint(
     file = resolve_checkpoint_path(path)
     if not file.is_file():
         state = 'is a directory' if file.is_dir() else 'does not exist'
-        found = _list_weights(file) if file.is_dir() else ''
-        raise FileNotFoundError(f'checkpoint {str(file)!r} {state}{found}. {remedy}'.rstrip())
+        raise FileNotFoundError(f'checkpoint {str(file)!r} {state}. {remedy}'.rstrip())
     content = read_safetensors_file(file)[0] if _is_safetensors(file) else read_torch_file(file)
-    content = _unwrap(content, file, is_wanted)
-    return name_file(_check_state_dict(content, file), file)
-
-
-def _list_weights(folder: Path) -> str:
-    """Name the files of weights in a folder."""
-    suffixes = (SUFFIX, '.bin', '.pt', '.pth')
-    names = sorted(file.name for file in folder.iterdir() if file.suffix in suffixes)
-    return f': give the file in it, {" or ".join(names[:_MAX_KEYS_SHOWN])}' if names else ''
+    found = _find_state_dicts(content)
+    if len(found) > 1:
+        names = [f'{name or "itself"!r} ({len(each)} entries)' for name, each in found[:_MAX_SHOWN]]
+        raise CheckpointError(
+            f'{_describe(file)} it holds {len(found)} of them: {", ".join(names)}. Save the one '
+            'that is meant alone, by torch.load(FILE, weights_only=True) and torch.save'
+        )
+    state_dict = found[0][1] if found else content
+    if not isinstance(state_dict, Mapping) or not state_dict:
+        raise CheckpointError(f'{_describe(file)} it holds {shorten(state_dict)}')
+    for key, value in state_dict.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f'{_describe(file)} {key!r} is a {type(value).__name__}')
+    return name_file(state_dict, file)
 
 
 def _is_safetensors(file: Path) -> bool:
@@ -150,53 +111,29 @@ def _is_safetensors(file: Path) -> bool:
     return file.suffix == SUFFIX or (head[8:] == b'{"' and is_header)
 
 
-def _unwrap(content: Any, file: Path, is_wanted: Optional[Callable[[Iterable[str]], bool]]) -> Any:
-    """The state dict in what was read, or all of it if it holds no state dict.
-
-    Raises:
-        CheckpointError: If there are several that could be meant.
-    """
-    found = _find_state_dicts(content)
-    if len(found) > 1 and is_wanted is not None:
-        found = [entry for entry in found if is_wanted(map(str, entry[1]))] or found
-    if len(found) > 1:
-        listed = ', '.join(f'{name or "itself"!r} ({len(each)} entries)' for name, each in found)
-        entry = ''.join(f'[{key!r}]' for key in found[-1][0].split('.'))
-        raise CheckpointError(
-            f'{_describe(file)} it holds {len(found)} of them: {listed}. Save the one that is '
-            f'meant alone, such as the last by: python -c "import torch; c = torch.load('
-            f"{str(file)!r}, weights_only=True); torch.save(c{entry}, 'weights.pth')\""
-        )
-    return found[0][1] if found else content
-
-
 def _find_state_dicts(
-    value: Any, name: str = '', depth: int = 0
+    value: Any, name: str = '', depth: int = 3
 ) -> List[Tuple[str, Mapping[str, Any]]]:
     """Every dict of tensors in what was read, with its dotted name.
 
-    The state of an optimiser does not count. Tensors of a single number, such as an
-    epoch, do not make a state dict of the dict that wraps one.
+    The state of an optimiser does not count: its keys are numbers. Single numbers beside other
+    values, such as an epoch or a best score, do not make a state dict.
     """
-    if not isinstance(value, Mapping) or depth > _MAX_WRAPPERS:
+    if not isinstance(value, Mapping) or depth < 0:
         return []
     inner = [
         entry
         for key, each in value.items()
-        if isinstance(key, str) and not key.lower().startswith(_NO_WEIGHTS)
-        for entry in _find_state_dicts(each, f'{name}.{key}'.lstrip('.'), depth + 1)
+        if isinstance(key, str)
+        for entry in _find_state_dicts(each, f'{name}.{key}'.lstrip('.'), depth - 1)
     ]
     own = [each for each in value.values() if isinstance(each, Tensor)]
-    is_one = any(each.ndim > 0 for each in own) or (own and not inner)
+    is_one = any(each.ndim > 0 for each in own) or (own and len(own) == len(value))
     return [(name, value), *inner] if is_one else inner
 
 
 def name_file(state_dict: Mapping[str, Any], file: Path) -> Dict[str, Any]:
     """Note the source file in the metadata that torch keeps beside the tensors.
-
-    Args:
-        state_dict: Tensors by name.
-        file: Where it was read.
 
     Returns:
         The same tensors, with the path in ``_metadata['']``.
@@ -232,9 +169,8 @@ def read_torch_file(
         mmap: Whether to map the file into memory where that is possible: for tensors that are
             copied before anybody could write to the file. Defaults to True.
         verify: Whether to compare the content with the checksums that ``torch.save`` wrote, which
-            torch itself does not: for prompts, which are small. It reads the whole file once more,
-            2.5 GB of them for SAM ViT-H, whose fingerprint is in the prompts. Files in the format
-            from before torch 1.6 have none. Defaults to False.
+            torch itself does not: for prompts, which are small, since the whole file is read once
+            more. Files in the format from before torch 1.6 have none. Defaults to False.
 
     Raises:
         CheckpointError: If the file is damaged, or holds anything but tensors and plain values.
@@ -283,9 +219,9 @@ def check_strictly(
     Args:
         expected: Tensors that are needed; they may be on the meta device.
         found: Tensors that were read.
-        source: Where they come from (the file, and the part of it), for the error.
+        source: As for :func:`load_strictly`.
         target: What they are meant for, for the error.
-        remedy: What fits instead or what to do, added to the error. Defaults to ''.
+        remedy: As for :func:`load_strictly`.
 
     Raises:
         CheckpointError: If a key is missing or unexpected, a shape differs, or a tensor is of
@@ -294,8 +230,12 @@ def check_strictly(
     both = (key for key in expected if key in found)
     compared = ((key, find_tensor_problem(found[key], expected[key])) for key in both)
     problems = [f'{key}: {problem}' for key, problem in compared if problem is not None][:1]
-    problems += _list_keys('missing', [key for key in expected if key not in found])
-    problems += _list_keys('unexpected', [key for key in found if key not in expected])
+    for kind, one, other in (('missing', expected, found), ('unexpected', found, expected)):
+        keys = [key for key in one if key not in other]
+        if keys:
+            shown, more = keys[:_MAX_SHOWN], len(keys) - _MAX_SHOWN
+            rest = f' and {more} more' if more > 0 else ''
+            problems.append(f'{len(keys)} {kind}: {", ".join(shown)}{rest}')
     if problems:
         lines = '\n  '.join([f'{source} does not fit {target}:', *problems])
         raise CheckpointError(f'{lines}\n{remedy}'.rstrip())
@@ -341,12 +281,6 @@ def warn_random_weights(part: str, remedy: str) -> None:
 def read_safetensors_file(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
     """Read a ``.safetensors`` file: :func:`read_safetensors`, with errors that name it.
 
-    Args:
-        file: An existing file.
-
-    Returns:
-        The state dict, memory-mapped, and the plain values beside it.
-
     Raises:
         CheckpointError: If the file is damaged, or is no safetensors file.
     """
@@ -365,60 +299,19 @@ def _describe(file: Path) -> str:
 
 def _describe_unreadable(file: Path, error: Exception) -> str:
     """Say what seems to be wrong with a file."""
-    head = _describe(file)
     foreign = re.search(r'(?:GLOBAL|Unsupported class) (\S+)', str(error))
     if foreign:
-        name = foreign.group(1)
-        is_yolo = name.startswith(('ultralytics.', 'models.yolo'))
-        remark = '. This is a file of YOLO (FastSAM is one): it has none of the parts of SAM'
         return (
-            f'{head} it holds Python objects, such as {name}, which were not loaded because that '
-            f'can run code; save the state dict alone{remark if is_yolo else ""}'
+            f'{_describe(file)} it holds Python objects, such as {foreign.group(1)}, which were '
+            'not loaded because that can run code; save the state dict alone'
         )
-    if file.stat().st_size == 0:
-        return f'{head} it is empty; copy or download it again'
-    other = _find_other_kind(file)
-    if other is not None:
-        return f'{head} it is {other}'
-    reason = next((line for line in str(error).splitlines() if line), '')
-    if isinstance(error, (LookupError, TypeError, AttributeError)):  # 'KeyError: 101'
-        reason = 'what it says contradicts itself'
+    with file.open('rb') as stream:
+        head = stream.read(24)
+    reason = next((line for line in str(error).splitlines() if line), '')[:200]
     if 'weights_only' in reason:  # torch recommends turning the safety off: not repeated
         reason = 'not a pickle of tensors'
+    what = f'of another kind, damaged or truncated: it begins with {head!r}' if head else 'empty'
     return (
-        f'{head} it is of another kind, damaged or truncated '
-        f'({type(error).__name__}: {reason[:200]}); copy or download it again'
+        f'{_describe(file)} it is {what} ({type(error).__name__}: {reason}); copy or download it '
+        'again'
     )
-
-
-def _find_other_kind(file: Path) -> Optional[str]:
-    """Say what a file is that is no state dict, by its first bytes and its suffix."""
-    with file.open('rb') as stream:
-        head = stream.read(64)
-    for pattern, kind in _OTHER_CONTENTS:
-        if re.match(pattern, head):
-            return kind
-    if head.startswith(b'PK\x03\x04') and file.suffix == SUFFIX:
-        return "what torch.save writes, under another suffix; rename it to end in '.pth'"
-    other = _OTHER_KINDS.get(file.suffix.lower())
-    return None if other is None else f'{other}, by its name; give the file that PyTorch saved'
-
-
-def _check_state_dict(content: Any, file: Path) -> Mapping[str, Tensor]:
-    """Return ``content`` if it is a state dict of tensors."""
-    head = f'checkpoint {str(file)!r} ({file.stat().st_size} bytes): {_EXPECTED}, but'
-    if not isinstance(content, Mapping) or not content:
-        empty = 'an empty ' if isinstance(content, Mapping) else 'a '
-        raise CheckpointError(f'{head} it holds {empty}{type(content).__name__}')
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f'{head} {key!r} is a {type(value).__name__}')
-    return content
-
-
-def _list_keys(kind: str, keys: List[str]) -> List[str]:
-    """One line that names at most five of ``keys``, or none."""
-    if not keys:
-        return []
-    more = f' and {len(keys) - _MAX_KEYS_SHOWN} more' if len(keys) > _MAX_KEYS_SHOWN else ''
-    return [f'{len(keys)} {kind}: {", ".join(keys[:_MAX_KEYS_SHOWN])}{more}']

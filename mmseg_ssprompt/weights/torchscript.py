@@ -1,44 +1,60 @@
 """Reading the tensors of a TorchScript archive without running the program in it.
 
-OpenAI published CLIP as TorchScript archives. Such a file holds a program, and ``torch.jit.load``
-compiles it and may run parts of it, so it is to be trusted like any other code. The weights lie
-beside the program: ``data.pkl`` describes the module as plain objects that refer to raw arrays in
-``data/``. Only these are read here, by an unpickler that knows tensors and nothing else.
+OpenAI published CLIP as TorchScript archives. Such a file holds a program, which ``torch.jit.load``
+compiles and may run in part. The weights lie beside it: ``data.pkl`` describes the module as plain
+objects that refer to raw arrays in ``data/``. Only these are read here, by an unpickler that knows
+tensors and nothing else.
 """
 
 import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterator, List, Tuple
+from typing import IO, Any, Dict, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from .state_dicts import CheckpointError
 
-__all__ = ['find_activations', 'read_torchscript_tensors']
+__all__ = ['find_activation', 'read_torchscript_tensors']
 
-_STORAGE_DTYPES = {
-    'HalfStorage': torch.float16,
-    'BFloat16Storage': torch.bfloat16,
-    'FloatStorage': torch.float32,
-    'DoubleStorage': torch.float64,
-    'BoolStorage': torch.bool,
-    'ByteStorage': torch.uint8,
-    'CharStorage': torch.int8,
-    'ShortStorage': torch.int16,
-    'IntStorage': torch.int32,
-    'LongStorage': torch.int64,
+
+def _view(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+    """A tensor of an array; ``as_strided`` refuses one that reaches beyond it."""
+    return storage.as_strided(size, stride, offset)
+
+
+def _first(value: Any, *_: Any) -> Any:
+    """A container as it is, without the type that TorchScript notes beside it."""
+    return value
+
+
+#: All that an archive may refer to, and what stands for it.
+_KNOWN: Dict[Tuple[str, str], Any] = {
+    ('torch', 'HalfStorage'): torch.float16,
+    ('torch', 'BFloat16Storage'): torch.bfloat16,
+    ('torch', 'FloatStorage'): torch.float32,
+    ('torch', 'DoubleStorage'): torch.float64,
+    ('torch', 'BoolStorage'): torch.bool,
+    ('torch', 'ByteStorage'): torch.uint8,
+    ('torch', 'CharStorage'): torch.int8,
+    ('torch', 'ShortStorage'): torch.int16,
+    ('torch', 'IntStorage'): torch.int32,
+    ('torch', 'LongStorage'): torch.int64,
+    ('torch', 'device'): _first,
+    ('torch._utils', '_rebuild_tensor_v2'): _view,
+    ('collections', 'OrderedDict'): dict,
+    ('torch.jit._pickle', 'restore_type_tag'): _first,
+    ('torch.jit._pickle', 'build_intlist'): _first,
+    ('torch.jit._pickle', 'build_doublelist'): _first,
+    ('torch.jit._pickle', 'build_boollist'): _first,
+    ('torch.jit._pickle', 'build_tensorlist'): _first,
 }
-_CONTAINERS = ('build_intlist', 'build_doublelist', 'build_boollist', 'build_tensorlist')
 
 
 def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:
-    """Read every tensor of a TorchScript archive, on the CPU, by its name in the module.
-
-    Beside parameters and buffers these are tensors that are plain attributes of a module, such as
-    CLIP's attention mask.
+    """Read every tensor of a TorchScript archive, also plain attributes, by its name in the module.
 
     Raises:
         CheckpointError: If the archive is damaged, or refers to anything but tensors and plain
@@ -60,48 +76,18 @@ def read_torchscript_tensors(file: Path) -> Dict[str, Tensor]:
         ) from error
 
 
-#: Factor in CLIP's QuickGELU, ``x * sigmoid(1.702 x)``, rounded to half precision at worst.
-_QUICK_FACTOR, _TOLERANCE = 1.702, 1e-3
-
-
-def find_activations(file: Path) -> List[str]:
-    """The activations that the program in a TorchScript archive computes, which is not run.
-
-    Args:
-        file: An archive.
-
-    Returns:
-        ``'gelu'``, ``'quick_gelu'`` and ``'gelu_tanh'``, as far as the text of the program has
-        them; none if it cannot be read.
-    """
+def find_activation(file: Path) -> Optional[str]:
+    """``'gelu'`` or ``'quick_gelu'``, if the program of an archive, which is not run, has it."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = [n for n in archive.namelist() if re.match(r'[^/]+/code/.*\.py$', n)]
             text = '\n'.join(archive.read(name).decode('utf-8', 'replace') for name in names)
-            gelus = re.findall(r'torch\.gelu\(([^)]*)', text)
-            found = {'gelu_tanh' if 'tanh' in options else 'gelu' for options in gelus}
-            if 'torch.sigmoid' in text and _has_quick_factor(text, archive):
-                found.add('quick_gelu')
     except Exception:  # damage, which reading the tensors tells
-        return []
-    return sorted(found)
-
-
-def _has_quick_factor(text: str, archive: zipfile.ZipFile) -> bool:
-    """Whether a program knows QuickGELU's factor: as a number, or traced, as a constant."""
-    numbers = map(float, re.findall(r'(?<![\w.])\d+\.\d+(?![\w.])', text))
-    if any(abs(number - _QUICK_FACTOR) < _TOLERANCE for number in numbers):
-        return True
-    root = next(n for n in archive.namelist() if n.partition('/')[2] == 'constants.pkl')
-    folder = f'{root[: -len(".pkl")]}/'
-    with archive.open(root) as stream:
-        constants = _TensorUnpickler(stream, archive, folder).load()
-    return any(
-        isinstance(each, Tensor)
-        and each.numel() == 1
-        and abs(each.item() - _QUICK_FACTOR) < _TOLERANCE
-        for each in constants
-    )
+        return None
+    is_gelu, is_quick = 'torch.gelu(' in text, 'torch.sigmoid(' in text
+    if is_gelu == is_quick:
+        return None
+    return 'gelu' if is_gelu else 'quick_gelu'
 
 
 class _Module:
@@ -114,13 +100,7 @@ class _Module:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows modules as plain records, tensors, and the containers of TorchScript.
-
-    Args:
-        stream: The content of ``data.pkl``.
-        archive: Where the arrays are.
-        folder: The folder of the archive that the arrays are in, with its slash.
-    """
+    """Knows modules as plain records, tensors, and the containers of TorchScript."""
 
     def __init__(self, stream: IO[bytes], archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(stream)
@@ -128,20 +108,11 @@ class _TensorUnpickler(pickle.Unpickler):
         self._folder = folder
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == '__torch__' or module.startswith('__torch__.'):
+        if module.partition('.')[0] == '__torch__':
             return _Module
-        if module == 'torch' and name in _STORAGE_DTYPES:
-            return _STORAGE_DTYPES[name]
-        known: Dict[Tuple[str, str], Callable[..., Any]] = {
-            ('torch._utils', '_rebuild_tensor_v2'): _view,
-            ('torch', 'device'): _first,
-            ('collections', 'OrderedDict'): dict,
-            ('torch.jit._pickle', 'restore_type_tag'): _first,
-            **{('torch.jit._pickle', container): _first for container in _CONTAINERS},
-        }
-        if (module, name) not in known:
+        if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(f'it refers to {module}.{name}, which was not loaded')
-        return known[module, name]
+        return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> Tensor:
         """Read one raw array; the device that it was saved from does not matter."""
@@ -155,16 +126,6 @@ class _TensorUnpickler(pickle.Unpickler):
         if not numel:
             return torch.empty(0, dtype=dtype)
         return torch.frombuffer(bytearray(self._archive.read(record)), dtype=dtype)
-
-
-def _view(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-    """A tensor of an array; ``as_strided`` refuses one that reaches beyond it."""
-    return storage.as_strided(size, stride, offset)
-
-
-def _first(value: Any, *_: Any) -> Any:
-    """A container as it is, without the type that TorchScript notes beside it."""
-    return value
 
 
 def _walk(module: _Module, prefix: str = '') -> Iterator[Tuple[str, Tensor]]:

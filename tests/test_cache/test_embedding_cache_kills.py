@@ -19,7 +19,7 @@ import pytest
 from cache_writers import KEY, SAMPLES, make_cache, sample_of, start
 from embedding_caches import contents
 from mmseg_ssprompt.cache import CacheError, EmbeddingCache
-from mmseg_ssprompt.cache.writer import INDEX
+from mmseg_ssprompt.cache.embedding_cache import INDEX
 
 KILLS = 4 * int(os.environ.get('MMSEG_SSPROMPT_KILLS', '10'))
 SEED = int(os.environ.get('MMSEG_SSPROMPT_KILLS_SEED', '0'))
@@ -157,7 +157,7 @@ def test_a_disk_that_becomes_read_only(tmp_path, monkeypatch):
     def fail(file, content):
         raise OSError(30, 'Read-only file system', str(file))
 
-    monkeypatch.setattr('mmseg_ssprompt.files.write_atomically', fail)
+    monkeypatch.setattr('mmseg_ssprompt.cache.embedding_cache.write_atomically', fail)
     message = r"cannot write '.*000000\.safetensors': expected room for [\d,]+ bytes in a folder "
     with pytest.raises(CacheError, match=rf'{message}.*"Read-only file system"'):
         make_cache(tmp_path)

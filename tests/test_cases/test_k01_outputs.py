@@ -11,14 +11,13 @@ from mmengine.config import Config
 
 import mmseg_ssprompt
 from commands import run_here
+from mmseg_ssprompt.cli.inputs import prepare_outputs
 from mmseg_ssprompt.outputs import (
     OutputError,
     ResultNames,
-    check_different,
     check_outputs,
     find_inputs,
     find_outputs,
-    result_file,
 )
 from own_photographs import make_photographs, own_config
 
@@ -206,8 +205,36 @@ def test_base_names_of_mmsegs_own_evaluator(folder, run):
     """It writes by base names: two images of one name would share a file."""
     make_photographs(Path('d'), 2, 'img/deep', 'ann/deep')
     options = ('test_evaluator.type=IoUMetric', 'test_evaluator.output_dir=out')
-    with pytest.raises(OutputError, match=r"deep/0\.png', which .*type='GroupedIoUMetric'"):
+    with pytest.raises(OutputError, match=r"deep/0\.png'.* type='GroupedIoUMetric'"):
         run('test.py', 'config.py', '--cfg-options', *options, 'test_dataloader.dataset.ann_file=')
+
+
+def test_the_built_data_set_says_where_it_reads(folder, run):
+    """Here a list of names leads out of the folder that the config names."""
+    make_photographs(Path('e'))
+    Path('names.txt').write_text('../../e/img/0\n')
+    options = (
+        'test_evaluator.output_dir=e/img',
+        'test_dataloader.dataset.data_prefix.seg_map_path=',
+    )
+    before = digests(folder)
+    with pytest.raises(OutputError, match='test_evaluator.output_dir=.*lies in a folder of data'):
+        run('test.py', 'config.py', '--cfg-options', *options)
+    after = digests(folder)
+    assert {name: after[name] for name in before} == before
+
+
+def test_where_links_in_folders_of_data_lead_to(folder, run):
+    """Splits are often folders of links to one store."""
+    Path('d/img').rename('store')
+    Path('d/img').mkdir()
+    for file in Path('store').iterdir():
+        (Path('d/img') / file.name).symlink_to(file.absolute())
+    before = digests(folder)
+    with pytest.raises(OutputError, match=r"output_dir='store': .*lies in a folder of data"):
+        run('test.py', 'config.py', '--cfg-options', 'test_evaluator.output_dir=store')
+    after = digests(folder)
+    assert {name: after[name] for name in before} == before
 
 
 def test_other_folders_are_allowed(folder):
@@ -236,7 +263,7 @@ def test_a_folder_that_contains_the_data(folder):
 def test_two_outputs_in_one_place(folder):
     outputs = {'--out': Path('out'), '--show-dir': Path('x/../out')}
     with pytest.raises(OutputError, match='--out writes there too'):
-        check_different(outputs)
+        prepare_outputs(outputs, find_inputs(), outputs)
 
 
 def test_bases_of_a_config_are_inputs(folder):
@@ -260,34 +287,6 @@ def test_folders_that_a_data_set_of_ones_own_names(folder):
     cfg = Config(dict(test_dataloader=dict(dataset=dataset)))
     with pytest.raises(OutputError, match=r'folder of data \(ann_dir\)'):
         check_outputs({'--out': Path('d/ann')}, find_inputs(cfg), ['--out'], overwrite=True)
-
-
-@pytest.mark.parametrize('place', ['store', '.', 'store/0.png'])
-def test_what_links_in_folders_of_data_lead_to(folder, place):
-    """Splits are often folders of links to one store."""
-    Path('d/ann').rename('store')
-    Path('d/ann').mkdir()
-    for file in Path('store').iterdir():
-        (Path('d/ann') / file.name).symlink_to(file.absolute())
-    inputs = find_inputs(Config.fromfile('config.py'))
-    folders = ['--out'] if Path(place).is_dir() else []
-    with pytest.raises(OutputError, match=r'is a link|contains a folder of data'):
-        check_outputs({'--out': Path(place)}, inputs, folders, overwrite=True)
-
-
-def test_the_built_data_set_says_where_it_reads(folder, run):
-    """Here a list of names leads out of the folder that the config names."""
-    make_photographs(Path('e'))
-    Path('names.txt').write_text('../../e/img/0\n')
-    options = (
-        'test_evaluator.output_dir=e/img',
-        'test_dataloader.dataset.data_prefix.seg_map_path=',
-    )
-    before = digests(folder)
-    with pytest.raises(OutputError, match='test_evaluator.output_dir=.*lies in a folder of data'):
-        run('test.py', 'config.py', '--cfg-options', *options)
-    after = digests(folder)
-    assert {name: after[name] for name in before} == before
 
 
 @pytest.mark.parametrize('setting', ['default_hooks.checkpoint.out_dir=ck', 'work_dir=ck/w'])
@@ -329,44 +328,52 @@ def test_outputs_of_lists_are_found():
     assert find_outputs(cfg) == {'test_evaluator[1].out_file_path': Path('x.pkl')}
 
 
-def test_results_keep_their_folders():
-    names = ResultNames(['/d/img/a/0.png', '/d/img/b/0.png', '/d/img/b/1.jpg'], ['/d/img'])
-    assert [names(image) for image in names.images] == ['a/0', 'b/0', 'b/1']
+class Images:
+    """All that is asked of a data set."""
+
+    def __init__(self, *paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def get_data_info(self, index):
+        return dict(img_path=self.paths[index])
 
 
-def test_results_of_two_folders_of_images():
-    names = ResultNames(['/x/one/0.png', '/x/two/0.png'], ['/x/one', '/x/two'])
-    assert [names(image) for image in names.images] == ['one/0', 'two/0']
+class Both:
+    """Data sets in a wrapper."""
+
+    def __init__(self, *datasets):
+        self.datasets = datasets
 
 
-def test_images_that_differ_in_their_suffix():
-    names = ResultNames(['/d/0.jpg', '/d/0.png', '/d/1.jpg'], ['/d'])
-    assert [names(image) for image in names.images] == ['0.jpg', '0.png', '1']
+@pytest.mark.parametrize(
+    ('dataset', 'expected'),
+    [
+        (Images('/d/img/a/0.png', '/d/img/b/0.png', '/d/img/b/1.jpg'), ['a/0', 'b/0', 'b/1']),
+        (Both(Images('/x/one/0.png'), Images('/x/two/0.png')), ['one/0', 'two/0']),
+        (Both(Images('/d/img/0.png', '/d/img/0.png'), Images('/e/0.png')), ['d/img/0', 'e/0']),
+    ],
+)
+def test_results_keep_their_folders(dataset, expected):
+    names = ResultNames(dataset)
+    images = sorted(
+        {path for each in getattr(dataset, 'datasets', [dataset]) for path in each.paths}
+    )
+    assert [names(image) for image in images] == expected
 
 
-def test_names_that_would_still_be_the_same():
-    with pytest.raises(OutputError, match='share a file of results'):
-        ResultNames(['/d/0.jpg', '/d/0.png', '/d/0.png.tif'], ['/d'])
+def test_images_that_differ_in_their_suffix_alone():
+    with pytest.raises(OutputError, match=r"'/d/0\.jpg' and '/d/0\.png' would share a file"):
+        ResultNames(Images('/d/0.png', '/d/0.jpg'))
 
 
-def test_images_elsewhere_than_their_folder():
-    names = ResultNames(['/d/img/0.png', '/e/0.png'], ['/d/img'])
-    assert [names(image) for image in names.images] == ['d/img/0', 'e/0']
-
-
-def test_a_linked_folder_among_the_results(tmp_path):
-    (tmp_path / 'ann').mkdir()
-    (tmp_path / 'out').mkdir()
-    (tmp_path / 'out' / 'a').symlink_to(tmp_path / 'ann')
-    with pytest.raises(OutputError, match='found a link to'):
-        result_file(tmp_path / 'out', 'a/0', '.png')
-
-
-def test_one_output_inside_of_another():
+def test_one_output_inside_of_another(folder):
     outputs = {'--out': Path('o'), '--show-dir': Path('o/vis')}
     with pytest.raises(OutputError, match="--out writes there too, into 'o'"):
-        check_different(outputs)
-    check_different({'--out': Path('o/a.md'), '--json': Path('o/a.json')})
+        prepare_outputs(outputs, find_inputs(), outputs)
+    prepare_outputs({'--out': Path('o/a.md'), '--json': Path('o/a.json')}, find_inputs())
 
 
 def test_a_folder_that_a_metric_may_clear(folder):

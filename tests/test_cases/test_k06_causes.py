@@ -119,7 +119,7 @@ def test_what_to_do_depends_on_the_error(root):
 
     assert "has no entry 'depth': a transform before it has to add it" in message('key')
     assert 'The memory of this machine does not suffice' in message('memory')
-    assert 'in the arguments of Raises' in message('type')
+    assert 'Look for the mistake in its arguments' in message('type')
 
 
 @pytest.mark.parametrize('error', ['os', 'assertion', 'memory', 'key', 'type', 'value'])

@@ -58,7 +58,7 @@ def test_masks_of_0_and_255_are_refused_for_training(tmp_path):
         survey.check_whole(training=True)
     message = str(raised.value)
     assert figure in message
-    assert "class 'crack' is in none of 4 label maps" in message
+    assert "the classes ['crack'] are in none of 4 label maps" in message
     assert "dict(type='LoadLabelMap', label_map={0: 0, 255: 1})" in message
     survey.check_whole()  # of a test set it is a warning
     (line,) = survey.warnings()
@@ -109,7 +109,7 @@ def test_a_training_on_masks_ends_before_its_first_step(tmp_path):
     cfg = own_config(make_photographs(tmp_path, ids=(0, 255)))
     cfg.experiment_name = tmp_path.name
     runner = Runner.from_cfg(cfg)
-    with pytest.raises(DatasetError, match="class 'crack' is in none of 4 label maps"):
+    with pytest.raises(DatasetError, match=r"classes \['crack'\] are in none of 4 label maps"):
         runner.train()
 
 
@@ -125,12 +125,10 @@ def mixed(root: Any) -> Any:
 
 
 def test_images_of_other_suffixes(tmp_path):
-    images, labels = find_left_out(build(mixed(tmp_path)))
+    (images,) = find_left_out(build(mixed(tmp_path)))
     assert images.startswith(f'2 of 4 images in {str(tmp_path / "img")!r} are left out')
     assert "img_suffix='.png'" in images
     assert "1 '.PNG'" in images and "1 '.jpg'" in images
-    assert labels.startswith('2 of 4 label maps in ')
-    assert '2.png' in labels
 
 
 def test_nothing_is_left_out(tmp_path):

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 
 from mmseg_ssprompt.models.classifiers import EnsembleClassifier
 from mmseg_ssprompt.models.prompts import CoordinatePromptLearner, PromptFusion
-from mmseg_ssprompt.models.prompts.given_prompts import read_boxes, read_points
+from mmseg_ssprompt.models.prompts.spatial import read_prompts
 from mmseg_ssprompt.models.sam import SAMSegmenter
 from tiny_model import CONFIG, build_tiny, tiny_config
 
@@ -33,9 +33,9 @@ def test_points_outside_of_the_frame_are_refused_when_the_model_is_built():
     with pytest.raises(ValueError) as info:
         build_with(points=[(0.1, 0.1), (300, 20), (0.5, 0.5), (-0.1, 0)])
     assert str(info.value) == (
-        f'spatial_prompts.points[1]: expected 2 numbers (x, y) {FRAME}, found (300, 20) (and 1 '
-        'more, at indices [3]). Divide pixels by the width and height of the frame, to whose size '
-        'photographs are scaled and padded'
+        f'spatial_prompts.points[1]: expected 2 numbers (x, y) {FRAME}, for each prompt, found '
+        '(300, 20) (and 1 more, at indices [3]). Divide pixels by the width and height of the '
+        'frame, to whose size photographs are scaled and padded'
     )
 
 
@@ -67,7 +67,7 @@ def test_boxes_outside_of_the_frame_are_refused_when_the_model_is_built():
 )
 def test_wrong_points(points, where):
     with pytest.raises(ValueError) as info:
-        read_points(points)
+        read_prompts('points', points)
     text = str(info.value)
     assert text.startswith(f'spatial_prompts.{where}: expected ')
     assert FRAME in text
@@ -87,7 +87,7 @@ def test_wrong_points(points, where):
 )
 def test_wrong_boxes(box):
     with pytest.raises(ValueError, match=r'spatial_prompts\.boxes\[1\]: expected 4 numbers'):
-        read_boxes([(0, 0, 1, 1), box])
+        read_prompts('boxes', [(0, 0, 1, 1), box])
 
 
 @pytest.mark.parametrize(
@@ -101,24 +101,23 @@ def test_wrong_boxes(box):
 )
 def test_boxes_without_width_or_height(box):
     with pytest.raises(ValueError) as info:
-        read_boxes([box])
-    assert str(info.value) == (
-        'spatial_prompts.boxes[0]: expected left < right and top < bottom, found '
-        f'{[float(x) for x in box]}. A box is left, top, right, bottom, not a corner with width '
-        'and height'
+        read_prompts('boxes', [box])
+    assert str(info.value).startswith(
+        f'spatial_prompts.boxes[0]: expected 4 numbers (left, top, right, bottom) {FRAME}, with '
+        f'left < right and top < bottom, for each prompt, found {box}'
     )
 
 
 def test_the_border_belongs_to_the_frame():
     corners = [(0, 0), (1, 1), (0.0, 0.9375)]
-    assert read_points(corners).tolist() == [[0, 0], [1, 1], [0, 0.9375]]
-    assert read_points(np.array(corners)).dtype == torch.float32
-    assert read_boxes(torch.tensor([[0, 0, 1, 1]])).tolist() == [[0, 0, 1, 1]]
+    assert read_prompts('points', corners).tolist() == [[0, 0], [1, 1], [0, 0.9375]]
+    assert read_prompts('points', np.array(corners)).dtype == torch.float32
+    assert read_prompts('boxes', torch.tensor([[0, 0, 1, 1]])).tolist() == [[0, 0, 1, 1]]
 
 
 def test_many_wrong_points_are_counted_in_a_line():
     with pytest.raises(ValueError, match=r'points\[0\].*and 99 more, at indices \[1, 2, .* 10\]\)'):
-        read_points([(500, 500)] * 100)
+        read_prompts('points', [(500, 500)] * 100)
 
 
 # Learned coordinates stay inside
@@ -154,22 +153,6 @@ def test_what_is_saved_is_inside(learner):
     with torch.no_grad():
         learner.coordinates[1, 0] = 7.0
     assert learner.state_dict()['coordinates'][1, 0] == 1.0
-
-
-def test_coordinates_of_a_checkpoint_that_lie_outside_are_said_and_set_to_the_border(learner, log):
-    state = {'coordinates': torch.tensor([[0.5, 0.5], [1.5, 0.5], [0.2, 0.1], [0.3, -4.0]])}
-    learner.load_state_dict(state)
-    assert learner.coordinates[1].tolist() == [1.0, 0.5]
-    assert learner.coordinates[3, 1] == 0
-    assert (
-        'coordinates: 2 of 4 points lie outside of the frame, where x and y are from 0 to 1, and '
-        'are set to its border: indices [1, 3]'
-    ) in log.text
-
-
-def test_a_checkpoint_that_is_inside_loads_without_a_word(learner, log):
-    learner.load_state_dict({'coordinates': torch.rand(4, 2)})
-    assert 'outside' not in log.text
 
 
 def test_a_training_that_pushes_points_out_saves_a_checkpoint_that_loads(learner):
@@ -210,8 +193,6 @@ def test_numbers_of_prompts_that_are_none(number):
         (dict(noise=INF), 'noise must be finite and not negative, got inf'),
         (dict(noise=-0.1), 'noise must be finite and not negative'),
         (dict(noise=None), 'noise must be finite and not negative, got None'),
-        (dict(weight=0.3), r"fusion: expected a dict with some of \('mode', .* found .*'weight'"),
-        ('learned_only', "fusion: expected a dict .* found 'learned_only'"),
     ],
 )
 @pytest.mark.parametrize('prompts', ['spatial_prompts', 'semantic_prompts'])

@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
 
-from mmseg_ssprompt.models.segmentors.windows import predict_windows
+from mmseg_ssprompt.models.segmentors.windows import check_test_cfg, predict_windows
 from own_photographs import CONFIGS, draw_photograph, own_config, save
 from tiny_model import build_tiny, tiny_config
 
@@ -74,7 +74,12 @@ def test_equal_to_mmseg_s_windows_where_these_fill_the_frame():
     torch.testing.assert_close(found, expected)
 
 
-def windows_of(size: Tuple[int, int], crop: Tuple[int, int], stride: Tuple[int, int]) -> List[Any]:
+def windows_of(
+    size: Tuple[int, int],
+    crop: Tuple[int, int],
+    stride: Tuple[int, int],
+    frame: Tuple[int, int] = (8, 8),
+) -> List[Any]:
     """Corners of what each window shows, of an image whose pixels are their own coordinates."""
     rows, columns = torch.meshgrid(*(torch.arange(side) for side in size), indexing='ij')
     image = torch.stack([rows, columns, torch.ones(size)]).float()[None]
@@ -85,7 +90,7 @@ def windows_of(size: Tuple[int, int], crop: Tuple[int, int], stride: Tuple[int, 
         seen.append((*shown[:2, 0].int().tolist(), *shown[:2, -1].int().tolist()))
         return window
 
-    mean = predict_windows(image, crop, stride, 8, keep)
+    mean = predict_windows(image, crop, stride, frame, keep)
     torch.testing.assert_close(mean, image)  # the mean of what all windows say of a place
     return seen
 
@@ -96,6 +101,9 @@ def test_where_windows_lie():
     assert windows_of((3, 5), (8, 8), (4, 4)) == [(0, 0, 2, 4)]
     assert windows_of((8, 16), (8, 8), (8, 8)) == [(0, 0, 7, 7), (0, 8, 7, 15)]
     assert windows_of((6, 7), (6, 4), (6, 3)) == [(0, 0, 5, 3), (0, 3, 5, 6)]
+    assert windows_of((5, 20), (4, 16), (4, 16), (4, 16)) == [
+        (top, left, top + 3, left + 15) for top in (0, 1) for left in (0, 4)
+    ]
 
 
 def test_scores_are_averaged_over_windows():
@@ -103,7 +111,7 @@ def test_scores_are_averaged_over_windows():
     values = iter([1.0, 3.0])
     image = torch.zeros(1, 3, 4, 6)
     mean = predict_windows(
-        image, (4, 4), (2, 2), 4, lambda x: torch.full((1, 2, 4, 4), next(values))
+        image, (4, 4), (2, 2), (4, 4), lambda x: torch.full((1, 2, 4, 4), next(values))
     )
     assert mean[0, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
 
@@ -111,19 +119,31 @@ def test_scores_are_averaged_over_windows():
 @pytest.mark.parametrize(
     ('test_cfg', 'text'),
     [
-        (dict(mode='slide'), r'crop_size: expected height and width .*\(96, 96\).*found None'),
-        (dict(SLIDE, crop_size=(128, 128)), 'crop_size is .128, 128., but .* 96 x 96'),
-        (dict(SLIDE, crop_size=96), 'crop_size: expected height and width'),
-        (dict(SLIDE, stride=(0, 64)), 'stride: expected height and width'),
-        (dict(SLIDE, stride=(64, 64.0)), 'stride: expected height and width'),
-        (dict(SLIDE, stride=(64,)), 'stride: expected height and width'),
-        (dict(SLIDE, crop_size=(48, 96)), 'stride is .64, 64., which leaves gaps'),
-        (dict(mode='tiles'), "mode: expected one of .'whole', 'slide'., found 'tiles'"),
+        (dict(mode='slide'), r'\(96, 96\), the frame, .*found crop_size=None, stride=None'),
+        (dict(SLIDE, crop_size=(128, 128)), r'at most \(96, 96\), .*crop_size=\(128, 128\)'),
+        (dict(SLIDE, crop_size=96), 'found crop_size=96'),
+        (dict(SLIDE, stride=(0, 64)), r'stride=\(0, 64\)'),
+        (dict(SLIDE, stride=(64, 64.0)), r'stride=\(64, 64.0\)'),
+        (dict(SLIDE, stride=(64,)), r'stride=\(64,\)'),
+        (dict(SLIDE, crop_size=(48, 96)), r'not larger, .*crop_size=\(48, 96\), stride=\(64'),
+        (dict(mode='tiles'), "mode: expected 'whole' or 'slide', found 'tiles'"),
     ],
 )
 def test_windows_that_cannot_be_predicted(test_cfg, text):
     with pytest.raises(ValueError, match=f'^model.test_cfg.*{text}'):
         build(test_cfg)
+
+
+def test_windows_of_an_encoder_that_takes_any_frame():
+    """A window is a frame then, and may be of any size."""
+    large = dict(SLIDE, crop_size=(512, 768), stride=(512, 512))
+    assert check_test_cfg(large, None).crop_size == (512, 768)
+    with pytest.raises(ValueError, match=r'in pixels, and a stride .*stride=\(97, 64\)'):
+        check_test_cfg(dict(SLIDE, stride=(97, 64)), None)
+    model, picture = build(SLIDE), random_picture((130, 170))
+    expected = predict(model, picture)
+    model.backbone.frame = None
+    assert torch.equal(predict(model, picture).seg_logits.data, expected.seg_logits.data)
 
 
 def test_embedded_samples_have_no_windows():

@@ -42,7 +42,10 @@ def test_no_picture_has_a_label_map(tmp_path, prefix, capsys):
     assert files == ['0.png', '1.png']
     written = np.asarray(Image.open(next((tmp_path / 'out').rglob('0.png'))))
     assert written.shape == (48, 64)
-    assert 'None of 2 images has a label map: nothing is measured' in capsys.readouterr().out
+    assert (
+        'None of 2 images is compared with a label map: nothing is measured'
+        in capsys.readouterr().out
+    )
 
 
 def test_some_pictures_have_label_maps(tmp_path, capsys):
@@ -53,7 +56,7 @@ def test_some_pictures_have_label_maps(tmp_path, capsys):
     metrics = Runner.from_cfg(cfg).test()
     assert 'mIoU' in metrics
     assert len(list((tmp_path / 'out').rglob('*.png'))) == 3
-    assert '1 of 3 images have no label map: the figures are those of the other 2' in (
+    assert '1 of 3 images have no label map, and are not in the figures' in (
         capsys.readouterr().out
     )
 

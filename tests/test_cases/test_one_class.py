@@ -90,15 +90,15 @@ def test_no_advice_is_printed_that_does_not_hold(names, make):
 
 
 @pytest.mark.parametrize('option', ['out_channels', 'threshold'])
-def test_what_mmseg_advises_is_refused_in_words(option):
-    with pytest.raises(ValueError, match=f'no setting {option!r}.*num_classes=1 with rest_id'):
+def test_what_mmseg_advises_is_refused(option):
+    with pytest.raises(TypeError, match=f'unexpected keyword argument {option!r}'):
         build_tiny(**{option: 1})
     config = tiny_config().model
     settings = dict(in_channels=96, class_names=('a', 'b'), **{option: 1})
     config.decode_head = dict(type='LinearEmbeddingHead', **settings)
     with (
         DefaultScope.overwrite_default_scope('mmseg'),
-        pytest.raises(ValueError, match=f'LinearEmbeddingHead. has no setting {option!r}'),
+        pytest.raises(TypeError, match=f'unexpected keyword argument {option!r}'),
     ):
         MODELS.build(config)
 

@@ -15,7 +15,7 @@ import pytest
 from commands import run_here
 from embedding_caches import contents, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError, Embedder
-from mmseg_ssprompt.cli import cache_embeddings
+from mmseg_ssprompt.cli import cache_embeddings as tool
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHED = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes_cached.py'
@@ -139,30 +139,37 @@ def test_training_without_a_cache_says_how_to_make_it(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    """The command's module, whose image encoder may run once, to know the size of a sample."""
+def embedded(monkeypatch):
+    """How often the command's image encoder has run."""
     calls, embed = [], Embedder.__call__
 
-    def once(self, packed):
-        assert not calls
+    def count(self, packed):
         calls.append(packed)
         return embed(self, packed)
 
-    monkeypatch.setattr(Embedder, '__call__', once)
-    return cache_embeddings
+    monkeypatch.setattr(Embedder, '__call__', count)
+    return calls
 
 
-def test_room_is_looked_for_before_the_first_shard(tool, tmp_path, monkeypatch):
+def test_each_sample_is_embedded_once(embedded, tmp_path):
+    recipe = recipe_of(shapes(3))
+    tool.make(tmp_path, recipe, 0)
+    assert len(embedded) == 3
+    tool.make(tmp_path, recipe, 0)  # all are there
+    assert len(embedded) == 3
+
+
+def test_room_is_looked_for_before_the_first_shard(embedded, tmp_path, monkeypatch):
     recipe, free = recipe_of(shapes(5), views=2), 10 * 36_864 - 1
     monkeypatch.setattr(tool, 'free_bytes', lambda folder: free)
     message = rf"no room in '{tmp_path}': expected 368,640 bytes, found {free:,} free\. Fewer views"
     with pytest.raises(CacheError, match=message):
         tool.make(tmp_path, recipe, 0)
     assert list(tmp_path.iterdir()) == []
+    assert len(embedded) == 1  # to know the size of a sample
 
 
-def test_what_is_there_needs_no_more_room(tool, tmp_path, monkeypatch, capsys):
-    monkeypatch.undo()
+def test_what_is_there_needs_no_more_room(tmp_path, monkeypatch, capsys):
     recipe = recipe_of(shapes(17))
     fill(tmp_path, recipe)
     for file in tmp_path.glob('000001.*'):
@@ -172,9 +179,10 @@ def test_what_is_there_needs_no_more_room(tool, tmp_path, monkeypatch, capsys):
     assert 'rank 0 computed 1 in' in capsys.readouterr().out
 
 
-def test_a_place_that_cannot_be_written_into(tool, tmp_path):
+def test_a_place_that_cannot_be_written_into(embedded, tmp_path):
     (tmp_path / 'file').write_text('something else')
     folder = tmp_path / 'file' / 'train'
     with pytest.raises(OSError, match=rf"cannot write into '{folder}': expected a folder with"):
         tool.make(folder, recipe_of(shapes(1)), 0)
     assert (tmp_path / 'file').read_text() == 'something else'
+    assert not embedded

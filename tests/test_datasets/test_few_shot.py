@@ -388,8 +388,11 @@ def test_manifest_of_another_draw(tree, tmp_path, settings, message):
     ('classes', 'message'),
     [
         (('cat', 'cow', 'sky'), r"classes\[1\]: expected 'cow', found 'dog'"),
-        (('cat', 'dog', 'sky', 'cow'), r"classes\[3\]: expected 'cow', found nothing"),
-        (('cat', 'dog'), r"classes\[2\]: expected nothing, found 'sky'"),
+        (
+            ('cat', 'dog', 'sky', 'cow'),
+            r"classes: expected .*'cow'\], found \['cat', 'dog', 'sky'\]",
+        ),
+        (('cat', 'dog'), r"classes: expected \['cat', 'dog'\], found \['cat', 'dog', 'sky'\]"),
     ],
 )
 def test_manifest_of_other_classes(tree, tmp_path, classes, message):
@@ -403,7 +406,7 @@ def test_manifest_of_missing_images(tree, tmp_path):
     file = str(tmp_path / 'draw.json')
     name = build(tree, manifest=file).drawn['images'][1]['image']
     (tree / 'img' / name).unlink()
-    with pytest.raises(DatasetError, match=rf"images\[1\].image: .*7 images.*img', found '{name}'"):
+    with pytest.raises(DatasetError, match=rf"images\[1\].image: .*7 images.*once, found '{name}'"):
         build(tree, manifest=file)
 
 
@@ -425,11 +428,11 @@ def edited(content: Dict[str, Any], edit: str) -> Any:
 @pytest.mark.parametrize(
     ('edit', 'message'),
     [
-        ('twice', r'images\[1\]\.image: expected each image once'),
-        ('keys', r"images\[2\]: expected the text 'image', found '02.png'"),
-        ('empty', r'images: expected a list of drawn images, found \[\]'),
+        ('twice', r"images\[1\]\.image: expected one of the 8 images .*, each once, found '"),
+        ('keys', r"images: expected a list of drawn images, .*'02.png'"),
+        ('empty', r'images: expected a list of drawn images, .*, found \[\]'),
         ('version', 'version: expected 1, found 2'),
-        ('list', 'content: expected a JSON object, found list'),
+        ('list', r'expected a dict, found \['),
     ],
 )
 def test_edited_manifest(tree, tmp_path, edit, message):

@@ -1,5 +1,6 @@
 """Photographs and label maps of one's own, whatever their files are called."""
 
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -58,8 +59,7 @@ def test_all_suffixes_and_folders_are_taken(tmp_path, log):
     assert pairs(dataset) == {
         f'images/{name}': f'labels/{Path(name).with_suffix(".png")}' for name in names
     }
-    assert '3 of 12 files in' in log.text
-    assert 'are left out, because only' in log.text
+    assert 'that are left out, because only' in log.text
     assert 'images: 1 .csv, 2 .txt' in log.text
     sample = dataset[0]
     assert sample['img'].shape == (48, 64, 3)
@@ -118,7 +118,7 @@ def test_without_label_maps_only_a_suffix_that_is_more_than_png_leaves_files_out
     write(tmp_path, ['a.png', 'a_mask.png'], [])
     options = dict(data_prefix=dict(img_path='images'), pipeline=LOAD[:1], test_mode=True)
     assert list(pairs(build(tmp_path, seg_map_suffix='_mask.png', **options))) == ['images/a.png']
-    assert "that end in '_mask.png' (seg_map_suffix) are taken for label maps" in log.text
+    assert 'are images: 1 _mask.png (seg_map_suffix)' in log.text
     assert len(pairs(build(tmp_path, seg_map_suffix='.png', **options))) == 2
 
 
@@ -127,9 +127,8 @@ def test_images_that_are_all_taken_for_label_maps_are_counted(tmp_path):
     prefix = dict(img_path='images', seg_map_path='images')
     with pytest.raises(DatasetError) as error:
         build(tmp_path, data_prefix=prefix, seg_map_suffix='.png')
-    assert "found 2 files that end in '.png' (seg_map_suffix)" in str(error.value)
-    assert 'set seg_map_suffix to what only label maps end in' in str(error.value)
-    assert 'data_root' not in str(error.value)
+    assert 'found 2 .png (seg_map_suffix)' in str(error.value)
+    assert 'seg_map_suffix to what only label maps end in' in str(error.value)
 
 
 def test_a_folder_of_label_maps_inside_of_that_of_the_images(tmp_path):
@@ -169,18 +168,16 @@ def test_label_maps_without_image_are_said(tmp_path, log):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     write(tmp_path, ['a.jpg'])
-    with pytest.raises(DatasetError, match=r"data_prefix\.img_path at '.*pictures', found no such"):
+    with pytest.raises(DatasetError, match=r"data_prefix\.img_path at '.*pictures', found none"):
         build(tmp_path, data_prefix=dict(img_path='pictures', seg_map_path='labels'))
-    with pytest.raises(
-        DatasetError, match=r"data_prefix\.seg_map_path at '.*masks', found no such"
-    ):
+    with pytest.raises(DatasetError, match=r"data_prefix\.seg_map_path at '.*masks', found none"):
         build(tmp_path, data_prefix=dict(img_path='images', seg_map_path='masks'))
 
 
 def test_a_folder_without_images_is_named(tmp_path):
     (tmp_path / 'images').mkdir(parents=True)
     (tmp_path / 'images' / 'a.gif').write_text('')
-    with pytest.raises(DatasetError, match=r'expected images \(\.bmp, .*found 1 other files'):
+    with pytest.raises(DatasetError, match=r'expected images \(\.bmp, .*found 1 \.gif'):
         build(tmp_path)
 
 
@@ -239,25 +236,27 @@ def test_classes_in_a_file(tmp_path, setting):
 
 @pytest.mark.parametrize('setting', ['palette', 'metainfo'])
 @pytest.mark.parametrize(
-    ('palette', 'text'),
+    'palette',
     [
-        ([[1, 2, 3]], 'for each of 2 classes, .* found 1'),
-        ([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]], r"'background', found \[0.1, 0.2, 0.3\]"),
-        ([[0, 0, 0], [0, 0, 300]], r"for class 'crack', found \[0, 0, 300\]"),
-        ([[0, 0, 0], [0, 0, -1]], r"for class 'crack', found \[0, 0, -1\]"),
-        ([[0, 0, 0], [0, 0]], r"for class 'crack', found \[0, 0\]"),
-        ([0, 1], "for class 'background', found 0"),
-        (7, 'a list with a colour .*, found 7'),
-        (np.zeros((2, 3)), r"'background', found \[0.0, 0.0, 0.0\]"),
+        [[1, 2, 3]],
+        [[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]],
+        [[0, 0, 0], [0, 0, 300]],
+        [[0, 0, 0], [0, 0, -1]],
+        [[0, 0, 0], [0, 0]],
+        [0, 1],
+        7,
+        np.zeros((2, 3)),
     ],
 )
-def test_palettes_that_are_none(tmp_path, setting, palette, text):
+def test_palettes_that_are_none(tmp_path, setting, palette):
     write(tmp_path, ['a.jpg'])
     options = dict(palette=palette)
     if setting == 'metainfo':
         options = dict(classes=None, metainfo=dict(classes=NAMES, palette=palette))
-    with pytest.raises(ValueError, match=f'palette: expected .*{text}'):
+    message = 'palette: expected a colour [R, G, B] of whole numbers from 0 to 255 for each of 2 '
+    with pytest.raises(ValueError, match=re.escape(message)) as info:
         build(tmp_path, **options)
+    assert str(info.value).endswith(f'found {palette!r}')
 
 
 @pytest.mark.parametrize('label_map', [{0: 0, 255: 1}, {255: 1}, {'255': 1}])

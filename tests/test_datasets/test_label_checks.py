@@ -1,7 +1,7 @@
 """Ids of label maps arrive as they lie in the file, or are refused by name."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, Tuple
 
 import numpy as np
 import pytest
@@ -9,13 +9,15 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.datasets.file_checks import CheckedFile, check_labels
+from mmseg_ssprompt.datasets.checks import check_sample
+from mmseg_ssprompt.datasets.file_checks import check_labels
+from mmseg_ssprompt.label_ids import LabelIds
 from picture_files import LABELS, encode, make_png
 
 
 def check(
     folder: Path, content: bytes, reduce_zero_label: bool = False, **loader: Any
-) -> CheckedFile:
+) -> Tuple[Dict[str, Any], bool]:
     file = folder / 'ids.png'
     file.write_bytes(content)
     sample = dict(seg_map_path=str(file), reduce_zero_label=reduce_zero_label, seg_fields=[])
@@ -34,15 +36,15 @@ def with_values(values: Any, dtype: type) -> np.ndarray:
 )
 def test_bytes(tmp_path, file_format, backend):
     checked = check(tmp_path, encode(LABELS, file_format), imdecode_backend=backend)
-    np.testing.assert_array_equal(checked.sample['gt_seg_map'], LABELS)
-    assert checked.remarks == []
+    np.testing.assert_array_equal(checked[0]['gt_seg_map'], LABELS)
+    assert not checked[1]
 
 
 def test_a_palette_is_read_as_indices(tmp_path):
     image = Image.fromarray(LABELS)
     image.putpalette([255 - i // 3 for i in range(768)])
     checked = check(tmp_path, encode(image, 'PNG'))
-    np.testing.assert_array_equal(checked.sample['gt_seg_map'], LABELS)
+    np.testing.assert_array_equal(checked[0]['gt_seg_map'], LABELS)
 
 
 def test_a_palette_of_few_bits(tmp_path):
@@ -50,12 +52,12 @@ def test_a_palette_of_few_bits(tmp_path):
     image.putpalette([9, 9, 9, 8, 8, 8, 7, 7, 7])
     content = encode(image, 'PNG')
     assert content[24] == 2  # bits
-    np.testing.assert_array_equal(check(tmp_path, content).sample['gt_seg_map'], LABELS)
+    np.testing.assert_array_equal(check(tmp_path, content)[0]['gt_seg_map'], LABELS)
 
 
 def test_one_bit(tmp_path):
     content = encode(Image.fromarray(LABELS > 0), 'PNG')
-    np.testing.assert_array_equal(check(tmp_path, content).sample['gt_seg_map'], LABELS > 0)
+    np.testing.assert_array_equal(check(tmp_path, content)[0]['gt_seg_map'], LABELS > 0)
 
 
 @pytest.mark.parametrize('bits', [2, 4])
@@ -70,8 +72,8 @@ def test_sixteen_bits_of_large_ids(tmp_path, file_format):
     """mmseg would make 0, 44 and 255 of them, all of which may be valid."""
     content = encode(with_values([256, 300, 511, 1], np.uint16), file_format)
     message = (
-        r"ids\.png': expected whole numbers from 0 to 255, found \[256, 300, 511\] \(uint16\) in "
-        r'3 pixels, of which mmseg would make \[0, 44, 255\]'
+        r"ids\.png': expected numbers from 0 to 255, found \[256, 300, 511\]\. For more than 255 "
+        r"classes, load label maps with dict\(type='LoadLabelMap', ignore_index=65535\)"
     )
     with pytest.raises(DatasetError, match=message):
         check(tmp_path, content)
@@ -81,37 +83,37 @@ def test_sixteen_bits_of_large_ids(tmp_path, file_format):
 def test_small_ids_in_large_numbers(tmp_path, dtype):
     labels = with_values([255, 200], dtype)
     checked = check(tmp_path, encode(labels, 'TIFF'))
-    np.testing.assert_array_equal(checked.sample['gt_seg_map'], labels)
+    np.testing.assert_array_equal(checked[0]['gt_seg_map'], labels)
 
 
 @pytest.mark.parametrize(
     ('values', 'dtype', 'found'),
     [
-        ([-1, -1], np.int32, r'\[-1\] \(int32\) in 2'),
-        ([70000], np.int32, r'\[70000\] \(int32\) in 1'),
-        ([0.5, 1.25], np.float32, r'\[0\.5, 1\.25\] \(float32\) in 2'),
-        ([np.nan], np.float32, r'\[nan\] \(float32\) in 1'),
+        ([-1, -1], np.int32, r'\[-1\] \(int32\)'),
+        ([70000], np.int32, r'\[70000\] \(int32\)'),
+        ([0.5, 1.25], np.float32, r'\[0\.5, 1\.25\] \(float32\)'),
+        ([np.nan], np.float32, r'\[nan\] \(float32\)'),
     ],
 )
 def test_numbers_that_do_not_fit(tmp_path, values, dtype, found):
-    with pytest.raises(DatasetError, match=f'found {found} pixels'):
+    with pytest.raises(DatasetError, match=f"ids.png': expected whole numbers .*, found {found}"):
         check(tmp_path, encode(with_values(values, dtype), 'TIFF'))
 
 
 @pytest.mark.parametrize('shape', [(1, 5), (5, 1), (1, 1)])
 def test_sides_of_one_pixel(tmp_path, shape):
-    message = rf"ids\.png': expected at least 2 pixels on each side, found {shape[0]} x {shape[1]}"
-    with pytest.raises(DatasetError, match=message):
-        check(tmp_path, encode(np.zeros(shape, np.uint8), 'PNG'))
+    sample, _ = check(tmp_path, encode(np.zeros(shape, np.uint8), 'PNG'))
+    with pytest.raises(DatasetError, match=r"ids\.png': .* mmseg drops a side of one pixel"):
+        check_sample(sample, LabelIds(3))
 
 
 def test_long_label_maps(tmp_path):
     labels = np.zeros((5000, 3), np.uint8)
-    assert check(tmp_path, encode(labels, 'PNG')).sample['gt_seg_map'].shape == (5000, 3)
+    assert check(tmp_path, encode(labels, 'PNG'))[0]['gt_seg_map'].shape == (5000, 3)
 
 
 def test_more_pixels_than_pillow_decodes(tmp_path):
-    with pytest.raises(DatasetError, match=r'label map .*expected at most 178956970 pixels'):
+    with pytest.raises(DatasetError, match=r'label map .*ids\.png.*exceeds limit of 178956970 pix'):
         check(tmp_path, make_png((20000, 20000, 8, 0)))
 
 
@@ -122,7 +124,7 @@ def test_cut_off(tmp_path):
 
 def test_jpeg_is_remarked(tmp_path):
     checked = check(tmp_path, encode(np.zeros((12, 16), np.uint8), 'JPEG'))
-    assert checked.remarks == ['lossy labels']
+    assert checked[1]
 
 
 def test_what_is_no_picture(tmp_path):
@@ -136,4 +138,4 @@ def test_loaders_that_read_something_else_are_run():
             return dict(results, gt_seg_map=LABELS)
 
     checked = check_labels(Table(), dict(seg_map_path='a table'))
-    assert checked.sample['gt_seg_map'] is LABELS
+    assert checked[0]['gt_seg_map'] is LABELS

@@ -34,7 +34,7 @@ def table(tmp_path_factory):
     file = tmp_path_factory.mktemp('benchmark') / 'new' / 'table.json'
     command = [sys.executable, '-m', 'dev.benchmark', 'all', '--small', '--repeats', '2']
     command += ['--classes', '20', '--json', str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     table = json.loads(file.read_text())
     table['printed'] = done.stdout

@@ -5,8 +5,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper, build_optim_wrapper
 from torch import nn
 
-from mmseg_ssprompt.hooks import PromptAmpOptimWrapper
-from mmseg_ssprompt.hooks.mmengine_fixes import amp_optim_wrapper
+from mmseg_ssprompt.hooks import PromptAmpOptimWrapper, mmengine_fixes
 from tiny_model import build_tiny, training_loss
 
 LR = 0.5
@@ -15,7 +14,7 @@ LR = 0.5
 @pytest.fixture(autouse=True)
 def cpu(monkeypatch):
     """Also where there is a GPU."""
-    monkeypatch.setattr(amp_optim_wrapper, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(mmengine_fixes, 'get_device', lambda: 'cpu')
 
 
 def wrap(model: nn.Module, **kwargs) -> PromptAmpOptimWrapper:
@@ -141,7 +140,7 @@ def test_torch_that_cannot_scale_gradients_on_cpus(monkeypatch):
 )
 def test_elsewhere_it_is_mmengine_s(dtype, expected, monkeypatch):
     found = {}
-    monkeypatch.setattr(amp_optim_wrapper, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(mmengine_fixes, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(AmpOptimWrapper, '__init__', lambda self, **kwargs: found.update(kwargs))
     wrap(nn.Linear(3, 2), dtype=dtype, loss_scale=512.0)
     assert isinstance(found.pop('optimizer'), torch.optim.SGD)

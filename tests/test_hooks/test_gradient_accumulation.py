@@ -7,7 +7,7 @@ import torch
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
 
-from mmseg_ssprompt.hooks.mmengine_fixes import amp_optim_wrapper
+from mmseg_ssprompt.hooks import mmengine_fixes
 from tiny_model import build_tiny, random_images, training_loss
 
 COUNT = 2
@@ -84,7 +84,7 @@ def test_iterations_that_are_left_over_make_a_step_of_their_own():
 
 @pytest.mark.parametrize(('dtype', 'tolerance'), [('float16', 0.03), ('bfloat16', 0.3)])
 def test_with_mixed_precision(dtype, tolerance, monkeypatch):
-    monkeypatch.setattr(amp_optim_wrapper, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(mmengine_fixes, 'get_device', lambda: 'cpu')
     model = build_tiny().train()
     start, gradients = trained(model), mean_gradients(model, range(COUNT))
     states = run(model, wrap(model, type='PromptAmpOptimWrapper', dtype=dtype), COUNT)

@@ -6,13 +6,12 @@ from types import SimpleNamespace
 import pytest
 from mmengine.logging import MMLogger
 
-from mmseg_ssprompt.hooks import MainProcessLoggerHook
-from mmseg_ssprompt.hooks.mmengine_fixes import main_process_logger_hook
+from mmseg_ssprompt.hooks import MainProcessLoggerHook, mmengine_fixes
 
 
 @pytest.mark.parametrize('is_main', [True, False])
 def test_only_the_main_process_writes(tmp_path, monkeypatch, is_main):
-    monkeypatch.setattr(main_process_logger_hook, 'is_main_process', lambda: is_main)
+    monkeypatch.setattr(mmengine_fixes, 'is_main_process', lambda: is_main)
     processor = SimpleNamespace(get_log_after_epoch=lambda *args, **kwargs: ({'mIoU': 0.5}, 'text'))
     runner = SimpleNamespace(
         log_processor=processor,

@@ -127,41 +127,6 @@ def test_frozen_modules_are_not_mentioned(log):
     assert skipped == ['partly.weight is skipped since its requires_grad=False']
 
 
-@pytest.mark.parametrize(
-    ('settings', 'text'),
-    [
-        (
-            dict(lr='1e-3'),
-            r"optimizer\.lr: expected a number, .* text '1e-3'\. Write 0\.001 ",
-        ),
-        (dict(weight_decay='0.05'), r"\.weight_decay: .* the text '0\.05'\. Write 0\.05 "),
-        (dict(eps='1e-8'), r"\.eps: .* the text '1e-8'\. Write 1e-08 "),
-        (dict(betas=(0.9, '0.999')), r"\.betas\[1\]: .* the text '0\.999'"),
-        (dict(lr='fast'), r"\.lr: expected a number, found 'fast'"),
-        (dict(lr=None), r'\.lr: expected a number, found None'),
-        (dict(weight_decay=[0.1]), r'\.weight_decay: expected a number, found \[0\.1\]'),
-    ],
-)
-def test_numbers_that_are_texts(settings, text):
-    with pytest.raises(ValueError, match=text):
-        groups(Model(), optimizer=dict(dict(type='AdamW', lr=LR), **settings))
-
-
-@pytest.mark.parametrize(
-    ('paramwise', 'text'),
-    [
-        (dict(bias_decay_mult='0'), r"paramwise_cfg\.bias_decay_mult: .* the text '0'"),
-        (
-            dict(custom_keys={'prompts': dict(lr_mult='1e-1')}),
-            r"paramwise_cfg\.custom_keys\.prompts\.lr_mult: .* the text '1e-1'\. Write 0\.1 ",
-        ),
-    ],
-)
-def test_multipliers_that_are_texts(paramwise, text):
-    with pytest.raises(ValueError, match=text):
-        groups(Model(), paramwise_cfg=paramwise)
-
-
 @pytest.mark.parametrize('paramwise', [None, dict(bias_decay_mult=0.0)])
 def test_a_model_that_does_not_train_is_refused(paramwise):
     with pytest.raises(ValueError, match=r"nothing in this model trains.*'default_only'"):

@@ -3,12 +3,11 @@
 import pytest
 import torch
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
 from mmseg_ssprompt.datasets import PlacedSampler, SeededDataset
 from mmseg_ssprompt.datasets.seeded import PlacedIndex
 from mmseg_ssprompt.draws import seed_draws
-from mmseg_ssprompt.hooks.train_loop import VALIDATION_DUE
+from mmseg_ssprompt.hooks.loops import VALIDATION_DUE
 from toy_training import ITERATIONS, NoisyLine, Record, StopAt, Stops, build_toy, log_of
 
 
@@ -108,13 +107,6 @@ def test_a_validation_that_is_due_is_in_the_checkpoint(tmp_path):
     assert saved['message_hub']['runtime_info'][VALIDATION_DUE] is True
     runner.train()
     assert runner.message_hub.get_info(VALIDATION_DUE) is False
-
-
-def test_a_built_loader_is_refused(tmp_path):
-    runner = build_toy(tmp_path)
-    runner._train_dataloader = DataLoader(NoisyLine())
-    with pytest.raises(TypeError, match='expected the config .* found a DataLoader.*IterBased'):
-        runner.train()
 
 
 def test_draws_leave_the_generators_as_they_were():

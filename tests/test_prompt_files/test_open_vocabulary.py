@@ -136,13 +136,20 @@ def test_learned_prompts_of_names_that_are_known(tmp_path, log):
     assert 'for other class names' in log.text
 
 
-def test_learned_prompts_where_no_name_is_known(tmp_path):
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_learned_prompts_where_no_name_is_known(tmp_path, wrapped):
     trained = build_tiny()
     torch.save(
         dict(state_dict=trained.without_frozen(trained.state_dict()), meta={}), tmp_path / 'a.pth'
     )
-    cfg = with_class_names(tiny_config(), ['dog', 'cat'])
+    cfg = tiny_config()
+    if wrapped:
+        datasets = [cfg.test_dataloader.dataset]
+        cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=datasets)
+    cfg = with_class_names(cfg, ['dog', 'cat'])
     rename_prompts(tmp_path / 'a.pth', cfg, tmp_path / 'b.pth')
+    meta = torch.load(tmp_path / 'b.pth', weights_only=True)['meta']
+    assert meta['dataset_meta']['classes'] == ['dog', 'cat']
     model = MODELS.build(cfg.model).eval()
     load_checkpoint(model, str(tmp_path / 'b.pth'))
     torch.testing.assert_close(decode(model).mask_logits, decode(trained).mask_logits)
@@ -217,7 +224,9 @@ def test_one_name_alone():
 
 def test_a_config_without_prompts_made_of_names():
     cfg = Config.fromfile(CONFIGS / 'ablations' / 'linear_sam-tiny_shapes.py')
-    with pytest.raises(ValueError, match='expected model.decode_head of the type SSPromptHead'):
+    with pytest.raises(
+        ValueError, match=r'expected model\.decode_head\.semantic_prompts with a text'
+    ):
         with_class_names(cfg, ['road', 'sky'])
 
 

@@ -17,7 +17,7 @@ from mmseg_ssprompt.cache import (
     fill_cache,
     finish_cache,
 )
-from mmseg_ssprompt.cache.writer import missing_samples
+from mmseg_ssprompt.cache.embedding_cache import missing_samples
 from mmseg_ssprompt.plain import from_json, to_json
 
 SCALARS = st.one_of(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mmengine.structures import InstanceData
 from mmseg.models.assigners import HungarianAssigner
 
+from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
 from mmseg_ssprompt.models.losses.matching import PromptMatcher
 from mmseg_ssprompt.models.losses.point_sampling import draw_labelled_points, sample_masks
@@ -149,7 +150,7 @@ def test_matching_costs_what_mmseg_s_does(**sizes):
     """Which pairs are the best is not unique, what they cost is."""
     class_logits, mask_logits, labels = make(**sizes)
     mask_logits, labels = mask_logits.flatten(2), labels.flatten(1).repeat(1, 16)[:, :16]
-    matcher = PromptMatcher(sizes['classes'], 2.0, 5.0, 5.0, IGNORED)
+    matcher = PromptMatcher(LabelIds(sizes['classes'], IGNORED), 2.0, 5.0, 5.0)
     matches = matcher(class_logits, mask_logits, labels)
     assigner = HungarianAssigner(
         [
@@ -184,7 +185,7 @@ def test_matching_is_the_best_of_all(prompts, classes, seed):
     class_logits = torch.randn(1, prompts, classes + 1, generator=generator)
     mask_logits = torch.randn(1, prompts, 12, generator=generator)
     labels = torch.randint(classes, (1, 12), generator=generator)
-    matcher = PromptMatcher(classes, 2.0, 5.0, 5.0, IGNORED)
+    matcher = PromptMatcher(LabelIds(classes, IGNORED), 2.0, 5.0, 5.0)
     matches = matcher(class_logits, mask_logits, labels)
     cost = matcher._cost(class_logits[0], mask_logits[0], labels[0]).double().numpy()
     present = sorted(set(labels[0].tolist()))

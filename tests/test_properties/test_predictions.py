@@ -1,7 +1,5 @@
 """A label map of any image's size, from one pixel to very long, with and without scores."""
 
-from functools import partial
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -62,9 +60,9 @@ def test_any_number_of_classes(model, classes, size, seed):
     """As mmseg finds them from the scores of all classes at once."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.rand(classes, 6, 6, generator=generator)
-    in_frame, postprocess = partial(enlarge, frame=(SIZE, SIZE)), model.postprocess_result
-    found = find_best_classes(scores, in_frame, sample_of(*size), postprocess)
-    (expected,) = postprocess(in_frame(scores[None]), [sample_of(*size)])
+    frame, postprocess = (SIZE, SIZE), model.postprocess_result
+    found = find_best_classes(scores, frame, sample_of(*size), postprocess)
+    (expected,) = postprocess(enlarge(scores[None], frame), [sample_of(*size)])
     assert found.shape == (1, *size)
     assert torch.equal(found, expected.pred_sem_seg.data)
 

@@ -328,7 +328,7 @@ def test_something_else_than_a_dict(tmp_path, content):
         (dict(state_dict={}, meta=dict(dataset_meta=3)), 'meta.dataset_meta: expected a dict or'),
         (
             dict(state_dict={}, meta=dict(dataset_meta=dict(classes=('a', 3)))),
-            'meta.dataset_meta.classes.1: expected a text, found 3',
+            r"meta.dataset_meta.classes: expected a list of names or None, found \('a', 3\)",
         ),
         (dict(state_dict={}, message_hub=3), 'message_hub: expected a dict or None, found 3'),
     ],

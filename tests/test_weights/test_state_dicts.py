@@ -15,7 +15,6 @@ from mmseg_ssprompt.weights.state_dicts import (
     CheckpointError,
     load_strictly,
     read_checkpoint,
-    read_torch_file,
     resolve_checkpoint_path,
 )
 
@@ -135,8 +134,8 @@ def test_torchscript_archives_are_named_as_such(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ([torch.ones(1)], 'it holds a list'),
-        ({}, 'it holds an empty dict'),
+        ([torch.ones(1)], 'it holds [a tensor of'),
+        ({}, 'it holds {}'),
         ({'model': [torch.ones(1)]}, "'model' is a list"),
         ({'a': torch.ones(1), 'epoch': 3}, "'epoch' is a int"),
         ({3: torch.ones(1)}, '3 is a Tensor'),
@@ -227,10 +226,3 @@ def test_shared_storages_and_views_are_read(tmp_path):
     torch.save(state_dict, tmp_path / 'a.pth')
     found = read_checkpoint(tmp_path / 'a.pth')
     assert all(torch.equal(found[key], value) for key, value in state_dict.items())
-
-
-def test_errors_of_pythons_own_are_told_in_words(tmp_path):
-    """A pickle that refers to what it does not have ends in ``KeyError: 101``."""
-    (tmp_path / 'a.pth').write_bytes(b'\x80\x02h\x65.')
-    with pytest.raises(CheckpointError, match=r'\(KeyError: what it says contradicts itself\)'):
-        read_torch_file(tmp_path / 'a.pth', verify=True)

@@ -157,6 +157,9 @@ class ClassNameEncoder(Protocol):
 class Classifier(Protocol):
     """From decoded masks and semantic prompts to class logits.
 
+    Its class takes ``token_dims`` and ``embed_dims``, which the head fills in, and ``no_object``,
+    of :meth:`PromptableSegmenter.no_object`, if it has such an argument.
+
     Attributes:
         trainable: Whether anything in it is meant to train.
     """

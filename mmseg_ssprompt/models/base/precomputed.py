@@ -1,25 +1,19 @@
 """What takes the place of the image encoder when samples are embedded already."""
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from .contracts import Fingerprints, Shape
 from .features import ImageFeatures
 from .frozen import FrozenModule
 
-__all__ = [
-    'ENCODER_KEY',
-    'EmbeddingPreProcessor',
-    'PrecomputedFeatures',
-    'check_embedded_by',
-    'get_encoder_class',
-]
+__all__ = ['ENCODER_KEY', 'EmbeddingPreProcessor', 'PrecomputedFeatures', 'get_encoder_class']
 
 #: Where an embedded sample says, in its metainfo, what weights it was made with.
 ENCODER_KEY = 'encoder_weights'
@@ -27,34 +21,24 @@ ENCODER_KEY = 'encoder_weights'
 
 @MODELS.register_module()
 class EmbeddingPreProcessor(BaseDataPreprocessor):
-    """Stacks the features of a batch, in float32; they were normalised and padded as images.
+    """Stacks the features of a batch, and pads label maps as their images were, in training."""
 
-    Label maps of training data are padded as their images were.
-
-    Args:
-        non_blocking: As for ``BaseDataPreprocessor``. Defaults to False.
-
-    Attributes:
-        seg_pad_val: The number of padding in label maps. ``PromptSegmentor`` sets it to the one
-            that is ignored.
-    """
-
+    #: The number of padding in label maps; ``PromptSegmentor`` sets it to the one that is ignored.
     seg_pad_val = 255
 
     def forward(self, data: Dict[str, Any], training: bool = False) -> Dict[str, Any]:
-        """Make a batch of what the data loader gives.
+        """Make a batch of what the data loader gives, in training and testing alike.
 
         Args:
-            data: ``inputs``, a list of B tensors for each name of :meth:`ImageFeatures.named`, and
-                ``data_samples``.
-            training: The same is done in training and testing. Defaults to False.
-
-        Returns:
-            ``inputs``, a tensor (B, ...) float32 for each name, on the model's device, and
-            ``data_samples``.
+            data: ``inputs``, a list of B tensors for each name of :meth:`ImageFeatures.named`,
+                which become one (B, ...) float32 on the model's device, and ``data_samples``.
+            training: Not looked at.
         """
         data = self.cast_data(data)
-        inputs = {name: _stack(tensors) for name, tensors in data['inputs'].items()}
+        inputs = {
+            name: torch.stack([tensor.float() for tensor in tensors])
+            for name, tensors in data['inputs'].items()
+        }
         samples = data.get('data_samples')
         for sample in samples or ():
             padding = sample.metainfo.get('padding_size')  # of training data only
@@ -62,10 +46,6 @@ class EmbeddingPreProcessor(BaseDataPreprocessor):
                 labels = F.pad(sample.gt_sem_seg.data, tuple(padding), value=self.seg_pad_val)
                 sample.gt_sem_seg = PixelData(data=labels)
         return dict(inputs=inputs, data_samples=samples)
-
-
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack([tensor.float() for tensor in tensors])
 
 
 def get_encoder_class(config: Mapping[str, Any]) -> Any:
@@ -93,10 +73,6 @@ class PrecomputedFeatures(FrozenModule):
     Args:
         encoder: Config of the image encoder. It is not built: its class is asked for the shapes of
             features and, if a file is named and there, for the fingerprint of the weights.
-
-    Shape:
-        - Input: a tensor (B, ...) for each name of :meth:`ImageFeatures.named`.
-        - Output: :class:`ImageFeatures`.
     """
 
     #: Whether a model can do without the files, which are only compared with those of the samples.
@@ -118,68 +94,38 @@ class PrecomputedFeatures(FrozenModule):
         return self._files
 
     def forward(self, x: Mapping[str, Tensor]) -> ImageFeatures:
-        """Pass features on.
+        """Pass features on, a tensor (B, ...) for each name of :meth:`ImageFeatures.named`.
 
         Raises:
-            ValueError: If ``x`` is no output of this encoder.
+            ValueError: If ``x`` has other names.
         """
-        found = {name: tuple(each.shape[1:]) for name, each in _as_mapping(x).items()}
-        fits = set(found) == set(self.shapes)
-        if not fits or not all(_is_shape(found[name], self.shapes[name]) for name in found):
+        found = list(x) if isinstance(x, Mapping) else ['an image']
+        if set(found) != set(self.shapes):
             raise ValueError(
-                f'expected features of {self.encoder["type"]} without the batch, '
-                f'{_describe(self.shapes)}, found {_describe(found)}: this model has no image '
-                'encoder and takes the samples of an EmbeddedDataset; images need the config '
-                'without `_cached`'
+                f'expected features of {self.encoder["type"]}, {list(self.shapes)}, found {found}: '
+                'this model has no image encoder and takes the samples of an EmbeddedDataset; '
+                'images need the config without `_cached`'
             )
         return ImageFeatures.from_named(x)
 
+    def check_samples(self, data_samples: Optional[Sequence[Any]]) -> None:
+        """Refuse embedded samples that another image encoder has made than this stands for.
 
-def _as_mapping(x: Any) -> Mapping[str, Tensor]:
-    return x if isinstance(x, Mapping) else {'an image': x}
+        Samples say it themselves (:data:`ENCODER_KEY`). Where either is not known, nothing is
+        compared.
 
-
-def _is_shape(found: Sequence[int], expected: Shape) -> bool:
-    if len(found) != len(expected):
-        return False
-    return all(size in (None, own) for own, size in zip(found, expected))
-
-
-def _describe(shapes: Mapping[str, Sequence[Any]]) -> str:
-    return ', '.join(
-        f'{name} ({" x ".join("any" if size is None else str(size) for size in shape)})'
-        for name, shape in shapes.items()
-    )
-
-
-def check_embedded_by(backbone: nn.Module, data_samples: Optional[Sequence[Any]]) -> None:
-    """Refuse embedded samples that another image encoder has made than the model stands for.
-
-    Samples say it themselves (:data:`ENCODER_KEY`), so this holds wherever they come from. Where
-    either is not known, nothing is compared.
-
-    Args:
-        backbone: Of the model; with any other than :class:`PrecomputedFeatures` nothing is done.
-        data_samples: Of a batch.
-
-    Raises:
-        ValueError: With the first sample, and both encoders.
-    """
-    if not isinstance(backbone, PrecomputedFeatures):
-        return
-    known: List[Any] = []
-    for sample in data_samples or ():
-        made_by = getattr(sample, 'metainfo', {}).get(ENCODER_KEY)
-        if not isinstance(made_by, Mapping) or made_by in known:
-            continue
-        known.append(made_by)
-        for part, own in backbone.fingerprints().items():
-            other = made_by.get(part)
-            if own is not None and other is not None and own != other:
-                raise ValueError(
-                    f'image {str(sample.metainfo.get("img_path"))!r}: expected a sample embedded '
-                    f'with the {part} of model.weights, SHA-256 {own[:12]}..., found one of '
-                    f'SHA-256 {other[:12]}.... Delete the folder of the cache, or name another '
-                    'cache_dir, then run `mmseg-ssprompt cache CONFIG`; or set model.weights to '
-                    'the file that the cache was made with'
-                )
+        Raises:
+            ValueError: With the first sample, and both encoders.
+        """
+        for sample in data_samples or ():
+            made_by = getattr(sample, 'metainfo', {}).get(ENCODER_KEY) or {}
+            for part, own in self.fingerprints().items():
+                other = made_by.get(part)
+                if own is not None and other is not None and own != other:
+                    raise ValueError(
+                        f'image {str(sample.metainfo.get("img_path"))!r}: expected a sample '
+                        f'embedded with the {part} of model.weights, SHA-256 {own[:12]}..., found '
+                        f'one of SHA-256 {other[:12]}.... Delete the folder of the cache, or name '
+                        'another cache_dir, then run `mmseg-ssprompt cache CONFIG`; or set '
+                        'model.weights to the file that the cache was made with'
+                    )

@@ -27,17 +27,11 @@ class BaseModelClassifier(BaseModule):
         no_object: (E,) float, the base model's text embedding of "no object"; the head fills it
             in. Defaults to None.
 
-    Shape:
-        Input: what the base model decodes, and semantic prompts (C, E) of unit length.
-        Output: (B, N, C + 1), the last for "no object".
-
     Raises:
         ValueError: If the base model has no embedding of "no object", or one of another width.
     """
 
-    #: Nothing in it does.
     trainable = False
-
     no_object: Tensor
 
     def __init__(
@@ -58,10 +52,7 @@ class BaseModelClassifier(BaseModule):
         return type(self).__name__
 
     def forward(
-        self,
-        decoded: Decoded,
-        semantic_prompts: Tensor,
-        features: Optional[ImageFeatures] = None,
+        self, decoded: Decoded, semantic_prompts: Tensor, features: Optional[ImageFeatures] = None
     ) -> Tensor:
         """Class logits of each mask: (B, N, C + 1).
 

@@ -10,9 +10,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..base import Decoded, ImageFeatures
-from ..clip import CLIPRegionReadOut
-from ..clip.clip_file import where_to_get
-from ..clip.clip_variants import get_image_variant
+from ..clip import CLIPRegionReadOut, clip_variants
+from ..clip.clip_variants import get_clip_variant
 from ..clip.region_read_out import LOGIT_SCALE
 
 __all__ = ['CLIPRegionClassifier']
@@ -30,36 +29,25 @@ class CLIPRegionClassifier(BaseModule):
     the semantic prompts and, through the masks, the spatial prompts.
 
     A mask is "no object" with the probability that the base model gives to its being wrong, one
-    minus its predicted IoU; one half where it predicts none. Everything is
-    computed in float32, under autocast too.
+    minus its predicted IoU; one half where it predicts none. Computed in float32, under autocast
+    too.
 
     Args:
         token_dims: Of the mask tokens, which are not looked at.
         embed_dims: ``E``, the width of the text space.
-        variant: A key of ``CLIP_IMAGE_VARIANTS``, as of the backbone's image encoder.
-        checkpoint: The file of CLIP, as of the backbone's image encoder. Defaults to None.
+        variant, checkpoint, activation: As of the backbone's :class:`CLIPImageEncoder`.
         read_out: How CLIP looks at a mask, see :class:`CLIPRegionReadOut`. Defaults to
             'class_token'.
-        activation: As for :class:`CLIPImageEncoder`. Defaults to None.
-
-    Shape:
-        Input: the decoder's output, semantic prompts (C, E) of unit length, and what the backbone
-        gives beside SAM's image embedding: first the tokens (B, 1 + h w, width) of CLIP.
-        Output: (B, N, C + 1), the last for "no object".
 
     Raises:
         ValueError: If the text space of the variant is not that of the semantic prompts.
     """
 
-    #: Nothing in it does.
     trainable = False
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='clip', activation='clip_activation')
 
-    @staticmethod
-    def where_to_get(variant: str = 'ViT-B/16') -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(get_image_variant(variant).official_file)
+    where_to_get = staticmethod(clip_variants.where_to_get)
 
     def __init__(
         self,
@@ -71,7 +59,7 @@ class CLIPRegionClassifier(BaseModule):
         activation: Optional[str] = None,
     ) -> None:
         super().__init__()
-        self.width = get_image_variant(variant).width
+        self.width = get_clip_variant(variant).image.width
         self.region_read_out = CLIPRegionReadOut(variant, checkpoint, read_out, activation)
         if self.region_read_out.embed_dims != embed_dims:
             raise ValueError(

@@ -13,7 +13,7 @@ from typing_extensions import Self
 from ...weights.state_dicts import load_strictly, read_checkpoint, resolve_checkpoint_path
 from ..base import Decoded, ImageFeatures
 
-__all__ = ['TokenClassifier', 'classifier_trains']
+__all__ = ['TokenClassifier']
 
 CLIP_LOGIT_SCALE = 1 / 0.07  # CLIP's initial value, see openai/CLIP model.py
 MAX_LOGIT_SCALE = 100.0  # CLIP's bound in training (arXiv 2103.00020, section 2.5)
@@ -34,11 +34,6 @@ class TokenClassifier(BaseModule):
         checkpoint: A file with a projection pre-trained for the base model. Defaults to None.
         trainable: Whether projection, no-object row and logit scale train. Defaults to None:
             they train if they are not pre-trained.
-
-    Shape:
-        Input: the decoder's output, of which the mask tokens (B, N, D) are looked at alone, and
-        semantic prompts (C, E) of unit length.
-        Output: (B, N, C + 1), the last for "no object".
     """
 
     def __init__(
@@ -55,7 +50,7 @@ class TokenClassifier(BaseModule):
         if checkpoint is not None:
             path = resolve_checkpoint_path(checkpoint)
             load_strictly(self, read_checkpoint(path), f'checkpoint {str(path)!r}')
-        self.trainable = classifier_trains(checkpoint, trainable)
+        self.trainable = checkpoint is None if trainable is None else trainable
         self.requires_grad_(self.trainable)
         self.train()
 
@@ -69,20 +64,11 @@ class TokenClassifier(BaseModule):
         return type(self).__name__
 
     def forward(
-        self,
-        decoded: Decoded,
-        semantic_prompts: Tensor,
-        features: Optional[ImageFeatures] = None,
+        self, decoded: Decoded, semantic_prompts: Tensor, features: Optional[ImageFeatures] = None
     ) -> Tensor:
         """Class logits of each mask: (B, N, C + 1)."""
-        mask_tokens = decoded.tokens
-        with torch.autocast(mask_tokens.device.type, enabled=False):
-            tokens = F.normalize(self.projection(mask_tokens.float()), dim=-1)
+        with torch.autocast(decoded.tokens.device.type, enabled=False):
+            tokens = F.normalize(self.projection(decoded.tokens.float()), dim=-1)
             no_object = F.normalize(self.no_object, dim=0).unsqueeze(0)
             rows = torch.cat([semantic_prompts.float(), no_object])  # (C + 1, E)
             return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE) * tokens @ rows.t()
-
-
-def classifier_trains(checkpoint: Optional[str], trainable: Optional[bool]) -> bool:
-    """Whether a :class:`TokenClassifier` of these arguments trains."""
-    return checkpoint is None if trainable is None else trainable

@@ -2,225 +2,296 @@
 
 Whoever published it, its tensors are read under OpenAI's names: OpenAI's own archives and state
 dicts, those of open_clip (LAION, DataComp, DFN, ...), and a ``CLIPModel`` of Hugging Face's. What
-mmseg's converter makes of the first keeps its names.
+mmseg's converter makes of the first has a text tower alone.
 """
 
+import hashlib
 import re
-from os import PathLike
+from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, Mapping, NamedTuple, Optional
 
 import torch
-from torch import Tensor
+from mmseg.models.text_encoder import CLIPTextEncoder
+from torch import Tensor, nn
 
-from ...weights.state_dict_keys import find_prefixes, identify_model, remove_wrappers, split_prefix
+from ...fingerprint import fingerprint_tensors
+from ...weights.state_dict_keys import describe_model, remove_wrappers, rename, take_off_prefix
 from ...weights.state_dicts import (
     CheckpointError,
+    FilePath,
     is_asset,
     is_torchscript_archive,
+    load_strictly,
     read_checkpoint,
     resolve_checkpoint_path,
 )
-from ...weights.torchscript import read_torchscript_tensors
-from .activation import check_activation, choose_activation
+from ...weights.torchscript import find_activation, read_torchscript_tensors
+from .clip_variants import CLIP_VARIANTS, get_clip_variant, where_to_get
 
-__all__ = ['CLIPFile', 'read_clip_file', 'rename_in_block', 'where_to_get']
+__all__ = ['ACTIVATIONS', 'CLIPFile', 'choose_activation', 'read_clip_file']
 
-#: A key that each tower has, with whatever stands before: OpenAI's and open_clip's, Hugging Face's.
-#: SEEM's text tower has the first one, too, and is not CLIP's.
+QUICK_GELU, GELU = 'quick_gelu', 'gelu'
+#: Config of each activation, for mmseg's modules.
+ACTIVATIONS: Dict[str, Dict[str, str]] = {
+    QUICK_GELU: dict(type='QuickGELU'),
+    GELU: dict(type='GELU'),
+}
+#: A key that each tower has.
+_TOWER_KEYS = dict(image='visual.class_embedding', text='token_embedding.weight')
+#: Such keys, OpenAI's and open_clip's or Hugging Face's, with whatever stands before. The text
+#: tower of SEEM has the second one, too.
 _TOWER_KEY = re.compile(
     r'(?P<prefix>(?:.*?\.)??)(?<!lang_encoder\.)'
     r'(?:visual\.class_embedding|(?:text\.)?token_embedding\.weight|'
     r'vision_model\.embeddings\.class_embedding|text_model\.embeddings\.token_embedding\.weight)$'
 )
-_MMSEG_KEY = re.compile(r'text_encoder\.transformer\.\d+\.')
-_HUGGING_FACE_KEY = re.compile(r'(text|vision)_model\.')
-#: Prefix of the text tower in open_clip's models that have one as a module of its own.
-_CUSTOM_TEXT = 'text.'
-#: What a key of Hugging Face's begins with, and OpenAI's.
-_HUGGING_FACE_NAMES: Sequence[Tuple[str, str]] = (
+_PATCHES = 'visual.conv1.weight'
+#: Parts of Hugging Face's names, and OpenAI's.
+_HUGGING_FACE = (
     ('text_model.embeddings.token_embedding.', 'token_embedding.'),
     ('text_model.embeddings.position_embedding.weight', 'positional_embedding'),
     ('text_model.encoder.layers.', 'transformer.resblocks.'),
     ('text_model.final_layer_norm.', 'ln_final.'),
+    ('text_projection.weight', 'text_projection'),
     ('vision_model.embeddings.class_embedding', 'visual.class_embedding'),
     ('vision_model.embeddings.patch_embedding.', 'visual.conv1.'),
     ('vision_model.embeddings.position_embedding.weight', 'visual.positional_embedding'),
     ('vision_model.pre_layrnorm.', 'visual.ln_pre.'),  # as they spell it
     ('vision_model.encoder.layers.', 'visual.transformer.resblocks.'),
     ('vision_model.post_layernorm.', 'visual.ln_post.'),
-)
-#: Linear layers of Hugging Face's, whose weights OpenAI multiplies from the right.
-_HUGGING_FACE_PROJECTIONS = {
-    'text_projection.weight': 'text_projection',
-    'visual_projection.weight': 'visual.proj',
-}
-#: Names inside a block.
-_HUGGING_FACE_BLOCK = (
+    ('visual_projection.weight', 'visual.proj'),
+    ('.self_attn.q_proj.', '.attn.in_proj_'),
     ('.self_attn.out_proj.', '.attn.out_proj.'),
-    ('.layer_norm1.', '.ln_1.'),
-    ('.layer_norm2.', '.ln_2.'),
+    ('.layer_norm', '.ln_'),
     ('.mlp.fc1.', '.mlp.c_fc.'),
     ('.mlp.fc2.', '.mlp.c_proj.'),
 )
-_SEPARATE = re.compile(r'(?P<before>.*)\.self_attn\.q_proj\.(?P<kind>weight|bias)$')
+#: OpenAI's names of the image tower, and those of :class:`CLIPImageTower`.
+_IMAGE_NAMES = (
+    (r'class_embedding$', 'transformer.cls_token'),
+    (r'positional_embedding$', 'transformer.pos_embed'),
+    (r'conv1\.', 'transformer.patch_embed.projection.'),
+    (r'ln_pre\.', 'transformer.ln_pre.'),
+    (r'ln_post\.', 'transformer.ln1.'),
+    (r'proj$', 'projection'),
+    (r'transformer\.resblocks\.(\d+)\.attn\.', r'transformer.layers.\1.attn.attn.'),
+    (r'transformer\.resblocks\.(\d+)\.ln_([12])\.', r'transformer.layers.\1.ln\2.'),
+    (r'transformer\.resblocks\.(\d+)\.mlp\.c_fc\.', r'transformer.layers.\1.ffn.layers.0.0.'),
+    (r'transformer\.resblocks\.(\d+)\.mlp\.c_proj\.', r'transformer.layers.\1.ffn.layers.1.'),
+)
+#: OpenAI's names of the text tower, and those of mmseg's ``CLIPTextEncoder``.
+_TEXT_NAMES = (
+    (r'transformer\.resblocks\.(\d+)\.attn\.', r'transformer.\1.attentions.0.attn.'),
+    (r'transformer\.resblocks\.(\d+)\.ln_1\.', r'transformer.\1.norms.0.'),
+    (r'transformer\.resblocks\.(\d+)\.ln_2\.', r'transformer.\1.norms.1.'),
+    (r'transformer\.resblocks\.(\d+)\.mlp\.c_fc\.', r'transformer.\1.ffns.0.layers.0.0.'),
+    (r'transformer\.resblocks\.(\d+)\.mlp\.c_proj\.', r'transformer.\1.ffns.0.layers.1.'),
+)
+#: What is no weight of the text tower: the image tower, OpenAI's constants and mmseg's.
+_NO_TEXT = re.compile(
+    r'visual\.|(input_resolution|context_length|vocab_size)$|(.*\.)?(attn_mask|bg_embed)$'
+)
 
 
 class CLIPFile(NamedTuple):
     """What a file says of CLIP.
 
     Attributes:
-        tensors: By OpenAI's names, or by mmseg's if its converter has made the file.
-        path: Of the file.
-        source: It in words, for errors.
-        is_hugging_face: Whether its names were Hugging Face's.
+        tensors: By OpenAI's names; by mmseg's if its converter has made the file.
+        source: The file in words, for errors.
+        activation: A key of :data:`ACTIVATIONS`, if the file says it.
     """
 
     tensors: Dict[str, Tensor]
-    path: Path
     source: str
-    is_hugging_face: bool = False
-
-    def activation(self, tower: str, given: Optional[str] = None) -> str:
-        """The activation of a tower's MLPs, which the tensors do not say.
-
-        Args:
-            tower: ``'image'`` or ``'text'``.
-            given: The setting, if there is any. Defaults to None.
-
-        Returns:
-            ``'quick_gelu'`` or ``'gelu'``.
-
-        Raises:
-            CheckpointError: If nothing says it, or the file itself says something else than the
-                setting.
-            ValueError: If the setting is not one of the two.
-        """
-        check_activation(given)
-        return choose_activation(
-            self.path, self.source, self.tensors, tower, given, is_asset(self.path)
-        )
+    activation: Optional[str]
 
 
-def where_to_get(official_file: Optional[str]) -> str:
-    """Say where a file of CLIP is published."""
-    if official_file is None:
-        return 'This variant comes with the package: give mmseg_ssprompt://NAME.'
-    return f'Download {official_file} of github.com/openai/CLIP and give its path.'
-
-
-def read_clip_file(
-    checkpoint: Union[str, 'PathLike[str]'], official_file: Optional[str]
-) -> CLIPFile:
+def read_clip_file(checkpoint: Optional[FilePath], variant: str, tower: str) -> Optional[CLIPFile]:
     """Read the tensors of a file of CLIP, whatever was wrapped around them.
 
     Args:
-        checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``.
-        official_file: Name of the file to get if there is none; None for a variant that OpenAI
-            has not published.
+        checkpoint: Path of the file, or ``mmseg_ssprompt://NAME``; None for random weights.
+        variant: What is asked for; it names the file to get where the file is missing.
+        tower: ``'image'`` or ``'text'``, which the file must have.
 
     Returns:
-        What it says; a file of something else keeps its names.
+        What it says; None without a file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file cannot be read, or has CLIP more than once.
+        CheckpointError: If the file cannot be read, has CLIP more than once or no such tower.
+        ValueError: If the variant is unknown.
     """
+    remedy = where_to_get(variant)
+    if checkpoint is None:
+        return None
     file = resolve_checkpoint_path(checkpoint)
     source = f'checkpoint {str(file)!r}'
+    activation = QUICK_GELU if is_asset(file) else None
     if is_torchscript_archive(file):
-        content = read_torchscript_tensors(file)
+        content, activation = read_torchscript_tensors(file), find_activation(file)
     else:
-        remedy = where_to_get(official_file)
-        content = read_checkpoint(checkpoint, remedy=remedy, is_wanted=_has_towers)
-    if any(_MMSEG_KEY.match(key) for key in content):
-        return CLIPFile(content, file, source)
-    tensors = remove_wrappers(content)
-    prefixes = find_prefixes(tensors, _TOWER_KEY)
-    if len(prefixes) > 1:
+        content = read_checkpoint(checkpoint, remedy=remedy)
+    tensors, _ = take_off_prefix(remove_wrappers(content), _TOWER_KEY, source)
+    patches = content.get('image_encoder.patch_embed.projection.weight')  # of mmseg's converter
+    if patches is not None:
+        tensors[_PATCHES] = patches
+    if any(key.startswith(('text_model.', 'vision_model.')) for key in tensors):
+        tensors = _from_hugging_face(tensors)
+    elif 'text.token_embedding.weight' in tensors:  # a text tower of open_clip's that is a module
+        tensors = {re.sub(r'^text\.', '', key): value for key, value in tensors.items()}
+    if _TOWER_KEYS[tower] not in tensors:
         raise CheckpointError(
-            f'{source} holds towers of CLIP under several prefixes: '
-            f'{", ".join(map(repr, prefixes))}. Save those that are meant alone, without their '
-            'prefix'
+            f'{source} holds no CLIP {tower} tower that is a transformer, with a key '
+            f'{_TOWER_KEYS[tower]!r}: {describe_model(content, "CLIP")}. {remedy}'
         )
-    tensors, _ = split_prefix(tensors, prefixes[0] if prefixes else '')
-    is_hugging_face = any(_HUGGING_FACE_KEY.match(key) for key in tensors)
-    tensors = _from_hugging_face(tensors) if is_hugging_face else _from_open_clip(tensors)
-    return CLIPFile(tensors, file, source, is_hugging_face)
+    return CLIPFile(tensors, source, activation)
 
 
-def _has_towers(keys: Iterable[str]) -> bool:
-    """Whether keys are those of CLIP."""
-    return any(_TOWER_KEY.match(key) for key in keys)
+def choose_activation(file: Optional[CLIPFile], given: Optional[str]) -> str:
+    """The activation of a tower's MLPs, which the tensors do not say.
 
-
-def refuse_known(file: CLIPFile, remedy: str) -> None:
-    """Raise a :class:`CheckpointError` if a file is of another model that is known.
+    OpenAI trained with QuickGELU, ``x * sigmoid(1.702 x)``, LAION and DataComp with GELU. The other
+    one computes embeddings that look well and are wrong, so none is ever assumed.
 
     Args:
         file: What :func:`read_clip_file` returns.
-        remedy: What to give instead.
+        given: The setting, a key of :data:`ACTIVATIONS`, or None.
+
+    Returns:
+        A key of :data:`ACTIVATIONS`; for random weights QuickGELU, unless it is set.
+
+    Raises:
+        CheckpointError: If neither says it, or the file says something else than the setting.
+        ValueError: If the setting is not one of the two.
     """
-    model = identify_model(file.tensors, wanted='CLIP')
-    if model is not None:
+    if given is not None and given not in ACTIVATIONS:
+        raise ValueError(f'activation must be one of {tuple(ACTIVATIONS)}, got {given!r}')
+    if file is None:
+        return given or QUICK_GELU
+    said = file.activation
+    if said is not None and given not in (None, said):
         raise CheckpointError(
-            f'{file.source}: expected CLIP, but this is {model.name}; {model.remark}. {remedy}'
+            f'{file.source}: its activation is {said!r}, and activation={given!r} is set: leave '
+            'the setting out'
         )
+    if said is None and given is None:
+        raise CheckpointError(
+            f'{file.source}: expected to know its activation, but the tensors do not say it, and '
+            f"there is no program of a TorchScript archive. Set activation='{QUICK_GELU}' "
+            '(OpenAI, DFN, MetaCLIP and all whose name in open_clip ends in -quickgelu) or '
+            f"activation='{GELU}' (LAION, DataComp) beside checkpoint, or for all parts "
+            'model.weights=dict(clip=..., clip_activation=...). A config.json beside the file '
+            'says it as hidden_act, an open_clip_config.json as quick_gelu'
+        )
+    return said or str(given)
 
 
-def _from_open_clip(tensors: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """OpenAI's names for open_clip's models whose text tower is a module of its own."""
-    if not any(key.startswith(f'{_CUSTOM_TEXT}token_embedding.') for key in tensors):
-        return dict(tensors)
-    return {
-        key[key.startswith(_CUSTOM_TEXT) and len(_CUSTOM_TEXT) :]: v for key, v in tensors.items()
-    }
+def fingerprint_with_activation(fingerprint: str, activation: str) -> str:
+    """The fingerprint of an encoder, of that of its weights, which it is with QuickGELU."""
+    if activation == QUICK_GELU:
+        return fingerprint
+    return hashlib.sha256(f'{fingerprint} {activation}'.encode()).hexdigest()
+
+
+def load_image_tower(tower: nn.Module, variant: str, file: CLIPFile) -> None:
+    """Fill a :class:`CLIPImageTower` of a variant, or refuse a file that does not fit."""
+    source, remedy = f'the image tower in {file.source}', _suggest_variant(file, variant)
+    load_strictly(tower, _select_image_tower(file), source, remedy=remedy)
+
+
+def load_read_out(read_out: nn.Module, variant: str, file: CLIPFile) -> None:
+    """Fill the parts of :class:`ReadOut` in a module, and ``logit_scale``, by the last block."""
+    last = f'transformer.layers.{get_clip_variant(variant).image.layers - 1}.'
+    names = ((re.escape(last), 'block.'), (r'transformer\.ln1\.', 'norm.'))
+    tower = {rename(key, names): value for key, value in _select_image_tower(file).items()}
+    own = {k: v for k, v in tower.items() if k.startswith(('block.', 'norm.', 'projection'))}
+    own.update((k, v) for k, v in file.tensors.items() if k == 'logit_scale')
+    source = f'the last block of the image tower in {file.source}'
+    load_strictly(read_out, own, source, remedy=_suggest_variant(file, variant))
+
+
+def load_text_tower(encoder: CLIPTextEncoder, variant: str, file: CLIPFile) -> None:
+    """Fill mmseg's encoder of a variant, or refuse a file that does not fit."""
+    own = {rename(k, _TEXT_NAMES): v for k, v in file.tensors.items() if not _NO_TEXT.match(k)}
+    # A text tower alone has no scale, which class names have no use for.
+    own.setdefault('logit_scale', encoder.logit_scale.detach())
+    source, remedy = f'the text tower in {file.source}', _suggest_variant(file, variant)
+    patches, size = file.tensors.get(_PATCHES), get_clip_variant(variant).patch_size
+    if patches is not None and patches.shape[-1:] != (size,):  # text towers may have one shape
+        raise CheckpointError(
+            f'{source} does not fit: expected an image tower with patches of {size} pixels beside '
+            f'it, found weights of shape {tuple(patches.shape)}.\n{remedy}'
+        )
+    load_strictly(encoder, own, source, remedy=remedy)
+
+
+def fingerprint_image_tower(
+    checkpoint: Optional[FilePath], variant: str, activation: Optional[str] = None
+) -> Optional[str]:
+    """The fingerprint of :class:`CLIPImageEncoder`, from a file; None if there is no such file.
+
+    Raises:
+        CheckpointError: As :func:`read_clip_file` and :func:`choose_activation`.
+    """
+    file = None if checkpoint is None else resolve_checkpoint_path(checkpoint)
+    if file is None or not file.is_file():
+        return None
+    state = file.stat()
+    return _fingerprint(file, variant, activation, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)  # data sets of training, validation and test ask for the same
+def _fingerprint(path: Path, variant: str, given: Optional[str], *_state: int) -> Optional[str]:
+    file = read_clip_file(path, variant, 'image')
+    assert file is not None
+    weights = fingerprint_tensors(_select_image_tower(file))
+    return fingerprint_with_activation(weights, choose_activation(file, given))
 
 
 def _from_hugging_face(tensors: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     """OpenAI's names for a ``CLIPModel``; a name that is unknown stays, to be reported."""
     named: Dict[str, Tensor] = {}
     for key, tensor in tensors.items():
-        separate = _SEPARATE.match(key)
-        if key in _HUGGING_FACE_PROJECTIONS:
-            named[_HUGGING_FACE_PROJECTIONS[key]] = tensor.t()
-        elif separate is not None:
-            found = [tensors.get(key.replace('.q_proj.', f'.{part}_proj.')) for part in 'qkv']
-            parts = [part for part in found if part is not None and part.ndim > 0]
-            if len(parts) == len(found):
-                name = f'{separate["before"]}.attn.in_proj_{separate["kind"]}'
-                named[_rename_hugging_face(name)] = torch.cat(parts)
-            else:
-                named[key] = tensor
-        elif not re.search(r'\.self_attn\.[kv]_proj\.|\.position_ids$', key):
-            named[_rename_hugging_face(key)] = tensor
+        if re.search(r'\.self_attn\.[kv]_proj\.|\.position_ids$', key):
+            continue
+        if '.self_attn.q_proj.' in key:
+            parts = [tensors.get(key.replace('.q_proj.', f'.{part}_proj.')) for part in 'qkv']
+            tensor = torch.cat([part for part in parts if part is not None])
+        elif key in ('text_projection.weight', 'visual_projection.weight'):
+            tensor = tensor.t()  # OpenAI multiplies from the right
+        for theirs, ours in _HUGGING_FACE:
+            key = key.replace(theirs, ours)
+        named[key] = tensor
     return named
 
 
-def _rename_hugging_face(key: str) -> str:
-    for theirs, ours in _HUGGING_FACE_NAMES:
-        if key.startswith(theirs):
-            key = f'{ours}{key[len(theirs) :]}'
-            break
-    for theirs, ours in _HUGGING_FACE_BLOCK:
-        key = key.replace(theirs, ours)
-    return key
+def _select_image_tower(file: CLIPFile) -> Dict[str, Tensor]:
+    """The image tower, under the names of :class:`CLIPImageTower`."""
+    tower = {
+        rename(key[len('visual.') :], _IMAGE_NAMES): tensor
+        for key, tensor in file.tensors.items()
+        if key.startswith('visual.')
+    }
+    # The dimension for the batch, which OpenAI leaves out.
+    for key, new in (('transformer.cls_token', (None, None)), ('transformer.pos_embed', (None,))):
+        if key in tower:
+            tower[key] = tower[key][new]
+    return tower
 
 
-def rename_in_block(key: str, prefix: str, names: Sequence[Tuple[str, str]]) -> Optional[str]:
-    """Give a weight of a transformer's block another name.
-
-    Args:
-        key: OpenAI's name, without the tower's prefix.
-        prefix: What stands before the number of the block in the other name.
-        names: What names inside a block begin with, OpenAI's and the other.
-
-    Returns:
-        The other name; None if it is no weight of a block, or one that is not known.
-    """
-    match = re.match(r'transformer\.resblocks\.(\d+)\.(.+)', key)
-    layer, name = match.groups() if match else ('', '')
-    for old, new in names:
-        if name.startswith(old):
-            return f'{prefix}{layer}.{new}{name[len(old) :]}'
-    return None
+def _suggest_variant(file: CLIPFile, variant: str) -> str:
+    """Name the variant that would fit the file."""
+    patches, projection = (file.tensors.get(key) for key in (_PATCHES, 'text_projection'))
+    fitting = [
+        name
+        for name, v in CLIP_VARIANTS.items()
+        if (patches is None or patches.shape[-1:] == (v.patch_size,))
+        and (projection is None or projection.shape == (v.text.width, v.embed_dims))
+    ]
+    return (
+        f'The variant asked for is {variant!r}; by its shapes the file is '
+        f'{" or ".join(map(repr, fitting)) or "none that is known"}.'
+    )

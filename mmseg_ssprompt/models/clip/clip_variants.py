@@ -1,15 +1,9 @@
-"""The geometry of CLIP's image towers."""
+"""The geometry of CLIP's models."""
 
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
-__all__ = [
-    'CLIP_IMAGE_VARIANTS',
-    'PIXEL_MEAN',
-    'PIXEL_STD',
-    'CLIPImageVariant',
-    'get_image_variant',
-]
+__all__ = ['CLIP_VARIANTS', 'PIXEL_MEAN', 'PIXEL_STD', 'CLIPVariant', 'get_clip_variant']
 
 #: Statistics of RGB values between 0 and 255 (openai/CLIP clip.py, ``_transform``, times 255).
 PIXEL_MEAN = (122.7709383, 116.7460125, 104.09373615)
@@ -19,33 +13,27 @@ PIXEL_STD = (68.5005327, 66.6321579, 70.32316305)
 DENSE_SIDE = 32
 
 
-@dataclass(frozen=True)
-class CLIPImageVariant:
-    """Sizes of one image tower.
-
-    Attributes:
-        width: Width of the transformer's tokens.
-        layers: Transformer blocks.
-        heads: Attention heads of a block.
-        embed_dims: Width ``E`` of the space shared by texts and images.
-        patch_size: Side of a patch, in pixels.
-        image_size: Side of the images that it was trained with, in pixels.
-        official_file: Name of the file that OpenAI published, if any.
-    """
+class Tower(NamedTuple):
+    """Width of a transformer's tokens, number of its blocks and of the heads of a block."""
 
     width: int
     layers: int
     heads: int
-    embed_dims: int
-    patch_size: int
-    image_size: int = 224
-    official_file: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class CLIPVariant:
+    """Sizes of one CLIP."""
+
+    image: Tower
+    text: Tower
+    embed_dims: int  # E, the width of the space shared by texts and images
+    patch_size: int  # in pixels
+    image_size: int = 224  # side of the images that it was trained with, in pixels
+    official_file: Optional[str] = None  # of OpenAI
 
     def count_patches(self, image_size: Optional[int]) -> int:
-        """Patches along a side of an image.
-
-        Args:
-            image_size: Side in pixels; None for :data:`DENSE_SIDE` patches.
+        """Patches along a side of an image of this many pixels; :data:`DENSE_SIDE` for None.
 
         Raises:
             ValueError: If it is no multiple of the patch size.
@@ -62,25 +50,37 @@ class CLIPImageVariant:
 
     def tokens_shape(self, image_size: Optional[int]) -> Tuple[int, int]:
         """Number and width of the tokens of an image, with its class token."""
-        return 1 + self.count_patches(image_size) ** 2, self.width
+        return 1 + self.count_patches(image_size) ** 2, self.image.width
 
 
-CLIP_IMAGE_VARIANTS: Dict[str, CLIPImageVariant] = {
-    'ViT-B/32': CLIPImageVariant(768, 12, 12, 512, patch_size=32, official_file='ViT-B-32.pt'),
-    'ViT-B/16': CLIPImageVariant(768, 12, 12, 512, patch_size=16, official_file='ViT-B-16.pt'),
-    'ViT-L/14': CLIPImageVariant(1024, 24, 16, 768, patch_size=14, official_file='ViT-L-14.pt'),
-    'tiny': CLIPImageVariant(96, 4, 4, 64, patch_size=8, image_size=96),
+CLIP_VARIANTS: Dict[str, CLIPVariant] = {
+    'ViT-B/32': CLIPVariant(
+        Tower(768, 12, 12), Tower(512, 12, 8), 512, 32, official_file='ViT-B-32.pt'
+    ),
+    'ViT-B/16': CLIPVariant(
+        Tower(768, 12, 12), Tower(512, 12, 8), 512, 16, official_file='ViT-B-16.pt'
+    ),
+    'ViT-L/14': CLIPVariant(
+        Tower(1024, 24, 16), Tower(768, 12, 12), 768, 14, official_file='ViT-L-14.pt'
+    ),
+    'tiny': CLIPVariant(Tower(96, 4, 4), Tower(32, 2, 2), 64, 8, image_size=96),
 }
 
 
-def get_image_variant(name: str) -> CLIPImageVariant:
+def get_clip_variant(name: str) -> CLIPVariant:
     """Look a variant up by name.
 
     Raises:
-        ValueError: If ``name`` is not a key of :data:`CLIP_IMAGE_VARIANTS`.
+        ValueError: If ``name`` is not a key of :data:`CLIP_VARIANTS`.
     """
-    if name not in CLIP_IMAGE_VARIANTS:
-        raise ValueError(
-            f'unknown CLIP image variant {name!r}: expected one of {sorted(CLIP_IMAGE_VARIANTS)}'
-        )
-    return CLIP_IMAGE_VARIANTS[name]
+    if name not in CLIP_VARIANTS:
+        raise ValueError(f'unknown CLIP variant {name!r}: expected one of {sorted(CLIP_VARIANTS)}')
+    return CLIP_VARIANTS[name]
+
+
+def where_to_get(variant: str = 'ViT-B/16') -> str:
+    """Say which file a variant needs and where it is published."""
+    file = get_clip_variant(variant).official_file
+    if file is None:
+        return 'This variant comes with the package: give mmseg_ssprompt://NAME.'
+    return f'Download {file} of github.com/openai/CLIP and give its path.'

@@ -1,18 +1,19 @@
 """CLIP's image tower: mmseg's vision transformer and the projection to the text space."""
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.bricks.transformer import FFN
 from mmengine.registry import DefaultScope
 from mmseg.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
-from .activation import ACTIVATIONS, QUICK_GELU
-from .clip_variants import CLIPImageVariant
+from .clip_file import ACTIVATIONS
+from .clip_variants import CLIPVariant
 from .read_out import ReadOut, finish_block, join_heads, project_to_attend
 
-__all__ = ['CLIPImageTower', 'encode_patches', 'init_as_clip']
+__all__ = ['CLIPImageTower', 'encode_patches', 'init_as_clip', 'init_blocks']
 
 
 class CLIPImageTower(nn.Module):
@@ -27,7 +28,7 @@ class CLIPImageTower(nn.Module):
         projection: (width, E), to the space that is shared with texts.
     """
 
-    def __init__(self, variant: CLIPImageVariant, activation: str = QUICK_GELU) -> None:
+    def __init__(self, variant: CLIPVariant, activation: str = 'quick_gelu') -> None:
         super().__init__()
         # mmseg's encoder looks its activation up in mmseg's scope, which may not be the default.
         with DefaultScope.overwrite_default_scope('mmseg'):
@@ -35,9 +36,9 @@ class CLIPImageTower(nn.Module):
                 img_size=variant.image_size,
                 patch_size=variant.patch_size,
                 patch_pad=0,
-                embed_dims=variant.width,
-                num_layers=variant.layers,
-                num_heads=variant.heads,
+                embed_dims=variant.image.width,
+                num_layers=variant.image.layers,
+                num_heads=variant.image.heads,
                 norm_cfg=dict(type='LN', eps=1e-5),
                 act_cfg=ACTIVATIONS[activation],
                 patch_bias=False,
@@ -45,7 +46,7 @@ class CLIPImageTower(nn.Module):
                 final_norm=True,
                 interpolate_mode='bicubic',
             )
-        self.projection = nn.Parameter(torch.zeros(variant.width, variant.embed_dims))
+        self.projection = nn.Parameter(torch.zeros(variant.image.width, variant.embed_dims))
 
     @property
     def read_out(self) -> ReadOut:
@@ -56,15 +57,21 @@ class CLIPImageTower(nn.Module):
 def init_as_clip(tower: CLIPImageTower) -> None:
     """Draw weights as CLIP does before training (open_clip transformer.py)."""
     vit = tower.transformer
-    width, layers = vit.cls_token.shape[-1], len(vit.layers)
     for parameter in (vit.cls_token, vit.pos_embed, tower.projection):
-        nn.init.normal_(parameter, std=width**-0.5)
-    for block in vit.layers:
-        nn.init.normal_(block.attn.attn.in_proj_weight, std=width**-0.5)
-        nn.init.zeros_(block.attn.attn.in_proj_bias)
-        nn.init.normal_(block.attn.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
-        nn.init.normal_(block.ffn.layers[0][0].weight, std=(2 * width) ** -0.5)
-        nn.init.normal_(block.ffn.layers[1].weight, std=width**-0.5 * (2 * layers) ** -0.5)
+        nn.init.normal_(parameter, std=vit.cls_token.shape[-1] ** -0.5)
+    init_blocks([(block.attn.attn, block.ffn) for block in vit.layers])
+
+
+def init_blocks(blocks: Sequence[Tuple[nn.MultiheadAttention, FFN]]) -> None:
+    """Draw the weights of blocks, of which attention and feed-forward network are given."""
+    for attention, ffn in blocks:
+        width_std = attention.embed_dim**-0.5
+        residual_std = width_std * (2 * len(blocks)) ** -0.5
+        nn.init.normal_(attention.in_proj_weight, std=width_std)
+        nn.init.zeros_(attention.in_proj_bias)
+        nn.init.normal_(attention.out_proj.weight, std=residual_std)
+        nn.init.normal_(ffn.layers[0][0].weight, std=(2 * attention.embed_dim) ** -0.5)
+        nn.init.normal_(ffn.layers[1].weight, std=residual_std)
 
 
 def encode_patches(tower: CLIPImageTower, images: Tensor) -> Tuple[Tensor, Tuple[int, int]]:

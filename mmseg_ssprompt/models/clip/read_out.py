@@ -11,31 +11,18 @@ import torch.nn.functional as F
 from mmseg.models.backbones.vit import TransformerEncoderLayer
 from torch import Tensor, nn
 
-__all__ = [
-    'ReadOut',
-    'finish_block',
-    'join_heads',
-    'project_to_attend',
-    'read_class_token',
-    'read_dense_features',
-]
+__all__ = ['ReadOut', 'read_class_token', 'read_dense_features']
 
 #: Coverage below this counts as zero, so that gradients stay finite.
 _NOTHING = 1e-12
 
 
 class ReadOut(NamedTuple):
-    """Parts of an image tower.
+    """Parts of an image tower."""
 
-    Attributes:
-        block: The last block, a ``TransformerEncoderLayer`` of mmseg's vision transformer.
-        norm: CLIP's ``ln_post``.
-        projection: (width, E), to the space that is shared with texts.
-    """
-
-    block: TransformerEncoderLayer
-    norm: nn.Module
-    projection: Tensor
+    block: TransformerEncoderLayer  # the last one, of mmseg's vision transformer
+    norm: nn.Module  # CLIP's ln_post
+    projection: Tensor  # (width, E), to the space that is shared with texts
 
     def finish(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """From what tokens (B, L, width) have attended to, to the text space: (B, L, E)."""
@@ -74,11 +61,7 @@ def read_dense_features(read_out: ReadOut, tokens: Tensor) -> Tensor:
     """Features of each place: the last block without mixing them.
 
     MaskCLIP's way (arXiv 2112.01071, section 3.2): the value and output projections of the last
-    attention stay, queries and keys go.
-
-    Args:
-        read_out: Of the tower.
-        tokens: (B, 1 + h w, width), of ``encode_patches``.
+    attention stay, queries and keys go. Arguments are those of :func:`read_class_token`.
 
     Returns:
         Features in the text space, not of unit length: (B, h w, E).

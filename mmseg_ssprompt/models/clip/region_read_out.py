@@ -2,18 +2,22 @@
 
 import math
 from dataclasses import replace
-from os import PathLike
-from typing import Optional, Union
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...weights.state_dicts import warn_random_weights
+from ...weights.state_dicts import FilePath, warn_random_weights
 from ..base import FrozenModule
-from .activation import QUICK_GELU, check_activation, fingerprint_with_activation
-from .clip_variants import get_image_variant
-from .image_file import load_read_out, read_image_file
+from . import clip_variants
+from .clip_file import (
+    choose_activation,
+    fingerprint_with_activation,
+    load_read_out,
+    read_clip_file,
+)
+from .clip_variants import get_clip_variant
 from .image_tower import CLIPImageTower, init_as_clip
 from .read_out import ReadOut, read_class_token, read_dense_features
 
@@ -32,12 +36,12 @@ class CLIPRegionReadOut(FrozenModule):
     """The frozen last block of CLIP's image tower, for any number of masks.
 
     Args:
-        variant: A key of ``CLIP_IMAGE_VARIANTS``.
+        variant: A key of ``CLIP_VARIANTS``.
         checkpoint: As for :class:`CLIPImageEncoder`.
         kind: ``'class_token'``, a class token of each mask that sees what the mask shows
             (:func:`read_class_token`), or ``'dense'``, the mean of the features of single places
             under each mask (:func:`read_dense_features`, :func:`pool_regions`).
-        activation: As for :class:`CLIPImageEncoder`. Defaults to None.
+        activation: As for :class:`CLIPImageEncoder`, as errors are.
 
     Shape:
         - Input: tokens (B, 1 + h w, width) of :class:`CLIPImageEncoder`, of a square frame, and
@@ -46,43 +50,38 @@ class CLIPRegionReadOut(FrozenModule):
 
     Attributes:
         logit_scale: Natural logarithm of the file's factor on cosines.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file does not fit the variant.
-        ValueError: If the variant or the kind is unknown.
     """
+
+    part = 'clip_read_out'
 
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']],
+        checkpoint: Optional[FilePath],
         kind: str,
         activation: Optional[str] = None,
     ) -> None:
         super().__init__()
         if kind not in READ_OUTS:
             raise ValueError(f'read_out must be one of {READ_OUTS}, got {kind!r}')
-        check_activation(activation)
-        geometry = get_image_variant(variant)
+        geometry = get_clip_variant(variant)
         self.kind, self.embed_dims = kind, geometry.embed_dims
-        file = None if checkpoint is None else read_image_file(checkpoint, variant)
-        self.activation = file.activation('image', activation) if file else activation or QUICK_GELU
+        file = read_clip_file(checkpoint, variant, 'image')
+        self.activation = choose_activation(file, activation)
+        last_block = replace(geometry, image=geometry.image._replace(layers=1))
         with torch.random.fork_rng(devices=[]):  # other parts are the same with any checkpoint
-            last = CLIPImageTower(replace(geometry, layers=1), self.activation)
+            last = CLIPImageTower(last_block, self.activation)
             if file is None:
                 init_as_clip(last)
         self.block, self.norm, self.projection = last.read_out
         self.logit_scale = nn.Parameter(torch.tensor(math.log(LOGIT_SCALE)))
         if file is None:
-            remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
-            warn_random_weights(f'the last block of the CLIP image encoder {variant}', remedy)
+            part = f'the last block of the CLIP image encoder {variant}'
+            warn_random_weights(part, clip_variants.where_to_get(variant))
         else:
             load_read_out(self, variant, file)
         self.pretrained = file is not None
         self.freeze()
-
-    part = 'clip_read_out'
 
     def _describe_weights(self, weights: str) -> str:
         return fingerprint_with_activation(weights, self.activation)
@@ -102,14 +101,6 @@ class CLIPRegionReadOut(FrozenModule):
 
 
 def pool_regions(features: Tensor, masks: Tensor) -> Tensor:
-    """The mean of features under each soft mask.
-
-    Args:
-        features: (B, h w, E).
-        masks: (B, N, h w), not negative: the share of each place that a mask shows.
-
-    Returns:
-        (B, N, E).
-    """
+    """The mean of features (B, h w, E) under soft masks (B, N, h w), not negative: (B, N, E)."""
     total = masks.sum(dim=-1, keepdim=True).clamp(min=_NOTHING)
     return masks / total @ features

@@ -52,18 +52,18 @@ class SAMCLIPImageEncoder(BaseModule):
     @staticmethod
     def feature_shapes(config: Mapping[str, Any]) -> Dict[str, Shape]:
         """Shapes of the features of an encoder of this config, by their names."""
-        sam, clip = (get_encoder_class(c).feature_shapes(c) for c in _pair(config))
+        sam, clip = (
+            get_encoder_class(c).feature_shapes(c) for c in (config['sam'], config['clip'])
+        )
         return dict(sam, companion=clip['embedding'])
 
     @staticmethod
     def fingerprint_files(config: Mapping[str, Any]) -> Fingerprints:
         """Fingerprints of both encoders, from their files."""
-        sam, clip = (get_encoder_class(c).fingerprint_files(c) for c in _pair(config))
-        return {**sam, **clip}
+        found: Fingerprints = {}
+        for each in (config['sam'], config['clip']):
+            found.update(get_encoder_class(each).fingerprint_files(each))
+        return found
 
     def init_weights(self) -> None:
         """Do nothing: the weights were loaded when the encoders were built."""
-
-
-def _pair(config: Mapping[str, Any]) -> Any:
-    return config['sam'], config['clip']

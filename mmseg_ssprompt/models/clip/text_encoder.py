@@ -1,9 +1,6 @@
 """Class names and templates to unit-length embeddings, by CLIP's frozen text tower."""
 
-import warnings
-from contextlib import contextmanager
-from os import PathLike
-from typing import Iterator, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -14,24 +11,66 @@ from torch import Tensor, nn
 
 from ...class_names import check_class_names, check_templates, tokenize_class_names, tokenize_texts
 from ...fingerprint import fingerprint_tensors
-from ...weights.state_dicts import warn_random_weights
-from ..base import Fingerprints
-from .activation import ACTIVATIONS, QUICK_GELU, check_activation, fingerprint_with_activation
-from .clip_file import where_to_get
-from .text_file import load_text_checkpoint, read_text_file
-from .text_transformer import TextTransformer
-from .text_variants import CLIPTextVariant, get_text_variant
+from ...weights.state_dicts import FilePath, warn_random_weights
+from ..base import Fingerprints, FrozenModule
+from . import clip_variants
+from .clip_file import (
+    ACTIVATIONS,
+    choose_activation,
+    fingerprint_with_activation,
+    load_text_tower,
+    read_clip_file,
+)
+from .clip_variants import get_clip_variant
+from .image_tower import init_blocks
 
-__all__ = [
-    'DEFAULT_TEMPLATES',
-    'CLIPClassNameEncoder',
-    'build_text_encoder',
-    'encode_class_names',
-]
+__all__ = ['CLIPClassNameEncoder', 'build_text_encoder', 'encode_class_names']
 
 #: CLIP's own template for a class name.
 DEFAULT_TEMPLATES = ('a photo of a {}.',)
 _TEXTS_PER_BATCH = 256
+#: Tokens of the byte-pair encoding, and of the longest text with those of its start and end.
+_VOCABULARY, _CONTEXT = 49408, 77
+
+
+class TextTransformer(FrozenModule):
+    """CLIP's frozen text transformer, with gradients to the embedded tokens that go in.
+
+    ``CLIPTextEncoder.encode_text`` of mmseg takes token ids of 77 places, under ``no_grad``. This
+    is the same computation on the same modules, without the table of tokens.
+
+    Args:
+        text_encoder: What :func:`build_text_encoder` returns, whose modules are taken over.
+
+    Shape:
+        Input: embedded tokens (C, L, W) of width W, and the index of each text's end (C,).
+        Output: (C, E), of unit length.
+    """
+
+    part = 'text_transformer'
+
+    def __init__(self, text_encoder: CLIPTextEncoder) -> None:
+        super().__init__()
+        self.blocks = text_encoder.transformer
+        self.norm = text_encoder.ln_final
+        self.positional_embedding = text_encoder.positional_embedding  # (77, W)
+        self.projection = text_encoder.text_projection  # (W, E)
+        self.register_buffer('attn_mask', text_encoder.attn_mask, persistent=False)
+        self.activation: str = text_encoder.activation
+        self.freeze()
+
+    def _describe_weights(self, weights: str) -> str:
+        return fingerprint_with_activation(weights, self.activation)
+
+    def forward(self, embedded: Tensor, ends: Tensor) -> Tensor:
+        """Encode C texts: (C, E)."""
+        length = embedded.shape[1]  # attention is causal: places behind have no influence
+        mask = self.attn_mask[:length, :length]
+        x = (embedded + self.positional_embedding[:length]).transpose(0, 1)  # (L, C, W)
+        for block in self.blocks:
+            x = block(query=x, attn_masks=[mask])
+        x = self.norm(x)[ends, torch.arange(len(ends), device=ends.device)]  # (C, W)
+        return F.normalize(x @ self.projection, dim=-1)
 
 
 @MODELS.register_module()
@@ -42,15 +81,14 @@ class CLIPClassNameEncoder:
     nothing of it trains, moves to a GPU or gets into a checkpoint.
 
     Args:
-        variant: A key of ``CLIP_TEXT_VARIANTS``. Defaults to 'ViT-B/16'.
+        variant: A key of ``CLIP_VARIANTS``. Defaults to 'ViT-B/16'.
         checkpoint: A file of CLIP (OpenAI's, open_clip's or Hugging Face's), mmseg's conversion of
             one, or ``mmseg_ssprompt://NAME``. Defaults to None: random weights.
         templates: Texts with ``{}`` where the class name goes, whose embeddings are averaged, or
             the name of a predefined set of mmseg's, such as 'vild' or 'imagenet'. Defaults to the
             one template 'a photo of a {}.'.
-        activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs, where neither the file nor a
-            config beside it says it. Defaults to None: what they say, and QuickGELU for random
-            weights.
+        activation: ``'quick_gelu'`` or ``'gelu'``, of the MLPs; see :func:`choose_activation`.
+            Defaults to None.
 
     Raises:
         ValueError: If there is no such variant, activation or set of templates, or a template has
@@ -62,27 +100,21 @@ class CLIPClassNameEncoder:
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='clip', activation='clip_activation')
 
-    @staticmethod
-    def where_to_get(variant: str = 'ViT-B/16') -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(get_text_variant(variant).official_file)
+    where_to_get = staticmethod(clip_variants.where_to_get)
 
     def __init__(
         self,
         variant: str = 'ViT-B/16',
-        checkpoint: Union[str, 'PathLike[str]', None] = None,
+        checkpoint: Optional[FilePath] = None,
         templates: Union[str, Sequence[str]] = DEFAULT_TEMPLATES,
         activation: Optional[str] = None,
     ) -> None:
         self.variant = variant
+        self.embed_dims = get_clip_variant(variant).embed_dims
         self.templates = check_templates(templates)
         self.text_encoder = build_text_encoder(variant, checkpoint, activation)
+        self.activation: str = self.text_encoder.activation
         self.pretrained = checkpoint is not None
-
-    @property
-    def embed_dims(self) -> int:
-        """``E``, the width of the text space."""
-        return get_text_variant(self.variant).embed_dims
 
     def fingerprints(self) -> Fingerprints:
         """SHA-256 of the weights and the activation; None if the weights are random."""
@@ -107,22 +139,14 @@ class CLIPClassNameEncoder:
         transformer.pretrained = self.pretrained
         return transformer
 
-    @property
-    def activation(self) -> str:
-        """That of the MLPs: ``'quick_gelu'`` or ``'gelu'``."""
-        activation: str = self.text_encoder.activation
-        return activation
-
     def encode(self, class_names: Sequence[str]) -> Tensor:
         """The unit-length embeddings (C, E) of C class names; see :func:`encode_class_names`."""
         return encode_class_names(class_names, self.text_encoder, self.templates)
 
-    __call__ = encode
-
 
 def build_text_encoder(
     variant: str = 'ViT-B/16',
-    checkpoint: Union[str, 'PathLike[str]', None] = None,
+    checkpoint: Optional[FilePath] = None,
     activation: Optional[str] = None,
 ) -> CLIPTextEncoder:
     """Build mmseg's ``CLIPTextEncoder``, frozen and in eval mode.
@@ -130,46 +154,40 @@ def build_text_encoder(
     The state of the random number generator is left as it was found, so that a model built
     afterwards is the same with any checkpoint and with none.
 
-    Args:
-        variant: A key of ``CLIP_TEXT_VARIANTS``. Defaults to 'ViT-B/16'.
-        checkpoint: See :class:`CLIPClassNameEncoder`. Defaults to None: weights that are random
-            as CLIP's are before training, and the same for the same seed.
-        activation: See :class:`CLIPClassNameEncoder`. Defaults to None.
+    Args and Raises: as for :class:`CLIPClassNameEncoder`. Without a checkpoint weights are random
+    as CLIP's are before training, and the same for the same seed.
 
     Returns:
         The encoder, with ``activation`` as an attribute.
-
-    Raises:
-        ValueError: If there is no such variant or activation.
-        FileNotFoundError: If there is no such checkpoint.
-        CheckpointError: If the checkpoint does not fit the variant, or its activation is not known.
     """
-    check_activation(activation)
-    geometry = get_text_variant(variant)
-    file = None if checkpoint is None else read_text_file(checkpoint, geometry)
-    activation = file.activation('text', activation) if file else activation or QUICK_GELU
+    geometry = get_clip_variant(variant)
+    file = read_clip_file(checkpoint, variant, 'text')
+    activation = choose_activation(file, activation)
     # mmseg's encoder looks its activation up in mmseg's scope, which may not be the default.
     scope = DefaultScope.overwrite_default_scope('mmseg')
     with torch.random.fork_rng(devices=[]), scope:
         encoder = CLIPTextEncoder(
             vocabulary=[],
             templates=list(DEFAULT_TEMPLATES),
-            total_vocab_size=geometry.vocab_size,
-            context_length=geometry.context_length,
-            embed_dims=geometry.width,
-            num_layers=geometry.layers,
-            num_heads=geometry.heads,
+            total_vocab_size=_VOCABULARY,
+            context_length=_CONTEXT,
+            embed_dims=geometry.text.width,
+            num_layers=geometry.text.layers,
+            num_heads=geometry.text.heads,
             output_dims=geometry.embed_dims,
             cache_feature=False,
             cat_bg=False,
         )
-        _set_activation(encoder, activation)
+        encoder.activation = activation
+        for block in encoder.transformer:  # mmseg has no setting for it
+            block.ffns[0].layers[0][1] = MODELS.build(ACTIVATIONS[activation])
         if file is None:
-            _init_as_clip(encoder, geometry)
-            remedy = f'Give checkpoint={geometry.official_file or "mmseg_ssprompt://NAME"!r}.'
-            warn_random_weights(f'the CLIP text encoder {variant}', remedy)
+            _init_as_clip(encoder)
+            warn_random_weights(
+                f'the CLIP text encoder {variant}', clip_variants.where_to_get(variant)
+            )
     if file is not None:
-        load_text_checkpoint(encoder, variant, file)
+        load_text_tower(encoder, variant, file)
     return encoder.requires_grad_(False).eval()
 
 
@@ -187,9 +205,8 @@ def encode_class_names(
 
     Args:
         class_names: The C class names.
-        text_encoder: The encoder; see :func:`build_text_encoder`.
-        templates: See :class:`CLIPClassNameEncoder`. Defaults to the one template
-            'a photo of a {}.'.
+        text_encoder: What :func:`build_text_encoder` returns.
+        templates: As for :class:`CLIPClassNameEncoder`.
 
     Returns:
         Embeddings (C, E) of unit length, in float32 and without gradient.
@@ -201,9 +218,10 @@ def encode_class_names(
     names = check_class_names(class_names)
     tokens = tokenize_class_names(names, check_templates(templates))  # (templates, C, L)
     device = text_encoder.positional_embedding.device
-    with _short_context(text_encoder, tokens.shape[-1]), torch.autocast(device.type, enabled=False):
+    transformer = TextTransformer(text_encoder)
+    with torch.autocast(device.type, enabled=False):
         encoded = [
-            text_encoder.encode_text(batch, normalize=True)
+            transformer(text_encoder.token_embedding(batch), batch.argmax(dim=-1))
             for batch in tokens.flatten(0, 1).to(device).split(_TEXTS_PER_BATCH)
         ]
     texts = torch.cat(encoded).float().unflatten(0, tokens.shape[:2])  # (templates, C, E)
@@ -218,42 +236,9 @@ def encode_class_names(
     return embeddings
 
 
-@contextmanager
-def _short_context(encoder: CLIPTextEncoder, length: int) -> Iterator[None]:
-    """Let ``encoder`` take texts of ``length`` tokens instead of 77.
-
-    Attention is causal and the embedding is read at a text's end, so the places behind it have no
-    influence: leaving them out is exact.
-    """
-    positional_embedding, attn_mask = encoder.positional_embedding, encoder.attn_mask
-    encoder.positional_embedding = nn.Parameter(positional_embedding[:length], requires_grad=False)
-    encoder.attn_mask = attn_mask[:length, :length]
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Use same attn_mask in all attentions', UserWarning)
-            yield
-    finally:
-        encoder.positional_embedding = positional_embedding
-        encoder.attn_mask = attn_mask
-
-
-def _set_activation(encoder: CLIPTextEncoder, activation: str) -> None:
-    """Put another activation into the place of mmseg's, which has no setting for it."""
-    encoder.activation = activation
-    for block in encoder.transformer:
-        block.ffns[0].layers[0][1] = MODELS.build(ACTIVATIONS[activation])
-
-
-def _init_as_clip(encoder: CLIPTextEncoder, geometry: CLIPTextVariant) -> None:
+def _init_as_clip(encoder: CLIPTextEncoder) -> None:
     """Draw weights as CLIP does before training; mmseg leaves some of them uninitialised."""
-    width_std = geometry.width**-0.5
-    residual_std = width_std * (2 * geometry.layers) ** -0.5
     nn.init.normal_(encoder.token_embedding.weight, std=0.02)
     nn.init.normal_(encoder.positional_embedding, std=0.01)
-    nn.init.normal_(encoder.text_projection, std=width_std)
-    for block in encoder.transformer:
-        attention, ffn = block.attentions[0].attn, block.ffns[0]
-        nn.init.normal_(attention.in_proj_weight, std=width_std)
-        nn.init.normal_(attention.out_proj.weight, std=residual_std)
-        nn.init.normal_(ffn.layers[0][0].weight, std=(2 * geometry.width) ** -0.5)
-        nn.init.normal_(ffn.layers[1].weight, std=residual_std)
+    nn.init.normal_(encoder.text_projection, std=len(encoder.text_projection) ** -0.5)
+    init_blocks([(block.attentions[0].attn, block.ffns[0]) for block in encoder.transformer])

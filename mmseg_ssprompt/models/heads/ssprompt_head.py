@@ -1,44 +1,27 @@
 """The decode head that runs SSPrompt: it wires the parts and trains nothing itself."""
 
 import inspect
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...label_ids import LabelIds
-from ..base import ImageFeatures, PromptableSegmenter
-from ..losses.class_weight import check_class_weight
-from .settings import check_num_classes, find_class_names, find_label_ids, refuse_settings
+from ..base import ImageFeatures
+from .settings import find_class_names, find_label_ids
 
 __all__ = ['HeadOutput', 'SSPromptHead', 'enlarge', 'find_frame']
 
-_SETTINGS = (
-    'segmenter',
-    'spatial_prompts',
-    'semantic_prompts',
-    'classifier',
-    'loss_decode',
-    'num_classes',
-    'ignore_index',
-    'rest_id',
-)
-
 
 class HeadOutput(NamedTuple):
-    """Masks with labels.
+    """Masks with labels, float32, under autocast too."""
 
-    Attributes:
-        mask_logits: (B, N, h', w') float32, under autocast too.
-        class_logits: (B, N, C + 1) float32, under autocast too; the last for "no object".
-    """
-
-    mask_logits: Tensor
-    class_logits: Tensor
+    mask_logits: Tensor  # (B, N, h', w')
+    class_logits: Tensor  # (B, N, C + 1), the last for "no object"
 
 
 @MODELS.register_module()
@@ -60,14 +43,14 @@ class SSPromptHead(BaseDecodeHead):
             255 counts (:func:`resolve_label_ids`).
         rest_id: With one class, the number of all pixels that do not show it: 0, and the class has
             the number 1; or 255, and the class has the number 0. Defaults to None.
-        **others: Settings of other heads, which are refused.
 
     Attributes:
         label_ids: Which numbers label maps and predictions hold.
+        class_names: The C class names, in the order of the class logits.
 
     Raises:
         ValueError: If ``num_classes`` is not the number of class names, the numbers of label maps
-            contradict each other, or a setting is unknown.
+            contradict each other, or the loss is none of masks with labels.
     """
 
     def __init__(
@@ -80,9 +63,7 @@ class SSPromptHead(BaseDecodeHead):
         num_classes: Optional[int] = None,
         ignore_index: Optional[int] = None,
         rest_id: Optional[int] = None,
-        **others: Any,
     ) -> None:
-        refuse_settings('decode_head (SSPromptHead)', others, _SETTINGS)
         names = find_class_names(semantic_prompts)
         label_ids = find_label_ids(num_classes, names, ignore_index, rest_id)
         base_model = MODELS.build(segmenter)
@@ -94,74 +75,51 @@ class SSPromptHead(BaseDecodeHead):
             out_channels=len(label_ids.channels),
             dropout_ratio=0,
             ignore_index=label_ids.ignore_index,
-            loss_decode=_complete_loss(loss_decode, label_ids, names),
+            loss_decode=_complete_loss(loss_decode, label_ids),
             init_cfg=None,
         )
         self.label_ids = label_ids
         self.num_classes = label_ids.num_classes
         del self.conv_seg  # the base class's classifier; ours is the similarity to the prompts
         self.segmenter = base_model
-        self.spatial_prompts = MODELS.build(
-            spatial_prompts, default_args=dict(segmenter=base_model)
-        )
+        given = dict(segmenter=base_model)
+        self.spatial_prompts = MODELS.build(spatial_prompts, default_args=given)
         self.semantic_prompts = MODELS.build(semantic_prompts)
-        check_num_classes(self.num_classes, self.semantic_prompts.class_names)
-        self.classifier = _build_classifier(
-            classifier, base_model, self.semantic_prompts.embed_dims
-        )
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        """The C class names, in the order of the class logits."""
-        names: Sequence[str] = self.semantic_prompts.class_names
-        return names
+        self.class_names: Sequence[str] = self.semantic_prompts.class_names
+        find_label_ids(num_classes, self.class_names, ignore_index, rest_id)  # if names was None
+        widths = dict(token_dims=base_model.token_dims, embed_dims=self.semantic_prompts.embed_dims)
+        if 'no_object' in _parameters(classifier):
+            widths['no_object'] = base_model.no_object()
+        self.classifier = MODELS.build(classifier, default_args=widths)
 
     def forward(self, inputs: ImageFeatures) -> HeadOutput:
-        """Decode masks and class logits.
-
-        Args:
-            inputs: The backbone's features of B images.
-        """
+        """Decode masks and class logits of B images."""
         decoded = self.segmenter.decode(inputs, self.spatial_prompts(self.segmenter, inputs))
         class_logits = self.classifier(decoded, self.semantic_prompts(), inputs)
         # Masks leave the decoder in the type of autocast; what follows is float32.
         return HeadOutput(decoded.mask_logits.float(), class_logits)
 
-    def loss(
-        self, inputs: ImageFeatures, batch_data_samples: SampleList, train_cfg: Any
-    ) -> Dict[str, Tensor]:
-        """The losses of a batch: ``loss_cls``, ``loss_mask``, ``loss_dice``."""
-        return self.loss_by_feat(self.forward(inputs), batch_data_samples)
-
     def loss_by_feat(
         self, seg_logits: HeadOutput, batch_data_samples: SampleList
     ) -> Dict[str, Tensor]:
-        """Compare masks and labels with the label maps of the batch."""
+        """The losses of a batch: ``loss_cls``, ``loss_mask``, ``loss_dice``."""
         label_maps = self._stack_batch_gt(batch_data_samples).squeeze(1)  # (B, H, W)
         losses: Dict[str, Tensor] = self.loss_decode(
             seg_logits.class_logits, seg_logits.mask_logits, label_maps
         )
         return losses
 
-    def predict(
-        self, inputs: ImageFeatures, batch_img_metas: List[Dict[str, Any]], test_cfg: Any
-    ) -> Tensor:
-        """The semantic map of the padded input frame, see :meth:`label_scores`: (B, K, H, W)."""
-        return self.predict_by_feat(self.forward(inputs), batch_img_metas)
-
     def predict_by_feat(
         self, seg_logits: HeadOutput, batch_img_metas: List[Dict[str, Any]]
     ) -> Tensor:
-        """:meth:`label_scores`, interpolated to the input frame: (B, K, H, W)."""
+        """:meth:`label_scores`, interpolated to the padded input frame: (B, K, H, W)."""
         return enlarge(self.label_scores(seg_logits), find_frame(batch_img_metas))
 
     def label_scores(self, seg_logits: HeadOutput) -> Tensor:
-        """What labels are told by: the highest score wins.
+        """What labels are told by, the highest score: a channel for each of ``label_ids.channels``.
 
-        Returns:
-            (B, K, h', w'), a channel for each of ``label_ids.channels``: :meth:`semantic_scores`,
-            where K is C; with one class, of score ``s``, the rest has ``1 - s`` and the class
-            ``s``, so that the class is where its score is above one half.
+        (B, K, h', w'), of :meth:`semantic_scores`. With one class, of score ``s``, the rest has
+        ``1 - s``, so that the class is where its score is above one half.
         """
         scores = self.semantic_scores(seg_logits)
         return scores if self.label_ids.rest_id is None else torch.cat([1 - scores, scores], dim=1)
@@ -190,48 +148,20 @@ def enlarge(scores: Tensor, frame: Tuple[int, int]) -> Tensor:
     return F.interpolate(scores, size=frame, mode='bilinear', align_corners=False)
 
 
-def _build_classifier(
-    config: Mapping[str, Any], segmenter: PromptableSegmenter, embed_dims: int
-) -> nn.Module:
-    """Build a classifier, with the widths and, where it takes it, the row of "no object"."""
-    given: Dict[str, Any] = dict(token_dims=segmenter.token_dims, embed_dims=embed_dims)
-    kind = config['type']
-    cls = MODELS.get(kind) if isinstance(kind, str) else kind
-    if cls is not None and 'no_object' in inspect.signature(cls).parameters:
-        given['no_object'] = segmenter.no_object()
-    classifier: nn.Module = MODELS.build(config, default_args=given)
-    return classifier
-
-
-def _check_kind_of_loss(config: Mapping[str, Any]) -> None:
-    """Refuse losses of one score for each pixel."""
+def _parameters(config: Mapping[str, Any]) -> Collection[str]:
+    """The names of what the class of a config takes; empty if it is not registered."""
     kind = config.get('type')
-    loss = MODELS.get(kind) if isinstance(kind, str) else kind
-    if loss is None or 'num_classes' in inspect.signature(loss).parameters:
-        return
-    raise ValueError(
-        f'decode_head.loss_decode: expected a loss of masks with labels, found {kind!r}, which '
-        'compares one score for each class and pixel. Leave it out, or set dict(type='
-        "'MaskClassificationLoss', ...), which has class_weight too; LinearEmbeddingHead takes "
-        "mmseg's losses"
-    )
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    return () if cls is None else inspect.signature(cls).parameters
 
 
-def _complete_loss(
-    config: Any, label_ids: LabelIds, class_names: Optional[Sequence[str]]
-) -> Mapping[str, Any]:
+def _complete_loss(config: Any, label_ids: LabelIds) -> Dict[str, Any]:
     """The config of the loss with what label maps hold."""
-    if not isinstance(config, Mapping):
+    if not isinstance(config, Mapping) or 'num_classes' not in _parameters(config):
         raise ValueError(
-            "decode_head.loss_decode: expected one loss, dict(type='MaskClassificationLoss', "
-            f'...), which has a weight for each of its terms, found {config!r}'
+            'decode_head.loss_decode: expected one loss of masks with labels, such as dict(type='
+            "'MaskClassificationLoss', ...), which has a weight for each of its terms and "
+            f"class_weight, found {config!r}. LinearEmbeddingHead takes mmseg's losses"
         )
-    _check_kind_of_loss(config)
-    check_class_weight(
-        *(config.get('class_weight'), label_ids.num_classes, class_names),
-        with_no_object=label_ids.rest_id is None,
-    )
-    rest = {} if label_ids.rest_id is None else dict(rest_id=label_ids.rest_id)
-    return dict(
-        config, num_classes=label_ids.num_classes, ignore_index=label_ids.ignore_index, **rest
-    )
+    known = _parameters(config)
+    return dict(config, **{k: v for k, v in label_ids._asdict().items() if k in known})

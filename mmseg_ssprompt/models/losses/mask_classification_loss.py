@@ -1,8 +1,7 @@
 """The training loss: match predicted masks to the classes of an image, then score both."""
 
 import math
-from numbers import Real
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +11,9 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...label_ids import LabelIds
+from ...plain import is_number
 from .class_weight import check_class_weight
-from .matching import NON_FINITE_LOGITS, Matches, NonFiniteLogitsError, PromptMatcher
+from .matching import NON_FINITE_LOGITS, NonFiniteLogitsError, PromptMatcher
 from .point_sampling import draw_labelled_points, sample_masks
 
 __all__ = ['MaskClassificationLoss']
@@ -34,26 +34,25 @@ class MaskClassificationLoss(nn.Module):
 
     Args:
         num_classes: ``C``.
-        class_weight: Weights of the classes in the label's cross-entropy, (C,), or (C + 1,) with
-            that of "no object" as the last: a list, or a file as in mmseg. A prompt that is matched
-            to a class counts with the weight of the class, and the sum is divided by the sum of
-            all weights, as in Mask2Former; masks and matching know no weights of classes. Defaults
-            to None: 1 for each class.
-        loss_cls_weight: Weight of the label's cross-entropy, 0 or more. Defaults to 2.0.
-        loss_mask_weight: Weight of the masks' binary cross-entropy, 0 or more. Defaults to 5.0.
-        loss_dice_weight: Weight of the masks' dice loss, 0 or more. Defaults to 5.0.
-        no_object_weight: Weight of unmatched prompts in the cross-entropy, 0 or more. Defaults to
-            None: the last of ``class_weight`` where that has C + 1 numbers, else 0.1.
+        class_weight: Weights of the C classes in the label's cross-entropy, a list or a file as in
+            mmseg. A prompt that is matched to a class counts with the weight of the class, and the
+            sum is divided by the sum of all weights, as in Mask2Former; masks and matching know no
+            weights of classes. Defaults to None: 1 for each class.
+        loss_cls_weight: Of the label's cross-entropy. Defaults to 2.0.
+        loss_mask_weight: Of the masks' binary cross-entropy. Defaults to 5.0.
+        loss_dice_weight: Of the masks' dice loss. Defaults to 5.0.
+        no_object_weight: Of unmatched prompts in the cross-entropy. Defaults to 0.1.
         num_points: ``P``, points drawn in each image. Defaults to 12544.
         ignore_index: Number of pixels that do not count. Defaults to 255.
         rest_id: With one class, the number of the pixels that do not show it, see
             :func:`resolve_label_ids`. Defaults to None.
-        **others: Settings of other losses, which are refused.
 
     Raises:
         ValueError: If ``num_points`` is not a positive integer, a weight is negative or not finite,
-            ``class_weight`` does not fit the classes, or a setting is unknown.
+            or ``class_weight`` does not fit the classes.
     """
+
+    class_weight: Tensor
 
     def __init__(
         self,
@@ -62,29 +61,39 @@ class MaskClassificationLoss(nn.Module):
         loss_cls_weight: float = 2.0,
         loss_mask_weight: float = 5.0,
         loss_dice_weight: float = 5.0,
-        no_object_weight: Optional[float] = None,
+        no_object_weight: float = 0.1,
         num_points: int = 12544,
         ignore_index: int = 255,
         rest_id: Optional[int] = None,
-        **others: Any,
     ) -> None:
         super().__init__()
-        _refuse_settings(others)
-        if isinstance(num_points, bool) or not isinstance(num_points, int) or num_points < 1:
+        if type(num_points) is not int or num_points < 1:
             raise ValueError(f'num_points must be a positive integer, got {num_points!r}')
+        weights = dict(
+            loss_cls_weight=loss_cls_weight,
+            loss_mask_weight=loss_mask_weight,
+            loss_dice_weight=loss_dice_weight,
+            no_object_weight=no_object_weight,
+        )
+        for key, value in weights.items():
+            if not is_number(value) or value < 0:
+                raise ValueError(
+                    f'decode_head.loss_decode.{key}: expected a number that is finite and not '
+                    f'negative, found {value!r}'
+                )
         self.num_classes = num_classes
-        weights = check_class_weight(class_weight, num_classes, with_no_object=rest_id is None)
-        self.class_weight = None if weights is None else weights[:num_classes]
-        self.loss_cls_weight = _check_weight('loss_cls_weight', loss_cls_weight)
-        self.loss_mask_weight = _check_weight('loss_mask_weight', loss_mask_weight)
-        self.loss_dice_weight = _check_weight('loss_dice_weight', loss_dice_weight)
-        self.no_object_weight = _find_no_object_weight(no_object_weight, weights, num_classes)
+        class_weights = check_class_weight(class_weight, num_classes) or [1.0] * num_classes
+        # A buffer, because a copy to the device in each step would wait for it.
+        self.register_buffer('class_weight', torch.tensor(class_weights), persistent=False)
+        self.loss_cls_weight = loss_cls_weight
+        self.loss_mask_weight = loss_mask_weight
+        self.loss_dice_weight = loss_dice_weight
+        self.no_object_weight = no_object_weight
         self.num_points = num_points
-        self.label_ids = LabelIds(num_classes, ignore_index, rest_id)
         self.ignore_index = ignore_index
+        self.label_ids = LabelIds(num_classes, ignore_index, rest_id)
         self.matcher = PromptMatcher(
-            *(num_classes, loss_cls_weight, loss_mask_weight, loss_dice_weight, ignore_index),
-            rest_id,
+            self.label_ids, loss_cls_weight, loss_mask_weight, loss_dice_weight
         )
 
     def forward(
@@ -99,9 +108,8 @@ class MaskClassificationLoss(nn.Module):
 
         Returns:
             ``loss_cls``, ``loss_mask`` and ``loss_dice``, weighted scalars. All of them, and their
-            gradients, are NaN if class or mask logits are not finite, also where the formulas
-            would give a number; which logits those are is in mmengine's message hub, under
-            ``NON_FINITE_LOGITS``. ``FiniteGuardHook`` leaves such a step out.
+            gradients, are NaN if class or mask logits are not finite; mmengine's message hub says
+            which, under ``NON_FINITE_LOGITS``. ``FiniteGuardHook`` leaves such a step out.
 
         Raises:
             ValueError: If a label is neither a class nor ignored.
@@ -115,110 +123,48 @@ class MaskClassificationLoss(nn.Module):
             except NonFiniteLogitsError as error:
                 return self._nan_losses(class_logits, mask_logits, str(error))
             # Only matched masks get gradients, so only they are sampled with them.
-            matched = mask_logits[matches.images, matches.prompts].unsqueeze(1)
+            matched_prompts = (matches.images, matches.prompts)
+            matched = mask_logits[matched_prompts].unsqueeze(1)
             logits = sample_masks(matched, points[matches.images]).squeeze(1)  # (M, P)
             ids = matches.classes[:, None] + self.label_ids.classes.start
             masks = (labels[matches.images] == ids).float()  # (M, P)
+
             # An image without labels tells nothing, not even that a prompt finds no object.
-            labelled = (labels != self.ignore_index).any(dim=1)  # (B,)
-            return self._losses(class_logits, mask_logits, matches, logits, masks, labelled)
+            labelled = (labels != self.ignore_index).any(dim=1, keepdim=True)  # (B, 1)
+            targets = torch.full_like(class_logits[..., 0], self.num_classes, dtype=torch.long)
+            targets[matched_prompts] = matches.classes
+            weights = torch.full_like(class_logits[..., 0], self.no_object_weight)  # (B, N)
+            weights[matched_prompts] = self.class_weight[matches.classes].float()
+            weights = weights * labelled
+            weight_sum, num_masks = _average(weights.sum(), weights.new_tensor(len(masks)))
 
-    def _losses(
-        self,
-        class_logits: Tensor,
-        mask_logits: Tensor,
-        matches: Matches,
-        logits: Tensor,
-        masks: Tensor,
-        labelled: Tensor,
-    ) -> Dict[str, Tensor]:
-        """Score all labels, and the masks that are matched.
-
-        Args:
-            class_logits: (B, N, C + 1).
-            mask_logits: (B, N, h, w).
-            matches: M pairs of prompts and classes.
-            logits: (M, P), matched masks at the points.
-            masks: (M, P), 0 or 1, what they should be.
-            labelled: (B,) bool, whether an image has any label.
-        """
-        targets = torch.full_like(
-            class_logits[..., 0], self.num_classes, dtype=torch.long
-        )  # (B, N)
-        targets[matches.images, matches.prompts] = matches.classes
-        weights = torch.full_like(class_logits[..., 0], self.no_object_weight)
-        weights[matches.images, matches.prompts] = self._weights_of(matches.classes)
-        weights = weights * labelled[:, None]
-        weight_sum, num_masks = _average([weights.sum(), weights.new_tensor(len(masks))])
-
-        cross_entropy = F.cross_entropy(class_logits.mT, targets, reduction='none')  # (B, N)
-        binary = F.binary_cross_entropy_with_logits(logits, masks, reduction='none').mean(dim=1)
-        # Keeps every parameter in the graph when no mask is matched: DDP waits for all of them.
-        # Sums of nothing, so that an infinite logit does not become NaN.
-        anchor = class_logits[:0].sum() + mask_logits[:0].sum()
-        return dict(
-            loss_cls=self.loss_cls_weight * (cross_entropy * weights).sum() / weight_sum + anchor,
-            loss_mask=self.loss_mask_weight * binary.sum() / num_masks,
-            loss_dice=self.loss_dice_weight * _dice_loss(logits, masks).sum() / num_masks,
-        )
+            cross_entropy = F.cross_entropy(class_logits.mT, targets, reduction='none')  # (B, N)
+            binary = F.binary_cross_entropy_with_logits(logits, masks, reduction='none').mean(dim=1)
+            # Keeps every parameter in the graph when no mask is matched: DDP waits for all of them.
+            # Sums of nothing, so that an infinite logit does not become NaN.
+            anchor = class_logits[:0].sum() + mask_logits[:0].sum()
+            loss_cls = self.loss_cls_weight * (cross_entropy * weights).sum() / weight_sum
+            return dict(
+                loss_cls=loss_cls + anchor,
+                loss_mask=self.loss_mask_weight * binary.sum() / num_masks,
+                loss_dice=self.loss_dice_weight * _dice_loss(logits, masks).sum() / num_masks,
+            )
 
     def _nan_losses(
         self, class_logits: Tensor, mask_logits: Tensor, problem: str
     ) -> Dict[str, Tensor]:
         """NaN for each loss, as an error would leave other processes waiting for this one."""
         MessageHub.get_current_instance().update_info(NON_FINITE_LOGITS, problem)
-        _average([class_logits.new_zeros(()), class_logits.new_zeros(())])  # others wait here
+        _average(class_logits.new_zeros(()), class_logits.new_zeros(()))  # others wait here
         nan = (class_logits.sum() + mask_logits.sum()) * math.nan
         return dict(loss_cls=nan, loss_mask=nan, loss_dice=nan)
 
-    def _weights_of(self, classes: Tensor) -> Union[Tensor, float]:
-        """What prompts that are matched to classes (M,) count: (M,) float, or one for all."""
-        if self.class_weight is None:
-            return 1.0
-        return torch.tensor(self.class_weight, device=classes.device)[classes]
 
-
-def _average(normalisers: Sequence[Tensor]) -> Tensor:
+def _average(*normalisers: Tensor) -> Tensor:
     """Average over processes, so that several train as one with all their images."""
-    averaged = torch.stack(list(normalisers))
+    averaged = torch.stack(normalisers)
     all_reduce(averaged, op='mean')
     return averaged.clamp(min=1e-6)
-
-
-def _refuse_settings(settings: Dict[str, Any]) -> None:
-    for key, value in settings.items():
-        terms = ', '.join(f'{term}_weight' for term in ('loss_cls', 'loss_mask', 'loss_dice'))
-        raise ValueError(
-            f'decode_head.loss_decode (MaskClassificationLoss) has no setting {key!r}, found '
-            f'{key}={value!r}. Its terms have a weight each, {terms}; classes have class_weight, '
-            'and "no object" has no_object_weight'
-        )
-
-
-def _check_weight(key: str, value: Any) -> float:
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:
-        raise ValueError(
-            f'decode_head.loss_decode.{key}: expected a number that is finite and not negative, '
-            f'found {value!r}'
-        )
-    weight: float = value
-    return weight
-
-
-def _find_no_object_weight(
-    given: Optional[float], class_weight: Optional[Sequence[float]], num_classes: int
-) -> float:
-    last = None if class_weight is None else (*class_weight, None)[num_classes]
-    if given is None:
-        return 0.1 if last is None else last
-    if last is not None and last != given:
-        raise ValueError(
-            f'decode_head.loss_decode: no_object_weight is {given!r}, but class_weight has '
-            f'{num_classes + 1} numbers, of which the last, {last!r}, is also that of "no object". '
-            f'Leave no_object_weight out, or give {num_classes} numbers'
-        )
-    return _check_weight('no_object_weight', given)
 
 
 def _dice_loss(logits: Tensor, masks: Tensor) -> Tensor:

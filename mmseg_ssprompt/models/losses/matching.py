@@ -1,6 +1,6 @@
 """Which prompt answers for which class of an image: Hungarian matching of a whole batch."""
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import torch
 from mmengine.structures import InstanceData
@@ -21,45 +21,30 @@ class NonFiniteLogitsError(ValueError):
 
 
 class Matches(NamedTuple):
-    """M pairs of a prompt and a class, each of one image.
+    """M pairs of a prompt and a class, each of one image; (M,) int64 each."""
 
-    Attributes:
-        images: (M,) int64, number of the image within the batch.
-        prompts: (M,) int64, number of the prompt.
-        classes: (M,) int64, position of the class that the prompt answers for, from 0 to C - 1.
-    """
-
-    images: Tensor
+    images: Tensor  # numbers within the batch
     prompts: Tensor
-    classes: Tensor
+    classes: Tensor  # from 0 to C - 1
 
 
 class PromptMatcher:
     """Matches prompts to the classes present in each image at the lowest total cost.
 
-    The costs are mmseg's. Its ``HungarianAssigner`` solves one image at a time, and so waits for
-    the device once per image; here the costs of all images come over in one transfer, together
-    with what has to be checked of them.
+    The costs are mmseg's. Its ``HungarianAssigner`` waits for the device once per image; here the
+    costs of all images come over in one transfer, together with what has to be checked of them.
 
     Args:
-        num_classes: ``C``.
+        label_ids: Which numbers points have.
         cls_weight: Weight of the label's cost.
         mask_weight: Weight of the masks' binary cross-entropy.
         dice_weight: Weight of the masks' dice cost.
-        ignore_index: Number of points that do not count.
-        rest_id: With one class, the number of points that do not show it. Defaults to None.
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        cls_weight: float,
-        mask_weight: float,
-        dice_weight: float,
-        ignore_index: int,
-        rest_id: Optional[int] = None,
+        self, label_ids: LabelIds, cls_weight: float, mask_weight: float, dice_weight: float
     ) -> None:
-        self.label_ids = LabelIds(num_classes, ignore_index, rest_id)
+        self.label_ids = label_ids
         costs = (
             dict(type='ClassificationCost', weight=cls_weight),
             dict(type='CrossEntropyLossCost', use_sigmoid=True, weight=mask_weight),
@@ -71,31 +56,36 @@ class PromptMatcher:
     def __call__(self, class_logits: Tensor, mask_logits: Tensor, labels: Tensor) -> Matches:
         """Match the prompts of each image to the classes among its points.
 
+        An image has as many matches as it has classes, or prompts if these are fewer.
+
         Args:
             class_logits: (B, N, C + 1) float.
             mask_logits: (B, N, P) float, masks at the points.
             labels: (B, P) int64, labels of the points.
 
-        Returns:
-            The matches, on the device of the logits. An image has as many as it has classes, or
-            prompts if these are fewer.
-
         Raises:
             NonFiniteLogitsError: If logits are not finite.
             ValueError: If label maps may not hold a label that they hold.
         """
-        costs = torch.stack(
-            [self._cost(*image) for image in zip(class_logits, mask_logits, labels)]
-        )
-        checks = torch.stack(
-            [
-                torch.isfinite(class_logits).flatten(1).all(dim=1).float(),
-                torch.isfinite(mask_logits).flatten(1).all(dim=1).float(),
-                *self._label_range(labels),
-            ]
-        )  # (4, B)
+        images = zip(class_logits, mask_logits, labels)
+        costs = torch.stack([self._cost(*image) for image in images])  # (B, N, C)
+        unknown = self.label_ids.find_unknown(labels)
+        faults = (~torch.isfinite(class_logits), ~torch.isfinite(mask_logits), unknown)
+        checks = torch.stack([fault.flatten(1).any(dim=1).float() for fault in faults])  # (3, B)
         transferred = torch.cat([checks.flatten(), costs.flatten()]).cpu()
-        self._check(transferred[: checks.numel()].view_as(checks))
+        in_class, in_mask, in_labels = transferred[: checks.numel()].view_as(checks)
+        problems = [
+            f'the {kind} logits of images {bad} of the batch hold NaN or infinite values'
+            for kind, fault in (('class', in_class), ('mask', in_mask))
+            if (bad := fault.nonzero().flatten().tolist())
+        ]
+        if problems:
+            raise NonFiniteLogitsError('\n'.join(problems))
+        if in_labels.any():
+            raise ValueError(
+                f'the label maps of a batch hold {labels[unknown].unique().tolist()}: expected '
+                f'{self.label_ids.describe()}'
+            )
         matches = _solve(transferred[checks.numel() :].view(costs.shape))
         return Matches(*matches.to(class_logits.device, non_blocking=True))
 
@@ -107,30 +97,6 @@ class PromptMatcher:
         targets = InstanceData(labels=classes, masks=masks.float())
         cost: Tensor = sum(match_cost(prompts, targets) for match_cost in self.match_costs)
         return cost.masked_fill(~masks.any(dim=1), torch.inf)
-
-    def _label_range(self, labels: Tensor) -> Tuple[Tensor, Tensor]:
-        """The smallest and largest number of a class in each image, (B,) float each."""
-        none = labels == self.label_ids.ignore_index
-        if self.label_ids.rest_id is not None:
-            none |= labels == self.label_ids.rest_id
-        low, high = labels.masked_fill(none, self.label_ids.classes.start).aminmax(dim=1)
-        return low.float(), high.float()
-
-    def _check(self, checks: Tensor) -> None:
-        class_is_finite, mask_is_finite, low, high = checks
-        problems = [
-            f'the {kind} logits of images {bad} of the batch hold NaN or infinite values'
-            for kind, is_finite in (('class', class_is_finite), ('mask', mask_is_finite))
-            if (bad := (is_finite == 0).nonzero().flatten().tolist())
-        ]
-        if problems:
-            raise NonFiniteLogitsError('\n'.join(problems))
-        classes = self.label_ids.classes
-        if low.min() < classes.start or high.max() >= classes.stop:
-            raise ValueError(
-                f'the label maps of a batch hold ids from {int(low.min())} to {int(high.max())}: '
-                f'expected {self.label_ids.describe()}'
-            )
 
 
 def _solve(costs: Tensor) -> Tensor:

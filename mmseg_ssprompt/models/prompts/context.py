@@ -1,13 +1,12 @@
 """Context prompts: the words before a class name, learned through the text encoder (CoOp)."""
 
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..base import ClassNameEncoder
 from .semantic import resolve_class_names
 
 __all__ = ['ContextPromptLearner']
@@ -30,18 +29,16 @@ class ContextPromptLearner(BaseModule):
     Args:
         text_encoder: Config of a class-name encoder, such as ``CLIPClassNameEncoder``, whose
             templates are not used.
-        class_names: The C class names. Defaults to None: those of ``dataset``.
-        dataset: Registered type of the data set whose classes are prompted.
-        classes: Those of the data set's classes that are prompted, by its own names. Defaults to
-            None: all.
+        class_names, dataset, classes: As for :func:`resolve_class_names`.
         n_ctx: ``M``, the context tokens. Not with ``ctx_init``. Defaults to 16.
         ctx_init: Words that the context starts as, such as ``'a photo of a'``; ``M`` is the
             number of their tokens. Defaults to None: a random context.
         class_specific: Whether each class has a context of its own (CoOp's CSC) or all share
             one. Defaults to False.
 
-    Shape:
-        Output: (C, E), of unit length.
+    Attributes:
+        n_ctx: ``M``, the number of context tokens.
+        fits_other_classes: Whether what is learned serves other classes, too.
 
     Raises:
         ValueError: If the class names are not valid (see :func:`resolve_class_names`), ``n_ctx``
@@ -65,25 +62,28 @@ class ContextPromptLearner(BaseModule):
         self.class_names = resolve_class_names(class_names, dataset, classes)
         encoder = MODELS.build(text_encoder)
         words = _context_words(n_ctx, ctx_init)
-        embedded, ends = _embed(encoder, self.class_names, words)  # (C, L, W), (C,)
+        try:  # the words, the class name and CoOp's full stop
+            embedded, ends = encoder.embed([f'{words} {name}.' for name in self.class_names])
+        except ValueError as error:
+            raise ValueError(
+                f'{error}; or give fewer words as ctx_init, or a smaller n_ctx: each learned token '
+                f'takes the place of one {PLACEHOLDER!r}'
+            ) from None
         # Not saved: it belongs to the names, and a learned context fits other classes too.
-        self.register_buffer('embedded', embedded, persistent=False)
-        self.register_buffer('ends', ends, persistent=False)
-        length = n_ctx if ctx_init is None else int(encoder.embed([ctx_init])[1]) - 1
-        context = _initial_context(embedded, length, ctx_init is None, class_specific)
-        self.context = nn.Parameter(context)
+        self.register_buffer('embedded', embedded, persistent=False)  # (C, L, W)
+        self.register_buffer('ends', ends, persistent=False)  # (C,)
+        num_contexts = len(embedded) if class_specific else 1
+        if ctx_init is None:
+            context = CONTEXT_STD * torch.randn(num_contexts, n_ctx, embedded.shape[-1])
+        else:
+            end = int(encoder.embed([ctx_init])[1])
+            context = embedded[:num_contexts, 1:end].clone()  # behind the mark of the start
+        # (C, M, W), or (M, W) if all classes share it
+        self.context = nn.Parameter(context if class_specific else context[0])
+        self.n_ctx = self.context.shape[-2]
+        self.fits_other_classes = not class_specific
         self.embed_dims = encoder.embed_dims
         self.text_transformer = encoder.text_transformer()
-
-    @property
-    def n_ctx(self) -> int:
-        """``M``, the number of context tokens."""
-        return self.context.shape[-2]
-
-    @property
-    def fits_other_classes(self) -> bool:
-        """Whether what is learned is shared by all classes, and so serves others too."""
-        return self.context.ndim == 2
 
     def forward(self) -> Tensor:
         """The semantic prompts: (C, E), of unit length."""
@@ -104,39 +104,3 @@ def _context_words(n_ctx: int, ctx_init: Optional[str]) -> str:
     if not isinstance(ctx_init, str) or not ctx_init.strip() or set(ctx_init) & set('{}'):
         raise ValueError(f'ctx_init must be words such as "a photo of a", got {ctx_init!r}')
     return ctx_init
-
-
-def _embed(
-    encoder: ClassNameEncoder, class_names: Sequence[str], words: str
-) -> Tuple[Tensor, Tensor]:
-    """Embedded tokens (C, L, W) and ends (C,) of ``words``, the class name and CoOp's full stop."""
-    texts = [f'{words} {name}.' for name in class_names]
-    try:
-        return encoder.embed(texts)
-    except ValueError:
-        for index, (name, text) in enumerate(zip(class_names, texts)):
-            _check_text(encoder, text, f'class name {name!r} (index {index})')
-        raise
-
-
-def _check_text(encoder: ClassNameEncoder, text: str, name: str) -> None:
-    """Say which class has a text that the encoder refuses."""
-    try:
-        encoder.embed([text])
-    except ValueError as error:
-        raise ValueError(
-            f'{name}: {error} (the text begins with ctx_init, or {PLACEHOLDER!r} for each of '
-            'n_ctx learned tokens, of which there may be fewer)'
-        ) from None
-
-
-def _initial_context(
-    embedded: Tensor, length: int, is_random: bool, class_specific: bool
-) -> Tensor:
-    """The context at the start: (C, M, W) if it is specific to classes, else (M, W)."""
-    num_contexts = len(embedded) if class_specific else 1
-    if is_random:
-        context = CONTEXT_STD * torch.randn(num_contexts, length, embedded.shape[-1])
-    else:
-        context = embedded[:num_contexts, 1 : 1 + length].clone()  # behind the mark of the start
-    return context if class_specific else context[0]

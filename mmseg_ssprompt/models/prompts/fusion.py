@@ -1,14 +1,14 @@
 """The heart of SSPrompt: a learned prompt mixed with the frozen default by a learned weight."""
 
 import math
-from typing import Any, Mapping, Optional
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
 
 from ...plain import is_number
 
-__all__ = ['FUSION_MODES', 'PromptFusion', 'build_fusion', 'describe_fusion']
+__all__ = ['FUSION_MODES', 'PromptFusion']
 
 FUSION_MODES = ('learned_weight', 'fixed_weight', 'learned_only', 'default_only')
 
@@ -30,9 +30,6 @@ class PromptFusion(nn.Module):
         initial_weight: ``W`` at the start, in (0, 1). Defaults to 0.5.
         noise: Norm of the initial noise on ``Zhat``, relative to the norm of each embedding
             vector of the default. Defaults to 0.02.
-
-    Shape:
-        Output: (P, ...), like ``default``.
 
     Raises:
         ValueError: If ``mode``, ``initial_weight`` or ``noise`` is out of range, or ``default``
@@ -61,7 +58,9 @@ class PromptFusion(nn.Module):
         self.initial_weight = initial_weight
         self.register_buffer('default', default.detach().clone())
         if mode != 'default_only':
-            self.learned = nn.Parameter(_perturb(self.default, noise))
+            # The norm of the noise is about `noise` times that of each vector.
+            size = noise * self.default.norm(dim=-1, keepdim=True) / math.sqrt(default.shape[-1])
+            self.learned = nn.Parameter(self.default + size * torch.randn_like(self.default))
         if mode == 'learned_weight':
             logit = math.log(initial_weight / (1 - initial_weight))
             self.weight_logit = nn.Parameter(self.default.new_full((len(default),), logit))
@@ -75,14 +74,11 @@ class PromptFusion(nn.Module):
         return self.default.new_full((len(self.default),), constant[self.mode])
 
     def forward(self, default: Optional[Tensor] = None) -> Tensor:
-        """Mix learned and default prompts.
+        """Mix learned and default prompts: of the shape of the default.
 
         Args:
             default: (..., P, ...) that takes the place of :attr:`default`, such as (B, P, T, D)
                 where the prompt encoder sees the images. Defaults to None.
-
-        Returns:
-            Of the shape of the default.
         """
         default = self.default if default is None else default
         if self.mode == 'default_only':
@@ -94,40 +90,6 @@ class PromptFusion(nn.Module):
         return default + weight * (self.learned - default)
 
     def describe(self) -> str:
-        """What of the arguments counts after training; see :func:`describe_fusion`."""
-        return describe_fusion(self.mode, self.initial_weight)
-
-    def extra_repr(self) -> str:
-        """Show the mode and the shape in the module's print-out."""
-        return f'mode={self.mode!r}, default={tuple(self.default.shape)}'
-
-
-def build_fusion(default: Tensor, settings: Optional[Mapping[str, Any]] = None) -> PromptFusion:
-    """Build the fusion that a config asks for.
-
-    Args:
-        default: (P, ...) float, the default embeddings.
-        settings: ``fusion`` of a prompt learner: arguments of :class:`PromptFusion` by name.
-            Defaults to None: its defaults.
-
-    Raises:
-        ValueError: If there is no such argument, or one is out of range.
-    """
-    settings = {} if settings is None else settings
-    known = ('mode', 'initial_weight', 'noise')
-    if not isinstance(settings, Mapping) or set(settings) - set(known):
-        raise ValueError(f'fusion: expected a dict with some of {known}, found {settings!r}')
-    return PromptFusion(default, **settings)
-
-
-def describe_fusion(
-    mode: str = 'learned_weight', initial_weight: float = 0.5, noise: float = 0.0
-) -> str:
-    """What of :class:`PromptFusion`'s arguments counts after training, where ``noise`` does not."""
-    return f'{mode} of {initial_weight:g}' if mode == 'fixed_weight' else mode
-
-
-def _perturb(default: Tensor, noise: float) -> Tensor:
-    """Add Gaussian noise whose norm is about ``noise`` times each vector's norm."""
-    scale: Tensor = noise * default.norm(dim=-1, keepdim=True) / math.sqrt(default.shape[-1])
-    return default + scale * torch.randn_like(default)
+        """What of the arguments counts after training, where ``noise`` does not."""
+        fixed = self.mode == 'fixed_weight'
+        return f'{self.mode} of {self.initial_weight:g}' if fixed else self.mode

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...class_names import check_class_names
 from ...readable_names import readable_class_names
-from .fusion import build_fusion
+from .fusion import PromptFusion
 
 __all__ = ['SemanticPromptLearner', 'resolve_class_names']
 
@@ -24,8 +24,10 @@ def resolve_class_names(
     Args:
         class_names: The names themselves. Where they are given the data set does not count, so
             that a config need not know what its base says.
-        dataset: Registered type of a data set.
-        classes: Some of the data set's classes, by its own names. Defaults to None: all.
+        dataset: Registered type of a data set, e.g. ``'ADE20KDataset'``. Names that it spells for
+            machines are written as people do.
+        classes: Some of the data set's classes, by its own names, as in
+            ``metainfo=dict(classes=...)`` of a data set. Defaults to None: all.
 
     Raises:
         ValueError: If neither ``class_names`` nor ``dataset`` are given, or a name is empty,
@@ -51,20 +53,14 @@ class SemanticPromptLearner(BaseModule):
 
     Args:
         text_encoder: Config of a class-name encoder, such as ``CLIPClassNameEncoder``.
-        class_names: The C class names; ``dataset`` and ``classes`` do not count then. Defaults to
-            None: those of ``dataset``.
-        dataset: Registered type of the data set whose classes are prompted, e.g.
-            ``'ADE20KDataset'``. Names that it spells for machines are written as people do.
-        classes: Those of the data set's classes that are prompted, by its own names, as in
-            ``metainfo=dict(classes=...)`` of a data set. Defaults to None: all.
+        class_names, dataset, classes: As for :func:`resolve_class_names`.
         fusion: Arguments of :class:`PromptFusion`.
 
-    Shape:
-        Output: (C, E), of unit length.
+    Attributes:
+        embed_dims: ``E``, the width of the text space.
 
     Raises:
-        ValueError: If neither ``class_names`` nor ``dataset`` are given, ``classes`` are not its
-            own, or a name is empty, twice there or too long for the text encoder.
+        ValueError: As :func:`resolve_class_names`, or if a name is too long for the text encoder.
     """
 
     def __init__(
@@ -81,12 +77,8 @@ class SemanticPromptLearner(BaseModule):
         self.templates = tuple(encoder.templates)
         self.text_encoder_fingerprint = encoder.fingerprints().get('text_encoder')
         default = encoder.encode(self.class_names)  # (C, E)
-        self.fusion = build_fusion(default, fusion)
-
-    @property
-    def embed_dims(self) -> int:
-        """``E``, the width of the text space."""
-        return self.fusion.default.shape[1]
+        self.embed_dims = default.shape[1]
+        self.fusion = PromptFusion(default, **(fusion or {}))
 
     def forward(self) -> Tensor:
         """The semantic prompts: (C, E), of unit length."""

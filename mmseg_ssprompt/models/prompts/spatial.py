@@ -1,24 +1,23 @@
 """Spatial prompts: learned in embedding space (SpaPrompt), or as 2-D coordinates (baseline)."""
 
-import logging
 import math
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from segment_anything.utils.amg import build_point_grid
 from torch import Tensor, nn
 
-from ...plain import is_number
+from ...plain import is_number, shorten
 from ..base import ImageFeatures, PromptableSegmenter
-from .fusion import build_fusion
-from .given_prompts import read_boxes, read_points
+from .fusion import PromptFusion
 
-__all__ = ['CoordinatePromptLearner', 'SpatialPromptLearner', 'point_grid']
+__all__ = ['CoordinatePromptLearner', 'SpatialPromptLearner', 'point_grid', 'read_prompts']
 
 DEFAULT_NUM_PROMPTS = 100
+#: What handcrafted prompts are given by.
+_NUMBERS = dict(points=('x', 'y'), boxes=('left', 'top', 'right', 'bottom'))
 
 
 def point_grid(num_points: int, extent: Sequence[float] = (1.0, 1.0)) -> Tensor:
@@ -26,9 +25,8 @@ def point_grid(num_points: int, extent: Sequence[float] = (1.0, 1.0)) -> Tensor:
 
     Args:
         num_points: A square number, ``N``.
-        extent: Width and height that the grid covers, as fractions of the input frame:
-            with images of 4:3, padded below to a square, ``(1.0, 0.75)`` keeps all points on
-            the image.
+        extent: Width and height that the grid covers, as fractions of the frame: with images of
+            4:3, padded below to a square, ``(1.0, 0.75)`` keeps all points on the image.
 
     Returns:
         (N, 2) x and y in [0, 1], row by row.
@@ -37,18 +35,56 @@ def point_grid(num_points: int, extent: Sequence[float] = (1.0, 1.0)) -> Tensor:
         ValueError: If ``num_points`` is not a positive square number or ``extent`` is not two
             numbers in (0, 1].
     """
-    valid = type(num_points) is int and num_points > 0
-    if not valid or math.isqrt(num_points) ** 2 != num_points:
+    is_count = type(num_points) is int and num_points > 0
+    if not is_count or math.isqrt(num_points) ** 2 != num_points:
         raise ValueError(
             'num_prompts must be a positive square number such as 64 or 100 (the prompts start '
             f'on a square grid), got {num_points!r}'
         )
-    sides = tuple(extent) if isinstance(extent, (list, tuple)) else extent
-    is_pair = isinstance(sides, tuple) and len(sides) == 2
-    if not is_pair or not all(is_number(side) and 0 < side <= 1 for side in sides):
-        raise ValueError(f'extent must be two fractions in (0, 1], got {sides}')
+    is_pair = isinstance(extent, (list, tuple)) and len(extent) == 2
+    if not is_pair or not all(is_number(side) and 0 < side <= 1 for side in extent):
+        raise ValueError(f'extent must be two fractions in (0, 1], got {extent!r}')
     grid = torch.from_numpy(build_point_grid(math.isqrt(num_points))).float()
-    return grid * torch.tensor([float(side) for side in sides])
+    return grid * torch.tensor([float(side) for side in extent])
+
+
+def read_prompts(kind: str, values: Any) -> Tensor:
+    """Check handcrafted prompts of a config.
+
+    Args:
+        kind: ``'points'`` (x, y) or ``'boxes'`` (left, top, right, bottom).
+        values: (N, 2) or (N, 4) numbers, fractions of the frame from 0 to 1; lists, an array or a
+            tensor.
+
+    Returns:
+        The same as float32.
+
+    Raises:
+        ValueError: If there is no prompt, or a prompt has other numbers, or a box no width or
+            height; with its index.
+    """
+    names = _NUMBERS[kind]
+    rows = values.tolist() if hasattr(values, 'tolist') else values
+    rows = rows if isinstance(rows, (list, tuple)) else ()
+    wrong = [index for index, row in enumerate(rows) if not _is_prompt(row, len(names))]
+    if wrong or not rows:
+        where = f'[{wrong[0]}]' if wrong else ''
+        others = f' (and {len(wrong) - 1} more, at indices {wrong[1:11]})' if wrong[1:] else ''
+        corners = ', with left < right and top < bottom' if kind == 'boxes' else ''
+        raise ValueError(
+            f'spatial_prompts.{kind}{where}: expected {len(names)} numbers ({", ".join(names)}) '
+            f'from 0 to 1, fractions of the frame{corners}, for each prompt, found '
+            f'{shorten(rows[wrong[0]] if wrong else values)}{others}. Divide pixels by the width '
+            'and height of the frame, to whose size photographs are scaled and padded'
+        )
+    return torch.tensor(rows, dtype=torch.float)
+
+
+def _is_prompt(row: Any, length: int) -> bool:
+    if not isinstance(row, (list, tuple)) or len(row) != length:
+        return False
+    inside = all(is_number(value) and 0 <= value <= 1 for value in row)
+    return inside and all(start < end for start, end in zip(row, row[2:]))
 
 
 @MODELS.register_module()
@@ -64,16 +100,15 @@ class SpatialPromptLearner(BaseModule):
         num_prompts: ``N``, the points of the grid; not with ``points`` or ``boxes``. Defaults to
             None: the base model's own queries where it has any, else 100.
         extent: The part of the input frame that the grid covers, see :func:`point_grid`.
-        points: N foreground points (x, y), in fractions of the input frame, from 0 to 1.
-        boxes: N boxes (left, top, right, bottom), in fractions of the input frame, from 0 to 1.
+        points, boxes: N foreground points, or N boxes, see :func:`read_prompts`.
         fusion: Arguments of :class:`PromptFusion`.
 
     Shape:
         Output: (N, T, D), or (B, N, T, D) where the prompt encoder sees the images.
 
     Raises:
-        ValueError: If both points and boxes are given, or one of them has the wrong shape, is not
-            finite or lies outside of the frame; with its index.
+        ValueError: If both points and boxes are given, or as :func:`read_prompts` and
+            :func:`point_grid`.
     """
 
     handcrafted: Optional[Tensor]
@@ -90,49 +125,29 @@ class SpatialPromptLearner(BaseModule):
         super().__init__()
         if points is not None and boxes is not None:
             raise ValueError('give the default spatial prompts as points or as boxes, not as both')
-        self.encoder_fingerprint = segmenter.fingerprints().get('prompt_encoder')
-        handcrafted, default = None, None
-        if boxes is not None:
-            handcrafted = read_boxes(boxes)
-        elif points is not None:
-            handcrafted = read_points(points)
-        elif num_prompts is None:
-            default = segmenter.default_prompts()
+        has_own = points is None and boxes is None and num_prompts is None
+        default = segmenter.default_prompts() if has_own else None
+        handcrafted = None
         if default is None:
-            if handcrafted is None:
-                handcrafted = point_grid(
-                    DEFAULT_NUM_PROMPTS if num_prompts is None else num_prompts, extent
-                )
-            with torch.no_grad():
-                default = _encode(segmenter, handcrafted)
+            if boxes is not None:
+                handcrafted = read_prompts('boxes', boxes)
+            elif points is not None:
+                handcrafted = read_prompts('points', points)
+            else:
+                count = DEFAULT_NUM_PROMPTS if num_prompts is None else num_prompts
+                handcrafted = point_grid(count, extent)
+            default = _encode(segmenter, handcrafted)
         # Needed, and so saved, only where they are encoded again for each image.
-        sees_image = handcrafted is not None and segmenter.prompts_see_image
-        self.register_buffer('handcrafted', handcrafted if sees_image else None)
-        self.fusion = build_fusion(default, fusion)
-
-    @property
-    def num_prompts(self) -> int:
-        """``N``."""
-        return len(self.fusion.default)
+        self.register_buffer('handcrafted', handcrafted if segmenter.prompts_see_image else None)
+        self.num_prompts = len(default)
+        self.fusion = PromptFusion(default, **(fusion or {}))
 
     def forward(
         self, segmenter: PromptableSegmenter, features: Optional[ImageFeatures] = None
     ) -> Tensor:
-        """The spatial prompts.
-
-        Args:
-            segmenter: The base model, which is asked again only if its encoding sees the images.
-            features: Of B images.
-
-        Returns:
-            (N, T, D), or (B, N, T, D) where the prompt encoder sees the images.
-        """
-        if self.handcrafted is None:
-            default = None
-        else:
-            with torch.no_grad():
-                default = _encode(segmenter, self.handcrafted, features)
-        fused: Tensor = self.fusion(default)
+        """The spatial prompts; the segmenter is asked again only if it sees the images."""
+        seen = self.handcrafted
+        fused: Tensor = self.fusion(None if seen is None else _encode(segmenter, seen, features))
         return fused
 
 
@@ -141,18 +156,13 @@ class CoordinatePromptLearner(BaseModule):
     """Vanilla spatial prompt learning: 2-D coordinates, through the frozen prompt encoder.
 
     The baseline that the paper argues against: two numbers per prompt are searched instead of an
-    embedding. Interchangeable with :class:`SpatialPromptLearner`.
-
-    The points stay in the frame: what a step has moved out of it is set back to its border before
-    it is used or saved, and so are points of a checkpoint, which the log says.
+    embedding. Interchangeable with :class:`SpatialPromptLearner`. What a step has moved out of the
+    frame is set back to its border before it is used or saved.
 
     Args:
-        segmenter: The base model; used, not kept.
+        segmenter: As for :class:`SpatialPromptLearner`.
         num_prompts: ``N``, the points of the initial grid. Defaults to 100.
-        extent: The part of the input frame that the grid covers, see :func:`point_grid`.
-
-    Shape:
-        Output: (N, T, D), or (B, N, T, D) where the prompt encoder sees the images.
+        extent: As for :class:`SpatialPromptLearner`.
     """
 
     def __init__(
@@ -162,13 +172,8 @@ class CoordinatePromptLearner(BaseModule):
         extent: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
-        self.encoder_fingerprint = segmenter.fingerprints().get('prompt_encoder')
         self.coordinates = nn.Parameter(point_grid(num_prompts, extent))  # (N, 2) in [0, 1]
-
-    @property
-    def num_prompts(self) -> int:
-        """``N``."""
-        return len(self.coordinates)
+        self.num_prompts = num_prompts
 
     def forward(
         self, segmenter: PromptableSegmenter, features: Optional[ImageFeatures] = None
@@ -186,23 +191,8 @@ class CoordinatePromptLearner(BaseModule):
         self._stay_inside()
         super()._save_to_state_dict(*args, **kwargs)
 
-    def _load_from_state_dict(
-        self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        outside = ((self.coordinates < 0) | (self.coordinates > 1)).any(dim=1)
-        if outside.any():
-            indices = outside.nonzero().flatten().tolist()
-            print_log(
-                f'{prefix}coordinates: {len(indices)} of {self.num_prompts} points lie outside of '
-                f'the frame, where x and y are from 0 to 1, and are set to its border: indices '
-                f'{indices[:10]}',
-                'current',
-                logging.WARNING,
-            )
-            self._stay_inside()
 
-
+@torch.no_grad()
 def _encode(
     segmenter: PromptableSegmenter, handcrafted: Tensor, features: Optional[ImageFeatures] = None
 ) -> Tensor:

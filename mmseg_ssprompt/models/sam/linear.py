@@ -18,13 +18,6 @@ def project(linear: nn.Linear, x: Tensor) -> Tensor:
     On CPUs torch gives float32 matrices to MKL, which runs at half of oneDNN's speed on AMD's
     processors (182 to 221 against 355 to 497 GFLOPS on two cores with the encoder's layers), but
     it gives convolutions to oneDNN; a linear layer is a convolution of 1 x 1.
-
-    Args:
-        linear: The layer.
-        x: (..., in_features).
-
-    Returns:
-        (..., out_features).
     """
     if not _is_faster_as_convolution(linear, x):
         out: Tensor = linear(x)

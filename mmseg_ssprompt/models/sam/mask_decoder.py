@@ -1,43 +1,33 @@
 """SAM's mask decoder for N prompts and B images: jointly, or each prompt in its own pass."""
 
-from os import PathLike
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from segment_anything.modeling import MaskDecoder
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
+from ...weights.state_dicts import FilePath
 from ..base import Decoded, FrozenModule
+from . import sam_file
 from .linear import apply_mlp, project
-from .sam_file import load_part, where_to_get
 from .sam_variants import build_mask_decoder
 
 __all__ = ['SAMMaskDecoder', 'decode_independent', 'decode_joint']
 
 #: SAM's mask tokens: 0 is the single mask, 1 to 3 are the ambiguity masks.
-SINGLE_MASK_TOKEN = (0,)
-MULTI_MASK_TOKENS = (1, 2, 3)
+SINGLE_MASK_TOKEN: Tuple[int, ...] = (0,)
+MULTI_MASK_TOKENS: Tuple[int, ...] = (1, 2, 3)
 
 
 def attend(attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """``segment_anything.modeling.transformer.Attention`` without the attention map in memory.
-
-    Args:
-        attention: The official module, whose projections are used.
-        query: (B, Lq, D).
-        key: (B, Lk, D).
-        value: (B, Lk, D).
-
-    Returns:
-        (B, Lq, D).
-    """
-    query = _split_heads(project(attention.q_proj, query), attention.num_heads)
-    key = _split_heads(project(attention.k_proj, key), attention.num_heads)
-    value = _split_heads(project(attention.v_proj, value), attention.num_heads)
+    """The official ``Attention`` without its map in memory: (B, Lq, D), (B, Lk, D) twice."""
+    query = _project_to_heads(attention, attention.q_proj, query)
+    key = _project_to_heads(attention, attention.k_proj, key)
+    value = _project_to_heads(attention, attention.v_proj, value)
     return _attend_projected(attention, query, key, value)
 
 
@@ -52,12 +42,11 @@ def decode_joint(
 ) -> Tuple[Tensor, Tensor, Tensor]:
     """Decode all prompts in one pass over an image stream that they share.
 
-    Each prompt brings its IoU token, its mask tokens and its prompt tokens. The first
-    self-attention is block-diagonal (a prompt's tokens see only their own prompt), because mask
-    tokens of different prompts are identical at the input and would never separate; after it all
-    tokens see each other, and the image stream sees them all. With one prompt and all mask tokens
-    carried this is SAM's own decoder. With more it is another model, which learned prompts adapt
-    to (ours; SEEM decodes its queries so).
+    The first self-attention is block-diagonal (a prompt's tokens see only their own prompt),
+    because mask tokens of different prompts are identical at the input and would never separate;
+    after it all tokens see each other, and the image stream sees them all. With one prompt and all
+    mask tokens carried this is SAM's own decoder. With more it is another model, which learned
+    prompts adapt to (ours; SEEM decodes its queries so).
 
     Args:
         decoder: The official mask decoder.
@@ -66,8 +55,7 @@ def decode_joint(
         sparse_prompts: (N, T, D), the same for all images, or (B, N, T, D).
         dense_prompt: (1, D, h, w), added to the image embedding.
         token_indices: The M mask tokens whose masks are wanted.
-        carried_indices: The mask tokens that take part in attention. Defaults to
-            ``token_indices``.
+        carried_indices: Those that take part in attention. Defaults to ``token_indices``.
 
     Returns:
         Mask logits (B, N, M, 4h, 4w), output mask tokens (B, N, M, D) and IoU predictions of all
@@ -90,8 +78,7 @@ def decode_joint(
     queries = _final_attention(decoder, queries, keys, query_pe, key_pe)
 
     queries = queries.unflatten(1, (num_prompts, group))  # (B, N, G, D)
-    upscaled = _upscale(decoder, keys, image_embedding.shape[-2:])
-    return _read_out(decoder, queries, upscaled, token_indices, carried)
+    return _read_out(decoder, queries, keys, image_embedding.shape[-2:], token_indices, carried)
 
 
 def decode_independent(
@@ -124,8 +111,8 @@ def decode_independent(
         queries, keys = _cross_attentions(layer, queries, keys, query_pe, key_pe)
     queries = _final_attention(decoder, queries, keys, query_pe, key_pe)
 
-    upscaled = _upscale(decoder, keys, image_embedding.shape[-2:])  # (B * N, D / 8, 4h, 4w)
-    outputs = _read_out(decoder, queries.unsqueeze(1), upscaled, token_indices, carried)
+    size, queries = image_embedding.shape[-2:], queries.unsqueeze(1)  # (B * N, 1, G, D)
+    outputs = _read_out(decoder, queries, keys, size, token_indices, carried)
     masks, mask_tokens, iou = (x.squeeze(1).unflatten(0, (-1, num_prompts)) for x in outputs)
     return masks, mask_tokens, iou
 
@@ -139,12 +126,10 @@ class SAMMaskDecoder(FrozenModule):
     them are saved with the prompts.
 
     Args:
-        variant: A key of ``SAM_VARIANTS``.
-        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
-            ``None`` the weights are random, and the log says so. Defaults to None.
-        decoding: ``'joint'``, all prompts in one pass (:func:`decode_joint`), or
-            ``'independent'``, each in its own, as SAM was trained
-            (:func:`decode_independent`). Defaults to 'joint'.
+        variant: As for :class:`SAMSegmenter`.
+        checkpoint: As for :class:`SAMSegmenter`.
+        decoding: ``'joint'``, all prompts in one pass (:func:`decode_joint`), or ``'independent'``,
+            each in its own, as SAM was trained (:func:`decode_independent`). Defaults to 'joint'.
         mask_output: ``'single'`` takes SAM's mask token 0, ``'best'`` the one of tokens 1 to 3
             with the highest predicted IoU, ``'all'`` tokens 1 to 3 as 3N masks.
             Defaults to 'single'.
@@ -165,16 +150,12 @@ class SAMMaskDecoder(FrozenModule):
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='sam')
     part = 'mask_decoder'
-
-    @staticmethod
-    def where_to_get(variant: str) -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(variant)
+    where_to_get = staticmethod(sam_file.where_to_get)
 
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        checkpoint: Optional[FilePath] = None,
         decoding: str = 'joint',
         mask_output: str = 'single',
         carry_all_tokens: bool = False,
@@ -182,40 +163,32 @@ class SAMMaskDecoder(FrozenModule):
         trainable: bool = False,
     ) -> None:
         super().__init__()
-        _check_choice('decoding', decoding, ('joint', 'independent'))
-        _check_choice('mask_output', mask_output, ('single', 'best', 'all'))
+        for name, value, choices in (
+            ('decoding', decoding, ('joint', 'independent')),
+            ('mask_output', mask_output, ('single', 'best', 'all')),
+        ):
+            if value not in choices:
+                raise ValueError(f'{name} must be one of {choices}, got {value!r}')
         if type(chunk_size) is not int or chunk_size < 1:
             raise ValueError(f'chunk_size must be a positive integer, got {chunk_size!r}')
-        self.decoding = decoding
-        self.mask_output = mask_output
-        self.carry_all_tokens = carry_all_tokens
-        self.chunk_size = chunk_size
+        self.decoding, self.mask_output = decoding, mask_output
+        self.carry_all_tokens, self.chunk_size = carry_all_tokens, chunk_size
+        self.masks_per_prompt = len(MULTI_MASK_TOKENS) if mask_output == 'all' else 1
+        self._token_indices = SINGLE_MASK_TOKEN if mask_output == 'single' else MULTI_MASK_TOKENS
         self.decoder = build_mask_decoder(variant)
-        load_part(self.decoder, checkpoint, variant, 'mask_decoder')
+        sam_file.load_part(self.decoder, checkpoint, variant, self.part)
         self.pretrained = checkpoint is not None
         self.frozen = not trainable
-        if trainable:
-            self._freeze_unused()
-        else:
+        if self.frozen:
             self.freeze()
-
-    def _pretrained_part(self) -> MaskDecoder:
-        return self.decoder  # as fingerprint_part names it
-
-    @property
-    def masks_per_prompt(self) -> int:
-        """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""
-        return len(MULTI_MASK_TOKENS) if self.mask_output == 'all' else 1
-
-    @property
-    def _token_indices(self) -> Tuple[int, ...]:
-        return SINGLE_MASK_TOKEN if self.mask_output == 'single' else MULTI_MASK_TOKENS
-
-    def _freeze_unused(self) -> None:
-        """Exclude from training what gets no gradient, as DDP demands."""
+            return
+        # What gets no gradient is excluded from training, as DDP demands.
         self.decoder.iou_prediction_head.requires_grad_(False)
         for index, mlp in enumerate(self.decoder.output_hypernetworks_mlps):
             mlp.requires_grad_(index in self._token_indices)
+
+    def _pretrained_part(self) -> MaskDecoder:
+        return self.decoder  # as fingerprint_part names it
 
     def forward(
         self,
@@ -224,58 +197,37 @@ class SAMMaskDecoder(FrozenModule):
         sparse_prompts: Tensor,
         dense_prompt: Tensor,
     ) -> Decoded:
-        """Decode the masks of N prompts.
-
-        Args:
-            image_embedding: (B, D, h, w).
-            image_pe: (1, D, h, w).
-            sparse_prompts: (N, T, D), or (B, N, T, D) where prompts differ between images.
-            dense_prompt: (1, D, h, w).
-
-        Returns:
-            Logits, tokens and IoU predictions of N masks (3N with ``mask_output='all'``).
+        """Decode N masks, 3N with ``mask_output='all'``; arguments as for :func:`decode_joint`.
 
         Raises:
             ValueError: If ``sparse_prompts`` has another shape, or holds no prompt.
         """
-        _check_prompts(sparse_prompts, len(image_embedding))
-        indices = self._token_indices
-        image = (image_embedding, image_pe)
+        shape, count = tuple(sparse_prompts.shape), len(image_embedding)
+        if len(shape) not in (3, 4) or shape[-3] == 0 or (len(shape) == 4 and shape[0] != count):
+            raise ValueError(
+                f'sparse prompts must have shape (N, T, D), or ({count}, N, T, D) for {count} '
+                f'images, with N > 0, got {shape}'
+            )
+        image = (self.decoder, image_embedding, image_pe)
         if self.decoding == 'joint':
             carried = range(self.decoder.num_mask_tokens) if self.carry_all_tokens else None
             outputs = decode_joint(
-                self.decoder, *image, sparse_prompts, dense_prompt, indices, carried
+                *image, sparse_prompts, dense_prompt, self._token_indices, carried
             )
-        else:
-            outputs = self._decode_in_chunks(*image, sparse_prompts, dense_prompt, indices)
-        return self._select(*outputs, indices=indices)
-
-    def _decode_in_chunks(
-        self,
-        image_embedding: Tensor,
-        image_pe: Tensor,
-        sparse_prompts: Tensor,
-        dense_prompt: Tensor,
-        indices: Sequence[int],
-    ) -> Tuple[Tensor, Tensor, Tensor]:
-        outputs = []
+            return self._select(*outputs)
         chunks = sparse_prompts.split(self.chunk_size, dim=-3)
+        parts = []
         for chunk in chunks:
-            args = (self.decoder, image_embedding, image_pe, chunk, dense_prompt, indices)
+            args = (*image, chunk, dense_prompt, self._token_indices)
             has_gradient = torch.is_grad_enabled() and (chunk.requires_grad or not self.frozen)
             if has_gradient and len(chunks) > 1:
-                outputs.append(
-                    recompute_in_backward(decode_independent, *args, use_reentrant=False)
-                )
+                parts.append(recompute_in_backward(decode_independent, *args, use_reentrant=False))
             else:
-                outputs.append(decode_independent(*args))
-        masks, tokens, iou = (torch.cat(parts, dim=1) for parts in zip(*outputs))
-        return masks, tokens, iou
+                parts.append(decode_independent(*args))
+        return self._select(*(torch.cat(each, dim=1) for each in zip(*parts)))
 
-    def _select(
-        self, masks: Tensor, tokens: Tensor, iou: Tensor, indices: Sequence[int]
-    ) -> Decoded:
-        iou = iou[..., list(indices)]  # (B, N, M)
+    def _select(self, masks: Tensor, tokens: Tensor, iou: Tensor) -> Decoded:
+        iou = iou[..., list(self._token_indices)]  # (B, N, M)
         if self.mask_output != 'best':
             return Decoded(masks.flatten(1, 2), tokens.flatten(1, 2), iou.flatten(1, 2))
         best = iou.argmax(dim=-1, keepdim=True)  # (B, N, 1)
@@ -283,20 +235,6 @@ class SAMMaskDecoder(FrozenModule):
             masks.take_along_dim(best[..., None, None], dim=2).squeeze(2),
             tokens.take_along_dim(best[..., None], dim=2).squeeze(2),
             iou.take_along_dim(best, dim=2).squeeze(2),
-        )
-
-
-def _check_choice(name: str, value: str, choices: Tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f'{name} must be one of {choices}, got {value!r}')
-
-
-def _check_prompts(sparse_prompts: Tensor, num_images: int) -> None:
-    shape = tuple(sparse_prompts.shape)
-    if len(shape) not in (3, 4) or shape[-3] == 0 or (len(shape) == 4 and shape[0] != num_images):
-        raise ValueError(
-            f'sparse prompts must have shape (N, T, D), or ({num_images}, N, T, D) for '
-            f'{num_images} images, with N > 0, got {shape}'
         )
 
 
@@ -309,9 +247,9 @@ def _prompt_tokens(decoder: MaskDecoder, sparse_prompts: Tensor, carried: Sequen
     return torch.cat([output_tokens, sparse_prompts], dim=2)
 
 
-def _split_heads(x: Tensor, num_heads: int) -> Tensor:
-    heads: Tensor = x.unflatten(-1, (num_heads, -1))  # (..., L, heads, D / heads)
-    return heads.transpose(-2, -3)
+def _project_to_heads(attention: Attention, layer: nn.Linear, x: Tensor) -> Tensor:
+    heads: Tensor = project(layer, x).unflatten(-1, (attention.num_heads, -1))
+    return heads.transpose(-2, -3)  # (..., heads, L, D / heads)
 
 
 def _attend_projected(attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -350,15 +288,8 @@ def _first_cross_attentions(
 ) -> Tuple[Tensor, Tensor]:
     """:func:`_cross_attentions` of the first layer, where all prompts share the image stream.
 
-    Args:
-        layer: The first two-way block.
-        queries: (B, N, G, D).
-        image: (B, hw, D).
-        tokens: (1 or B, N, G, D), the positional part of the queries.
-        key_pe: (1, hw, D).
-
-    Returns:
-        Queries (B * N, G, D) and an image stream for each prompt (B * N, hw, D).
+    From queries (B, N, G, D), image stream (B, hw, D) and positions of the tokens (1 or B, N, G, D)
+    to queries (B * N, G, D) and an image stream for each prompt (B * N, hw, D).
     """
     num_prompts = queries.shape[1]
     positioned = image + key_pe
@@ -370,15 +301,11 @@ def _first_cross_attentions(
     queries = layer.norm3(queries + apply_mlp(layer.mlp, queries))
 
     attention = layer.cross_attn_image_to_token
-    image_query = _split_heads(project(attention.q_proj, positioned), attention.num_heads)
-    attended = _attend_projected(
-        attention,
-        image_query.repeat_interleave(num_prompts, dim=0),
-        _split_heads(
-            project(attention.k_proj, (queries + tokens).flatten(0, 1)), attention.num_heads
-        ),
-        _split_heads(project(attention.v_proj, queries.flatten(0, 1)), attention.num_heads),
-    )  # (B * N, hw, D)
+    query = _project_to_heads(attention, attention.q_proj, positioned)
+    query = query.repeat_interleave(num_prompts, dim=0)
+    key = _project_to_heads(attention, attention.k_proj, (queries + tokens).flatten(0, 1))
+    value = _project_to_heads(attention, attention.v_proj, queries.flatten(0, 1))
+    attended = _attend_projected(attention, query, key, value)  # (B * N, hw, D)
     keys = layer.norm4(image.unsqueeze(1) + attended.unflatten(0, (-1, num_prompts)))
     return queries.flatten(0, 1), keys.flatten(0, 1)
 
@@ -393,19 +320,16 @@ def _final_attention(
     return normalised
 
 
-def _upscale(decoder: MaskDecoder, keys: Tensor, size: torch.Size) -> Tensor:
-    upscaled: Tensor = decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
-    return upscaled
-
-
 def _read_out(
     decoder: MaskDecoder,
     queries: Tensor,
-    upscaled: Tensor,
+    keys: Tensor,
+    size: torch.Size,
     token_indices: Sequence[int],
     carried: Sequence[int],
 ) -> Tuple[Tensor, Tensor, Tensor]:
     """Masks (B, N, M, 4h, 4w), mask tokens (B, N, M, D), IoU predictions (B, N, 4)."""
+    upscaled = decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
     positions = [1 + tuple(carried).index(index) for index in token_indices]
     mask_tokens = queries[:, :, positions]
     filters = torch.stack(

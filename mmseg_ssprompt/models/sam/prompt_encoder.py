@@ -1,20 +1,18 @@
 """SAM's prompt encoder: points and boxes as the tokens that the mask decoder understands."""
 
-from os import PathLike
-from typing import Optional, Union
+from typing import Optional
 
 import torch
 from mmseg.registry import MODELS
 from segment_anything.modeling import PromptEncoder
 from torch import Tensor
 
+from ...weights.state_dicts import FilePath
 from ..base import FrozenModule
-from .sam_file import load_part, where_to_get
+from . import sam_file
 from .sam_variants import build_prompt_encoder, get_variant
 
 __all__ = ['SAMPromptEncoder']
-
-_PADDING, _BACKGROUND, _FOREGROUND = -1, 0, 1
 
 
 @MODELS.register_module()
@@ -23,37 +21,22 @@ class SAMPromptEncoder(FrozenModule):
 
     Coordinates are pixels, x before y, in the ``S`` x ``S`` frame that the image encoder sees
     (after resizing and padding). Everything is computed in float32, also under autocast: the
-    encoding takes sines of frequencies that half precision does not resolve.
-
-    Args:
-        variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
-        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
-            ``None`` the weights are random, and the log says so. Defaults to None.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file does not fit the variant.
-        ValueError: If the variant is unknown.
+    encoding takes sines of frequencies that half precision does not resolve. Arguments and errors
+    are those of :class:`SAMSegmenter`.
     """
 
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='sam')
     part = 'prompt_encoder'
+    where_to_get = staticmethod(sam_file.where_to_get)
 
-    @staticmethod
-    def where_to_get(variant: str) -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(variant)
-
-    def __init__(
-        self, variant: str, checkpoint: Optional[Union[str, 'PathLike[str]']] = None
-    ) -> None:
+    def __init__(self, variant: str, checkpoint: Optional[FilePath] = None) -> None:
         super().__init__()
         self.variant = variant
         self.image_size = get_variant(variant).image_size
         self.embed_dim = get_variant(variant).prompt_embed_dim
         self.model = build_prompt_encoder(variant)
-        load_part(self.model, checkpoint, variant, 'prompt_encoder')
+        sam_file.load_part(self.model, checkpoint, variant, self.part)
         self.pretrained = checkpoint is not None
         self.freeze()
 
@@ -68,59 +51,32 @@ class SAMPromptEncoder(FrozenModule):
             labels: (N, P) 1 for foreground, 0 for background, -1 for no point.
 
         Returns:
-            (N, P + 1, D) sparse embeddings.
-
-        Raises:
-            ValueError: If a shape or a label is not one of these.
+            Sparse embeddings (N, P + 1, D).
         """
-        if points.ndim != 3 or points.shape[-1] != 2 or points.shape[1] == 0:
-            raise ValueError(f'points must have shape (N, P, 2) with P > 0: {tuple(points.shape)}')
-        if labels.shape != points.shape[:2]:
-            raise ValueError(
-                f'labels must have shape {tuple(points.shape[:2])} to go with points '
-                f'{tuple(points.shape)}, got {tuple(labels.shape)}'
-            )
-        known = torch.tensor([_PADDING, _BACKGROUND, _FOREGROUND], device=labels.device)
-        if not torch.isin(labels, known.to(labels.dtype)).all():
-            raise ValueError(
-                'labels must be 1 (foreground), 0 (background) or -1 (no point), got '
-                f'{sorted(set(labels.flatten().tolist()))}'
-            )
-        sparse_embeddings: Tensor
         with torch.autocast(points.device.type, enabled=False):
-            sparse_embeddings, _ = self.model((points.float(), labels), boxes=None, masks=None)
-        return sparse_embeddings  # (N, P + 1, D)
+            sparse: Tensor = self.model((points.float(), labels), boxes=None, masks=None)[0]
+        return sparse
 
     def encode_boxes(self, boxes: Tensor) -> Tensor:
-        """Encode boxes by their two corners.
-
-        Args:
-            boxes: (N, 4) left, top, right and bottom in pixels.
-
-        Returns:
-            (N, 2, D) sparse embeddings.
+        """Encode boxes (N, 4) of left, top, right and bottom, in pixels, by two corners: (N, 2, D).
 
         Raises:
-            ValueError: If ``boxes`` has another shape, or a corner is on the wrong side.
+            ValueError: If a corner is on the wrong side.
         """
-        if boxes.ndim != 2 or boxes.shape[-1] != 4:
-            raise ValueError(f'boxes must have shape (N, 4), got {tuple(boxes.shape)}')
         if (boxes[:, :2] > boxes[:, 2:]).any():
             raise ValueError('boxes must be left, top, right, bottom: left <= right, top <= bottom')
-        sparse_embeddings: Tensor
         with torch.autocast(boxes.device.type, enabled=False):
-            sparse_embeddings, _ = self.model(None, boxes=boxes.float(), masks=None)
-        return sparse_embeddings  # (N, 2, D)
+            sparse: Tensor = self.model(None, boxes=boxes.float(), masks=None)[0]
+        return sparse
 
     def dense_prompt(self) -> Tensor:
         """SAM's embedding of "no mask given", at every place: (1, D, h, w)."""
-        dense_embeddings: Tensor
-        _, dense_embeddings = self.model(points=None, boxes=None, masks=None)
-        return dense_embeddings  # (1, D, h, w)
+        dense: Tensor = self.model(points=None, boxes=None, masks=None)[1]
+        return dense
 
     def image_pe(self) -> Tensor:
         """The positional encoding of the image embedding's grid: (1, D, h, w)."""
         device = self.model.no_mask_embed.weight.device
         with torch.autocast(device.type, enabled=False):
             encoding: Tensor = self.model.get_dense_pe()
-        return encoding  # (1, D, h, w)
+        return encoding

@@ -1,16 +1,16 @@
 """SAM's image encoder as a frozen mmseg backbone."""
 
 from contextlib import nullcontext
-from os import PathLike
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch
 from mmseg.registry import MODELS
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor
 
+from ...weights.state_dicts import FilePath
 from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
-from .sam_file import fingerprint_part, load_part, where_to_get
+from . import sam_file
 from .sam_variants import PIXEL_MEAN, PIXEL_STD, build_image_encoder, get_variant
 from .vit import encode_block, encode_image
 
@@ -26,9 +26,8 @@ class SAMImageEncoder(FrozenModule):
     segment_anything's own modules with fused attention: the same embedding up to rounding.
 
     Args:
-        variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
-        checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
-            ``None`` the weights are random, and the log says so. Defaults to None.
+        variant: As for :class:`SAMSegmenter`.
+        checkpoint: As for :class:`SAMSegmenter`.
         dtype: ``'bfloat16'`` or ``'float16'``, in which matrices are multiplied, whatever
             surrounds the encoder; weights and sums stay in float32. Defaults to None, as the
             surroundings, which is float32 without AMP.
@@ -50,16 +49,12 @@ class SAMImageEncoder(FrozenModule):
     weights_from = dict(checkpoint='sam')
     part = 'image_encoder'
     pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
-
-    @staticmethod
-    def where_to_get(variant: str) -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(variant)
+    where_to_get = staticmethod(sam_file.where_to_get)
 
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        checkpoint: Optional[FilePath] = None,
         dtype: Optional[str] = None,
         compile: bool = False,
     ) -> None:
@@ -74,13 +69,12 @@ class SAMImageEncoder(FrozenModule):
         self.frame = (geometry.image_size, geometry.image_size)
         with torch.device('meta') if checkpoint is not None else nullcontext():
             self.model = build_image_encoder(variant)  # random weights of vit_h take 8 s
-        load_part(self.model, checkpoint, variant, 'image_encoder')
+        sam_file.load_part(self.model, checkpoint, variant, self.part)
         self.pretrained = checkpoint is not None
         self.freeze()
 
     def _pretrained_part(self) -> ImageEncoderViT:
-        # As a cache of embeddings names the encoder that made them.
-        return self.model
+        return self.model  # as fingerprint_part names it
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> ImageFeatures:
@@ -89,7 +83,15 @@ class SAMImageEncoder(FrozenModule):
         Raises:
             ValueError: If ``x`` has another shape.
         """
-        self._check_input(x)
+        if x.ndim != 4 or tuple(x.shape[1:]) != (3, *self.frame):
+            size, stride = self.frame, (self.image_size * 2 // 3,) * 2
+            raise ValueError(
+                f'SAM {self.variant} expects images of shape (B, 3, {size[0]}, {size[1]}), got '
+                f'{tuple(x.shape)}: resize the longest side to {size[0]} in the pipeline and pad '
+                f'by data_preprocessor=dict(size={size}, test_cfg=dict(size={size})). To keep the '
+                f'size of larger pictures, train with RandomCrop(crop_size={size}) and predict '
+                f"windows, model.test_cfg=dict(mode='slide', crop_size={size}, stride={stride})"
+            )
         if self.dtype is None:
             return ImageFeatures((), None, encode_image(self.model, x, self._encode_block))
         with torch.autocast(x.device.type, self.dtype):
@@ -110,22 +112,6 @@ class SAMImageEncoder(FrozenModule):
 
     @staticmethod
     def fingerprint_files(config: Mapping[str, Any]) -> Fingerprints:
-        """SHA-256 of the image encoder in the file of a config; None if there is no such file.
-
-        Other parts of the file do not count, nor does its format.
-        """
-        return {SAMImageEncoder.part: fingerprint_part(config.get('checkpoint'), 'image_encoder')}
-
-    def _check_input(self, x: Tensor) -> None:
-        """Refuse what the positional embedding does not cover."""
-        size = self.image_size
-        if x.ndim == 4 and tuple(x.shape[1:]) == (3, size, size):
-            return
-        raise ValueError(
-            f'SAM {self.variant} expects images of shape (B, 3, {size}, {size}), got '
-            f'{tuple(x.shape)}: resize the longest side to {size} in the pipeline and pad by '
-            f'data_preprocessor=dict(size=({size}, {size}), test_cfg=dict(size=({size}, {size}))). '
-            f'To keep the size of larger pictures, train with RandomCrop(crop_size=({size}, '
-            f"{size})) and predict windows, model.test_cfg=dict(mode='slide', crop_size=({size}, "
-            f'{size}), stride=({size * 2 // 3}, {size * 2 // 3}))'
-        )
+        """SHA-256 of the image encoder in the file of a config; None if there is no such file."""
+        part = SAMImageEncoder.part
+        return {part: sam_file.fingerprint_part(config.get('checkpoint'), part)}

@@ -13,17 +13,7 @@ from segment_anything.modeling import (
 )
 from torch import nn
 
-__all__ = [
-    'PIXEL_MEAN',
-    'PIXEL_STD',
-    'SAM_VARIANTS',
-    'SAMVariant',
-    'build_image_encoder',
-    'build_mask_decoder',
-    'build_prompt_encoder',
-    'build_sam',
-    'get_variant',
-]
+__all__ = ['PIXEL_MEAN', 'PIXEL_STD', 'SAM_VARIANTS', 'SAMVariant', 'build_sam', 'get_variant']
 
 #: RGB mean and standard deviation of SAM's input (``segment_anything.build_sam``).
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -32,33 +22,20 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class SAMVariant:
-    """Sizes of one SAM variant; the defaults are those shared by the official three.
+    """Sizes of one SAM variant, as segment_anything names them.
 
-    Attributes:
-        encoder_embed_dim: Width of the image encoder's tokens.
-        encoder_depth: Transformer blocks of the image encoder.
-        encoder_num_heads: Attention heads of the image encoder.
-        encoder_global_attn_indexes: Blocks that attend globally; the others attend in windows.
-        official_file: Name of the checkpoint that Meta AI published, if any.
-        image_size: Side of the square input, in pixels.
-        patch_size: Side of a patch, in pixels.
-        window_size: Side of an attention window, in patches.
-        prompt_embed_dim: SAM's width ``D``: image embedding, prompts and mask tokens.
-        decoder_num_heads: Attention heads of the mask decoder.
-        decoder_mlp_dim: Hidden width of the mask decoder's MLPs.
-        attention_downsample_rate: Width reduction inside the decoder's cross attentions.
-        iou_head_hidden_dim: Hidden width of the IoU prediction head.
+    The defaults are those that the official three share.
     """
 
     encoder_embed_dim: int
     encoder_depth: int
     encoder_num_heads: int
-    encoder_global_attn_indexes: Tuple[int, ...]
-    official_file: Optional[str] = None
-    image_size: int = 1024
-    patch_size: int = 16
-    window_size: int = 14
-    prompt_embed_dim: int = 256
+    encoder_global_attn_indexes: Tuple[int, ...]  # blocks that attend globally, not in windows
+    official_file: Optional[str] = None  # of Meta AI
+    image_size: int = 1024  # side of the square input, in pixels
+    patch_size: int = 16  # in pixels
+    window_size: int = 14  # in patches
+    prompt_embed_dim: int = 256  # D: image embedding, prompts and mask tokens
     decoder_num_heads: int = 8
     decoder_mlp_dim: int = 2048
     attention_downsample_rate: int = 2

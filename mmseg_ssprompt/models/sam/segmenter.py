@@ -1,16 +1,16 @@
 """SAM without its image encoder, as a promptable segmenter."""
 
-from os import PathLike
-from typing import Optional, Union
+from typing import Optional
 
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...weights.state_dicts import FilePath
 from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
+from . import sam_file
 from .mask_decoder import SAMMaskDecoder
 from .prompt_encoder import SAMPromptEncoder
-from .sam_file import where_to_get
 
 __all__ = ['SAMSegmenter']
 
@@ -28,16 +28,12 @@ class SAMSegmenter(BaseModule):
         variant: A key of ``SAM_VARIANTS``: ``'vit_b'``, ``'vit_l'``, ``'vit_h'`` or ``'tiny'``.
         checkpoint: The official file, or ``mmseg_ssprompt://NAME`` for one of the package. With
             ``None`` the weights are random, and the log says so. Defaults to None.
-        decoding: As for :class:`SAMMaskDecoder`. Defaults to 'joint'.
-        mask_output: As for :class:`SAMMaskDecoder`. Defaults to 'single'.
-        carry_all_tokens: As for :class:`SAMMaskDecoder`. Defaults to False.
-        chunk_size: As for :class:`SAMMaskDecoder`. Defaults to 8.
-        trainable: Whether the mask decoder trains, as a baseline. Defaults to False.
+        decoding: As for :class:`SAMMaskDecoder`, as are all arguments that follow.
 
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file does not fit the variant.
-        ValueError: If an argument is not one of the above.
+        ValueError: If an argument has another value than there are.
     """
 
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
@@ -45,16 +41,12 @@ class SAMSegmenter(BaseModule):
     kind = 'sam'
     tokens_per_prompt = 2  # a point and SAM's not-a-point token, or the two corners of a box
     prompts_see_image = False
-
-    @staticmethod
-    def where_to_get(variant: str) -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(variant)
+    where_to_get = staticmethod(sam_file.where_to_get)
 
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        checkpoint: Optional[FilePath] = None,
         decoding: str = 'joint',
         mask_output: str = 'single',
         carry_all_tokens: bool = False,
@@ -62,32 +54,18 @@ class SAMSegmenter(BaseModule):
         trainable: bool = False,
     ) -> None:
         super().__init__()
+        decoder = (decoding, mask_output, carry_all_tokens, chunk_size, trainable)
         self.prompt_encoder = SAMPromptEncoder(variant, checkpoint)
-        self.mask_decoder = SAMMaskDecoder(
-            variant, checkpoint, decoding, mask_output, carry_all_tokens, chunk_size, trainable
-        )
-
-    @property
-    def token_dims(self) -> int:
-        """``D``."""
-        return self.prompt_encoder.embed_dim
-
-    @property
-    def masks_per_prompt(self) -> int:
-        """Masks that come out for each prompt: 3 with ``mask_output='all'``, else 1."""
-        return self.mask_decoder.masks_per_prompt
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the mask decoder trains."""
-        return not self.mask_decoder.frozen
+        self.mask_decoder = SAMMaskDecoder(variant, checkpoint, *decoder)
+        self.token_dims = self.prompt_encoder.embed_dim
+        self.masks_per_prompt = self.mask_decoder.masks_per_prompt
+        self.trainable = self.mask_decoder.trainable
 
     def encode_points(self, xy: Tensor, features: Optional[ImageFeatures] = None) -> Tensor:
         """One foreground point for each prompt: (N, 2) in [0, 1] -> (N, 2, D)."""
         points = (xy * self.prompt_encoder.image_size).unsqueeze(1)
-        return self.prompt_encoder.encode_points(
-            points, points.new_full(points.shape[:2], _FOREGROUND)
-        )
+        labels = points.new_full(points.shape[:2], _FOREGROUND)
+        return self.prompt_encoder.encode_points(points, labels)
 
     def encode_boxes(self, xyxy: Tensor, features: Optional[ImageFeatures] = None) -> Tensor:
         """One box for each prompt: (N, 4) in [0, 1] -> (N, 2, D)."""

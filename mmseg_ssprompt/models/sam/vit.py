@@ -16,10 +16,7 @@ from torch import Tensor
 
 from .linear import apply_mlp, project
 
-__all__ = [
-    *('attend_with_bias', 'attend_with_extended_keys', 'attend_with_relative_positions'),
-    *('encode_block', 'encode_image', 'encode_patches'),
-]
+__all__ = ['attend_with_relative_positions', 'encode_block', 'encode_image', 'encode_patches']
 
 #: Largest bias, in numbers, that is made at once; more heads are attended one after the other.
 _MAX_BIAS_NUMBERS = 2**24
@@ -77,15 +74,7 @@ def encode_patches(
 
 @torch.no_grad()
 def attend_with_relative_positions(attention: Attention, x: Tensor) -> Tensor:
-    """``segment_anything.modeling.image_encoder.Attention.forward``, fused.
-
-    Args:
-        attention: The official module.
-        x: (B, H, W, width).
-
-    Returns:
-        (B, H, W, width).
-    """
+    """``segment_anything.modeling.image_encoder.Attention.forward``, fused: (B, H, W, width)."""
     size = x.shape[1:3]
     qkv = project(attention.qkv, x).flatten(1, 2).unflatten(2, (3, attention.num_heads, -1))
     query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, HW, C) each
@@ -101,15 +90,8 @@ def attend_with_bias(
 ) -> Tensor:
     """The decomposed relative positions are the bias of ``scaled_dot_product_attention``.
 
-    Args:
-        query: (B, heads, HW, C).
-        key: (B, heads, HW, C).
-        value: (B, heads, HW, C).
-        along_y: (B, heads, H, W, H), what each place adds for each row.
-        along_x: (B, heads, H, W, W), and for each column.
-
-    Returns:
-        (B, heads, HW, C).
+    Queries, keys, values and what is returned are (B, heads, HW, C), what each place adds for each
+    row is (B, heads, H, W, H), and for each column (B, heads, H, W, W).
     """
     num_heads, places = query.shape[1:3]
     heads_at_once = max(1, min(num_heads, _MAX_BIAS_NUMBERS // (len(query) * places**2)))

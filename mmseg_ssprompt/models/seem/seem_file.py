@@ -5,17 +5,17 @@ Files of SEEM v0 and v1 have the same names and shapes: they cannot be told apar
 
 import re
 from functools import cache, lru_cache
-from os import PathLike
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from ...fingerprint import fingerprint_tensors
-from ...weights.state_dict_keys import find_prefixes, identify_model, remove_wrappers, split_prefix
+from ...weights.state_dict_keys import describe_model, remove_wrappers, take_off_prefix
 from ...weights.state_dicts import (
     CheckpointError,
+    FilePath,
     check_strictly,
     load_strictly,
     read_checkpoint,
@@ -61,14 +61,13 @@ _ELSEWHERE = {f'{_PREDICTOR}logit_scale': f'{_LANGUAGE}logit_scale'}
 _BUFFERS = ('dilation_kernel', 'criterion.empty_weight')
 #: A key of SEEM, with whatever stands before.
 _SEEM_KEY = re.compile(r'(?P<prefix>(?:.*?\.)??)sem_seg_head\.(?:pixel_decoder|predictor)\.')
-_SEEM = 'SEEM or X-Decoder'
 _SPATIAL = f'{_PREDICTOR}pn_indicator.weight'  # which X-Decoder does not have
 _PUBLISHED_AT = 'https://huggingface.co/xdecoder/SEEM'
 
 
 def load_parts(
     modules: Mapping[str, nn.Module],
-    checkpoint: Optional[Union[str, 'PathLike[str]']],
+    checkpoint: Optional[FilePath],
     variant: str,
 ) -> None:
     """Fill modules with parts of SEEM.
@@ -78,9 +77,7 @@ def load_parts(
 
     Args:
         modules: By the names of :data:`SEEM_PARTS`, built for ``variant``.
-        checkpoint: The file, in the forms of
-            :func:`~mmseg_ssprompt.weights.state_dicts.resolve_checkpoint_path`. ``None`` leaves the
-            random weights as they are and logs it.
+        checkpoint: The file. None leaves the random weights as they are and logs it.
         variant: A key of ``SEEM_VARIANTS``.
 
     Raises:
@@ -99,7 +96,7 @@ def load_parts(
         load_strictly(module, own, source)
 
 
-def read_seem(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> Dict[str, Tensor]:
+def read_seem(checkpoint: FilePath, variant: str) -> Dict[str, Tensor]:
     """Read a file of SEEM, which must fit a variant, by its official names.
 
     Args:
@@ -124,47 +121,19 @@ def read_seem(checkpoint: Union[str, 'PathLike[str]'], variant: str) -> Dict[str
     return tensors
 
 
-def _read(checkpoint: Union[str, 'PathLike[str]'], remedy: str) -> Dict[str, Tensor]:
+def _read(checkpoint: FilePath, remedy: str) -> Dict[str, Tensor]:
     """Tensors of a file by their official names, without the buffers; they need not be whole."""
-    content = read_checkpoint(checkpoint, remedy=remedy, is_wanted=_has_parts)
+    state_dict = remove_wrappers(read_checkpoint(checkpoint, remedy=remedy))
     source = _describe(checkpoint)
-    state_dict = remove_wrappers(content)
-    prefixes = find_prefixes(state_dict, _SEEM_KEY)
-    if not prefixes:
-        _refuse_other(state_dict, source, remedy)
-    if len(prefixes) > 1:
-        raise CheckpointError(
-            f'{source} holds SEEM under several prefixes: {", ".join(map(repr, prefixes))}. Save '
-            'the one that is meant alone, without its prefix'
-        )
-    own, others = split_prefix(state_dict, prefixes[0])
+    if not any(map(_SEEM_KEY.match, state_dict)):
+        raise CheckpointError(f'{source}: {describe_model(state_dict, "SEEM")}. {remedy}'.rstrip())
+    own, others = take_off_prefix(state_dict, _SEEM_KEY, source)
     own.update({key: state_dict[key] for key in others})  # to be reported
     return {key: tensor for key, tensor in own.items() if key not in _BUFFERS}
 
 
-def _refuse_other(keys: Iterable[str], source: str, remedy: str) -> None:
-    """Say what a file is that is not SEEM's.
-
-    Raises:
-        CheckpointError: Always.
-    """
-    model = identify_model(keys, wanted=_SEEM)
-    if model is not None:
-        found = f'this is {model.name}; {model.remark}'
-    else:
-        found = f'found keys such as {list(keys)[:5]}'
-    raise CheckpointError(
-        f'{source}: expected SEEM, with keys such as {_SPATIAL!r}, but {found}. {remedy}'
-    )
-
-
-def _describe(checkpoint: Union[str, 'PathLike[str]']) -> str:
+def _describe(checkpoint: FilePath) -> str:
     return f'checkpoint {str(resolve_checkpoint_path(checkpoint))!r}'
-
-
-def _has_parts(keys: Iterable[str]) -> bool:
-    """Whether keys are those of SEEM."""
-    return any(_SEEM_KEY.match(key) for key in keys)
 
 
 def _official_name(part: str, name: str) -> str:
@@ -242,7 +211,7 @@ def _suggest_variant(tensors: Mapping[str, Tensor], variant: str) -> str:
 
 
 def fingerprint_parts_of_file(
-    checkpoint: Optional[Union[str, 'PathLike[str]']], parts: Sequence[str]
+    checkpoint: Optional[FilePath], parts: Sequence[str]
 ) -> Optional[str]:
     """SHA-256 of parts of SEEM, read from their file: that of the module that holds them.
 
@@ -270,10 +239,11 @@ def _fingerprint(file: Path, parts: Tuple[str, ...], *_state: int) -> str:
     tensors = _read(file, '')
     own: Dict[str, Tensor] = {}
     for part in parts:
-        found, _ = split_prefix(tensors, SEEM_PARTS[part])
+        prefix = SEEM_PARTS[part]
+        found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
         if not found:
             raise CheckpointError(
-                f'checkpoint {str(file)!r}: expected tensors named {SEEM_PARTS[part]}*, found '
+                f'checkpoint {str(file)!r}: expected tensors named {prefix}*, found '
                 f'{sorted(tensors)[:5]}'
             )
         own.update({f'{part}.{name}': tensor for name, tensor in found.items()})

@@ -1,13 +1,13 @@
 """SEEM's backbone and pixel decoder as a frozen mmseg backbone."""
 
 from contextlib import nullcontext
-from os import PathLike
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...weights.state_dicts import FilePath
 from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
 from .backbones import build_backbone
 from .pixel_decoders import build_pixel_decoder
@@ -63,7 +63,7 @@ class SEEMImageEncoder(FrozenModule):
     def __init__(
         self,
         variant: str,
-        checkpoint: Optional[Union[str, 'PathLike[str]']] = None,
+        checkpoint: Optional[FilePath] = None,
         dtype: Optional[str] = None,
         compile: bool = False,
     ) -> None:
@@ -79,7 +79,7 @@ class SEEMImageEncoder(FrozenModule):
             self.pixel_decoder = build_pixel_decoder(geometry)
         load_parts({part: getattr(self, part) for part in _PARTS}, checkpoint, variant)
         self.pretrained = checkpoint is not None
-        self._encode = torch.compile(self._encode_maps) if compile else self._encode_maps
+        self._encode = torch.compile(_encode) if compile else _encode
         self.freeze()
 
     @torch.no_grad()
@@ -91,10 +91,10 @@ class SEEMImageEncoder(FrozenModule):
         """
         self._check_input(x)
         if self.dtype is None:
-            levels, embedding = self._encode(x)
+            levels, embedding = self._encode(self.backbone, self.pixel_decoder, x)
             return ImageFeatures(levels, None, embedding)
         with torch.autocast(x.device.type, self.dtype):
-            levels, embedding = self._encode(x)
+            levels, embedding = self._encode(self.backbone, self.pixel_decoder, x)
         return ImageFeatures(
             tuple(each.to(x.dtype) for each in levels), None, embedding.to(x.dtype)
         )
@@ -127,10 +127,6 @@ class SEEMImageEncoder(FrozenModule):
         checkpoint = config.get('checkpoint')
         return {SEEMImageEncoder.part: fingerprint_parts_of_file(checkpoint, _PARTS)}
 
-    def _encode_maps(self, x: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor]:
-        levels, embedding = self.pixel_decoder(self.backbone(x))
-        return levels, embedding
-
     def _check_input(self, x: Tensor) -> None:
         """Refuse images that are no frame of this variant."""
         shape = tuple(x.shape)
@@ -155,3 +151,11 @@ class SEEMImageEncoder(FrozenModule):
             f'{self.divisor}, got {shape}: pad by data_preprocessor=dict(size_divisor='
             f'{self.divisor}, test_cfg=dict(size_divisor={self.divisor})), after normalisation'
         )
+
+
+def _encode(
+    backbone: nn.Module, pixel_decoder: nn.Module, x: Tensor
+) -> Tuple[Tuple[Tensor, ...], Tensor]:
+    """Levels and mask features of images."""
+    levels, embedding = pixel_decoder(backbone(x))
+    return levels, embedding

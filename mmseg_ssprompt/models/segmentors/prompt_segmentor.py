@@ -1,9 +1,8 @@
 """The segmentor: an encoder-decoder of which only the prompts train and are saved."""
 
-import inspect
 import logging
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
 from mmengine.config import ConfigDict
@@ -27,22 +26,15 @@ from ...prompt_files.prompt_metadata import (
 from ...weights.model_weights import check_weights_are_there, hand_down_weights
 from ...weights.state_dicts import FILE_KEY
 from ...weights.tensor_checks import count_non_finite, find_tensor_problem
-from ..base.frozen import FrozenModule
-from ..base.precomputed import PrecomputedFeatures, check_embedded_by
+from ..base import FrozenModule, PrecomputedFeatures
 from ..heads import SSPromptHead
-from ..heads.settings import refuse_settings, refuse_unknown_settings
-from ..heads.ssprompt_head import enlarge, find_frame
+from ..heads.ssprompt_head import find_frame
 from .label_map import find_best_classes
 from .windows import check_test_cfg, predict_windows
 
 __all__ = ['PromptSegmentor', 'PromptStateError']
 
 _MAX_PROBLEMS_SHOWN = 5  # of tensors
-_REMEDY = (
-    'Use the config and the weights that the prompts were trained with '
-    '(mmseg-ssprompt prompts inspect FILE names them), or take the prompts to other '
-    'classes with mmseg-ssprompt prompts transfer'
-)
 
 
 class PromptStateError(ValueError):
@@ -58,22 +50,17 @@ class PromptSegmentor(EncoderDecoder):
     trained with (:func:`describe_prompts`). Loading one checks that, and that all of it is there
     and fits; frozen weights may be in it, and need not be.
 
-    With ``test_cfg=dict(mode='whole', logits=False)`` predictions hold label maps only
-    (:func:`find_best_classes`); ``logits=True``, the default, adds ``seg_logits``, a score of each
-    class at each pixel, as mmseg does always. With ``test_cfg=dict(mode='slide', crop_size=(H, W),
-    stride=(h, w))`` images may be larger than the frame (:func:`predict_windows`).
-
-    Which numbers label maps hold is said by the head's ``label_ids``: padding gets the number that
-    is ignored, predictions have the numbers of the label maps, and each predicted sample's metainfo
-    has ``label_ids``.
+    With ``test_cfg=dict(logits=False)`` predictions hold label maps only
+    (:func:`find_best_classes`); ``logits=True``, the default, adds ``seg_logits``, as mmseg does.
+    With ``test_cfg=dict(mode='slide', crop_size=(H, W), stride=(h, w))`` images may be larger than
+    the frame (:func:`predict_windows`). The head's ``label_ids`` says which numbers label maps and
+    predictions hold; padding gets the one that is ignored.
 
     Args:
-        backbone: See ``EncoderDecoder``.
-        decode_head: See ``EncoderDecoder``.
+        backbone, decode_head, **kwargs: See ``EncoderDecoder``.
         weights: Files of weights, ``dict(sam=..., clip=...)``, that each part takes unless it has
             a ``checkpoint`` of its own; and ``clip_activation``, where neither CLIP's file nor a
             config beside it says it (``weights.model_weights``). Defaults to None.
-        **kwargs: See ``EncoderDecoder``.
 
     Attributes:
         label_ids: Of the head; None if it has none.
@@ -82,10 +69,8 @@ class PromptSegmentor(EncoderDecoder):
 
     Raises:
         FileNotFoundError: If files of weights are not there, with all that are not.
-        ValueError: If the model or a part has an unknown setting (:func:`refuse_unknown_settings`),
-            ``weights`` has an unknown entry, ``test_cfg`` is not valid
-            (:func:`check_test_cfg`), or ``data_preprocessor.seg_pad_val`` is not the number that
-            is ignored.
+        ValueError: If ``weights`` has an unknown entry, or ``test_cfg`` is not valid
+            (:func:`check_test_cfg`).
     """
 
     test_cfg: ConfigDict  # of EncoderDecoder
@@ -95,48 +80,29 @@ class PromptSegmentor(EncoderDecoder):
         self,
         backbone: Dict[str, Any],
         decode_head: Dict[str, Any],
-        *args: Any,
         weights: Optional[Dict[str, Any]] = None,
         **kwargs: Any,
     ) -> None:
-        parts = dict(backbone=backbone, decode_head=decode_head, **kwargs, weights=weights)
-        _refuse_settings(parts)
+        parts = dict(backbone=backbone, decode_head=decode_head, weights=weights, **kwargs)
         check_weights_are_there(parts)
-        parts = hand_down_weights(parts)
-        super().__init__(parts.pop('backbone'), parts.pop('decode_head'), *args, **parts)
+        super().__init__(**hand_down_weights(parts))
         self.label_ids: Optional[LabelIds] = getattr(self.decode_head, 'label_ids', None)
-        self._ignore_padding(kwargs.get('data_preprocessor'))
-        self.test_cfg = check_test_cfg(self.test_cfg, self._frame())
+        if self.label_ids is not None:  # given at one place, the head
+            self.data_preprocessor.seg_pad_val = self.label_ids.ignore_index
+        frame = getattr(self.backbone, 'frame', None)
+        self.test_cfg = check_test_cfg(self.test_cfg, frame)
+        if self.test_cfg.mode == 'slide' and isinstance(self.backbone, PrecomputedFeatures):
+            raise ValueError(
+                "model.test_cfg.mode is 'slide', but this model has no image encoder, and embedded "
+                "samples are whole frames: set mode='whole', or give the config without `_cached`"
+            )
         self._register_state_dict_hook(_add_metadata)
         self._register_load_state_dict_pre_hook(_check_prompts, with_module=True)
         self.register_load_state_dict_post_hook(_forgive_frozen_keys)
 
-    def _ignore_padding(self, config: Any) -> None:
-        """Let padding have the number that is ignored; it is given at one place, the head."""
-        if self.label_ids is None or not hasattr(self.data_preprocessor, 'seg_pad_val'):
-            return
-        ignored = self.label_ids.ignore_index
-        given = config.get('seg_pad_val') if isinstance(config, Mapping) else None
-        if given is not None and given != ignored:
-            raise ValueError(
-                f'model.data_preprocessor.seg_pad_val is {given!r}, but the number of pixels that '
-                f'do not count, decode_head.ignore_index, is {ignored}, so that padding would '
-                'count. Leave seg_pad_val out: padding gets the number that is ignored'
-            )
-        self.data_preprocessor.seg_pad_val = ignored
-
-    def _frame(self) -> Optional[int]:
-        """The side of the image encoder's square input; None if it takes other frames."""
-        if isinstance(self.backbone, PrecomputedFeatures):
-            return None
-        height, width = getattr(self.backbone, 'frame', None) or (None, None)
-        return height if height == width else None
-
     @property
     def dataset_meta(self) -> Optional[Mapping[str, Any]]:
         """Names and colours by the numbers of predictions, for mmseg's functions that draw."""
-        if not hasattr(self, '_dataset_meta'):
-            raise AttributeError(f'{type(self).__name__} was not given the metainfo of a data set')
         return self._dataset_meta
 
     @dataset_meta.setter
@@ -148,55 +114,36 @@ class PromptSegmentor(EncoderDecoder):
     def forward(
         self, inputs: Tensor, data_samples: OptSampleList = None, mode: str = 'tensor'
     ) -> Any:
-        """As ``EncoderDecoder``, after a look at what embedded samples were made by.
-
-        Args:
-            inputs: (B, 3, H, W), or embeddings.
-            data_samples: Of the images. Defaults to None.
-            mode: ``'loss'``, ``'predict'`` or ``'tensor'``. Defaults to 'tensor'.
-
-        Raises:
-            ValueError: If samples were embedded with other weights than the model's.
-        """
-        check_embedded_by(self.backbone, data_samples)
+        """As ``EncoderDecoder``, after :meth:`PrecomputedFeatures.check_samples`."""
+        if isinstance(self.backbone, PrecomputedFeatures):
+            self.backbone.check_samples(data_samples)
         return super().forward(inputs, data_samples, mode)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Predict label maps.
 
-        Args:
-            inputs: (B, 3, H, W).
-            data_samples: Of the images. Defaults to None: the input frame is the image.
-
         Returns:
             The samples, with ``pred_sem_seg`` (1, H', W') int64 and, where asked for,
             ``seg_logits`` (K, H', W') float, a channel for each of ``label_ids.channels``.
         """
-        if data_samples is None or self.test_cfg.get('logits', True) or self.out_channels == 1:
+        if data_samples is None or self.test_cfg.get('logits', True):
             return super().predict(inputs, data_samples)
-        scores, enlarge = self._predict_scores(inputs, data_samples)
+        head, metas = self.decode_head, [sample.metainfo for sample in data_samples]
+        if self.test_cfg.mode == 'whole' and isinstance(head, SSPromptHead):
+            scores, frame = head.label_scores(head(self.extract_feat(inputs))), find_frame(metas)
+        else:
+            scores = self.inference(inputs, metas)
+            frame = (scores.shape[-2], scores.shape[-1])
         for image, sample in zip(scores, data_samples):
-            channels = find_best_classes(image, enlarge, sample, super().postprocess_result)
+            channels = find_best_classes(image, frame, sample, super().postprocess_result)
             self._set_labels(sample, channels)
         return data_samples
 
-    def _predict_scores(
-        self, inputs: Tensor, data_samples: SampleList
-    ) -> Tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Scores of a batch (B, K, h, w), as small as they come, and what enlarges them."""
-        head, metas = self.decode_head, [sample.metainfo for sample in data_samples]
-        if self.test_cfg.mode == 'whole' and isinstance(head, SSPromptHead):
-            frame = find_frame(metas)
-            scores = head.label_scores(head(self.extract_feat(inputs)))
-            return scores, lambda part: enlarge(part, frame)
-        return self.inference(inputs, metas), _keep
-
     def slide_inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
         """Scores of images of any size, in windows: (B, 3, H, W) -> (B, K, H, W)."""
-        frame = self._frame()
-        assert frame is not None  # without one, check_test_cfg refuses windows
+        frame = getattr(self.backbone, 'frame', None) or self.test_cfg.crop_size
         # mmseg's heads enlarge their scores to this size.
-        size = torch.Size((frame, frame))
+        size = torch.Size(frame)
         metas = [dict(meta, img_shape=size, pad_shape=size) for meta in batch_img_metas]
         return predict_windows(
             *(inputs, self.test_cfg.crop_size, self.test_cfg.stride, frame),
@@ -206,12 +153,7 @@ class PromptSegmentor(EncoderDecoder):
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: OptSampleList = None
     ) -> SampleList:
-        """As mmseg, with the numbers of label maps in place of those of channels.
-
-        Args:
-            seg_logits: (B, K, H, W), a channel for each of ``label_ids.channels``.
-            data_samples: Of the images. Defaults to None.
-        """
+        """As mmseg, with the numbers of label maps in place of those of channels."""
         samples = super().postprocess_result(seg_logits, data_samples)
         for sample in samples:
             self._set_labels(sample, sample.pred_sem_seg.data)
@@ -229,14 +171,11 @@ class PromptSegmentor(EncoderDecoder):
     ) -> Dict[str, Tensor]:
         """Leave out of a state dict of this model what belongs to its frozen parts.
 
-        What remains is the prompts, the default prompts they are mixed with, the classifier, and
-        a mask decoder that trains.
-
         Args:
             state_dict: Tensors by name.
             prefix: What the names of this model begin with. Defaults to ''.
         """
-        frozen = _frozen_prefixes(self, prefix)
+        frozen = tuple(f'{prefix}{name}' for name in _frozen_parts(self))
         kept = OrderedDict(
             (key, value) for key, value in state_dict.items() if not key.startswith(frozen)
         )
@@ -246,19 +185,11 @@ class PromptSegmentor(EncoderDecoder):
         return kept
 
 
-def _refuse_settings(parts: Mapping[str, Any]) -> None:
-    """Refuse settings that the model or one of its parts does not have."""
-    known = [name for name in inspect.signature(EncoderDecoder).parameters if name != 'pretrained']
-    known.append('weights')
-    others = {key: value for key, value in parts.items() if key not in known}
-    if others.get('pretrained') is None:
-        others.pop('pretrained', None)  # as many of mmseg's configs say
-    refuse_settings('model (PromptSegmentor)', others, known)
-    refuse_unknown_settings(parts)
-
-
-def _keep(scores: Tensor) -> Tensor:
-    return scores
+def _frozen_parts(model: nn.Module) -> Dict[str, FrozenModule]:
+    """The frozen parts, by what the names of their tensors begin with."""
+    modules = model.named_modules()
+    frozen = ((name, part) for name, part in modules if isinstance(part, FrozenModule))
+    return {f'{name}.': part for name, part in frozen if part.frozen}
 
 
 def _add_metadata(
@@ -266,17 +197,6 @@ def _add_metadata(
 ) -> None:
     """Let a state dict say what its prompts are, in what torch keeps of each module."""
     metadata[METADATA_KEY] = describe_prompts(model)
-
-
-def _frozen_parts(model: nn.Module) -> Dict[str, FrozenModule]:
-    """The frozen parts by name."""
-    modules = model.named_modules()
-    return {name: part for name, part in modules if isinstance(part, FrozenModule) and part.frozen}
-
-
-def _frozen_prefixes(model: nn.Module, prefix: str = '') -> Tuple[str, ...]:
-    """Prefixes of the state-dict keys of all frozen parts."""
-    return tuple(f'{prefix}{name}.' for name in _frozen_parts(model))
 
 
 def _check_prompts(
@@ -292,29 +212,13 @@ def _check_prompts(
     }
     described = metadata.get(METADATA_KEY)
     name = f'checkpoint {metadata[FILE_KEY]!r}' if FILE_KEY in metadata else 'the checkpoint'
-    problems, usable = _find_other_tensors(model, found, prefix)
-    differences = _find_other_origin(model, usable, described, name)
-    if differences or problems:
-        hidden = len(problems) - _MAX_PROBLEMS_SHOWN
-        more = [f'and {hidden} more'] if hidden > 0 else []
-        raise PromptStateError(
-            f'{name} does not hold the prompts of the configured model (the base model, the '
-            'classes, the number of prompts, their kind or the fusion mode differ):\n  '
-            + '\n  '.join(differences + problems[:_MAX_PROBLEMS_SHOWN] + more)
-            + f'\n{_REMEDY}'
-        )
-    for part_name, part in _frozen_parts(model).items():
-        if any(key.startswith(f'{part_name}.') for key in found):
-            part.replace_weights()
-    if described is not None:
-        model.spatial_prompts_from = described.get('spatial_prompts', {}).get('taken_from')
-
-
-def _find_other_origin(
-    model: PromptSegmentor, found: Mapping[str, Tensor], metadata: Any, name: str
-) -> List[str]:
-    """Say whether the prompts were trained with another base model, or for other classes."""
-    if metadata is None:
+    replaced = {
+        start: part
+        for start, part in _frozen_parts(model).items()
+        if any(key.startswith(start) for key in found)
+    }
+    problems, usable = _find_other_tensors(model, found, tuple(replaced))
+    if described is None:
         print_log(
             f'{name} does not say what its prompts were trained with: that the base model, the '
             'class names, their order, the templates and the handcrafted points are those of the '
@@ -322,51 +226,60 @@ def _find_other_origin(
             'current',
             logging.WARNING,
         )
-        return []
-    malformed = find_metadata_problem(metadata)
-    if malformed is not None:
-        return [f'metadata of the prompts, {malformed}']
-    own = describe_prompts(model)
-    replaced = [
-        part.part
-        for name, part in _frozen_parts(model).items()
-        if any(key.startswith(f'{name}.') for key in found)
-    ]
-    return [
-        *compare_metadata(metadata, own, replaced),
-        *compare_defaults(metadata, own, found, dict(model.named_buffers())),
-    ]
+        differences = []
+    elif (malformed := find_metadata_problem(described)) is not None:
+        differences = [f'metadata of the prompts, {malformed}']
+    else:
+        own = describe_prompts(model)
+        differences = [
+            *compare_metadata(described, own, [part.part for part in replaced.values()]),
+            *compare_defaults(described, own, usable, dict(model.named_buffers())),
+        ]
+    if differences or problems:
+        hidden = len(problems) - _MAX_PROBLEMS_SHOWN
+        lines = [
+            *differences,
+            *(f'{prefix}{problem}' for problem in problems[:_MAX_PROBLEMS_SHOWN]),
+            *([f'and {hidden} more'] if hidden > 0 else []),
+        ]
+        raise PromptStateError(
+            f'{name} does not hold the prompts of the configured model (the base model, the '
+            'classes, the number of prompts, their kind or the fusion mode differ):\n  '
+            + '\n  '.join(lines)
+            + '\nUse the config and the weights that the prompts were trained with (mmseg-ssprompt '
+            'prompts inspect FILE names them), or take the prompts to other classes with '
+            'mmseg-ssprompt prompts transfer'
+        )
+    for part in replaced.values():
+        part.replace_weights()
+    if described is not None:
+        model.spatial_prompts_from = described.get('spatial_prompts', {}).get('taken_from')
 
 
 def _find_other_tensors(
-    model: PromptSegmentor, state_dict: Mapping[str, Any], prefix: str
+    model: PromptSegmentor, found: Mapping[str, Any], replaced: Tuple[str, ...]
 ) -> Tuple[List[str], Dict[str, Tensor]]:
     """Say which tensors are missing, too many, of another shape or kind, or not finite.
 
+    Frozen parts are expected where one of their tensors was found (``replaced``).
+
     Returns:
-        A line for each; and those tensors of ``state_dict`` that fit the model's.
+        A line for each; and those tensors of ``found`` that fit the model's.
     """
+    frozen = tuple(_frozen_parts(model))
     own = model.state_dict()
-    expected, found = model.without_frozen(own), model.without_frozen(state_dict)
-    problems, usable = [], {}
-    for key in own:
-        if key in state_dict:
-            problem = _find_flaw(state_dict[key], own[key])
-            if problem is None:
-                usable[key] = state_dict[key]
-            else:
-                problems.append(f'{prefix}{key}: {problem}')
-    problems += [f'{prefix}{key}: missing' for key in expected if key not in found]
-    problems += [f'{prefix}{key}: not part of this model' for key in found if key not in expected]
-    for part in _frozen_prefixes(model):
-        needed = [key for key in own if key.startswith(part)]
-        there = sum(key in state_dict for key in needed)
-        if 0 < there < len(needed):
-            problems.append(
-                f'{prefix}{part[:-1]}: expected all of its {len(needed)} tensors or none, '
-                f'found {there}'
-            )
-    return problems, usable
+    expected = [key for key in own if key.startswith(replaced) or not key.startswith(frozen)]
+    flaws = {key: _find_flaw(found[key], own[key]) for key in expected if key in found}
+    problems = [
+        *(f'{key}: {flaw}' for key, flaw in flaws.items() if flaw is not None),
+        *(f'{key}: missing' for key in expected if key not in found),
+        *(
+            f'{key}: not part of this model'
+            for key in found
+            if key not in own and not key.startswith(frozen)
+        ),
+    ]
+    return problems, {key: found[key] for key, flaw in flaws.items() if flaw is None}
 
 
 def _find_flaw(value: Any, like: Tensor) -> Optional[str]:
@@ -380,7 +293,7 @@ def _find_flaw(value: Any, like: Tensor) -> Optional[str]:
 
 def _forgive_frozen_keys(model: nn.Module, incompatible_keys: Any) -> None:
     """Do not report frozen weights as missing: they were loaded when the model was built."""
-    prefixes = _frozen_prefixes(model)
+    prefixes = tuple(_frozen_parts(model))
     # With a dot before, because the keys that are missing may have a prefix, which is not given.
     frozen = tuple(f'.{key}' for key in model.state_dict() if key.startswith(prefixes))
     missing: List[str] = incompatible_keys.missing_keys

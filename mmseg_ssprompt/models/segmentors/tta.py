@@ -6,10 +6,8 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from mmseg.utils import SampleList
 
-from ...label_ids import LabelIds
 from ..heads import SSPromptHead
 
 __all__ = ['PromptTTAModel']
@@ -17,37 +15,23 @@ __all__ = ['PromptTTAModel']
 
 @MODELS.register_module()
 class PromptTTAModel(SegTTAModel):
-    """mmseg's ``SegTTAModel``, which averages ``seg_logits`` and so has to ask for them.
-
-    Args:
-        *args: See ``BaseTTAModel``.
-        **kwargs: See ``BaseTTAModel``.
-    """
+    """mmseg's ``SegTTAModel``, which averages ``seg_logits`` and so has to ask for them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.module.test_cfg['logits'] = True
 
     def merge_preds(self, data_samples_list: List[SampleList]) -> SampleList:
-        """As mmseg, with the numbers of label maps.
-
-        Args:
-            data_samples_list: For each image the predictions of all its views.
-
-        Returns:
-            A sample of each image, with the label map of the mean over the views.
-        """
+        """As mmseg, with the numbers of label maps: a sample of each image from all its views."""
         label_ids = self.module.label_ids
         if label_ids is None or label_ids.rest_id is None:
             return super().merge_preds(data_samples_list)
-        return [self._merge(views, label_ids) for views in data_samples_list]
-
-    def _merge(self, views: SampleList, label_ids: LabelIds) -> SegDataSample:
-        scores = torch.stack([view.seg_logits.data for view in views])  # (V, 2, H, W)
-        # The two scores of one class add up to one as they are: a softmax of them, which mmseg
-        # takes of all, would let views that are sure count less.
-        if not isinstance(self.module.decode_head, SSPromptHead):
-            scores = scores.softmax(dim=1)
-        labels = label_ids.from_channels(scores.mean(dim=0).argmax(dim=0, keepdim=True))
-        views[0].set_data(dict(pred_sem_seg=PixelData(data=labels)))
-        return views[0]
+        for views in data_samples_list:
+            scores = torch.stack([view.seg_logits.data for view in views])  # (V, 2, H, W)
+            # The two scores of one class add up to one as they are: a softmax of them, which mmseg
+            # takes of all, would let views that are sure count less.
+            if not isinstance(self.module.decode_head, SSPromptHead):
+                scores = scores.softmax(dim=1)
+            labels = label_ids.from_channels(scores.mean(dim=0).argmax(dim=0, keepdim=True))
+            views[0].set_data(dict(pred_sem_seg=PixelData(data=labels)))
+        return [views[0] for views in data_samples_list]

@@ -1,6 +1,7 @@
 """Large pictures in windows, each of which is a frame of its own."""
 
-from typing import Any, Callable, Iterator, Mapping, Optional, Tuple
+import itertools
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
@@ -8,18 +9,15 @@ from torch import Tensor
 
 __all__ = ['check_test_cfg', 'predict_windows']
 
-_MODES = ('whole', 'slide')
+Size = Tuple[int, int]
 
 
-def check_test_cfg(test_cfg: Any, frame: Optional[int]) -> ConfigDict:
-    """Fill in how a model predicts, and refuse windows that cannot be predicted.
+def check_test_cfg(test_cfg: Any, frame: Optional[Size]) -> ConfigDict:
+    """Fill in ``test_cfg.mode`` in a copy, and refuse windows that cannot be predicted.
 
     Args:
         test_cfg: ``model.test_cfg``, or None.
-        frame: ``S``, the side of the image encoder's square input; None without such an encoder.
-
-    Returns:
-        A copy that has a mode.
+        frame: (H, W) of the image encoder's input; None if it takes others, too.
 
     Raises:
         ValueError: If the mode is unknown, or windows are larger than the frame, leave gaps or
@@ -27,50 +25,30 @@ def check_test_cfg(test_cfg: Any, frame: Optional[int]) -> ConfigDict:
     """
     test_cfg = ConfigDict(test_cfg or {})
     mode = test_cfg.setdefault('mode', 'whole')
-    if mode not in _MODES:
-        raise ValueError(f'model.test_cfg.mode: expected one of {list(_MODES)}, found {mode!r}')
-    if mode == 'slide':
-        _check_windows(test_cfg, frame)
+    if mode not in ('whole', 'slide'):
+        raise ValueError(f"model.test_cfg.mode: expected 'whole' or 'slide', found {mode!r}")
+    crop, stride = test_cfg.get('crop_size'), test_cfg.get('stride')
+    sizes = (stride, crop) if frame is None else (stride, crop, frame)
+    if mode == 'slide' and not (
+        all(_is_size(size) for size in sizes)
+        and all(list(sides) == sorted(sides) for sides in zip(*sizes))
+    ):
+        side, limit = (96, '') if frame is None else (frame[0], f', at most {frame}, the frame')
+        raise ValueError(
+            f'model.test_cfg: expected crop_size, (height, width) in pixels{limit}, and a stride '
+            f"that is not larger, such as dict(mode='slide', crop_size=({side}, {side}), stride="
+            f'({side * 2 // 3}, {side * 2 // 3})), found crop_size={crop!r}, stride={stride!r}'
+        )
     return test_cfg
 
 
-def _check_windows(test_cfg: Mapping[str, Any], frame: Optional[int]) -> None:
-    if frame is None:
-        raise ValueError(
-            "model.test_cfg.mode is 'slide', but this model has no image encoder, and embedded "
-            "samples are whole frames: set mode='whole', or give the config without `_cached`"
-        )
-    example = (
-        f"dict(mode='slide', crop_size=({frame}, {frame}), stride=({frame * 2 // 3}, "
-        f'{frame * 2 // 3}))'
-    )
-    for key in ('crop_size', 'stride'):
-        pair: Any = test_cfg.get(key)
-        is_pair = isinstance(pair, (list, tuple)) and len(pair) == 2
-        if not is_pair or not all(type(side) is int and side > 0 for side in pair):
-            raise ValueError(
-                f'model.test_cfg.{key}: expected height and width in pixels, as in {example}, '
-                f'found {pair!r}'
-            )
-    crop, stride = test_cfg['crop_size'], test_cfg['stride']
-    if max(crop) > frame:
-        raise ValueError(
-            f'model.test_cfg.crop_size is {tuple(crop)}, but the image encoder takes a frame of '
-            f'{frame} x {frame} pixels: expected windows that are not larger, as in {example}'
-        )
-    if any(step > side for step, side in zip(stride, crop)):
-        raise ValueError(
-            f'model.test_cfg.stride is {tuple(stride)}, which leaves gaps between windows of '
-            f'crop_size={tuple(crop)}: expected steps that are not larger, as in {example}'
-        )
+def _is_size(size: Any) -> bool:
+    is_pair = isinstance(size, (list, tuple)) and len(size) == 2
+    return is_pair and all(type(side) is int and side > 0 for side in size)
 
 
 def predict_windows(
-    images: Tensor,
-    crop_size: Tuple[int, int],
-    stride: Tuple[int, int],
-    frame: int,
-    predict: Callable[[Tensor], Tensor],
+    images: Tensor, crop_size: Size, stride: Size, frame: Size, predict: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Scores of images that may be larger than the frame: the mean over all windows of a place.
 
@@ -79,30 +57,29 @@ def predict_windows(
 
     Args:
         images: (B, 3, H, W), normalised.
-        crop_size: Height and width of a window, at most S.
-        stride: Steps down and to the right, at most those.
-        frame: ``S``.
-        predict: Takes (B, 3, S, S) to scores (B, K, S, S).
+        crop_size: Height and width of a window.
+        stride: Steps down and to the right.
+        frame: (h, w).
+        predict: Takes (B, 3, h, w) to scores (B, K, h, w).
 
     Returns:
         (B, K, H, W): beside ``images`` the only thing in memory that is as large as they are.
     """
     height, width = images.shape[-2:]
-    total = None
+    total: Any = None
     count = images.new_zeros(height, width)
-    for top in _starts(height, crop_size[0], stride[0]):
-        for left in _starts(width, crop_size[1], stride[1]):
-            place = (..., slice(top, top + crop_size[0]), slice(left, left + crop_size[1]))
-            window = images[place]
-            rows, columns = window.shape[-2:]
-            padded = F.pad(window, (0, frame - columns, 0, frame - rows))
-            scores = predict(padded)[..., :rows, :columns]
-            if total is None:
-                total = scores.new_zeros(*scores.shape[:2], height, width)
-            total[place] += scores
-            count[place] += 1
-    assert total is not None  # there is at least one window
-    return total.div_(count)
+    for top, left in itertools.product(*map(_starts, (height, width), crop_size, stride)):
+        place = (..., slice(top, top + crop_size[0]), slice(left, left + crop_size[1]))
+        window = images[place]
+        rows, columns = window.shape[-2:]
+        padded = F.pad(window, (0, frame[1] - columns, 0, frame[0] - rows))
+        scores = predict(padded)[..., :rows, :columns]
+        if total is None:
+            total = scores.new_zeros(*scores.shape[:2], height, width)
+        total[place] += scores
+        count[place] += 1
+    result: Tensor = total.div_(count)
+    return result
 
 
 def _starts(size: int, crop: int, stride: int) -> Iterator[int]:

@@ -39,14 +39,6 @@ def test_probabilities_by_hand(share):
     assert not torch.allclose(token, region, atol=0.05)
 
 
-def test_the_share_trains_where_it_is_asked_to():
-    classifier = build(share=0.25, learned=True)
-    assert classifier.share.item() == pytest.approx(0.25)
-    classifier(*inputs()).log_softmax(-1)[..., 0].sum().backward()
-    assert classifier.share_logit.grad != 0
-    assert all((p.grad != 0).any() for p in classifier.token.parameters())
-
-
 @pytest.mark.parametrize('share', [0.0, 0.4, 1.0])
 def test_a_fixed_share_is_that_of_the_config(share):
     """It is not in the state dict, whose numbers have to be finite, nor taken from there."""
@@ -63,16 +55,14 @@ def test_a_fixed_share_is_that_of_the_config(share):
 def test_what_trains_and_how_it_is_described():
     assert build().trainable  # the projection is not pre-trained
     frozen = dict(TOKEN, trainable=False)
-    for learned in (False, True):
-        classifier = EnsembleClassifier(D, E, token=frozen, region=REGION, learned=learned)
-        assert classifier.train().training == classifier.trainable == learned
+    assert not EnsembleClassifier(D, E, token=frozen, region=REGION).trainable
     assert build(share=0.25).describe() == (
         'EnsembleClassifier(share=0.25, token=TokenClassifier, '
         'region=CLIPRegionClassifier(read_out=class_token))'
     )
 
 
-@pytest.mark.parametrize(('share', 'learned'), [(-0.1, False), (1.1, False), (0, True), (1, True)])
-def test_shares_that_are_none(share, learned):
-    with pytest.raises(ValueError, match=f'share: expected a number between 0 and 1.*got {share}'):
-        build(share=share, learned=learned)
+@pytest.mark.parametrize('share', [-0.1, 1.1])
+def test_shares_that_are_none(share):
+    with pytest.raises(ValueError, match=f'share: expected a number between 0 and 1, got {share}'):
+        build(share=share)

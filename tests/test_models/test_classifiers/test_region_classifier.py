@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clip_files import make_clip, openai_state_dict, save_plain, vision_of
+from clip_files import make_clip, openai_state_dict, save_torchscript, vision_of
 from mmseg_ssprompt.models.base import Decoded, ImageFeatures
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
 from mmseg_ssprompt.models.clip.read_out import read_dense_features
@@ -19,10 +19,14 @@ SCALE = 7.0
 
 
 @pytest.fixture(scope='module')
-def file(tmp_path_factory):
+def state():
+    return openai_state_dict(make_clip('tiny', vision_of('tiny')))
+
+
+@pytest.fixture(scope='module')
+def file(state, tmp_path_factory):
     path = tmp_path_factory.mktemp('clip') / 'clip.pt'
-    state = openai_state_dict(make_clip('tiny', vision_of('tiny')))
-    save_plain(dict(state, logit_scale=torch.tensor(SCALE).log()), path)
+    save_torchscript(dict(state, logit_scale=torch.tensor(SCALE).log()), path)
     return path
 
 
@@ -154,9 +158,8 @@ def test_another_text_space(file):
         CLIPRegionClassifier(256, 512, 'tiny', file)
 
 
-def test_scales_are_bounded_as_clip_s(file, tmp_path):
-    state = torch.load(file, weights_only=True)
-    save_plain(dict(state, logit_scale=torch.tensor(6.0)), tmp_path / 'steep.pt')
+def test_scales_are_bounded_as_clip_s(state, file, tmp_path):
+    save_torchscript(dict(state, logit_scale=torch.tensor(6.0)), tmp_path / 'steep.pt')
     prompts, inputs = random_prompts(), (decoded(torch.zeros(2, 1, 8, 8)), seen(random_tokens()))
     steep, own = (
         CLIPRegionClassifier(1, E, 'tiny', x)(inputs[0], prompts, inputs[1])[..., :-1]

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clip_files import WRITERS, make_clip, openai_state_dict, vision_of
+from clip_files import make_clip, openai_state_dict, save_torchscript, vision_of
 from mmseg_ssprompt.models.base import Decoded, ImageFeatures
 from mmseg_ssprompt.models.classifiers import CLIPRegionClassifier
-from mmseg_ssprompt.models.clip import CLIP_IMAGE_VARIANTS, CLIPClassNameEncoder, CLIPImageEncoder
+from mmseg_ssprompt.models.clip import CLIP_VARIANTS, CLIPClassNameEncoder, CLIPImageEncoder
 from mmseg_ssprompt.models.clip.image_tower import encode_patches
 from mmseg_ssprompt.models.clip.read_out import read_class_token, read_dense_features
 from mmseg_ssprompt.models.clip.region_read_out import READ_OUTS
@@ -28,19 +28,19 @@ def pair(request, tmp_path_factory) -> Tuple[str, nn.Module, Path]:
     """A variant, open_clip's model of it, and its file in OpenAI's format."""
     model = make_clip(request.param, vision_of(request.param))
     file = tmp_path_factory.mktemp('clip') / 'clip.pt'
-    WRITERS['plain'](openai_state_dict(model), file)
+    save_torchscript(openai_state_dict(model), file)
     return request.param, model, file
 
 
 @pytest.fixture(scope='module')
 def encoder(pair) -> CLIPImageEncoder:
     variant, _, file = pair
-    return CLIPImageEncoder(variant, file, CLIP_IMAGE_VARIANTS[variant].image_size)
+    return CLIPImageEncoder(variant, file, CLIP_VARIANTS[variant].image_size)
 
 
 def images_of(variant: str, count: int = 2) -> Tensor:
     """Normalised images of the size that the tower was trained with."""
-    size = CLIP_IMAGE_VARIANTS[variant].image_size
+    size = CLIP_VARIANTS[variant].image_size
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
@@ -125,7 +125,7 @@ def test_region_scores(pair, encoder, kind):
     open_clip = pytest.importorskip('open_clip')
     variant, model, file = pair
     pixels = images_of(variant, count=1)
-    side = CLIP_IMAGE_VARIANTS[variant].count_patches(pixels.shape[-1])
+    side = CLIP_VARIANTS[variant].count_patches(pixels.shape[-1])
     generator = torch.Generator().manual_seed(2)
     mask_logits = torch.randn(1, 3, 2 * side, 2 * side, generator=generator)
     iou = torch.tensor([[0.2, 0.5, 0.9]])

@@ -118,12 +118,11 @@ def test_too_long(words: int):
         tokenize_class_names(['sea', name], ['{}'])
     assert repr(name) in str(error.value)
     assert "(index 1) in template '{}'" in str(error.value)
-    assert f'has {words + 2} tokens' in str(error.value)
     assert 'at most 77' in str(error.value)
 
 
 def test_too_long_by_its_template_only():
-    with pytest.raises(ValueError, match=r'has 78 tokens'):
+    with pytest.raises(ValueError, match=r"in template 'a \{\}' is too long"):
         tokenize_class_names([' '.join(['sky'] * 75)], ['{}', 'a {}'])
 
 

@@ -34,7 +34,7 @@ def test_tiny(save_clip: Callable, dtype: torch.dtype, tiny_clip: nn.Module, tmp
     state = openai_state_dict(tiny_clip)
     half = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
     save_clip(half, tmp_path / 'clip.pt')
-    encoder = CLIPClassNameEncoder('tiny', tmp_path / 'clip.pt', TEMPLATES)
+    encoder = CLIPClassNameEncoder('tiny', tmp_path / 'clip.pt', TEMPLATES, 'quick_gelu')
     found, expected = encoder.encode(NAMES), reference(tiny_clip, NAMES, TEMPLATES)
     assert found.dtype == torch.float32
     tolerance = 1e-5 if dtype == torch.float32 else 5e-3
@@ -47,7 +47,8 @@ def test_vit_b16(tmp_path: Path):
     expected = reference(model, NAMES, TEMPLATES)
     for kind, save in WRITERS.items():
         save(openai_state_dict(model), tmp_path / 'clip.pt')
-        found = CLIPClassNameEncoder('ViT-B/16', tmp_path / 'clip.pt', TEMPLATES).encode(NAMES)
+        encoder = CLIPClassNameEncoder('ViT-B/16', tmp_path / 'clip.pt', TEMPLATES, 'quick_gelu')
+        found = encoder.encode(NAMES)
         torch.testing.assert_close(
             found, expected, atol=1e-5, rtol=0, msg=lambda m, kind=kind: f'{kind}: {m}'
         )

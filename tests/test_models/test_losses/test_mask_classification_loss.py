@@ -109,7 +109,7 @@ def test_two_classes_by_hand():
 def test_defaults_are_those_of_mask2former():
     loss = MaskClassificationLoss(3)
     assert (loss.loss_cls_weight, loss.loss_mask_weight, loss.loss_dice_weight) == (2.0, 5.0, 5.0)
-    assert loss.class_weight is None
+    assert loss.class_weight.tolist() == [1.0] * 3
     assert (loss.no_object_weight, loss.num_points, loss.ignore_index) == (0.1, 12544, 255)
     assert [cost.weight for cost in loss.matcher.match_costs] == [2.0, 5.0, 5.0]
 

@@ -5,6 +5,7 @@ import torch
 from mmengine.structures import InstanceData
 from mmseg.registry import TASK_UTILS
 
+from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.losses.matching import NonFiniteLogitsError, PromptMatcher
 
 IGNORED = 255
@@ -49,20 +50,20 @@ def test_equal_to_mmseg_s_hungarian_assigner(prompts: int, seed: int):
             InstanceData(labels=classes, masks=(labels[image] == classes[:, None]).float()),
         )
         expected |= {(image, m, c) for m, c in zip(matched.tolist(), classes[order].tolist())}
-    matcher = PromptMatcher(5, **WEIGHTS, ignore_index=IGNORED)
+    matcher = PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)
     assert as_sets(matcher(class_logits, mask_logits, labels)) == expected
 
 
 def test_image_without_labels_has_no_match():
     class_logits, mask_logits, labels = make_case()
     labels[0] = IGNORED
-    matcher = PromptMatcher(5, **WEIGHTS, ignore_index=IGNORED)
+    matcher = PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)
     assert set(matcher(class_logits, mask_logits, labels).images.tolist()) == {1, 2}
 
 
 def test_nothing_to_match():
     class_logits, mask_logits, labels = make_case()
-    matcher = PromptMatcher(5, **WEIGHTS, ignore_index=IGNORED)
+    matcher = PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)
     matches = matcher(class_logits, mask_logits, torch.full_like(labels, IGNORED))
     assert [len(part) for part in matches] == [0, 0, 0]
     assert all(part.dtype == torch.int64 for part in matches)
@@ -76,15 +77,15 @@ def test_waits_for_the_device_once(monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, 'cpu', lambda tensor: transfers.append(tensor.shape) or original(tensor)
     )
-    PromptMatcher(5, **WEIGHTS, ignore_index=IGNORED)(class_logits, mask_logits, labels)
-    assert transfers == [(4 * 3 + 3 * 7 * 5,)]
+    PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)(class_logits, mask_logits, labels)
+    assert transfers == [(3 * 3 + 3 * 7 * 5,)]
 
 
 def test_logits_that_are_not_finite():
     class_logits, mask_logits, labels = make_case()
     class_logits[[0, 2], 1] = float('inf')
     mask_logits[1, 0, 3] = float('nan')
-    matcher = PromptMatcher(5, **WEIGHTS, ignore_index=IGNORED)
+    matcher = PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)
     with pytest.raises(NonFiniteLogitsError) as caught:
         matcher(class_logits, mask_logits, labels)
     assert str(caught.value).splitlines() == [

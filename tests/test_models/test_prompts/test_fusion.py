@@ -199,10 +199,6 @@ def test_moves_as_a_whole():
     assert PromptFusion(DEFAULT.double()).learned.dtype == torch.float64
 
 
-def test_prints_mode_and_shape():
-    assert "mode='fixed_weight', default=(2, 2)" in repr(PromptFusion(DEFAULT, 'fixed_weight'))
-
-
 @pytest.mark.parametrize('mode', ['learned', '', None])
 def test_unknown_mode(mode):
     with pytest.raises(ValueError, match=f"unknown fusion mode {mode!r}.*'learned_weight'"):

@@ -205,7 +205,7 @@ def test_boxes_of_other_shapes(segmenter: SAMSegmenter, boxes):
 
 
 def test_box_with_swapped_corners(segmenter: SAMSegmenter):
-    with pytest.raises(ValueError, match='expected left < right and top < bottom'):
+    with pytest.raises(ValueError, match='with left < right and top < bottom'):
         SpatialPromptLearner(segmenter, boxes=[(0.5, 0.4, 0.3, 0.6)])
 
 

@@ -108,12 +108,10 @@ def test_absent_file_says_where_to_get_it(tmp_path):
     assert 'github.com/facebookresearch/segment-anything' in text
 
 
-def test_unknown_variant_and_part_are_refused(tiny_file):
+def test_unknown_variant_is_refused(tiny_file):
     module = build_prompt_encoder('tiny')
     with pytest.raises(ValueError, match="unknown SAM variant 'vit_x'"):
         load_part(module, tiny_file, 'vit_x', 'prompt_encoder')
-    with pytest.raises(ValueError, match="unknown part of SAM 'text_encoder'"):
-        load_part(module, tiny_file, 'tiny', 'text_encoder')
 
 
 def test_random_weights_are_announced_once_in_capitals(monkeypatch):

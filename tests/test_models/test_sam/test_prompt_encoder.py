@@ -92,21 +92,6 @@ def test_is_frozen(encoder):
     assert not encoder.dense_prompt().requires_grad and not encoder.image_pe().requires_grad
 
 
-@pytest.mark.parametrize('shape', [(5, 2), (5, 3, 3), (5, 0, 2)])
-def test_points_of_other_shapes_are_refused(encoder, shape):
-    with pytest.raises(ValueError, match=r'points must have shape \(N, P, 2\)'):
-        encoder.encode_points(torch.zeros(shape), torch.ones(5, 3))
-
-
-def test_wrong_labels_are_refused(encoder, points, labels):
-    with pytest.raises(ValueError, match=r'labels must have shape \(5, 3\).*got \(5, 2\)'):
-        encoder.encode_points(points, labels[:, :2])
-    with pytest.raises(ValueError, match=r'labels must be 1 .* got \[1, 7\]'):
-        encoder.encode_points(points[:1], torch.tensor([[1, 7, 1]]))
-
-
 def test_wrong_boxes_are_refused(encoder):
-    with pytest.raises(ValueError, match=r'boxes must have shape \(N, 4\), got \(4,\)'):
-        encoder.encode_boxes(torch.zeros(4))
     with pytest.raises(ValueError, match='left <= right'):
         encoder.encode_boxes(torch.tensor([[5.0, 0.0, 4.0, 9.0]]))

@@ -198,8 +198,8 @@ def test_a_file_of_sam_is_refused_by_name(tmp_path):
     with pytest.raises(CheckpointError) as error:
         SEEMImageEncoder('focal_t', path)
     text = str(error.value)
-    assert 'expected SEEM' in text and 'this is SAM; ' in text
-    assert "configs of SAM take it, as model.weights=dict(sam='FILE')" in text
+    assert 'expected SEEM, but by its keys this is SAM: give it as' in text
+    assert "model.weights=dict(sam='FILE') to a config of SAM" in text
     assert 'needs seem_focalt_v1.pt' in text and 'huggingface.co' in text
 
 
@@ -209,19 +209,20 @@ def test_a_file_of_seem_is_refused_by_sam(name, tmp_path):
     with pytest.raises(CheckpointError) as error:
         load_part(build_mask_decoder('tiny'), path, 'vit_b', 'mask_decoder')
     text = str(error.value)
-    assert 'expected SAM, but this is SEEM or X-Decoder; configs of SEEM take it' in text
-    assert "model.weights=dict(seem='FILE')" in text and 'needs sam_vit_b_01ec64.pth' in text
+    assert 'expected SAM, but by its keys this is SEEM or X-Decoder: give it' in text
+    assert "as model.weights=dict(seem='FILE') to a config of SEEM" in text
+    assert 'needs sam_vit_b_01ec64.pth' in text
 
 
 def test_a_file_of_seem_is_refused_by_clip(tmp_path):
     path = save(sparse('focalt_unicl_lang_v1'), tmp_path)
-    with pytest.raises(CheckpointError, match=r'configs of SEEM take it, as model.weights=dict\('):
+    with pytest.raises(CheckpointError, match=r"give it as model.weights=dict\(seem='FILE'"):
         CLIPClassNameEncoder('ViT-B/16', path)
 
 
 def test_other_content_is_refused(tmp_path):
     path = save({'foo.weight': torch.zeros(2)}, tmp_path)
-    with pytest.raises(CheckpointError, match=r"found keys such as \['foo.weight'\]"):
+    with pytest.raises(CheckpointError, match=r"expected SEEM, found \['foo.weight'\]"):
         read_seem(path, 'focal_t')
 
 

@@ -1,21 +1,19 @@
-"""Training by iterations that an interruption does not change."""
+"""Loops: training that an interruption does not change, and errors that name the file."""
 
 from typing import Any, Dict, Sequence
 
 import torch
 from mmengine.dist import get_rank
 from mmengine.registry import LOOPS
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
 from ..datasets.checks import explain_dataset_errors
 from ..datasets.seeded import PlacedSampler, SeededDataset
 from ..draws import seed_draws
-from ..weights.checkpoint_kinds import VALIDATION_DUE
-from .dataset_check_hook import DatasetCheckHook
-from .preemption_hook import PreemptionHook
+from .preemption_hook import VALIDATION_DUE, PreemptionHook
 
-__all__ = ['ResumableTrainLoop']
+__all__ = ['PromptTestLoop', 'PromptValLoop', 'ResumableTrainLoop']
 
 # Stream of random numbers; 1 and 3 are those of samples.
 _STEPS = 2
@@ -38,42 +36,32 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         **kwargs: See ``IterBasedTrainLoop``.
 
     Raises:
-        TypeError: If ``dataloader`` is not a config.
         ValueError: If ``max_damaged`` is no number from 0 on.
     """
 
     def __init__(
         self, runner: Runner, dataloader: Dict[str, Any], max_damaged: int = 0, **kwargs: Any
     ) -> None:
-        if not isinstance(dataloader, dict):
-            raise TypeError(
-                'ResumableTrainLoop: expected the config of a data loader as train_dataloader, '
-                f'found a {type(dataloader).__name__}; give the config, or use IterBasedTrainLoop'
-            )
-        for hook in runner.hooks:
-            if isinstance(hook, DatasetCheckHook):  # before data sets are built of it
-                hook.check_config(runner, 'train', 'val')
-        super().__init__(runner, _with_places(dataloader, runner.seed, max_damaged), **kwargs)
+        seeded = dict(type=SeededDataset, dataset=dataloader['dataset'], max_damaged=max_damaged)
+        placed = dict(type=PlacedSampler, sampler=dataloader['sampler'], seed=runner.seed)
+        super().__init__(runner, dict(dataloader, dataset=seeded, sampler=placed), **kwargs)
 
     def run(self) -> Any:
         """Train, from the iteration on that was resumed."""
-        with explain_dataset_errors():
-            return self._run()
-
-    def _run(self) -> Any:
         if self.iter >= self.max_iters:
             self.runner.logger.warning(
                 f'Training is already finished: it is resumed at iteration {self.iter} of '
                 f'{self.max_iters}, so that nothing is trained. To train on, let max_iters be '
                 'larger; to train again, give another work_dir'
             )
-        if self.iter > 0:
-            # The seed may be that of the checkpoint, which was not known before.
-            start = self.iter * self.dataloader.batch_sampler.batch_size
-            self.dataloader.sampler.go_to(self.runner.seed, start)
-            self.dataloader_iterator = _ResumedIterator(self.dataloader, self.iter)
         try:
-            return super().run()
+            with explain_dataset_errors():
+                if self.iter > 0:
+                    # The seed may be that of the checkpoint, which was not known before.
+                    start = self.iter * self.dataloader.batch_sampler.batch_size
+                    self.dataloader.sampler.go_to(self.runner.seed, start)
+                    self.dataloader_iterator = _ResumedIterator(self.dataloader, self.iter)
+                return super().run()
         finally:
             for hook in self.runner.hooks:
                 if isinstance(hook, PreemptionHook):  # also after an error, as in a notebook
@@ -117,10 +105,25 @@ class _ResumedIterator:
         self._dropped -= num_iters
 
 
-def _with_places(dataloader: Dict[str, Any], seed: int, max_damaged: int) -> Dict[str, Any]:
-    """The config of a data loader that reads its samples by their place in training."""
-    return dict(
-        dataloader,
-        dataset=dict(type=SeededDataset, dataset=dataloader['dataset'], max_damaged=max_damaged),
-        sampler=dict(type=PlacedSampler, sampler=dataloader['sampler'], seed=seed),
-    )
+class _ExplainDatasetErrors:
+    """Builds and runs a loop within :func:`explain_dataset_errors`, whichever tool runs it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with explain_dataset_errors():
+            super().__init__(*args, **kwargs)
+
+    def run(self) -> Dict[str, float]:
+        """Run the loop, and return the numbers of the evaluators by name."""
+        with explain_dataset_errors():
+            metrics: Dict[str, float] = super().run()  # type: ignore[misc]
+        return metrics
+
+
+@LOOPS.register_module()
+class PromptValLoop(_ExplainDatasetErrors, ValLoop):
+    """mmengine's ``ValLoop``, whose :class:`DatasetError` names the data set or the file."""
+
+
+@LOOPS.register_module()
+class PromptTestLoop(_ExplainDatasetErrors, TestLoop):
+    """mmengine's ``TestLoop``, whose :class:`DatasetError` names the data set or the file."""

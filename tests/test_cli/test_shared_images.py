@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import List
 
-from mmseg_ssprompt.datasets.shared_images import find_shared_images
+from mmseg_ssprompt.cli.check_data import find_shared_images
 
 
 def write(folder: Path, **contents: bytes) -> List[str]:

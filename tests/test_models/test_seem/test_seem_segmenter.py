@@ -418,10 +418,10 @@ def test_fingerprints_are_those_of_its_frozen_parts(segmenter, tiny_file):
     assert SEEMSegmenter(VARIANT).fingerprints() == dict(prompt_encoder=None, mask_decoder=None)
 
 
-def test_a_learner_knows_what_it_was_trained_with(segmenter):
+def test_a_learner_starts_from_its_own_queries(segmenter):
     learner = SpatialPromptLearner(segmenter)
     assert learner.num_prompts == QUERIES
-    assert learner.encoder_fingerprint == segmenter.fingerprints()['prompt_encoder']
+    assert torch.equal(learner.fusion.default, segmenter.default_prompts())
 
 
 def test_init_weights_keeps_what_was_loaded(tiny_file):

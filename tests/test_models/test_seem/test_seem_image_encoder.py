@@ -133,9 +133,14 @@ def test_a_cache_knows_the_shapes(encoders, variant):
     passed = PrecomputedFeatures(config)(features.named())
     assert passed.embedding is features.embedding
     assert all(one is other for one, other in zip(passed.levels, features.levels))
-    wrong = dict(features.named(), level_0=torch.zeros(1, 33, 8, 12))
-    with pytest.raises(ValueError, match=r'level_0 \(32 x any x any\)'):
-        PrecomputedFeatures(config)(wrong)
+    for name, expected in SEEMImageEncoder.feature_shapes(config).items():
+        found = features.named()[name].shape[1:]
+        assert all(own in (None, other) for own, other in zip(expected, found))
+    lacking = {name: each for name, each in features.named().items() if name != 'level_2'}
+    with pytest.raises(
+        ValueError, match=r"level_2'\], found \['embedding', 'level_0', 'level_1'\]"
+    ):
+        PrecomputedFeatures(config)(lacking)
 
 
 def test_shapes_of_sam_vit_are_fixed():

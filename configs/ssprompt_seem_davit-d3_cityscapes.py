@@ -1,7 +1,7 @@
 # SEEM DaViT-d3 on Cityscapes:
 #     python tools/train.py configs/ssprompt_seem_davit-d3_cityscapes.py
-# No file of it is published: give one that you have saved. It needs timm:
-#     pip install timm
+# No file of it is published, so you need one of your own; and it needs timm:
+#     pip install ".[seem]"
 _base_ = ['./ssprompt_seem_focal-t_cityscapes.py']
 
 seem = dict(variant='davit_d3')

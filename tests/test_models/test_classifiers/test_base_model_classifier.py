@@ -43,6 +43,46 @@ def test_nothing_trains_is_saved_or_is_kept_from_the_prompts():
     assert no_object.grad is None
 
 
+@pytest.mark.parametrize('mode', ['learned_weight', 'fixed_weight', 'learned_only'])
+def test_no_object_is_learned_as_semantic_prompts_are(mode):
+    fusion = dict(mode=mode, noise=0)
+    classifier = BaseModelClassifier(8, 3, NO_OBJECT, fusion)
+    assert classifier.trainable
+    embeddings, prompts = random_inputs()
+    found = classifier(decoded(embeddings), prompts)
+    expected = BaseModelClassifier(8, 3, NO_OBJECT)(decoded(embeddings), prompts)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    learned = classifier.no_object_prompt.learned
+    learned.data.copy_(torch.tensor([[5.0, 0.0, 0.0]]))
+    found = classifier(decoded(embeddings), prompts)
+    assert torch.equal(found[..., :-1], expected[..., :-1])
+    row = (1 - classifier.no_object_prompt.weight) * NO_OBJECT
+    row = row + classifier.no_object_prompt.weight * learned[0]
+    torch.testing.assert_close(found[..., -1], embeddings @ F.normalize(row, dim=-1))
+    found.square().sum().backward()
+    assert all((p.grad != 0).any() for p in classifier.parameters())
+    names = {name for name, _ in classifier.named_parameters()}
+    weight = {'no_object_prompt.weight_logit'} if mode == 'learned_weight' else set()
+    assert names == {'no_object_prompt.learned', *weight}
+    assert set(classifier.state_dict()) == {*names, 'no_object_prompt.default'}
+    other = BaseModelClassifier(8, 3, NO_OBJECT, dict(mode=mode))
+    other.load_state_dict(classifier.state_dict())
+    assert torch.equal(other(decoded(embeddings), prompts), found)
+
+
+def test_learning_no_object_or_not_are_told_apart():
+    """By what prompts say that they were trained through."""
+    fusions = [None, dict(mode='default_only'), dict(), dict(mode='fixed_weight')]
+    found = [BaseModelClassifier(8, 3, NO_OBJECT, fusion).describe() for fusion in fusions]
+    assert found == [
+        'BaseModelClassifier',
+        'BaseModelClassifier',
+        'BaseModelClassifier, no object by learned_weight',
+        'BaseModelClassifier, no object by fixed_weight of 0.5',
+    ]
+    assert not BaseModelClassifier(8, 3, NO_OBJECT, fusions[1]).state_dict()
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_float32_under_autocast(dtype):
     classifier = BaseModelClassifier(8, 3, NO_OBJECT)

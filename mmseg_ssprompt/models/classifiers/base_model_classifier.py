@@ -34,12 +34,15 @@ class BaseModelClassifier(BaseModule):
             in. Defaults to None.
         fusion: Arguments of :class:`PromptFusion`, for the embedding of "no object", such as
             ``dict(mode='learned_weight')``. Defaults to None: it stays as it is.
+        trainable: As of classifiers with a projection, which this one has not: True is refused.
+            Defaults to False.
 
     Attributes:
         trainable: Whether "no object" is learned.
 
     Raises:
-        ValueError: If the base model has no embedding of "no object", or one of another width.
+        ValueError: If the base model has no embedding of "no object", or one of another width; or
+            if ``trainable`` is True.
     """
 
     no_object: Tensor
@@ -50,8 +53,15 @@ class BaseModelClassifier(BaseModule):
         embed_dims: int,
         no_object: Optional[Tensor] = None,
         fusion: Optional[Dict[str, Any]] = None,
+        trainable: bool = False,
     ) -> None:
         super().__init__()
+        if trainable:
+            raise ValueError(
+                f'{type(self).__name__}: expected trainable=False, found True: there is no '
+                "projection here; the base model's own is a part of its mask decoder. Train that "
+                'with segmenter=dict(trainable=True), or "no object" with fusion=dict() here'
+            )
         if no_object is None or tuple(no_object.shape) != (embed_dims,):
             found = 'none' if no_object is None else f'shape {tuple(no_object.shape)}'
             raise ValueError(

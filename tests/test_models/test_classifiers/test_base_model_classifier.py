@@ -115,3 +115,8 @@ def test_built_from_config():
     classifier = MODELS.build(dict(type='BaseModelClassifier'), default_args=widths)
     assert isinstance(classifier, Classifier)
     assert classifier.describe() == 'BaseModelClassifier'
+
+
+def test_there_is_no_projection_that_could_train():
+    with pytest.raises(ValueError, match=r'no projection here.*segmenter=dict\(trainable=True\)'):
+        BaseModelClassifier(8, 3, NO_OBJECT, trainable=True)

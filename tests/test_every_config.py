@@ -1,9 +1,10 @@
 """Every configuration is built, stepped and evaluated on data in its own layout.
 
-The trees are made where each config looks for them; sam-tiny and a tiny SEEM with weights by a recipe
-stand for the weights that cannot be shipped. With it, configs of other variants on the data of
-Focal-T's would be the same. What trains in the ablations is tested in ``test_ablation_configs.py``, and the
-configs that train on a cache in ``test_datasets/test_embedded.py``.
+The trees are made where each config looks for them; sam-tiny, and a tiny SEEM with weights by a
+recipe, stand for the weights that cannot be shipped. With the latter, configs of SEEM's other
+variants would be those of Focal-T. What trains in the ablations is tested in
+``test_ablation_configs.py``, and the configs that train on a cache in
+``test_datasets/test_embedded.py``.
 """
 
 import json

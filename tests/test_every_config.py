@@ -2,7 +2,8 @@
 
 The trees are made where each config looks for them; sam-tiny, and a tiny SEEM with weights by a
 recipe, stand for the weights that cannot be shipped. With the latter, configs of SEEM's other
-variants would be those of Focal-T. What trains in the ablations is tested in
+variants would be those of Focal-T; of these, ``test_configs.py`` compares the few-shot and zero-shot
+ones with their twins, and only those of ADE20K run. What trains in the ablations is tested in
 ``test_ablation_configs.py``, and the configs that train on a cache in
 ``test_datasets/test_embedded.py``.
 """
@@ -21,11 +22,16 @@ from tiny_model import use_sam_tiny, use_tiny_seem
 from trees import make_tree
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-NAMES = sorted(
-    file.stem
-    for file in CONFIGS.glob('*.py')
-    if '_cached' not in file.stem and ('_seem_' not in file.stem or '_focal-t' in file.stem)
-)
+
+
+def _runs(name: str) -> bool:
+    if '_seem_' not in name:
+        return '_cached' not in name
+    is_twin = name.endswith(('_16shot', '_zero-shot'))
+    return '_focal-t_' in name and (not is_twin or '_ade20k_' in name)
+
+
+NAMES = sorted(file.stem for file in CONFIGS.glob('*.py') if _runs(file.stem))
 PROMPTS = {f'decode_head.{kind}_prompts.fusion.learned' for kind in ('spatial', 'semantic')}
 
 

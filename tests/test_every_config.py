@@ -2,9 +2,9 @@
 
 The trees are made where each config looks for them; sam-tiny, and a tiny SEEM with weights by a
 recipe, stand for the weights that cannot be shipped. With the latter, configs of SEEM's other
-variants would be those of Focal-T; of these, ``test_configs.py`` compares the few-shot and zero-shot
-ones with their twins, and only those of ADE20K run. What trains in the ablations is tested in
-``test_ablation_configs.py``, and the configs that train on a cache in
+variants would be those of Focal-T; of these, ``test_configs.py`` compares the few-shot and
+zero-shot ones with their twins, and only those of ADE20K run. What trains in the ablations is
+tested in ``test_ablation_configs.py``, and the configs that train on a cache in
 ``test_datasets/test_embedded.py``.
 """
 

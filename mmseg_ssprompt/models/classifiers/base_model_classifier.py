@@ -70,10 +70,11 @@ class BaseModelClassifier(BaseModule):
                 "base model's own text encoder, or, for SAM, dict(type='TokenClassifier')"
             )
         self.register_buffer('no_object', no_object.detach().clone(), persistent=False)
-        learned = fusion is not None and fusion.get('mode') != 'default_only'
         # Saved only where it says something that the base model does not.
-        self.no_object_prompt = PromptFusion(no_object[None], **fusion) if learned else None
-        self.trainable = learned
+        self.no_object_prompt: Optional[PromptFusion] = None
+        if fusion is not None and fusion.get('mode') != 'default_only':
+            self.no_object_prompt = PromptFusion(no_object[None], **fusion)
+        self.trainable = self.no_object_prompt is not None
 
     def describe(self) -> str:
         """What prompts were trained through, for their metadata."""

@@ -30,6 +30,7 @@ from ..base import FrozenModule, PrecomputedFeatures
 from ..heads import SSPromptHead
 from ..heads.ssprompt_head import HeadOutput, find_frame
 from .label_map import find_best_classes
+from .padding import check_padding
 from .resized_masks import score_resized_masks
 from .windows import check_test_cfg, predict_windows
 
@@ -73,7 +74,8 @@ class PromptSegmentor(EncoderDecoder):
     Raises:
         FileNotFoundError: If files of weights are not there, with all that are not.
         ValueError: If ``weights`` has an unknown entry, or ``test_cfg`` is not valid
-            (:func:`check_test_cfg`) or asks for masks of a head that has none.
+            (:func:`check_test_cfg`) or asks for masks of a head that has none, or images are padded
+            to a size that the image encoder refuses.
     """
 
     test_cfg: ConfigDict  # of EncoderDecoder
@@ -94,6 +96,8 @@ class PromptSegmentor(EncoderDecoder):
             self.data_preprocessor.seg_pad_val = self.label_ids.ignore_index
         frame = getattr(self.backbone, 'frame', None)
         self.test_cfg = check_test_cfg(self.test_cfg, frame)
+        divisor = getattr(self.backbone, 'divisor', 1)
+        check_padding(self.data_preprocessor, frame, divisor, self.test_cfg.mode)
         has_masks = isinstance(self.decode_head, SSPromptHead)
         if self.test_cfg.get('resize') == 'masks' and not has_masks:
             raise ValueError(

@@ -39,13 +39,14 @@ def check_padding(
             fits = not any(side % of for side in multiples)
         else:
             continue
-        if not fits:
-            expected = (
-                f'size={tuple(frame)}, the frame' if frame else f'multiples of {divisor} pixels'
-            )
-            remedy = f'size={tuple(frame)}' if frame else f'size_divisor={divisor}'
-            raise ValueError(
-                f'model.data_preprocessor{where}.{key}: the image encoder expects {expected}, '
-                f'found {size_divisor if size is None else size}. Set data_preprocessor=dict({remedy}, '
-                f'test_cfg=dict({remedy})), and delete what it has in its place (_delete_=True)'
-            )
+        if fits:
+            continue
+        found = size_divisor if size is None else size
+        expected, remedy = f'multiples of {divisor} pixels', f'size_divisor={divisor}'
+        if frame:
+            expected, remedy = f'size={tuple(frame)}, the frame', f'size={tuple(frame)}'
+        raise ValueError(
+            f'model.data_preprocessor{where}.{key}: the image encoder expects {expected}, found '
+            f'{found}. Set data_preprocessor=dict({remedy}, test_cfg=dict({remedy})), and delete '
+            'what it has in its place (_delete_=True)'
+        )

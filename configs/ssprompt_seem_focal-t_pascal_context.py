@@ -1,5 +1,6 @@
 # SEEM Focal-T on Pascal Context:
 #     python tools/train.py configs/ssprompt_seem_focal-t_pascal_context.py
+# The class "background" starts as SEEM's text of "no object", see docs/seem.md.
 _base_ = [
     './_base_/models/ssprompt_seem.py',
     './_base_/datasets/pascal_context_1024x1024.py',

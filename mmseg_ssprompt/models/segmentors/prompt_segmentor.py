@@ -1,4 +1,4 @@
-"""The segmentor: an encoder-decoder of which only the prompts train and are saved."""
+"""The segmentor: an encoder-decoder that trains and saves nothing but its prompts."""
 
 import logging
 from collections import OrderedDict

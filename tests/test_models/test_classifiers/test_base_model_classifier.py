@@ -12,7 +12,7 @@ NO_OBJECT = torch.tensor([0.0, 0.0, 1.0])
 
 
 def decoded(class_embeddings=None) -> Decoded:
-    """Masks of which nothing but their class embeddings is looked at."""
+    """Masks; the classifier reads their class embeddings alone."""
     return Decoded(None, None, None, class_embeddings)
 
 

@@ -1,0 +1,103 @@
+"""Segments of an image: its objects and regions, each with a class, as true and as predicted.
+
+A pixel's segment is a number in a map, and what is known of the segment is an entry of a list:
+
+- What is true of a sample is ``gt_segments``, a ``PixelData`` with a map (1, H, W) int64 and
+  ``segments_info`` (:class:`TrueSegment`). A pixel's number is the index of its entry, or -1 where
+  the pixel is ignored (void).
+- What was predicted is ``pred_panoptic_seg``, a ``PixelData`` with a map (1, H, W) int32 and
+  ``segments_info`` (:class:`PredictedSegment`). A pixel's number is the ``id`` of an entry, or 0
+  where nothing was predicted; and ``pred_instances``, an ``InstanceData`` with ``labels`` (n,),
+  ``scores`` (n,), ``masks`` (n, H, W) bool and ``bboxes`` (n, 4), left, top, right, bottom.
+- What the loss takes of a batch is :class:`Segments`.
+"""
+
+from typing import Any, NamedTuple, Sequence, TypedDict
+
+import torch
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from .label_ids import LabelIds
+
+__all__ = [
+    'IGNORED',
+    'NO_CLASS',
+    'UNKNOWN',
+    'PredictedSegment',
+    'Segments',
+    'TrueSegment',
+    'make_gt_segments',
+    'segments_of_label_maps',
+]
+
+#: The number of pixels that do not count, in true maps.
+IGNORED = -1
+#: The class of pixels that count and belong to no object, and of entries that only pad a batch.
+NO_CLASS = -1
+#: Is subtracted from labels that label maps may not hold, so that the loss can name them.
+UNKNOWN = 1 << 32
+
+
+class TrueSegment(TypedDict):
+    """An object or a region of a sample, an entry of ``gt_segments.segments_info``."""
+
+    id: int  # in the file of annotations
+    category_id: int  # a class, from 0 to C - 1, or NO_CLASS
+    iscrowd: int  # 1 where it is a group of objects, which neither the loss nor a metric counts
+    area: int  # in pixels, as the file says; counted where it does not
+
+
+class PredictedSegment(TypedDict):
+    """An object or a region of a prediction, an entry of ``pred_panoptic_seg.segments_info``."""
+
+    id: int  # in the map, from 1 on
+    category_id: int  # a class, from 0 to C - 1
+    isthing: bool
+    area: int  # in pixels of the map
+    score: float
+
+
+class Segments(NamedTuple):
+    """What the loss is shown of B images.
+
+    A class of ``NO_CLASS`` is that of pixels which count and belong to no segment, and of entries
+    that fill up the row of an image with fewer segments than another.
+    """
+
+    maps: Tensor  # (B, H, W) int64, the number of each pixel's segment, or IGNORED
+    classes: Tensor  # (B, S) int64, the class of each segment
+
+
+def make_gt_segments(segment_map: Any, segments_info: Sequence[TrueSegment]) -> PixelData:
+    """What a sample holds as ``gt_segments``.
+
+    Args:
+        segment_map: (H, W) integer, an array or a tensor: indices into ``segments_info``, or
+            ``IGNORED``.
+        segments_info: An entry for each segment.
+    """
+    data = torch.as_tensor(segment_map).long()[None]
+    return PixelData(metainfo=dict(segments_info=list(segments_info)), data=data)
+
+
+def segments_of_label_maps(label_maps: Tensor, label_ids: LabelIds) -> Segments:
+    """The segments of label maps: each class is one, in the order of the classes.
+
+    With one class the rest is a segment of ``NO_CLASS``. A label that is none of ``label_ids``
+    becomes ``label - UNKNOWN``: the loss raises the error, as finding it here would wait for the
+    device.
+
+    Args:
+        label_maps: (B, H, W) integer.
+        label_ids: Which numbers they hold.
+    """
+    labels = label_maps.long()
+    start, count = label_ids.classes.start, label_ids.num_classes
+    maps = torch.where(label_ids.find_unknown(labels), labels - UNKNOWN, labels - start)
+    maps = maps.masked_fill(labels == label_ids.ignore_index, IGNORED)
+    classes = torch.arange(count, device=labels.device)
+    if label_ids.rest_id is not None:
+        maps = maps.masked_fill(labels == label_ids.rest_id, count)
+        classes = torch.cat([classes, classes.new_full((1,), NO_CLASS)])
+    return Segments(maps, classes.expand(len(labels), -1))

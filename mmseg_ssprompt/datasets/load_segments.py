@@ -31,7 +31,7 @@ class LoadSegments(BaseTransform):
     testing, where predictions have the image's own size.
 
     Args:
-        label_map: Whether to make a label map of the segments too (``gt_seg_map``), for metrics of
+        with_label_map: Whether to make a label map of the segments too (``gt_seg_map``), for metrics of
             label maps: the class of each pixel, with ``ignore_index`` where it has none. Defaults
             to False.
         ignore_index: Of that label map: 255, or 65535 for more than 255 classes. Defaults to 255.
@@ -40,16 +40,19 @@ class LoadSegments(BaseTransform):
         backend_args: Of mmengine's storage backend. Defaults to None.
     """
 
+    #: What it loads, for checks of pipelines.
+    loads = 'segment map'
+    #: What decodes the pictures.
     imdecode_backend = 'pillow'
 
     def __init__(
         self,
-        label_map: bool = False,
+        with_label_map: bool = False,
         ignore_index: int = IGNORED_8_BITS,
         allow_missing: bool = False,
         backend_args: Optional[Dict[str, Any]] = None,
     ) -> None:
-        self.label_map = label_map
+        self.with_label_map = with_label_map
         self.ignore_index = ignore_index
         self.allow_missing = allow_missing
         self.backend_args = backend_args
@@ -91,7 +94,7 @@ class LoadSegments(BaseTransform):
         ]
         fields: List[str] = results.setdefault('seg_fields', [])
         fields.append('gt_segment_map')
-        if self.label_map:
+        if self.with_label_map:
             results['gt_seg_map'] = self._make_labels(found)
             fields.append('gt_seg_map')
         return results
@@ -114,7 +117,7 @@ class LoadSegments(BaseTransform):
         return table[found.numbers].astype(np.uint8 if self.ignore_index <= 255 else np.uint16)
 
     def __repr__(self) -> str:
-        return f'LoadSegments(label_map={self.label_map}, allow_missing={self.allow_missing})'
+        return f'LoadSegments(with_label_map={self.with_label_map}, allow_missing={self.allow_missing})'
 
 
 @TRANSFORMS.register_module()

@@ -253,6 +253,8 @@ class Survey:
         if not self.ignored:
             return ''
         share = 100 * self.ignored / self.pixels
+        if self.most_segments is not None:
+            return f'{share:.3g} % of the pixels are void and therefore ignored'
         return f'{self.ids.ignore_index} is {share:.3g} % of the pixels and therefore ignored'
 
     def _explain_ignored(self) -> str:

@@ -216,7 +216,7 @@ def make_cityscapes(root: Path, train_ids: bool = False) -> List[Drawn]:
 
 
 def make_ade20k_instances(root: Path) -> List[Drawn]:
-    """``data/ade/ADEChallengeData2016``: the challenge's pictures; of 100, chair is 8 and table 6."""
+    """``data/ade/ADEChallengeData2016``, its challenge: of 100 things, chair is 8, table 6."""
     scene = draw_scene(ADE, stuff=False, crowd=False)
     content = np.zeros((*SIZE, 3), np.uint8)
     for number, each in enumerate(scene, 1):

@@ -41,8 +41,7 @@ REMARKS = {
     'training goes without these',
     'ignored': 'have only ignored pixels',
     'unreadable': 'cannot be read: training takes others in their place, as max_damaged says',
-    'unlabelled': 'were read without a label map: the pipeline has no LoadAnnotations, and no '
-    'LoadSegments',
+    'unlabelled': 'were read without a label map: the pipeline has no LoadAnnotations',
 }
 
 _LOADED = {'image': 'img', 'label map': 'gt_seg_map'}

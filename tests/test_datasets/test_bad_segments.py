@@ -305,7 +305,7 @@ def test_objects_of_a_panoptic_file(root):
     assert sorted(info['category_id'] for info in infos) == [-1, 0, 0, 0, 33]
 
 
-@pytest.mark.parametrize('config, name', [(CITYSCAPES, CITY_MAP), (PANOPTIC, MAP)])
+@pytest.mark.parametrize(('config', 'name'), [(CITYSCAPES, CITY_MAP), (PANOPTIC, MAP)])
 def test_pictures_of_another_size(root, config, name):
     Image.open(root / name).crop((0, 0, 30, 24)).save(root / name)
     with pytest.raises(DatasetError, match='expected 24 x 32 .* found 24 x 30') as caught:
@@ -313,7 +313,7 @@ def test_pictures_of_another_size(root, config, name):
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize('config, name', [(BITMASKS, BITMASK), (PANOPTIC, MAP)])
+@pytest.mark.parametrize(('config', 'name'), [(BITMASKS, BITMASK), (PANOPTIC, MAP)])
 def test_pictures_with_other_channels(root, config, name):
     Image.open(root / name).convert('L').save(root / name)
     with pytest.raises(DatasetError, match='channels, in which R .* found uint8 of the shape'):
@@ -327,7 +327,7 @@ def test_label_maps_in_place_of_instance_ids(root):
 
 
 @pytest.mark.parametrize('damage', ['missing', 'cut', 'empty'])
-@pytest.mark.parametrize('config, name', [(CITYSCAPES, CITY_MAP), (BITMASKS, BITMASK)])
+@pytest.mark.parametrize(('config', 'name'), [(CITYSCAPES, CITY_MAP), (BITMASKS, BITMASK)])
 def test_pictures_that_cannot_be_read(root, config, name, damage):
     file = root / name
     content = file.read_bytes()

@@ -38,7 +38,7 @@ def test_cases_are_of_all_kinds():
 
 
 @pytest.mark.parametrize(
-    'segmentation, problem',
+    ('segmentation', 'problem'),
     [
         ([], 'found no polygon: the object has no pixels'),
         (None, 'expected polygons or run lengths, found NoneType'),

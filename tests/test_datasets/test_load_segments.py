@@ -58,14 +58,14 @@ def test_as_loaded(record):
     assert sample.gt_segments.data.dtype.is_signed
 
 
-@pytest.mark.parametrize('direction, axis', [('horizontal', 1), ('vertical', 0)])
+@pytest.mark.parametrize(('direction', 'axis'), [('horizontal', 1), ('vertical', 0)])
 def test_flips(record, direction, axis):
     sample = run(record, dict(type='RandomFlip', prob=1.0, direction=direction))
     assert np.array_equal(ids_of(sample), np.flip(coarse(), axis))
 
 
 @pytest.mark.parametrize(
-    'kind, backend',  # mmcv's Resize takes bytes only with Pillow
+    ('kind', 'backend'),  # mmcv's Resize takes bytes only with Pillow
     [('Resize', 'cv2'), ('ResizeWithLabels', 'cv2'), ('ResizeWithLabels', 'pillow')],
 )
 @pytest.mark.parametrize('factor', [2, 4, 16])

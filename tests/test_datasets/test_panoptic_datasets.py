@@ -1,4 +1,4 @@
-"""Each data set with objects reads a tree in its own layout, and gives the objects that it shows."""
+"""Each data set with objects reads a tree in its own layout, and gives the objects in it."""
 
 import json
 from pathlib import Path
@@ -330,8 +330,8 @@ def test_images_without_annotations_can_be_predicted(tmp_path):
 
 
 def test_things_that_are_no_classes(tmp_path):
+    metainfo = dict(classes=('a', 'b'), thing_classes=('c',))
     with pytest.raises(ValueError, match='expected some of the classes'):
-        metainfo = dict(classes=('a', 'b'), thing_classes=('c',))
         build(tmp_path, LAYOUTS['coco_panoptic'], metainfo=metainfo, lazy_init=True)
 
 

@@ -183,7 +183,8 @@ PANOPTIC_FILES = {
     'a thing that is stuff': (
         lambda c: c['categories'][0].update(isthing=0),
         [
-            "isthing to be 1 of the things of COCOPanopticDataset alone, found it otherwise of ['pers"
+            'isthing to be 1 of the things of COCOPanopticDataset alone',
+            "found it otherwise of ['person",
         ],
     ),
     'a crowd of two': (

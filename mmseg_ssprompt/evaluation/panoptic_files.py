@@ -116,7 +116,8 @@ def _compare(
 ) -> Iterator[ImageComparison]:
     """Compare the images in the order of the true ones."""
     predictions = {each['image_id']: each for each in found['annotations']}
-    missing = [each['image_id'] for each in truth['annotations'] if each['image_id'] not in predictions]
+    true_ids = [each['image_id'] for each in truth['annotations']]
+    missing = [image_id for image_id in true_ids if image_id not in predictions]
     if missing:
         raise PanopticError(
             f'expected a prediction for each of {len(truth["annotations"])} annotated images, '

@@ -209,9 +209,7 @@ def measure_class(counts: ClassCounts) -> Dict[str, float]:
     )
 
 
-def average_classes(
-    sums: Mapping[int, ClassCounts], categories: Iterable[int]
-) -> Dict[str, float]:
+def average_classes(sums: Mapping[int, ClassCounts], categories: Iterable[int]) -> Dict[str, float]:
     """The means of ``pq``, ``sq`` and ``rq`` over some classes, and ``n``, how many they are.
 
     Classes of which no segment counts are left out. Where none is left (``n`` is 0), the means are

@@ -64,6 +64,8 @@ class Scene(NamedTuple):
 
 def _box(mask: np.ndarray) -> List[float]:
     rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return [0.0] * 4
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 

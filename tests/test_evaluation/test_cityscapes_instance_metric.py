@@ -114,7 +114,7 @@ def test_other_classes_than_those_of_cityscapes():
 
 def test_masks_of_another_size():
     scene = SCENES[0]._replace(found=SCENES[0].found[:, :20])
-    with pytest.raises(ValueError, match=r'bonn_000000.*\(60, 20\)'):
+    with pytest.raises(ValueError, match=r'bonn_0000.*\(60, 20\)'):
         run_metric(CONFIG, [scene])
 
 

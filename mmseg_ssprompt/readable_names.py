@@ -20,7 +20,7 @@ from typing import Dict, Optional, Sequence, Tuple
 
 from mmseg.registry import DATASETS
 
-__all__ = ['readable_class_names', 'stuff_classes', 'thing_classes']
+__all__ = ['find_thing_classes', 'readable_class_names', 'stuff_classes', 'thing_classes']
 
 Names = Tuple[str, ...]
 
@@ -108,6 +108,15 @@ def thing_classes(dataset: str) -> Names:
 def stuff_classes(dataset: str) -> Names:
     """The other classes of a data set; as for :func:`thing_classes`."""
     return _choose(dataset, 'stuff')
+
+
+def find_thing_classes(dataset: str) -> Optional[Names]:
+    """As :func:`thing_classes`, or what the data set's ``METAINFO`` says; None if neither does."""
+    kind, _ = _look_up(dataset)
+    stated = DATASETS.get(dataset).METAINFO.get('thing_classes')
+    if stated is not None:
+        return tuple(stated)
+    return thing_classes(dataset) if kind in _GROUPS else None
 
 
 def _choose(dataset: str, wanted: str) -> Names:

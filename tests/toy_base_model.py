@@ -70,7 +70,8 @@ class ToyImageEncoder(ToyPart):
 @MODELS.register_module()
 class ToySegmenter(ToyPart):
     part, kind = 'prompt_encoder', 'toy'
-    token_dims, tokens_per_prompt, masks_per_prompt, prompts_see_image = WIDTH, 3, 1, True
+    token_dims, tokens_per_prompt, masks_per_prompt = WIDTH, 3, 1
+    prompts_see_image, predicts_iou = True, False
 
     def __init__(self, checkpoint=None):
         super().__init__()

@@ -10,7 +10,9 @@ from mmengine.fileio import dump
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
+from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
+from mmseg_ssprompt.segments import segments_of_label_maps
 from tiny_model import build_tiny, tiny_config, training_loss
 
 NAMES = ('background', 'crack')
@@ -29,7 +31,8 @@ def loss_cls(**settings: Any) -> float:
     masks = torch.stack([torch.where(labels == c, 9.0, -9.0) for c in (0, 1, 7)], dim=1)
     torch.manual_seed(0)
     loss = MaskClassificationLoss(2, num_points=64, **settings)
-    return loss(logits, masks, labels)['loss_cls'].item()
+    segments = segments_of_label_maps(labels, LabelIds(2))
+    return loss(logits, masks, segments)['loss_cls'].item()
 
 
 def by_hand(first: float, second: float, none: float = 0.1, whole: float = 2.0) -> float:
@@ -115,8 +118,8 @@ def test_losses_of_pixels_and_several_losses_are_refused_in_words(losses):
 def test_one_class_has_one_weight():
     """A second one might be meant for the rest, or for "no object"."""
     with pytest.raises(ValueError, match='list of length 1'):
-        MaskClassificationLoss(1, class_weight=[1.0, 5.0], rest_id=0)
-    loss = MaskClassificationLoss(1, class_weight=[5.0], rest_id=0)
+        MaskClassificationLoss(1, class_weight=[1.0, 5.0])
+    loss = MaskClassificationLoss(1, class_weight=[5.0])
     assert loss.class_weight.tolist() == [5.0]
 
 

@@ -25,7 +25,9 @@ from mmseg_ssprompt.datasets.few_shot_manifest import count_presence
 from mmseg_ssprompt.evaluation import GroupedIoUMetric
 from mmseg_ssprompt.label_ids import LabelIds, resolve_label_ids, with_rest
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
+from mmseg_ssprompt.models.losses.matching import UnknownSegmentsError
 from mmseg_ssprompt.prompt_files.open_vocabulary import with_class_names
+from mmseg_ssprompt.segments import segments_of_label_maps
 from own_photographs import draw_photograph, make_photographs, own_config, save
 from tiny_model import build_tiny, random_images, samples_of, tiny_config, training_loss
 
@@ -113,11 +115,11 @@ def test_the_number_of_classes_need_not_be_given():
 # Training
 
 
-def losses_of(class_logits: Tensor, labels: Tensor, **kwargs: Any) -> dict:
+def losses_of(class_logits: Tensor, labels: Tensor, **numbers: int) -> dict:
     torch.manual_seed(0)
-    loss = MaskClassificationLoss(1, num_points=64, **kwargs)
+    loss = MaskClassificationLoss(1, num_points=64)
     masks = torch.stack([torch.where(labels == 1, 9.0, -9.0), torch.full(labels.shape, -9.0)], 1)
-    return loss(class_logits, masks, labels)
+    return loss(class_logits, masks, segments_of_label_maps(labels, LabelIds(1, **numbers)))
 
 
 def halves() -> Tensor:
@@ -142,16 +144,18 @@ def test_both_ways_to_number_have_the_same_loss():
     found = []
     for rest_id, number, ignored in NUMBERS:
         torch.manual_seed(0)
-        loss = MaskClassificationLoss(1, num_points=64, ignore_index=ignored, rest_id=rest_id)
-        found.append(loss(logits, masks, torch.where(labels == 1, number, rest_id)))
+        label_maps = torch.where(labels == 1, number, rest_id)
+        segments = segments_of_label_maps(label_maps, LabelIds(1, ignored, rest_id))
+        found.append(MaskClassificationLoss(1, num_points=64)(logits, masks, segments))
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(('rest_id', 'number', 'ignored'), NUMBERS)
 def test_an_image_of_the_rest_alone_teaches_no_object(rest_id, number, ignored):
     logits = torch.zeros(1, 3, 2, requires_grad=True)
-    loss = MaskClassificationLoss(1, num_points=16, ignore_index=ignored, rest_id=rest_id)
-    losses = loss(logits, torch.zeros(1, 3, 4, 4), torch.full((1, 4, 4), rest_id))
+    ids = LabelIds(1, ignored, rest_id)
+    segments = segments_of_label_maps(torch.full((1, 4, 4), rest_id), ids)
+    losses = MaskClassificationLoss(1, num_points=16)(logits, torch.zeros(1, 3, 4, 4), segments)
     losses['loss_cls'].backward()
     assert (logits.grad[..., 1] < 0).all()
     assert losses['loss_mask'] == losses['loss_dice'] == 0
@@ -159,8 +163,11 @@ def test_an_image_of_the_rest_alone_teaches_no_object(rest_id, number, ignored):
 
 @pytest.mark.parametrize(('rest_id', 'number', 'ignored'), NUMBERS)
 def test_other_numbers_are_refused_in_training(rest_id, number, ignored):
-    with pytest.raises(ValueError, match=f'{number} .the class. and {rest_id} .the rest.'):
+    with pytest.raises(UnknownSegmentsError, match=r'\[2, 9\]'):
         losses_of(torch.zeros(1, 2, 2), halves() * 7 + 2, ignore_index=ignored, rest_id=rest_id)
+    expected = f'{number} .the class. and {rest_id} .the rest.'
+    with pytest.raises(ValueError, match=rf'hold \[2\]: expected {expected}'):
+        training_loss(build(rest_id), torch.full((2, 96, 96), 2))
 
 
 @pytest.mark.parametrize('make', [build, build_linear])

@@ -15,6 +15,7 @@ from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
 from mmseg_ssprompt.models.losses.matching import PromptMatcher
 from mmseg_ssprompt.models.losses.point_sampling import draw_labelled_points, sample_masks
+from mmseg_ssprompt.segments import segments_of_label_maps
 
 IGNORED = 255
 SIZES = dict(
@@ -41,7 +42,8 @@ def make(batch, prompts, classes, height, width, ignored, seed):
 def losses_of(class_logits, mask_logits, labels, points=32):
     loss = MaskClassificationLoss(num_classes=class_logits.shape[-1] - 1, num_points=points)
     torch.manual_seed(0)
-    return loss(class_logits, mask_logits, labels)
+    segments = segments_of_label_maps(labels, LabelIds(loss.num_classes, IGNORED))
+    return loss(class_logits, mask_logits, segments)
 
 
 @given(**SIZES)
@@ -150,8 +152,9 @@ def test_matching_costs_what_mmseg_s_does(**sizes):
     """Which pairs are the best is not unique, what they cost is."""
     class_logits, mask_logits, labels = make(**sizes)
     mask_logits, labels = mask_logits.flatten(2), labels.flatten(1).repeat(1, 16)[:, :16]
-    matcher = PromptMatcher(LabelIds(sizes['classes'], IGNORED), 2.0, 5.0, 5.0)
-    matches = matcher(class_logits, mask_logits, labels)
+    classes = torch.arange(sizes['classes']).expand(len(labels), -1)
+    matcher = PromptMatcher(2.0, 5.0, 5.0)
+    matches = matcher(class_logits, mask_logits, labels.where(labels != IGNORED, -1), classes)
     assigner = HungarianAssigner(
         [
             dict(type='ClassificationCost', weight=2.0),
@@ -169,7 +172,7 @@ def test_matching_costs_what_mmseg_s_does(**sizes):
             InstanceData(scores=class_logits[image], masks=mask_logits[image]),
             InstanceData(labels=present, masks=(labels[image] == present[:, None]).float()),
         )
-        cost = matcher._cost(class_logits[image], mask_logits[image], labels[image])
+        cost = matcher._cost(class_logits[image], mask_logits[image], labels[image], classes[image])
         expected = cost[prompts, present[order]].sum()
         found = cost[matches.prompts[own], matches.classes[own]].sum()
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -185,9 +188,9 @@ def test_matching_is_the_best_of_all(prompts, classes, seed):
     class_logits = torch.randn(1, prompts, classes + 1, generator=generator)
     mask_logits = torch.randn(1, prompts, 12, generator=generator)
     labels = torch.randint(classes, (1, 12), generator=generator)
-    matcher = PromptMatcher(LabelIds(classes, IGNORED), 2.0, 5.0, 5.0)
-    matches = matcher(class_logits, mask_logits, labels)
-    cost = matcher._cost(class_logits[0], mask_logits[0], labels[0]).double().numpy()
+    matcher, each = PromptMatcher(2.0, 5.0, 5.0), torch.arange(classes)
+    matches = matcher(class_logits, mask_logits, labels, each[None])
+    cost = matcher._cost(class_logits[0], mask_logits[0], labels[0], each).double().numpy()
     present = sorted(set(labels[0].tolist()))
     size = min(prompts, len(present))
     assert len(matches.prompts) == size

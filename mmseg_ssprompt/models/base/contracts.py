@@ -78,6 +78,7 @@ class PromptableSegmenter(Protocol):
         masks_per_prompt: Masks that come out for each prompt.
         trainable: Whether a part of it trains, as a baseline.
         prompts_see_image: Whether the encoding of points and boxes depends on the image.
+        predicts_iou: Whether :attr:`Decoded.quality` is there.
     """
 
     kind: str
@@ -86,6 +87,7 @@ class PromptableSegmenter(Protocol):
     masks_per_prompt: int
     trainable: bool
     prompts_see_image: bool
+    predicts_iou: bool
 
     def encode_points(self, xy: Tensor, features: Optional[ImageFeatures] = None) -> Tensor:
         """Encode one foreground point as one prompt.

@@ -1,11 +1,14 @@
 """Class names and numbers of classes in the config of a decode head."""
 
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, Tuple
+
+from mmseg.registry import DATASETS
 
 from ...label_ids import LabelIds, resolve_label_ids
+from ...readable_names import find_thing_classes
 from ..prompts.semantic import resolve_class_names
 
-__all__ = ['find_class_names', 'find_label_ids']
+__all__ = ['find_class_names', 'find_label_ids', 'find_things']
 
 
 def find_class_names(semantic_prompts: Mapping[str, Any]) -> Optional[Sequence[str]]:
@@ -42,3 +45,41 @@ def find_label_ids(
             'it out'
         )
     return resolve_label_ids(num_classes, ignore_index, rest_id)
+
+
+def find_things(
+    thing_classes: Optional[Sequence[str]],
+    class_names: Sequence[str],
+    semantic_prompts: Mapping[str, Any],
+) -> Optional[Tuple[int, ...]]:
+    """The numbers of the classes of which objects are told apart, in the order of the classes.
+
+    Args:
+        thing_classes: Their names, among the class names or the names that the data set itself has
+            for them. None: what is known of the data set.
+        class_names: All C names.
+        semantic_prompts: Config of the semantic prompts, which may have the names of a data set.
+
+    Returns:
+        None if it is not known which classes are things.
+
+    Raises:
+        ValueError: If ``thing_classes`` are not names of classes.
+    """
+    dataset, own = semantic_prompts.get('dataset'), tuple(class_names)
+    if dataset is not None and semantic_prompts.get('class_names') is None:
+        # The class names are those of the data set, which are written as people do.
+        own = tuple(semantic_prompts.get('classes') or DATASETS.get(dataset).METAINFO['classes'])
+        if thing_classes is None:
+            known = find_thing_classes(dataset)
+            thing_classes = None if known is None else [name for name in known if name in own]
+    if thing_classes is None:
+        return None
+    names = [*own, *class_names]
+    if isinstance(thing_classes, str) or not all(name in names for name in thing_classes):
+        raise ValueError(
+            'decode_head.thing_classes: expected a list of class names, some of '
+            f'{list(class_names)}, found {thing_classes!r}'
+        )
+    pairs = enumerate(zip(own, class_names))
+    return tuple(i for i, pair in pairs if any(name in thing_classes for name in pair))

@@ -1,18 +1,24 @@
 """The decode head that runs SSPrompt: it wires the parts and trains nothing itself."""
 
 import inspect
+import logging
 from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
 
 from ...label_ids import LabelIds
+from ...segments import IGNORED
 from ..base import ImageFeatures
-from .settings import find_class_names, find_label_ids
+from ..losses.matching import UnknownSegmentsError
+from .outputs import semantic
+from .settings import find_class_names, find_label_ids, find_things
+from .targets import count_targets, stack_segments
 
 __all__ = ['HeadOutput', 'SSPromptHead', 'enlarge', 'find_frame']
 
@@ -22,6 +28,7 @@ class HeadOutput(NamedTuple):
 
     mask_logits: Tensor  # (B, N, h', w')
     class_logits: Tensor  # (B, N, C + 1), the last for "no object"
+    quality: Optional[Tensor] = None  # (B, N), the base model's own estimate of each mask's IoU
 
 
 @MODELS.register_module()
@@ -37,21 +44,28 @@ class SSPromptHead(BaseDecodeHead):
         spatial_prompts: Config of a spatial prompt learner.
         semantic_prompts: Config of a semantic prompt learner.
         classifier: Config of a classifier; widths are filled in.
-        loss_decode: Config of the loss; what label maps hold is filled in.
+        loss_decode: Config of the loss; the number of classes is filled in.
         num_classes: ``C``. Defaults to None: the number of class names.
         ignore_index: Number of pixels that do not count. Defaults to None: 255, or 65535 where
             255 counts (:func:`resolve_label_ids`).
         rest_id: With one class, the number of all pixels that do not show it: 0, and the class has
             the number 1; or 255, and the class has the number 0. Defaults to None.
+        thing_classes: Names of the classes of which objects are told apart, which the outputs
+            ``'instances'`` and ``'panoptic'`` need. Defaults to None: those of the data set whose
+            class names the semantic prompts have, if they are known.
 
     Attributes:
         label_ids: Which numbers label maps and predictions hold.
+        things: The numbers of ``thing_classes`` among the class logits; None without them.
         class_names: The C class names, in the order of the class logits.
 
     Raises:
         ValueError: If ``num_classes`` is not the number of class names, the numbers of label maps
-            contradict each other, or the loss does not compare masks with labels.
+            contradict each other, the loss does not compare masks with labels, or a thing class is
+            none of the classes.
     """
+
+    _warned = False  # of too few prompts
 
     def __init__(
         self,
@@ -63,6 +77,7 @@ class SSPromptHead(BaseDecodeHead):
         num_classes: Optional[int] = None,
         ignore_index: Optional[int] = None,
         rest_id: Optional[int] = None,
+        thing_classes: Optional[Sequence[str]] = None,
     ) -> None:
         names = find_class_names(semantic_prompts)
         label_ids = find_label_ids(num_classes, names, ignore_index, rest_id)
@@ -87,6 +102,7 @@ class SSPromptHead(BaseDecodeHead):
         self.semantic_prompts = MODELS.build(semantic_prompts)
         self.class_names: Sequence[str] = self.semantic_prompts.class_names
         find_label_ids(num_classes, self.class_names, ignore_index, rest_id)  # if names was None
+        self.things = find_things(thing_classes, self.class_names, semantic_prompts)
         widths = dict(token_dims=base_model.token_dims, embed_dims=self.semantic_prompts.embed_dims)
         if 'no_object' in _parameters(classifier):
             widths['no_object'] = base_model.no_object()
@@ -97,17 +113,42 @@ class SSPromptHead(BaseDecodeHead):
         decoded = self.segmenter.decode(inputs, self.spatial_prompts(self.segmenter, inputs))
         class_logits = self.classifier(decoded, self.semantic_prompts(), inputs)
         # Masks leave the decoder in the type of autocast; what follows is float32.
-        return HeadOutput(decoded.mask_logits.float(), class_logits)
+        return HeadOutput(decoded.mask_logits.float(), class_logits, decoded.quality)
 
     def loss_by_feat(
         self, seg_logits: HeadOutput, batch_data_samples: SampleList
     ) -> Dict[str, Tensor]:
         """The losses of a batch: ``loss_cls``, ``loss_mask``, ``loss_dice``."""
-        label_maps = self._stack_batch_gt(batch_data_samples).squeeze(1)  # (B, H, W)
-        losses: Dict[str, Tensor] = self.loss_decode(
-            seg_logits.class_logits, seg_logits.mask_logits, label_maps
-        )
+        self._warn_of_too_few_prompts(seg_logits.mask_logits.shape[1], batch_data_samples)
+        segments = stack_segments(batch_data_samples, self.label_ids)
+        try:
+            losses: Dict[str, Tensor] = self.loss_decode(
+                seg_logits.class_logits, seg_logits.mask_logits, segments
+            )
+        except UnknownSegmentsError as error:
+            expected = self.label_ids.describe()
+            if any('gt_segments' in sample for sample in batch_data_samples):
+                expected += f', or indices of segments_info and {IGNORED} (ignored) in gt_segments'
+            raise ValueError(
+                f'the label maps of a batch hold {error.numbers}: expected {expected}'
+            ) from error
         return losses
+
+    def _warn_of_too_few_prompts(self, prompts: int, samples: SampleList) -> None:
+        """Say once that an image has more objects than there are prompts."""
+        counts = [] if self._warned else [count_targets(sample) for sample in samples]
+        if max(counts, default=0) <= prompts:
+            return
+        self._warned = True
+        sample = samples[counts.index(max(counts))]
+        print_log(
+            f'image {str(sample.metainfo.get("img_path"))!r} has {max(counts)} segments (objects '
+            f'and regions of stuff), but there are {prompts} prompts: those that suit the prompts '
+            'least are left out of the loss, and no prediction has more than one segment for each '
+            'prompt. More prompts are a matter of decode_head.spatial_prompts. This is said once',
+            'current',
+            logging.WARNING,
+        )
 
     def predict_by_feat(
         self, seg_logits: HeadOutput, batch_img_metas: List[Dict[str, Any]]
@@ -121,19 +162,16 @@ class SSPromptHead(BaseDecodeHead):
         (B, K, h', w'), of :meth:`semantic_scores`. With one class, of score ``s``, the rest has
         ``1 - s``, so that the class is where its score is above one half.
         """
-        scores = self.semantic_scores(seg_logits)
-        return scores if self.label_ids.rest_id is None else torch.cat([1 - scores, scores], dim=1)
+        return self.add_rest(self.semantic_scores(seg_logits), dim=1)
+
+    def add_rest(self, scores: Tensor, dim: int) -> Tensor:
+        """Add the score of the rest to those of classes, which lie along ``dim``."""
+        return scores if self.label_ids.rest_id is None else torch.cat([1 - scores, scores], dim)
 
     @staticmethod
     def semantic_scores(seg_logits: HeadOutput) -> Tensor:
-        """``sum_n softmax(class)_n * sigmoid(mask)_n`` (MaskFormer), without "no object".
-
-        The sum is taken at the masks' own resolution: (B, C, h', w'), not negative.
-        """
-        with torch.autocast(seg_logits.mask_logits.device.type, enabled=False):
-            class_scores = seg_logits.class_logits.float().softmax(dim=-1)[..., :-1]  # (B, N, C)
-            masks = seg_logits.mask_logits.float().sigmoid()  # (B, N, h', w')
-            return torch.einsum('bnc,bnhw->bchw', class_scores, masks)
+        """:func:`semantic` at the masks' own resolution: (B, C, h', w')."""
+        return semantic(seg_logits.mask_logits, seg_logits.class_logits)
 
 
 def find_frame(batch_img_metas: Sequence[Mapping[str, Any]]) -> Tuple[int, int]:
@@ -156,12 +194,11 @@ def _parameters(config: Mapping[str, Any]) -> Collection[str]:
 
 
 def _complete_loss(config: Any, label_ids: LabelIds) -> Dict[str, Any]:
-    """The config of the loss with what label maps hold."""
+    """The config of the loss with the number of classes."""
     if not isinstance(config, Mapping) or 'num_classes' not in _parameters(config):
         raise ValueError(
             'decode_head.loss_decode: expected one loss of masks with labels, such as dict(type='
             "'MaskClassificationLoss', ...), which has a weight for each of its terms and "
             f"class_weight, found {config!r}. LinearEmbeddingHead takes mmseg's losses"
         )
-    known = _parameters(config)
-    return dict(config, **{k: v for k, v in label_ids._asdict().items() if k in known})
+    return dict(config, num_classes=label_ids.num_classes)

@@ -1,4 +1,4 @@
-"""The training loss: match predicted masks to the classes of an image, then score both."""
+"""The training loss: match predicted masks to the segments of an image, then score both."""
 
 import math
 from typing import Dict, Optional, Sequence, Union
@@ -10,8 +10,8 @@ from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...label_ids import LabelIds
 from ...plain import is_number
+from ...segments import IGNORED, Segments
 from .class_weight import check_class_weight
 from .matching import NON_FINITE_LOGITS, NonFiniteLogitsError, PromptMatcher
 from .point_sampling import draw_labelled_points, sample_masks
@@ -24,13 +24,14 @@ class MaskClassificationLoss(nn.Module):
     """Hungarian matching, cross-entropy on labels, binary cross-entropy and dice on masks.
 
     The loss of mask-classification models (MaskFormer, Mask2Former, SEEM), with their weights by
-    default. Each class present in an image is one target mask. Masks are compared at random
-    points, drawn from labelled pixels only: padding and ignored pixels never count. A class of
-    which no pixel was drawn is no target in that step. Computed in float32, under autocast too.
-    The device is waited for once, for the costs of matching.
+    default. Each segment of an image is one target mask with one class: each class present where
+    labels are label maps, each object and region where they are (:class:`Segments`). Masks are
+    compared at random points, drawn from labelled pixels only: padding and ignored pixels never
+    count. A segment of which no pixel was drawn is no target in that step. Computed in float32,
+    under autocast too. The device is waited for once, for the costs of matching.
 
-    With one class, pixels of the rest are labelled and belong to no mask: where an image shows
-    nothing else, all prompts learn "no object".
+    Pixels that count and belong to no segment are the rest of one class, or the background of
+    objects: where an image shows nothing else, all prompts learn "no object".
 
     Args:
         num_classes: ``C``.
@@ -43,9 +44,6 @@ class MaskClassificationLoss(nn.Module):
         loss_dice_weight: Of the masks' dice loss. Defaults to 5.0.
         no_object_weight: Of unmatched prompts in the cross-entropy. Defaults to 0.1.
         num_points: ``P``, points drawn in each image. Defaults to 12544.
-        ignore_index: Number of pixels that do not count. Defaults to 255.
-        rest_id: With one class, the number of the pixels that do not show it, see
-            :func:`resolve_label_ids`. Defaults to None.
 
     Raises:
         ValueError: If ``num_points`` is not a positive integer, a weight is negative or not finite,
@@ -63,8 +61,6 @@ class MaskClassificationLoss(nn.Module):
         loss_dice_weight: float = 5.0,
         no_object_weight: float = 0.1,
         num_points: int = 12544,
-        ignore_index: int = 255,
-        rest_id: Optional[int] = None,
     ) -> None:
         super().__init__()
         if type(num_points) is not int or num_points < 1:
@@ -90,21 +86,17 @@ class MaskClassificationLoss(nn.Module):
         self.loss_dice_weight = loss_dice_weight
         self.no_object_weight = no_object_weight
         self.num_points = num_points
-        self.ignore_index = ignore_index
-        self.label_ids = LabelIds(num_classes, ignore_index, rest_id)
-        self.matcher = PromptMatcher(
-            self.label_ids, loss_cls_weight, loss_mask_weight, loss_dice_weight
-        )
+        self.matcher = PromptMatcher(loss_cls_weight, loss_mask_weight, loss_dice_weight)
 
     def forward(
-        self, class_logits: Tensor, mask_logits: Tensor, label_maps: Tensor
+        self, class_logits: Tensor, mask_logits: Tensor, segments: Segments
     ) -> Dict[str, Tensor]:
         """Compute the three losses.
 
         Args:
             class_logits: (B, N, C + 1), the last for "no object".
-            mask_logits: (B, N, h, w), over the same frame as the label maps.
-            label_maps: (B, H, W) integer, the numbers of classes, of the rest, or ``ignore_index``.
+            mask_logits: (B, N, h, w), over the same frame as the maps of segments.
+            segments: Of the B images.
 
         Returns:
             ``loss_cls``, ``loss_mask`` and ``loss_dice``, weighted scalars. All of them, and their
@@ -112,25 +104,24 @@ class MaskClassificationLoss(nn.Module):
             which, under ``NON_FINITE_LOGITS``. ``FiniteGuardHook`` leaves such a step out.
 
         Raises:
-            ValueError: If a label is neither a class nor ignored.
+            UnknownSegmentsError: If a pixel has a number that is none of a segment.
         """
         with torch.autocast(mask_logits.device.type, enabled=False):
             class_logits, mask_logits = class_logits.float(), mask_logits.float()
-            points, labels = draw_labelled_points(label_maps, self.num_points, self.ignore_index)
+            points, numbers = draw_labelled_points(segments.maps, self.num_points, IGNORED)
             candidates = sample_masks(mask_logits.detach(), points)  # (B, N, P)
             try:
-                matches = self.matcher(class_logits.detach(), candidates, labels)
+                matches = self.matcher(class_logits.detach(), candidates, numbers, segments.classes)
             except NonFiniteLogitsError as error:
                 return self._nan_losses(class_logits, mask_logits, str(error))
             # Only matched masks get gradients, so only they are sampled with them.
             matched_prompts = (matches.images, matches.prompts)
             matched = mask_logits[matched_prompts].unsqueeze(1)
             logits = sample_masks(matched, points[matches.images]).squeeze(1)  # (M, P)
-            ids = matches.classes[:, None] + self.label_ids.classes.start
-            masks = (labels[matches.images] == ids).float()  # (M, P)
+            masks = (numbers[matches.images] == matches.segments[:, None]).float()  # (M, P)
 
             # An image without labels tells nothing, not even that a prompt finds no object.
-            labelled = (labels != self.ignore_index).any(dim=1, keepdim=True)  # (B, 1)
+            labelled = (numbers != IGNORED).any(dim=1, keepdim=True)  # (B, 1)
             targets = torch.full_like(class_logits[..., 0], self.num_classes, dtype=torch.long)
             targets[matched_prompts] = matches.classes
             weights = torch.full_like(class_logits[..., 0], self.no_object_weight)  # (B, N)

@@ -41,6 +41,7 @@ class SAMSegmenter(BaseModule):
     kind = 'sam'
     tokens_per_prompt = 2  # a point and SAM's not-a-point token, or the two corners of a box
     prompts_see_image = False
+    predicts_iou = True
     where_to_get = staticmethod(sam_file.where_to_get)
 
     def __init__(

@@ -76,6 +76,7 @@ class SEEMSegmenter(BaseModule):
     tokens_per_prompt = 2  # of SEEM's own queries
     masks_per_prompt = 1
     prompts_see_image = True
+    predicts_iou = False
 
     where_to_get = staticmethod(where_to_get)
 

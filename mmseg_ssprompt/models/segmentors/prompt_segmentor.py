@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
@@ -28,10 +29,12 @@ from ...weights.state_dicts import FILE_KEY
 from ...weights.tensor_checks import count_non_finite, find_tensor_problem
 from ..base import FrozenModule, PrecomputedFeatures
 from ..heads import SSPromptHead
-from ..heads.ssprompt_head import HeadOutput, find_frame
+from ..heads.outputs import Resize, instances, panoptic, semantic
+from ..heads.ssprompt_head import HeadOutput, enlarge, find_frame
 from .label_map import find_best_classes
+from .output_settings import check_outputs
 from .padding import check_padding
-from .resized_masks import score_resized_masks
+from .resized_masks import resize_masks
 from .windows import check_test_cfg, predict_windows
 
 __all__ = ['PromptSegmentor', 'PromptStateError']
@@ -57,7 +60,9 @@ class PromptSegmentor(EncoderDecoder):
     With ``test_cfg=dict(mode='slide', crop_size=(H, W), stride=(h, w))`` images may be larger than
     the frame (:func:`predict_windows`). With ``test_cfg=dict(resize='masks')`` masks are resized to
     the photograph before scores are made of them, as SEEM does (:func:`resize_masks`); with
-    ``'scores'``, the default, scores are, as mmseg does. The head's ``label_ids`` says which
+    ``'scores'``, the default, scores are, as mmseg does. ``test_cfg=dict(outputs=('semantic',
+    'panoptic', 'instances'))`` says what masks are made into (:func:`check_outputs`); the default
+    is ``('semantic',)``. The head's ``label_ids`` says which
     numbers label maps and predictions hold; padding gets the one that is ignored.
 
     Args:
@@ -74,8 +79,8 @@ class PromptSegmentor(EncoderDecoder):
     Raises:
         FileNotFoundError: If files of weights are not there, with all that are not.
         ValueError: If ``weights`` has an unknown entry, or ``test_cfg`` is not valid
-            (:func:`check_test_cfg`) or asks for masks of a head that has none, or images are padded
-            to a size that the image encoder refuses.
+            (:func:`check_test_cfg`, :func:`check_outputs`) or asks for masks of a head that has
+            none, or images are padded to a size that the image encoder refuses.
     """
 
     test_cfg: ConfigDict  # of EncoderDecoder
@@ -104,6 +109,7 @@ class PromptSegmentor(EncoderDecoder):
                 "model.test_cfg.resize is 'masks': expected a head with masks, SSPromptHead, found "
                 f'{type(self.decode_head).__name__}. Leave resize out'
             )
+        self.outputs = check_outputs(self.test_cfg, self.decode_head)
         if self.test_cfg.mode == 'slide' and isinstance(self.backbone, PrecomputedFeatures):
             raise ValueError(
                 "model.test_cfg.mode is 'slide', but this model has no image encoder, and embedded "
@@ -133,14 +139,23 @@ class PromptSegmentor(EncoderDecoder):
         return super().forward(inputs, data_samples, mode)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
-        """Predict label maps.
+        """Predict what ``test_cfg.outputs`` names, at the size of the original image.
 
         Returns:
-            The samples, with ``pred_sem_seg`` (1, H', W') int64 and, where asked for,
-            ``seg_logits`` (K, H', W') float, a channel for each of ``label_ids.channels``.
+            The samples, with what was asked for of:
+
+            - ``pred_sem_seg`` (1, H', W') int64 and, with ``test_cfg.logits``, ``seg_logits``
+              (K, H', W') float, a channel for each of ``label_ids.channels``;
+            - ``pred_panoptic_seg`` (1, H', W') int32 with ``segments_info``;
+            - ``pred_instances``, with ``labels``, ``scores``, ``masks`` and ``bboxes``
+              (``mmseg_ssprompt.segments``). Classes are counted from 0 there.
         """
-        if data_samples is not None and self.test_cfg.get('resize') == 'masks':
-            return self._predict_resized_masks(inputs, data_samples)
+        if self.outputs != ('semantic',) or self.test_cfg.get('resize') == 'masks':
+            if data_samples is None:
+                size = tuple(inputs.shape[-2:])
+                meta = dict(ori_shape=size, img_shape=size)
+                data_samples = [SegDataSample(metainfo=meta) for _ in inputs]
+            return self._predict_of_masks(inputs, data_samples)
         if data_samples is None or self.test_cfg.get('logits', True):
             return super().predict(inputs, data_samples)
         head, metas = self.decode_head, [sample.metainfo for sample in data_samples]
@@ -154,20 +169,60 @@ class PromptSegmentor(EncoderDecoder):
             self._set_labels(sample, channels)
         return data_samples
 
-    def _predict_resized_masks(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
-        """As :meth:`predict`, with ``test_cfg.resize='masks'``."""
-        masks, class_logits = self.decode_head(self.extract_feat(inputs))
+    def _predict_of_masks(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
+        """As :meth:`predict`, one image after another, of masks that are resized themselves."""
+        output: HeadOutput = self.decode_head(self.extract_feat(inputs))
         frame = find_frame([sample.metainfo for sample in data_samples])
+        settings, things = self.test_cfg, self.decode_head.things
+        as_seem = settings.get('resize') == 'masks'
         for number, sample in enumerate(data_samples):
-            own = slice(number, number + 1)
-            output = HeadOutput(masks[own], class_logits[own])
-            scores = score_resized_masks(output, frame, sample.metainfo)
-            if self.decode_head.label_ids.rest_id is not None:
-                scores = torch.cat([1 - scores, scores])
-            if self.test_cfg.get('logits', True):
-                sample.set_data(dict(seg_logits=PixelData(data=scores)))
-            self._set_labels(sample, scores.argmax(dim=0, keepdim=True))
+            own = HeadOutput(*(None if part is None else part[number] for part in output))
+            resize = partial(resize_masks, frame=frame, metainfo=sample.metainfo, bicubic=as_seem)
+            if 'semantic' in self.outputs:
+                self._set_semantic(sample, own, frame, resize if as_seem else None)
+            quality = own.quality if settings.predicted_iou else None
+            if 'panoptic' in self.outputs:
+                panoptic_map = panoptic(
+                    *(own.mask_logits, own.class_logits, things),
+                    *(settings.object_mask_threshold, settings.overlap_threshold),
+                    *(quality, resize),
+                )
+                info = dict(segments_info=panoptic_map.segments_info)
+                data = PixelData(metainfo=info, data=panoptic_map.data)
+                sample.set_data(dict(pred_panoptic_seg=data))
+            if 'instances' in self.outputs:
+                found = instances(
+                    *(own.mask_logits, own.class_logits, things),
+                    *(settings.max_per_image, quality, resize),
+                )
+                sample.set_data(dict(pred_instances=found))
         return data_samples
+
+    def _set_semantic(
+        self,
+        sample: SegDataSample,
+        output: HeadOutput,
+        frame: Tuple[int, int],
+        resize: Optional[Resize],
+    ) -> None:
+        """Give a sample its label map, and its scores, of one image's masks (N, h, w).
+
+        Masks are resized before they are added up, or their sum is, without ``resize``.
+        """
+        head, postprocess = self.decode_head, super().postprocess_result
+        if resize is None:
+            whole = HeadOutput(output.mask_logits[None], output.class_logits[None])
+            (scores,) = head.label_scores(whole)
+            if not self.test_cfg.get('logits', True):
+                channels = find_best_classes(scores, frame, sample, postprocess)
+                self._set_labels(sample, channels)
+                return
+            self.postprocess_result(enlarge(scores[None], frame), [sample])
+            return
+        scores = head.add_rest(semantic(output.mask_logits, output.class_logits, resize), dim=0)
+        if self.test_cfg.get('logits', True):
+            sample.set_data(dict(seg_logits=PixelData(data=scores)))
+        self._set_labels(sample, scores.argmax(dim=0, keepdim=True))
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
         """Scores of images of any size, in windows: (B, 3, H, W) -> (B, K, H, W)."""

@@ -15,10 +15,22 @@ __all__ = ['PromptTTAModel']
 
 @MODELS.register_module()
 class PromptTTAModel(SegTTAModel):
-    """mmseg's ``SegTTAModel``, which averages ``seg_logits`` and so has to ask for them."""
+    """mmseg's ``SegTTAModel``, which averages ``seg_logits`` and so has to ask for them.
+
+    Raises:
+        ValueError: If other outputs than the semantic map are asked for.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        outputs = getattr(self.module, 'outputs', ('semantic',))
+        if outputs != ('semantic',):
+            raise ValueError(
+                f"model.test_cfg.outputs is {outputs}: expected ('semantic',) with test-time "
+                'augmentation. A prompt finds other objects in each view of an image, so '
+                'that their masks cannot be averaged. Test without --tta, or set '
+                "model.test_cfg.outputs=('semantic',)"
+            )
         self.module.test_cfg['logits'] = True
 
     def merge_preds(self, data_samples_list: List[SampleList]) -> SampleList:

@@ -95,14 +95,14 @@ def classify(parts: Parts, tokens: Tensor) -> Tensor:
 
 def wire_joint(parts: Parts, images: Tensor) -> HeadOutput:
     sam = parts.sam
-    masks, tokens, _ = decode_joint(
+    masks, tokens, quality = decode_joint(
         sam.mask_decoder,
         sam.image_encoder(images),
         sam.prompt_encoder.get_dense_pe(),
         grid_prompts(sam),
         dense_prompt(sam),
     )
-    return HeadOutput(masks[:, :, 0], classify(parts, tokens[:, :, 0]))
+    return HeadOutput(masks[:, :, 0], classify(parts, tokens[:, :, 0]), quality[:, :, 0])
 
 
 def wire_independent(parts: Parts, images: Tensor) -> HeadOutput:
@@ -110,19 +110,20 @@ def wire_independent(parts: Parts, images: Tensor) -> HeadOutput:
     sam = parts.sam
     seen: List[Tensor] = []
     hook = sam.mask_decoder.transformer.register_forward_hook(lambda *a: seen.append(a[-1][0]))
-    masks = [
+    decoded = [
         sam.mask_decoder(
             embedding[None],
             sam.prompt_encoder.get_dense_pe(),
             grid_prompts(sam),
             dense_prompt(sam),
             multimask_output=False,
-        )[0][:, 0]
+        )
         for embedding in sam.image_encoder(images)
     ]
     hook.remove()
     tokens = torch.stack([queries[:, 1] for queries in seen])  # SAM's mask token 0
-    return HeadOutput(torch.stack(masks), classify(parts, tokens))
+    masks, quality = (torch.stack(each)[:, :, 0] for each in zip(*decoded))
+    return HeadOutput(masks, classify(parts, tokens), quality)
 
 
 def decode(model: nn.Module, images: Tensor) -> HeadOutput:
@@ -398,10 +399,8 @@ def test_another_number_of_classes_is_refused(num_classes):
     assert str(tiny_classes()) in text
 
 
-def test_the_loss_is_told_classes_and_ignored_label():
-    head = build_tiny(ignore_index=77).decode_head
-    assert head.loss_decode.num_classes == NUM_CLASSES
-    assert head.loss_decode.ignore_index == head.ignore_index == 77
+def test_the_loss_is_told_the_number_of_classes():
+    assert build_tiny().decode_head.loss_decode.num_classes == NUM_CLASSES
 
 
 def test_class_names_are_those_of_the_data_set():

@@ -10,7 +10,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.losses import MaskClassificationLoss, mask_classification_loss
+from mmseg_ssprompt.segments import segments_of_label_maps
 from repeatable_points import draw_repeatable_points
 
 IGNORED = 255
@@ -34,7 +36,8 @@ def compute(images: List[int], spoilt: bool = False) -> Tuple[Dict[str, Tensor],
     if spoilt:
         mask_logits.data[:] = float('inf')
     losses = MaskClassificationLoss(4, num_points=100)(
-        class_logits[images], mask_logits[images], labels[images]
+        *(class_logits[images], mask_logits[images]),
+        segments_of_label_maps(labels[images], LabelIds(4, IGNORED)),
     )
     sum(losses.values()).backward()
     losses = {key: value.detach() for key, value in losses.items()}

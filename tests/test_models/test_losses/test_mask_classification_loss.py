@@ -10,7 +10,10 @@ from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.losses import MaskClassificationLoss, matching
+from mmseg_ssprompt.models.losses.matching import UnknownSegmentsError
+from mmseg_ssprompt.segments import segments_of_label_maps
 
 IGNORED = 255
 POINTS = 100
@@ -21,13 +24,20 @@ approx = partial(pytest.approx, rel=1e-5)  # float32 sums
 
 
 def compute(
-    class_logits: Tensor, mask_logits: Tensor, label_maps: Tensor, seed: int = 0, **kwargs
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    label_maps: Tensor,
+    seed: int = 0,
+    ignore_index: int = IGNORED,
+    **kwargs,
 ) -> Dict[str, Tensor]:
     """The losses, with as many classes as the logits have, under a fixed seed."""
     kwargs.setdefault('num_points', POINTS)
-    loss = MaskClassificationLoss(class_logits.shape[-1] - 1, **kwargs)
+    num_classes = class_logits.shape[-1] - 1
+    loss = MaskClassificationLoss(num_classes, **kwargs)
     torch.manual_seed(seed)
-    return loss(class_logits, mask_logits, label_maps)
+    segments = segments_of_label_maps(label_maps, LabelIds(num_classes, ignore_index))
+    return loss(class_logits, mask_logits, segments)
 
 
 def quadrants(size: int = 8) -> Tensor:
@@ -110,7 +120,7 @@ def test_defaults_are_those_of_mask2former():
     loss = MaskClassificationLoss(3)
     assert (loss.loss_cls_weight, loss.loss_mask_weight, loss.loss_dice_weight) == (2.0, 5.0, 5.0)
     assert loss.class_weight.tolist() == [1.0] * 3
-    assert (loss.no_object_weight, loss.num_points, loss.ignore_index) == (0.1, 12544, 255)
+    assert (loss.no_object_weight, loss.num_points) == (0.1, 12544)
     assert [cost.weight for cost in loss.matcher.match_costs] == [2.0, 5.0, 5.0]
 
 
@@ -342,10 +352,9 @@ def test_label_that_is_no_class(label: int):
     """Label C would otherwise train as "no object", and others fail far from the cause."""
     class_logits, mask_logits, labels = random_case()
     labels[0, :4] = label
-    with pytest.raises(
-        ValueError, match=rf'label.*{label}.*0 to 3 \(the 4 classes\) and 255 \(ign'
-    ):
+    with pytest.raises(UnknownSegmentsError, match=rf'hold \[{label}\]') as caught:
         compute(class_logits, mask_logits, labels)
+    assert caught.value.numbers == [label]
 
 
 @pytest.mark.parametrize('num_points', [0, -1, True, 2.5, '8', None])

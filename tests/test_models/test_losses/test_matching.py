@@ -5,10 +5,13 @@ import torch
 from mmengine.structures import InstanceData
 from mmseg.registry import TASK_UTILS
 
-from mmseg_ssprompt.label_ids import LabelIds
-from mmseg_ssprompt.models.losses.matching import NonFiniteLogitsError, PromptMatcher
+from mmseg_ssprompt.models.losses.matching import (
+    NonFiniteLogitsError,
+    PromptMatcher,
+    UnknownSegmentsError,
+)
+from mmseg_ssprompt.segments import IGNORED, NO_CLASS, UNKNOWN
 
-IGNORED = 255
 WEIGHTS = dict(cls_weight=2.0, mask_weight=5.0, dice_weight=5.0)
 
 
@@ -18,7 +21,7 @@ def make_case(images=3, prompts=7, classes=5, points=40, seed=0):
     mask_logits = 3 * torch.randn(images, prompts, points, generator=generator)
     labels = torch.randint(classes, (images, points), generator=generator)
     labels[1, labels[1] == 2] = IGNORED  # a class that this image has not
-    return class_logits, mask_logits, labels
+    return class_logits, mask_logits, labels, torch.arange(classes).expand(images, -1)
 
 
 def as_sets(matches):
@@ -30,7 +33,7 @@ def as_sets(matches):
 @pytest.mark.parametrize('prompts', [7, 3])
 @pytest.mark.parametrize('seed', range(3))
 def test_equal_to_mmseg_s_hungarian_assigner(prompts: int, seed: int):
-    class_logits, mask_logits, labels = make_case(prompts=prompts, seed=seed)
+    class_logits, mask_logits, labels, classes = make_case(prompts=prompts, seed=seed)
     assigner = TASK_UTILS.build(
         dict(
             type='HungarianAssigner',
@@ -43,52 +46,91 @@ def test_equal_to_mmseg_s_hungarian_assigner(prompts: int, seed: int):
     )
     expected = set()
     for image in range(len(labels)):
-        classes = labels[image].unique()
-        classes = classes[classes != IGNORED]
+        present = labels[image].unique()
+        present = present[present != IGNORED]
         matched, order = assigner.assign(
             InstanceData(scores=class_logits[image], masks=mask_logits[image]),
-            InstanceData(labels=classes, masks=(labels[image] == classes[:, None]).float()),
+            InstanceData(labels=present, masks=(labels[image] == present[:, None]).float()),
         )
-        expected |= {(image, m, c) for m, c in zip(matched.tolist(), classes[order].tolist())}
-    matcher = PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)
-    assert as_sets(matcher(class_logits, mask_logits, labels)) == expected
+        expected |= {(image, m, c) for m, c in zip(matched.tolist(), present[order].tolist())}
+    matcher = PromptMatcher(**WEIGHTS)
+    assert as_sets(matcher(class_logits, mask_logits, labels, classes)) == expected
 
 
 def test_image_without_labels_has_no_match():
-    class_logits, mask_logits, labels = make_case()
+    class_logits, mask_logits, labels, classes = make_case()
     labels[0] = IGNORED
-    matcher = PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)
-    assert set(matcher(class_logits, mask_logits, labels).images.tolist()) == {1, 2}
+    matcher = PromptMatcher(**WEIGHTS)
+    assert set(matcher(class_logits, mask_logits, labels, classes).images.tolist()) == {1, 2}
 
 
 def test_nothing_to_match():
-    class_logits, mask_logits, labels = make_case()
-    matcher = PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)
-    matches = matcher(class_logits, mask_logits, torch.full_like(labels, IGNORED))
-    assert [len(part) for part in matches] == [0, 0, 0]
+    class_logits, mask_logits, labels, classes = make_case()
+    matcher = PromptMatcher(**WEIGHTS)
+    matches = matcher(class_logits, mask_logits, torch.full_like(labels, IGNORED), classes)
+    assert [len(part) for part in matches] == [0, 0, 0, 0]
     assert all(part.dtype == torch.int64 for part in matches)
 
 
 def test_waits_for_the_device_once(monkeypatch):
     """``.cpu()`` is the one transfer; nothing else asks for a value."""
-    class_logits, mask_logits, labels = make_case()
+    class_logits, mask_logits, labels, classes = make_case()
     transfers = []
     original = torch.Tensor.cpu
     monkeypatch.setattr(
         torch.Tensor, 'cpu', lambda tensor: transfers.append(tensor.shape) or original(tensor)
     )
-    PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)(class_logits, mask_logits, labels)
+    PromptMatcher(**WEIGHTS)(class_logits, mask_logits, labels, classes)
     assert transfers == [(3 * 3 + 3 * 7 * 5,)]
 
 
 def test_logits_that_are_not_finite():
-    class_logits, mask_logits, labels = make_case()
+    class_logits, mask_logits, labels, classes = make_case()
     class_logits[[0, 2], 1] = float('inf')
     mask_logits[1, 0, 3] = float('nan')
-    matcher = PromptMatcher(LabelIds(5, IGNORED), **WEIGHTS)
+    matcher = PromptMatcher(**WEIGHTS)
     with pytest.raises(NonFiniteLogitsError) as caught:
-        matcher(class_logits, mask_logits, labels)
+        matcher(class_logits, mask_logits, labels, classes)
     assert str(caught.value).splitlines() == [
         'the class logits of images [0, 2] of the batch hold NaN or infinite values',
         'the mask logits of images [1] of the batch hold NaN or infinite values',
     ]
+
+
+def test_segments_of_one_class_are_matched_apart():
+    """Three segments of class 1, and one of class 0; each prompt has the mask of one."""
+    numbers = torch.arange(40)[None] % 4
+    order = torch.tensor([2, 0, 3, 1])
+    mask_logits = torch.where(numbers[:, None] == order[:, None], 9.0, -9.0)
+    matcher = PromptMatcher(**WEIGHTS)
+    matches = matcher(torch.zeros(1, 4, 3), mask_logits, numbers, torch.tensor([[1, 0, 1, 1]]))
+    assert matches.prompts.tolist() == [0, 1, 2, 3]
+    assert matches.segments.tolist() == order.tolist()
+    assert matches.classes.tolist() == [1, 1, 1, 0]
+
+
+def test_what_has_no_class_is_not_matched():
+    class_logits, mask_logits, numbers, classes = make_case()
+    classes = classes.clone()
+    classes[0, [1, 4]] = NO_CLASS
+    matches = PromptMatcher(**WEIGHTS)(class_logits, mask_logits, numbers, classes)
+    assert set(matches.segments[matches.images == 0].tolist()) == {0, 2, 3}
+    assert set(matches.segments[matches.images == 2].tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_padding_of_the_list_of_segments_changes_no_match():
+    class_logits, mask_logits, numbers, classes = make_case()
+    padded = torch.cat([classes, classes.new_full((3, 9), NO_CLASS)], dim=1)
+    matcher = PromptMatcher(**WEIGHTS)
+    found = matcher(class_logits, mask_logits, numbers, padded)
+    for part, expected in zip(found, matcher(class_logits, mask_logits, numbers, classes)):
+        assert torch.equal(part, expected)
+
+
+@pytest.mark.parametrize(('number', 'named'), [(5, 5), (77 - UNKNOWN, 77), (-3 - UNKNOWN, -3)])
+def test_numbers_of_no_segment(number: int, named: int):
+    class_logits, mask_logits, numbers, classes = make_case()
+    numbers[2, 3] = number
+    with pytest.raises(UnknownSegmentsError) as caught:
+        PromptMatcher(**WEIGHTS)(class_logits, mask_logits, numbers, classes)
+    assert caught.value.numbers == [named]

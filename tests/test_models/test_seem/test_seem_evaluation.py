@@ -1,5 +1,7 @@
 """From the pixels of a photograph to SEEM's scores and labels, through the segmentor."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,9 +9,9 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput, SSPromptHead
+from mmseg_ssprompt.models.heads.outputs import semantic
 from mmseg_ssprompt.models.seem.seem_variants import PIXEL_MEAN, PIXEL_STD
-from mmseg_ssprompt.models.segmentors.resized_masks import resize_masks, score_resized_masks
+from mmseg_ssprompt.models.segmentors.resized_masks import resize_masks
 from mmseg_ssprompt.models.segmentors.windows import check_test_cfg
 from seem_files import make_weights, read_golden, read_keys
 
@@ -122,10 +124,11 @@ def test_resizing_scores_is_another_result(file, model):
 
 
 def test_where_masks_are_even_both_ways_are_one():
-    masks = torch.tensor([2.0, -1.0, 0.5])[None, :, None, None].expand(1, 3, 8, 12)
-    logits = torch.randn(1, 3, 5, generator=torch.Generator().manual_seed(0))
-    found = score_resized_masks(HeadOutput(masks, logits), (32, 48), dict(ori_shape=(50, 90)))
-    expected = SSPromptHead.semantic_scores(HeadOutput(masks, logits))[0, :, :1, :1]
+    masks = torch.tensor([2.0, -1.0, 0.5])[:, None, None].expand(3, 8, 12)
+    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    resize = partial(resize_masks, frame=(32, 48), metainfo=dict(ori_shape=(50, 90)))
+    found = semantic(masks, logits, resize)
+    expected = semantic(masks, logits)[:, :1, :1]
     torch.testing.assert_close(found, expected.expand_as(found), atol=1e-5, rtol=0)
 
 
@@ -156,12 +159,12 @@ def test_masks_of_flipped_images_are_flipped_back(direction, dim):
 @pytest.mark.parametrize('count', [1, 8, 19])
 def test_any_number_of_masks_a_few_at_a_time(count):
     generator = torch.Generator().manual_seed(0)
-    masks = torch.randn(1, count, 8, 12, generator=generator)
-    logits = torch.randn(1, count, 4, generator=generator)
+    masks = torch.randn(count, 8, 12, generator=generator)
+    logits = torch.randn(count, 4, generator=generator)
     meta = dict(ori_shape=(50, 90), padding_size=[0, 3, 0, 2])
-    resized = resize_masks(masks[0], (32, 48), meta)[None]
-    expected = SSPromptHead.semantic_scores(HeadOutput(resized, logits))[0]
-    found = score_resized_masks(HeadOutput(masks, logits), (32, 48), meta)
+    resize = partial(resize_masks, frame=(32, 48), metainfo=meta)
+    expected = semantic(resize(masks), logits)
+    found = semantic(masks, logits, resize)
     assert found.shape == (3, 50, 90)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 

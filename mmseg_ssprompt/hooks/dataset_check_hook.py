@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from typing import Any, Dict, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -29,6 +29,11 @@ from .config_checks import SPLITS, ModelFacts, check_config
 from .rehearsal import rehearse
 
 __all__ = ['DatasetCheckHook', 'read_frame']
+
+#: What is true of a sample, in words, and what loads it.
+_TRUTHS = dict(
+    gt_sem_seg=('label map', 'LoadAnnotations'), gt_segments=('segment map', 'LoadSegments')
+)
 
 
 @HOOKS.register_module()
@@ -105,8 +110,22 @@ class DatasetCheckHook(Hook):
         if 'labelled_classes' not in leaves[0].metainfo:  # else names may be none of the data set's
             survey.check_whole(training=split == 'train')
         survey.notes += [line for leaf in leaves for line in find_left_out(leaf)]
+        survey.notes += _compare_with_prompts(survey, _decode_head(runner))
         for line in survey.warnings():
             print_log(f'{name} data: {line}', 'current', logging.WARNING)
+
+
+def _compare_with_prompts(survey: Survey, head: Any) -> List[str]:
+    """Say if an image has more objects than there are prompts; one sentence, or none."""
+    count = getattr(getattr(head, 'spatial_prompts', None), 'num_prompts', None)
+    if count is None or survey.most_segments is None or survey.most_segments[0] <= count:
+        return []
+    most, image = survey.most_segments
+    return [
+        f'image {image!r} has {most} objects and regions, but there are {count} spatial prompts, '
+        'each of which finds one: set decode_head.spatial_prompts.num_prompts to more, if the '
+        'others shall be found'
+    ]
 
 
 def _try(cfg: Config, dataset: BaseDataset, split: str, ids: LabelIds) -> None:
@@ -125,20 +144,24 @@ def _check_batch(data_batch: Any, ids: LabelIds, training: bool) -> None:
     for sample in _flatten(data_batch['data_samples']):
         metainfo = sample.metainfo
         file, size = metainfo.get('seg_map_path'), metainfo.get('ori_shape')
-        if 'gt_sem_seg' not in sample:
-            if training:
+        truths = [key for key in ('gt_sem_seg', 'gt_segments') if key in sample]
+        if training and not truths:
+            raise DatasetError(
+                f'image {str(metainfo.get("img_path"))!r}: expected a label map to train with, '
+                "found none. Put dict(type='LoadAnnotations') into the pipeline"
+            )
+        for key in truths:
+            height, width = sample.get(key).data.shape[-2:]
+            if not training and size is not None and (height, width) != tuple(size[:2]):
+                what, loader = _TRUTHS[key]
                 raise DatasetError(
-                    f'image {str(metainfo.get("img_path"))!r}: expected a label map to train with, '
-                    "found none. Put dict(type='LoadAnnotations') into the pipeline"
+                    f'{what} {str(file)!r} is {height} x {width} (height x width), but its image, '
+                    f'whose size predictions have, is {size[0]} x {size[1]}. Put {loader} after '
+                    'what changes sizes, or mend the file'
                 )
+        if 'gt_sem_seg' not in sample:
             continue
         labels = sample.gt_sem_seg.data.cpu().numpy()
-        if not training and size is not None and labels.shape[1:] != tuple(size[:2]):
-            raise DatasetError(
-                f'label map {str(file)!r} is {labels.shape[1]} x {labels.shape[2]} (height x '
-                f'width), but its image, whose size predictions have, is {size[0]} x {size[1]}. '
-                'Put LoadAnnotations after what changes sizes, or mend the file'
-            )
         check_label_ids(labels, ids, file, LabelFacts(bool(metainfo.get('reduce_zero_label'))))
 
 

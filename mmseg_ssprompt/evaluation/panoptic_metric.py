@@ -60,7 +60,7 @@ class PanopticMetric(SegmentMetric):
         """Compare predictions with true segments, where there are any, and write them.
 
         Raises:
-            KeyError: If the model makes no panoptic maps.
+            ValueError: If the model makes no panoptic maps.
             PanopticError: If a predicted map and its list of segments contradict each other, or a
                 map has not the size of the true one.
         """

@@ -72,8 +72,8 @@ class SegmentMetric(BaseMetric):
     @property
     def thing_ids(self) -> List[int]:
         """The numbers of the classes that are things: all, where the data set does not say."""
-        names = self.class_names
-        return [names.index(name) for name in self.dataset_meta.get('thing_classes', names)]
+        names, things = self.class_names, self.dataset_meta.get('thing_classes')
+        return [names.index(name) for name in (names if things is None else things)]
 
     @property
     def categories(self) -> List[Dict[str, Any]]:
@@ -92,7 +92,7 @@ class SegmentMetric(BaseMetric):
     def _get_prediction(self, sample: Mapping[str, Any]) -> Mapping[str, Any]:
         key, output = self.prediction
         if key not in sample:
-            raise KeyError(
+            raise ValueError(
                 f'evaluator {type(self).__name__}: expected predictions {key!r}, found none in a '
                 f'sample. Let the model make them: model.test_cfg.outputs=({output!r},)'
             )

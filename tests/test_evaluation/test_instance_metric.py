@@ -259,5 +259,5 @@ def test_a_model_that_predicts_no_objects():
             del sample.pred_instances
             return sample
 
-    with pytest.raises(KeyError, match=r"test_cfg.outputs=\('instances',\)"):
+    with pytest.raises(ValueError, match=r"test_cfg.outputs=\('instances',\)"):
         run_metric(CONFIG, [Without(*SCENES[0])])

@@ -169,7 +169,7 @@ class WithoutPrediction(type(SCENES[0])):
 
 
 def test_a_model_that_makes_no_panoptic_maps():
-    with pytest.raises(KeyError, match=r"test_cfg.outputs=\('panoptic',\)"):
+    with pytest.raises(ValueError, match=r"test_cfg.outputs=\('panoptic',\)"):
         run_metric(CONFIG, [WithoutPrediction(*SCENES[0])])
 
 

@@ -93,6 +93,8 @@ def enable_visualization(cfg: Config, args: argparse.Namespace) -> None:
     """Let a hook draw the prediction of each image."""
     hook = cfg.default_hooks.setdefault('visualization', dict())
     hook.update(type='PromptVisualizationHook', draw=True, interval=1)
+    if (cfg.get('visualizer') or {}).get('type') == 'SegLocalVisualizer':
+        cfg.visualizer.type = 'SegmentVisualizer'  # which draws objects and panoptic maps too
     if args.show:
         hook.update(show=True, wait_time=args.wait_time)
     if args.show_dir:

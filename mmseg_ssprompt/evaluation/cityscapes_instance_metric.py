@@ -74,8 +74,8 @@ class CityscapesInstanceMetric(SegmentMetric):
         """Compare predictions with true objects, where there are any, and write them.
 
         Raises:
-            ValueError: If the model predicts no objects, masks have not the size of the true ones, or a
-                class is none of Cityscapes'.
+            ValueError: If the model predicts no objects, masks have not the size of the true ones,
+                or a class is none of Cityscapes'.
         """
         names = self._name_classes()
         for sample in data_samples:

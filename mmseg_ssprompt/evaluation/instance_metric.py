@@ -108,7 +108,8 @@ class InstanceMetric(SegmentMetric):
         """Keep the predicted and the true objects of each sample, masks as run lengths.
 
         Raises:
-            ValueError: If the model predicts no objects, or masks have not the size of the true ones.
+            ValueError: If the model predicts no objects, or masks have not the size of the true
+                ones.
         """
         for sample in data_samples:
             prediction = self._get_prediction(sample)

@@ -47,15 +47,16 @@ def rehearse(
     """Build the evaluators of a split afresh, and try them.
 
     They get one made-up sample with a prediction as the model makes it: what ``test_cfg`` asks for
-    of label map, scores, panoptic map and objects; and what pipelines pack. What they write goes to a temporary folder. The
-    runner's own evaluators and folders are not touched.
+    of label map, scores, panoptic map and objects; and what pipelines pack. What they write goes to
+    a temporary folder. The runner's own evaluators and folders are not touched.
 
     Args:
         cfg: The config.
         split: 'val' or 'test'.
         metainfo: Metainfo of the data set.
         ids: The numbers in label maps.
-        truths: What samples have, of ``gt_sem_seg`` (label maps) and ``gt_segments``. Defaults to both.
+        truths: What samples have, of ``gt_sem_seg`` (label maps) and ``gt_segments``. Defaults to
+            both.
 
     Returns:
         The results, by their full names. The log says which evaluators need files that only the

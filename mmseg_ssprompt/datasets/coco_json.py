@@ -72,7 +72,7 @@ def read_coco_file(path: str, backend_args: Any = None) -> CocoFile:
         _check_unique(path, f'ids of {key}', [entry['id'] for entry in entries])
     images = {each['id']: dict(each, annotations=[]) for each in content['images']}
     _check_unique(path, 'file_name of images', [each['file_name'] for each in images.values()])
-    is_panoptic = any(DICT.fits(each) and 'segments_info' in each for each in annotations[:1])
+    is_panoptic = any(DICT.fits(each) and 'segments_info' in each for each in annotations)
     for entry in annotations:
         _check_entry(path, 'annotations', entry, _PANOPTIC if is_panoptic else _INSTANCE)
         if entry['image_id'] not in images:

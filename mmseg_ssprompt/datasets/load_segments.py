@@ -31,9 +31,9 @@ class LoadSegments(BaseTransform):
     testing, where predictions have the image's own size.
 
     Args:
-        with_label_map: Whether to make a label map of the segments too (``gt_seg_map``), for metrics of
-            label maps: the class of each pixel, with ``ignore_index`` where it has none. Defaults
-            to False.
+        with_label_map: Whether to make a label map of the segments too (``gt_seg_map``), for
+            metrics of label maps: the class of each pixel, with ``ignore_index`` where it has
+            none. Defaults to False.
         ignore_index: Of that label map: 255, or 65535 for more than 255 classes. Defaults to 255.
         allow_missing: Whether an image without segments is passed on without any, which is for
             predictions. Defaults to False.
@@ -119,7 +119,10 @@ class LoadSegments(BaseTransform):
         return table[found.numbers].astype(np.uint8 if self.ignore_index <= 255 else np.uint16)
 
     def __repr__(self) -> str:
-        return f'LoadSegments(with_label_map={self.with_label_map}, allow_missing={self.allow_missing})'
+        return (
+            f'LoadSegments(with_label_map={self.with_label_map}, '
+            f'allow_missing={self.allow_missing})'
+        )
 
 
 @TRANSFORMS.register_module()

@@ -99,14 +99,19 @@ class SegmentsDataset(BaseSegDataset):
         metainfo.update(thing_classes=None, stuff_classes=None)
         return metainfo if things is None else dict(metainfo, **_split(classes, things))
 
-    def _find_classes(self, names: Mapping[int, str]) -> Dict[int, int]:
-        """The class of each label in files: ours, ``NO_CLASS`` or ``VOID``; others are left out."""
+    def _find_classes(self, names: Mapping[int, str], others: Sequence[str] = ()) -> Dict[int, int]:
+        """The class of each label in files: ours, ``NO_CLASS`` or ``VOID``; others are left out.
+
+        Args:
+            names: Of the labels.
+            others: Names that are known besides.
+        """
         metainfo, own = self._metainfo, self.METAINFO
         indices = {name.strip(): index for index, name in enumerate(metainfo['classes'])}
         void = {*own.get('void_classes', ()), *(metainfo.get('void_classes') or ())}
         left_out = NO_CLASS if is_instance_task(metainfo) else VOID
-        others = dict.fromkeys((*own['classes'], *self.label_names.values()), left_out)
-        by_name = {**{name.strip(): index for name, index in others.items()}, **indices}
+        known = [name.strip() for name in (*own['classes'], *self.label_names.values(), *others)]
+        by_name = {**dict.fromkeys(known, left_out), **indices}
         by_name.update(dict.fromkeys(void - set(indices), VOID))
         return {
             label: by_name[name.strip()] for label, name in names.items() if name.strip() in by_name
@@ -146,7 +151,10 @@ class SegmentsDataset(BaseSegDataset):
         names = dict(zip(self.category_ids, self.METAINFO['classes'])) if self.category_ids else {}
         names = {label: names.get(label, name) for label, name in file.categories.items()}
         self._find_things(file, names)
-        categories = self._find_classes(names)
+        stuff: List[str] = []  # which does not matter where objects alone do
+        if is_instance_task(self._metainfo) and file.things is not None:
+            stuff = [name for label, name in names.items() if label not in file.things]
+        categories = self._find_classes(names, stuff)
         self._number_classes(categories)
         images, maps = (str(self.data_prefix.get(k) or '') for k in ('img_path', 'seg_map_path'))
         paths = {image['id']: self.image_name(image) for image in file.images}

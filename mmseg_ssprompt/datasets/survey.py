@@ -41,8 +41,7 @@ REMARKS = {
     'training goes without these',
     'ignored': 'have only ignored pixels',
     'unreadable': 'cannot be read: training takes others in their place, as max_damaged says',
-    'unlabelled': 'were read without a label map: the pipeline has no LoadAnnotations, and no '
-    'LoadSegments',
+    'unlabelled': 'were read without a label map: the pipeline has no LoadAnnotations',
 }
 
 _LOADED = {'image': 'img', 'label map': 'gt_seg_map'}
@@ -253,6 +252,8 @@ class Survey:
         if not self.ignored:
             return ''
         share = 100 * self.ignored / self.pixels
+        if self.most_segments is not None:
+            return f'{share:.3g} % of the pixels are void and therefore ignored'
         return f'{self.ids.ignore_index} is {share:.3g} % of the pixels and therefore ignored'
 
     def _explain_ignored(self) -> str:

@@ -196,12 +196,23 @@ def replace_loaders(transforms: Any, **settings: Any) -> Any:
 
 
 def allow_unlabelled(dataset: Dict[str, Any]) -> None:
-    """Let the config of a data set that is predicted have images without label maps, in place."""
+    """Let the config of a data set that is predicted have images without annotations, in place."""
     if 'pipeline' in dataset:
         dataset['pipeline'] = replace_loaders(dataset['pipeline'], allow_missing=True)
+        _allow_without_segments(dataset['pipeline'])
     prefix = dataset.get('data_prefix')
     if isinstance(prefix, Mapping):
         dataset['data_prefix'] = {key: path for key, path in prefix.items() if path is not None}
+
+
+def _allow_without_segments(transforms: Any) -> None:
+    if isinstance(transforms, (list, tuple)):
+        for each in transforms:
+            _allow_without_segments(each)
+    elif isinstance(transforms, dict):
+        _allow_without_segments(list(transforms.values()))
+        if str(transforms.get('type')).rpartition('.')[2] == 'LoadSegments':
+            transforms['allow_missing'] = True
 
 
 @DATASETS.register_module(name='RelabelledDataset')

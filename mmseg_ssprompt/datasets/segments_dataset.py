@@ -117,11 +117,24 @@ class SegmentsDataset(BaseSegDataset):
             label: by_name[name.strip()] for label, name in names.items() if name.strip() in by_name
         }
 
+    def _number_classes(self, categories: Mapping[int, int]) -> None:
+        """Say in the metainfo what ids classes have in files, where all have one of their own.
+
+        Files of predictions have these ids, so that they can be compared with the data set's own.
+        """
+        ids: Dict[int, int] = {}
+        for label, number in categories.items():
+            ids.setdefault(number, label)
+        numbers = range(len(self._metainfo['classes']))
+        if all(number in ids for number in numbers):
+            self._metainfo['category_ids'] = tuple(ids[number] for number in numbers)
+
     def _load_pictures(self) -> List[Dict[str, Any]]:
-        metainfo = self._metainfo
+        metainfo, categories = self._metainfo, self._find_classes(self.label_names)
+        self._number_classes(categories)
         shared = dict(
             kind=self.kind,
-            categories=self._find_classes(self.label_names),
+            categories=categories,
             things=[metainfo['classes'].index(name) for name in metainfo['thing_classes']],
             unlabelled=NO_CLASS if is_instance_task(metainfo) else VOID,
         )
@@ -142,6 +155,7 @@ class SegmentsDataset(BaseSegDataset):
         if is_instance_task(self._metainfo) and file.things is not None:
             stuff = [name for label, name in names.items() if label not in file.things]
         categories = self._find_classes(names, stuff)
+        self._number_classes(categories)
         images, maps = (str(self.data_prefix.get(k) or '') for k in ('img_path', 'seg_map_path'))
         paths = {image['id']: self.image_name(image) for image in file.images}
         self._check_files('images', list(paths.values()), images)

@@ -121,8 +121,8 @@ def _try(cfg: Config, dataset: BaseDataset, split: str, ids: LabelIds) -> None:
     if not training:
         size = (cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
         check_batch_sizes(packed, size, f'{split}_dataloader')
-        labelled = all('gt_sem_seg' in each.sample for each in packed)
-        rehearse(cfg, split, next(each_dataset(dataset)).metainfo, ids, labelled)
+        truths = [key for key in _TRUTHS if all(key in each.sample for each in packed)]
+        rehearse(cfg, split, next(each_dataset(dataset)).metainfo, ids, truths)
 
 
 def _check_batch(data_batch: Any, ids: LabelIds, training: bool) -> None:

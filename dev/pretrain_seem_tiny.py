@@ -22,7 +22,7 @@ from .sam_tiny.data import Scenes, Vocabulary
 from .sam_tiny.losses import Targets
 from .sam_tiny.optimisation import decay_matrices, warm_up_and_decay
 from .seem_tiny.gate import GATE, measure
-from .seem_tiny.losses import click_losses, dense_loss, object_losses
+from .seem_tiny.losses import class_losses, click_losses, object_losses
 from .seem_tiny.model import FRAME, SeemTiny
 
 STATE = Path('work_dirs/pretrain_seem_tiny.pth')
@@ -96,7 +96,7 @@ class SeemPretraining(Pretraining):
         text = self.model.text(self.vocabulary.sample_alike(torch.default_generator))
         features = self.model.encode_image(images)
         losses = object_losses(self.model, features, labels, text, self.loss)
-        losses['dense'] = dense_loss(self.model, features, labels, text[:-1])
+        losses.update(class_losses(self.model, features, labels, self.num_things, text))
         named = torch.ones(len(images), len(self.world.classes)) > 0
         targets = Targets(labels, regions, self.num_things, named, FRAME // 4)
         losses.update(click_losses(self.model, features, targets, args.clicks, images.shape[-1]))

@@ -12,7 +12,10 @@ from mmseg_ssprompt.models.losses import MaskClassificationLoss
 from ..sam_tiny.losses import Targets, mask_loss
 from .model import Clicked, SeemTiny
 
-__all__ = ['click_losses', 'dense_loss', 'object_losses']
+__all__ = ['class_losses', 'click_losses', 'object_losses']
+
+#: Of a place that shows a thing, where one that shows stuff has 1.
+_THING_WEIGHT = 4.0
 
 
 def object_losses(
@@ -37,20 +40,29 @@ def object_losses(
     return loss(scores, masks, labels.repeat(len(found), 1, 1))
 
 
-def dense_loss(model: SeemTiny, features: ImageFeatures, labels: Tensor, text: Tensor) -> Tensor:
-    """Of the names of single places, which teaches the image encoder before masks are any good.
+def class_losses(
+    model: SeemTiny, features: ImageFeatures, labels: Tensor, num_things: int, text: Tensor
+) -> Dict[str, Tensor]:
+    """Of the classes of single places and of captions, apart from each other.
+
+    By the masks' names alone neither images nor texts tell shapes apart for hundreds of steps,
+    since the others do not.
 
     Args:
         model: What trains.
         features: Of B images.
         labels: (B, H, W), class ids.
-        text: (C, E), without the background.
+        num_things: Classes below it are things, which are small, and count more.
+        text: (C + 1, E), the last of the background.
     """
+    weight = torch.ones(len(text) - 1)
+    weight[:num_things] = _THING_WEIGHT
     losses: List[Tensor] = []
-    for logits in model.name_places(features, text):
+    for logits in model.name_places(features):
         shown = F.interpolate(labels[:, None].float(), logits.shape[-2:], mode='nearest-exact')
-        losses.append(F.cross_entropy(logits, shown[:, 0].long()))
-    return torch.stack(losses).mean()
+        losses.append(F.cross_entropy(logits, shown[:, 0].long(), weight))
+    captions = F.cross_entropy(model.name_captions(text), torch.arange(len(text)))
+    return dict(place_class=torch.stack(losses).mean(), caption_class=captions)
 
 
 def click_losses(

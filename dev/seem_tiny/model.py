@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_ssprompt.miniature.shapes_world import get_world
 from mmseg_ssprompt.models.base import ImageFeatures
 from mmseg_ssprompt.models.seem.backbones import build_backbone
 from mmseg_ssprompt.models.seem.pixel_decoders import build_pixel_decoder
@@ -23,6 +24,8 @@ VARIANT = 'tiny'
 WEIGHTS_NAME = 'seem-tiny_shapes.pth'
 #: Side of the frame to which scenes of 96 x 96 are enlarged; masks have a quarter of it.
 FRAME = 128
+#: Of the pre-training world.
+NUM_CLASSES = len(get_world('pretraining').classes)
 
 
 class Clicked(NamedTuple):
@@ -44,7 +47,8 @@ class SeemTiny(nn.Module):
 
     Attributes:
         parts: By the names of ``SEEM_PARTS``.
-        dense: Name single places of the mask features and of the finest level, while they train.
+        dense: Classes of single places of the mask features and of the finest level, in training.
+        names: Classes of captions, in training.
     """
 
     def __init__(self) -> None:
@@ -66,7 +70,9 @@ class SeemTiny(nn.Module):
             text_encoder=self.tower,
         )
         dims = variant.hidden_dims
-        self.dense = nn.ModuleList(nn.Linear(dims, dims) for _ in range(2))
+        self.dense = nn.ModuleList(nn.Linear(dims, NUM_CLASSES) for _ in range(2))
+        # One more for the background.
+        self.names = nn.Linear(dims, NUM_CLASSES + 1, bias=False)
         self.num_queries = variant.num_queries
         self.queries_per_prompt = variant.queries_per_prompt
         self._initialise()
@@ -78,6 +84,7 @@ class SeemTiny(nn.Module):
         # Rows of words that no caption has stay as they are, and should differ.
         nn.init.normal_(language.token_embedding.weight, std=0.2)
         nn.init.normal_(language.positional_embedding, std=0.05)
+        nn.init.orthogonal_(self.names.weight)  # unit vectors, far apart
         nn.init.constant_(self.decoder.logit_scale, math.log(12.0))
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
@@ -125,12 +132,17 @@ class SeemTiny(nn.Module):
         """Queries (..., D) and embeddings of C classes and the background to (..., C + 1)."""
         return self.decoder.class_embeddings(out) @ text.t()
 
-    def name_places(self, features: ImageFeatures, text: Tensor) -> List[Tensor]:
-        """Logits (B, C, h, w) of single places, for the dense loss, of C texts (C, E)."""
+    def name_places(self, features: ImageFeatures) -> List[Tensor]:
+        """Logits (B, C, h, w) of single places, for the dense loss."""
         maps = (features.embedding, features.levels[0])
-        scale = self.decoder.logit_scale.exp()
-        found = [head(x.permute(0, 2, 3, 1)) for head, x in zip(self.dense, maps)]
-        return [scale * (F.normalize(x, dim=-1) @ text.t()).permute(0, 3, 1, 2) for x in found]
+        return [
+            head(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for head, x in zip(self.dense, maps)
+        ]
+
+    def name_captions(self, text: Tensor) -> Tensor:
+        """Logits (C + 1, C + 1) of the classes of captions (C + 1, E)."""
+        logits: Tensor = self.decoder.logit_scale.exp() * self.names(text)
+        return logits
 
     def _decode(self, features: ImageFeatures, content: Tensor, place: Tensor, *tokens: Tensor):
         """The decoder's output after each layer, normalised."""

@@ -11,7 +11,7 @@ def tell_apart(folders: Sequence[str]) -> List[str]:
     """The shortest ends of paths that are different where the paths are.
 
     Args:
-        folders: Paths, some of which may be the same.
+        folders: Paths; some may be the same.
 
     Returns:
         For each of them its last parts, as many as are needed, such as ``'day/img'`` and

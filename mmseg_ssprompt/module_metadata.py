@@ -9,7 +9,7 @@ _NAME = '_metadata'
 
 
 def get_module_metadata(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The metadata of each module, by its name, where '' is the model; empty if there is none."""
+    """The metadata of each module, by its name, where '' is the model; may be empty."""
     metadata: Mapping[str, Any] = getattr(state_dict, _NAME, {})
     return metadata
 

@@ -89,7 +89,7 @@ def save_torchscript(state_dict: Dict[str, Tensor], path: Path) -> None:
 
 
 def save_plain(state_dict: Dict[str, Tensor], path: Path) -> None:
-    """What ``torch.save`` makes of OpenAI's state dict, of which nothing says the activation."""
+    """OpenAI's state dict as ``torch.save`` writes it, which does not name the activation."""
     torch.save(state_dict, path)
 
 

@@ -39,7 +39,7 @@ def with_orientation(tag: int, file_format: str = 'JPEG', **options: Any) -> byt
 
 
 def make_png(header: Sequence[int], rows: bytes = b'') -> bytes:
-    """A PNG of which width, height, bits and colour type are said; rows begin with their filter."""
+    """A PNG of this width, height, bit depth and colour type; rows begin with their filter."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (

@@ -65,6 +65,17 @@ def make_buffers(shapes: Mapping[str, Sequence[int]]) -> Dict[str, Tensor]:
     return {key: torch.ones(tuple(shape)) for key, shape in shapes.items()}
 
 
+def save_official_file(name: str, file: Path) -> None:
+    """Write a file in the official format, with the recipe's weights.
+
+    Args:
+        name: As for :func:`read_keys`.
+        file: Where to.
+    """
+    shapes, buffers = read_keys(name)
+    torch.save({**make_weights(shapes), **make_buffers(buffers)}, file)
+
+
 def find_folder() -> Path:
     """The folder of all golden files; a test that asks for it is skipped without one."""
     folder = os.environ.get(FOLDER_VARIABLE)

@@ -144,7 +144,7 @@ def test_mmseg_itself_needs_the_fix(stack):
 @pytest.mark.slow
 @pytest.mark.process
 def test_the_package_imports_on_any_stack():
-    """Also on those of which the tests above say nothing."""
+    """Also on versions that no test above names."""
     found = output(
         """
 import json, sys

@@ -8,16 +8,22 @@ from mmseg.registry import DATASETS, MODELS
 
 from mmseg_ssprompt.models.clip.clip_variants import get_clip_variant
 from mmseg_ssprompt.models.sam.sam_variants import get_variant
+from mmseg_ssprompt.models.seem.seem_variants import PIXEL_MEAN, PIXEL_STD
+from mmseg_ssprompt.models.seem.seem_variants import get_variant as get_seem_variant
 from mmseg_ssprompt.weights.model_weights import hand_down_weights
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 FILES = sorted(CONFIGS.glob('*.py'))
 SHIPPED = [file for file in FILES if 'tiny' in file.name or 'camvid' in file.name]
 ids = [file.stem for file in FILES]
+ON_SEEM = [file for file in FILES if '_seem_' in file.name]
+ON_SAM = [file for file in FILES if file not in ON_SEEM]
+sam_ids, seem_ids = ([file.stem for file in files] for files in (ON_SAM, ON_SEEM))
 
 
 def test_there_are_configs():
     assert {'ssprompt_sam_ade20k', 'ssprompt_sam_camvid', 'ssprompt_sam-tiny_shapes'} <= set(ids)
+    assert {'ssprompt_seem_focal-t_ade20k', 'ssprompt_seem_sam-vit-l_cityscapes'} <= set(ids)
 
 
 def read(file):
@@ -56,7 +62,7 @@ def sam_of(backbone):
     return encoder.get('sam', encoder)
 
 
-@pytest.mark.parametrize('file', FILES, ids=ids)
+@pytest.mark.parametrize('file', ON_SAM, ids=sam_ids)
 def test_sam_s_parts_are_of_one_variant_and_its_official_file(file):
     cfg = read(file)
     head = cfg.model.decode_head
@@ -81,6 +87,46 @@ def test_name_says_the_variant(name, variant):
     assert cfg.model.backbone.variant == variant
 
 
+SEEM_VARIANTS = {
+    'focal-t': 'focal_t',
+    'focal-l': 'focal_l',
+    'davit-d3': 'davit_d3',
+    'sam-vit-b': 'sam_vit_b',
+    'sam-vit-l': 'sam_vit_l',
+}
+
+
+@pytest.mark.parametrize('file', ON_SEEM, ids=seem_ids)
+def test_seem_s_parts_are_of_one_variant_and_its_official_file(file):
+    model = read(file).model
+    head, preprocessor = model.decode_head, model.data_preprocessor
+    parts = (model.backbone, head.segmenter, head.semantic_prompts.text_encoder)
+    ((name, checkpoint),) = {(part.variant, part.checkpoint) for part in parts}
+    assert name == SEEM_VARIANTS[file.stem.split('_')[2]]
+    variant = get_seem_variant(name)
+    # DaViT has no published file.
+    assert checkpoint == f'weights/{variant.official_file or "seem_davitd3_v1.pt"}'
+    assert (preprocessor.mean, preprocessor.std) == (list(PIXEL_MEAN), list(PIXEL_STD))
+    for padding in (preprocessor, preprocessor.test_cfg):
+        assert padding.get('size') == variant.frame
+        assert padding.get('size_divisor') == (None if variant.frame else variant.divisor)
+
+
+@pytest.mark.parametrize('file', ON_SEEM, ids=seem_ids)
+def test_images_are_resized_as_seem_resizes_them(file):
+    cfg = Config.fromfile(file)
+    size = (800, 1333)
+    if '_sam-vit' in file.stem:
+        size = (1000, 1024)
+    elif '_ade20k' in file.stem:
+        size = (640, 2560)
+    resize = dict(type='SEEMResize', min_size=size[0], max_size=size[1])
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        resizes = [t for t in unwrap(loader.dataset).pipeline if 'Resize' in t.type]
+        assert resizes == [resize]
+    assert cfg.tta_pipeline[1].transforms[0] == [resize]
+
+
 WITH_CLIP = [file for file in FILES if '_sam-clip' in file.name]
 
 
@@ -96,10 +142,16 @@ def test_clip_s_two_towers_are_of_one_file(file):
         get_clip_variant(clip.variant).count_patches(clip.image_size)
 
 
-@pytest.mark.parametrize('file', WITH_CLIP, ids=[file.stem for file in WITH_CLIP])
-def test_every_config_with_clip_has_a_twin_without_training(file):
-    if '_zero-shot' in file.stem or '_cached' in file.stem:
-        return
+# On SEEM the small variant has twins.
+TRAINED = [
+    file
+    for file in [*WITH_CLIP, *(f for f in ON_SEEM if '_focal-t' in f.name)]
+    if not file.stem.endswith(('_zero-shot', '_cached', '_16shot'))
+]
+
+
+@pytest.mark.parametrize('file', TRAINED, ids=[file.stem for file in TRAINED])
+def test_these_configs_have_a_twin_without_training(file):
     twin = Config.fromfile(CONFIGS / f'{file.stem}_zero-shot.py')
     own = Config.fromfile(file)
     for config, mode in ((own, 'learned_weight'), (twin, 'default_only')):
@@ -109,7 +161,7 @@ def test_every_config_with_clip_has_a_twin_without_training(file):
     assert twin.model == own.model
 
 
-@pytest.mark.parametrize('file', FILES, ids=ids)
+@pytest.mark.parametrize('file', ON_SAM, ids=sam_ids)
 def test_text_file_is_the_official_one(file):
     encoder = read(file).model.decode_head.semantic_prompts.text_encoder
     official = get_clip_variant(encoder.variant).official_file
@@ -123,7 +175,7 @@ def unwrap(dataset):
     return unwrap(dataset.dataset) if wraps else dataset
 
 
-@pytest.mark.parametrize('file', FILES, ids=ids)
+@pytest.mark.parametrize('file', ON_SAM, ids=sam_ids)
 def test_images_are_resized_as_sam_resizes_them(file):
     cfg = Config.fromfile(file)
     size = image_parts(cfg)[0][1].size
@@ -161,7 +213,7 @@ def test_few_shot_configs_draw_from_the_whole_training_set(file):
     dataset = Config.fromfile(file).train_dataloader.dataset
     assert dataset.dataset == whole.train_dataloader.dataset
     assert (dataset.type, dataset.shots, dataset.seed) == ('FewShotDataset', 16, 1)
-    name = file.stem.replace('ssprompt_sam_', '')
+    name = file.stem.replace('ssprompt_sam_', '').replace('ssprompt_seem_focal-t_', '')
     assert dataset.manifest == f'data/few_shot/{name}_seed1.json'
 
 

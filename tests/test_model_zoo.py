@@ -7,7 +7,7 @@ its folder; the row for the README is a line like its neighbours.
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 import yaml
@@ -18,7 +18,16 @@ from mmseg_ssprompt.models.sam.sam_variants import get_variant
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = [ROOT / 'configs', ROOT / 'configs' / 'ablations']
 CONFIGS = sorted(file for folder in FOLDERS for file in folder.glob('*.py'))
-BACKBONES = dict(vit_b='ViT-B', vit_l='ViT-L', vit_h='ViT-H', tiny='sam-tiny')
+BACKBONES = dict(
+    SAM=dict(vit_b='ViT-B', vit_l='ViT-L', vit_h='ViT-H', tiny='sam-tiny'),
+    SEEM=dict(
+        focal_t='Focal-T',
+        focal_l='Focal-L',
+        davit_d3='DaViT-d3',
+        sam_vit_b='SAM-ViT-B',
+        sam_vit_l='SAM-ViT-L',
+    ),
+)
 METRICS = {'mIoU', 'mIoU(ms+flip)'}
 #: Names of data sets in the zoo (those of mmseg's metafiles, where it has them) by their type.
 DATASETS = dict(
@@ -64,15 +73,28 @@ def data_name(dataset: ConfigDict) -> str:
     return DATASETS[dataset.type] + (f' ({", ".join(conditions)})' if conditions else '')
 
 
-def sam_variant(config: Config) -> str:
-    """That of SAM's image encoder, alone or beside CLIP's; also where samples are embedded."""
+def base_model(config: Config) -> Tuple[str, str]:
+    """Base model and the variant of its image encoder, also where samples are embedded."""
     encoder = config.model.backbone.get('encoder', config.model.backbone)
-    return encoder.get('sam', encoder).variant
+    encoder = encoder.get('sam', encoder)  # SAM's beside CLIP's
+    return 'SEEM' if encoder.type == 'SEEMImageEncoder' else 'SAM', encoder.variant
+
+
+def input_size(config: Config) -> str:
+    """SAM's frame; SEEM's sizes of the shortest side, and of the longest at most."""
+    base, variant = base_model(config)
+    if base == 'SAM':
+        return '{0}x{0}'.format(get_variant(variant).image_size)
+    dataset = config.test_dataloader.dataset
+    steps = dataset.get('dataset', dataset).pipeline
+    (resize,) = (step for step in steps if step.type == 'SEEMResize')
+    return f'{resize.min_size}/{resize.max_size}'
 
 
 def expected_entry(file: Path) -> Dict[str, Any]:
     """The entry of a config that nobody has measured; ``Architecture`` ends with the method."""
     config = read_config(file)
+    base, variant = base_model(config)
     title, url = 'Learning to Prompt Segment Anything Models', 'https://arxiv.org/abs/2401.04651'
     return {
         'Name': file.stem,
@@ -86,7 +108,7 @@ def expected_entry(file: Path) -> Dict[str, Any]:
         'Metadata': {
             'Training Data': data_name(config.train_dataloader.dataset),
             'Batch Size': config.train_dataloader.batch_size,
-            'Architecture': ['SAM', BACKBONES[sam_variant(config)], 'SSPrompt'],
+            'Architecture': [base, BACKBONES[base][variant], 'SSPrompt'],
         },
         'Paper': {'Title': title, 'URL': url},
         'Code': 'mmseg_ssprompt/models/heads/ssprompt_head.py',
@@ -181,9 +203,8 @@ ROWS = [(folder, row) for folder in FOLDERS for row in read_rows(folder / 'READM
 def test_row_agrees_with_metafile_and_config(folder, row):
     file = linked_file(row, folder)
     entry, config = BY_CONFIG[short(file)], read_config(file)
-    side = get_variant(sam_variant(config)).image_size
     assert row['Backbone'] == entry['Metadata']['Architecture'][1]
-    assert row['Input size'] == f'{side}x{side}'
+    assert row['Input size'] == input_size(config)
     handcrafted = file.stem.endswith('_zero-shot')  # nothing trains
     assert row['Lr schd'] == ('' if handcrafted else str(config.train_cfg.max_iters))
     metrics = entry['Results']['Metrics']

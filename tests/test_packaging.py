@@ -75,7 +75,7 @@ def wheels(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def environment(tmp_path_factory) -> Path:
-    """The Python of an environment that has ``HAVE``, of which only metadata are there."""
+    """The Python of an environment that has the metadata of ``HAVE`` and nothing else of them."""
     folder = tmp_path_factory.mktemp('environment')
     venv.create(folder, with_pip=False)
     packages = next(folder.glob('lib/python*/site-packages'))

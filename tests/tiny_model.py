@@ -94,3 +94,23 @@ def use_sam_tiny(config: Config) -> None:
         for transform in dataset.get('dataset', dataset).pipeline:
             if transform.type == 'Resize':
                 transform.scale = size
+
+
+def use_tiny_seem(config: Config, file: str) -> None:
+    """Put the tiny SEEM and small images in the place of those of a config on SEEM.
+
+    Args:
+        config: Is changed.
+        file: As :func:`seem_files.save_official_file` writes it for ``'tiny'``.
+    """
+    model, head = config.model, config.model.decode_head
+    model.weights = dict(seem=file)
+    for part in (model.backbone, head.segmenter, head.semantic_prompts.text_encoder):
+        part.variant = 'focal_tiny'
+    head.semantic_prompts.text_encoder.templates = ['{}.']
+    head.loss_decode.num_points = 128
+    for split in ('train', 'val', 'test'):
+        dataset = config[f'{split}_dataloader'].dataset
+        for transform in dataset.get('dataset', dataset).pipeline:
+            if transform.type == 'SEEMResize':
+                transform.update(min_size=48, max_size=96)

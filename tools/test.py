@@ -124,7 +124,7 @@ def is_embedded(cfg: Config) -> bool:
 def enable_writing(cfg: Config, folder: Path) -> None:
     """Let an evaluator write the predictions, as PNG label maps.
 
-    That is the first one that can; where there is none, one is added which measures nothing.
+    That is the first one that can write; without one, a writer that measures nothing is added.
     Images without label maps are predicted too.
     """
     evaluators = [config for _, config in each_evaluator(cfg, 'test_evaluator')]

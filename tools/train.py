@@ -68,7 +68,7 @@ def main() -> None:
     if is_first_process():  # which is the one that takes the lock
         check_unlocked(Path(cfg.work_dir))
     if args.resume and any(list_checkpoints(Path(cfg.work_dir))):
-        cfg.load_from = None  # mmengine would go on from it, and a requeued job begin anew
+        cfg.load_from = None  # mmengine would go on from it, and a requeued job would start again
     if args.amp:
         enable_amp(cfg)
     check_before_building(cfg, 'train', 'val')

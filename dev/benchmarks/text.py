@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mmseg_ssprompt.analysis.complexity.measuring import measure_seconds
+from mmseg_ssprompt.models.clip.text_encoder import TextTransformer
 
 from .model import build_class_name_encoder
 from .rows import Row, make_row, take_turns
@@ -59,13 +60,13 @@ def _megabytes_of_text_encoders() -> float:
 def _timed_text_encoder() -> Iterator[List[float]]:
     """The seconds of each pass through a text encoder, wherever it is."""
     seconds: List[float] = []
-    encode_text = CLIPTextEncoder.encode_text
+    forward = TextTransformer.forward
 
     def timed(*args: Any, **kwargs: Any) -> Tensor:
         start = time.perf_counter()
-        embeddings = encode_text(*args, **kwargs)
+        embeddings = forward(*args, **kwargs)
         seconds.append(time.perf_counter() - start)
         return embeddings
 
-    with mock.patch.object(CLIPTextEncoder, 'encode_text', timed):
+    with mock.patch.object(TextTransformer, 'forward', timed):
         yield seconds

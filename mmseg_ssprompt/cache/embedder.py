@@ -50,7 +50,7 @@ class EmbeddedSample(NamedTuple):
 
 
 class SourceViews(Dataset[Any]):
-    """A data set of which each sample goes through the pipeline V times.
+    """A data set that sends each sample through the pipeline V times.
 
     The number of an embedded sample is ``index * V + view``. Its random draws are seeded by the
     seed, the index and the view alone, so they are the same in whatever process and order.

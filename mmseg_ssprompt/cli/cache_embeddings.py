@@ -5,7 +5,7 @@
 
 The EmbeddedDatasets of the config say what is made and where. Those of other data sets are made as
 ``--views``, ``--cache-dir`` and the config's image encoder and data preprocessor say. Run again, it
-keeps the shards that are there, of which neither the files nor the images have changed.
+keeps the shards that are there, if neither their files nor their images have changed.
 """
 
 import argparse

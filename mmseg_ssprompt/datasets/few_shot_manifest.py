@@ -90,7 +90,7 @@ def count_presence(dataset: Any, min_pixels: int = 1) -> np.ndarray:
     ``label_map`` and ``reduce_zero_label`` hold. Progress is logged.
 
     Args:
-        dataset: A data set of mmseg, or a wrapper around some, of which each image counts once.
+        dataset: A data set of mmseg, or a wrapper around some; each image counts once.
         min_pixels: Pixels from which on a class counts as contained. Defaults to 1.
     """
     return np.concatenate([_count_part(part, min_pixels) for part in list_parts(dataset)])
@@ -266,7 +266,7 @@ def write_manifest(manifest: Dict[str, Any], file: Union[str, Path]) -> None:
 
 
 def read_manifest(file: Union[str, Path]) -> Dict[str, Any]:
-    """Read a manifest; a file that is none is refused with a DatasetError."""
+    """Read a manifest; any other file is refused with a DatasetError."""
     try:
         manifest: Dict[str, Any] = json.loads(Path(file).read_text(encoding='utf-8'))
     except ValueError as error:  # also of texts that are not UTF-8

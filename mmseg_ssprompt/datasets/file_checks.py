@@ -116,7 +116,7 @@ def find_damage(content: bytes) -> Optional[str]:
 
 def _raw_mode(picture: ImageFile) -> str:
     """Pillow's name of how channels lie in the file, such as ``'RGB;16B'``."""
-    # A tile is (codec, box, offset, arguments), of which the raw mode is the only one or the first.
+    # A tile is (codec, box, offset, arguments); the raw mode is the only argument or the first.
     arguments = picture.tile[0][3] if picture.tile else ''
     return str((arguments[:1] or ('',))[0] if isinstance(arguments, tuple) else arguments)
 

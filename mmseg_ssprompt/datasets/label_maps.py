@@ -147,7 +147,7 @@ def _check_labels(labels: Optional[np.ndarray], path: str) -> np.ndarray:
 
 
 def _rename(labels: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
-    """Numbers (H, W) int32 in place of which others are there; those without another stay."""
+    """Replace numbers (H, W) int32 by others; numbers without another stay."""
     if not label_map:
         return labels
     table = np.arange(1 + IGNORED_16_BITS, dtype=np.int32)

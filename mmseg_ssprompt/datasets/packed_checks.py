@@ -23,7 +23,7 @@ __all__ = ['SAMPLES', 'Frame', 'check_batch_sizes', 'check_packed']
 
 #: How many samples of each data set are looked at.
 SAMPLES = 3
-# In training others are taken for samples of which a pipeline makes nothing.
+# In training, other samples replace those for which a pipeline returns None.
 _REFETCHES = 20
 #: Transforms of mmseg that move pixels and may keep the size.
 _TURNS = ('RandomFlip', 'RandomRotate', 'RandomRotFlip')

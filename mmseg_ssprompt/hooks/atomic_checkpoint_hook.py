@@ -1,4 +1,4 @@
-"""Checkpoints of which, at every moment, the last complete one is there."""
+"""Saves checkpoints so that the last complete one is there at every moment."""
 
 import contextlib
 import logging
@@ -226,7 +226,7 @@ class _KeepsOutdated:
 
 
 def find_main_metric(results: Dict[str, Any]) -> Optional[str]:
-    """The name of the main one among the results of evaluators; None if there is none.
+    """The name of the main one among the results of evaluators, or None.
 
     It is ``mIoU``, or else ``mDice`` or ``mFscore``, with or without an evaluator's prefix
     (``'val/mIoU'``). Where several evaluators have it, that of the first one is taken.

@@ -143,7 +143,7 @@ def _check_batch(data_batch: Any, ids: LabelIds, training: bool) -> None:
 
 
 def _flatten(samples: Any) -> Iterator[Any]:
-    """Samples, of which test-time augmentation makes a list for each view."""
+    """Samples; test-time augmentation makes a list of views of each."""
     for each in samples:
         yield from each if isinstance(each, (list, tuple)) else [each]
 

@@ -59,7 +59,7 @@ def walk_parts(config: Any, name: str) -> Iterator[Tuple[Dict[str, Any], Any, st
     """Every config of a module in a config of this dotted name, with whatever it nests.
 
     Yields:
-        The config of the module, itself; its class, None if there is none; and its dotted name.
+        The config of the module, itself; its class or None; and its dotted name.
     """
     entries: List[Tuple[Any, Any]] = []
     if isinstance(config, dict):

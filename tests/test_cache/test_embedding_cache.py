@@ -248,7 +248,9 @@ def test_two_ways_in_one_folder_at_once_make_no_cache(tmp_path):
         views = SourceViews(dataset, 1, own.seed)
         fill_cache(tmp_path, own.key(dataset), views, embed, rank=rank, world_size=2)
     for own, wrong in ((recipe, '000001'), (other, '000000')):
-        message = rf"{wrong}\.safetensors', key\.seed: expected {own.seed}, found .*another one"
+        message = (
+            rf"{wrong}\.safetensors', key\.seed: expected {own.seed}, found .*another cache_dir"
+        )
         with pytest.raises(CacheError, match=message):
             finish_cache(tmp_path, own.key(dataset), dataset.metainfo, len(dataset))
     assert not (tmp_path / 'index.json').exists()

@@ -37,7 +37,7 @@ def models() -> Dict[bool, nn.Module]:
 
 @pytest.fixture
 def bare(models, tmp_path) -> Path:
-    """A state dict of which nothing says the activation."""
+    """A state dict that does not name the activation."""
     torch.save(openai_state_dict(models[True]), tmp_path / 'clip.pt')
     return tmp_path / 'clip.pt'
 

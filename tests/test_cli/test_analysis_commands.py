@@ -43,7 +43,7 @@ def run(tmp_path, capsys):
 
 
 def save_checkpoint(config: Path, path: Path, **changes: torch.Tensor) -> Path:
-    """A checkpoint of the initial prompts, some tensors of which are changed."""
+    """A checkpoint of the initial prompts with some tensors changed."""
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(config).model)
     state = model.without_frozen(model.state_dict())

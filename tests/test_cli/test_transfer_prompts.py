@@ -12,7 +12,7 @@ from mmseg_ssprompt.prompt_files.transfer import PromptTransferError
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
 from tiny_model import CONFIG, build_tiny, tiny_config
 
-# Three of the world's classes, of which the prompts call one otherwise.
+# Three of the world's classes; the prompts know one by another name.
 TARGET = f"""
 _base_ = [{str(CONFIG)!r}]
 model = dict(decode_head=dict(num_classes=3, semantic_prompts=dict(

@@ -69,7 +69,7 @@ def test_grey_of_few_bits_would_be_stretched(tmp_path, bits):
 
 @pytest.mark.parametrize('file_format', ['PNG', 'TIFF'])
 def test_sixteen_bits_of_large_ids(tmp_path, file_format):
-    """mmseg would make 0, 44 and 255 of them, all of which may be valid."""
+    """mmseg would make 0, 44 and 255 of them, and all three may be valid."""
     content = encode(with_values([256, 300, 511, 1], np.uint16), file_format)
     message = (
         r"ids\.png': expected numbers from 0 to 255, found \[256, 300, 511\]\. For more than 255 "

@@ -98,7 +98,7 @@ def test_another_few_shot_draw_is_refused(tmp_path):
 
 
 def test_it_is_compared_with_the_training_that_saved_the_checkpoint(tmp_path):
-    """Not with one that began anew and was stopped before it saved anything."""
+    """Not with one that started again and was stopped before it saved anything."""
     stop(build(tmp_path, StopAt(5), drawn=1))
     stop(build(tmp_path, StopAt(1), drawn=2))
     with pytest.raises(RunRecordError, match='expected the few-shot draw'):

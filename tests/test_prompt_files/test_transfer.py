@@ -296,7 +296,7 @@ def test_unknown_parts(source, target, parts):
 
 
 def save_whole(model: nn.Module, path: Path, **changes: Any) -> Path:
-    """A checkpoint with metadata, of which some entries are replaced, and no config."""
+    """A checkpoint without a config and with some entries of its metadata replaced."""
     state_dict = model.without_frozen(model.state_dict())
     state_dict._metadata['']['prompts'].update(changes)
     torch.save(dict(meta={}, state_dict=state_dict), path)

@@ -11,6 +11,7 @@ optim_wrapper = dict(
         custom_keys={
             'spatial_prompts': dict(decay_mult=0.0),
             'semantic_prompts': dict(decay_mult=0.0),
+            'no_object_prompt': dict(decay_mult=0.0),
             'logit_scale': dict(decay_mult=0.0),  # a scalar is not "flat"
         },
     ),

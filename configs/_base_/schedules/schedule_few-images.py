@@ -1,4 +1,4 @@
-# 600 iterations, for tens of images: validated often, of which the best is kept.
+# 600 iterations, for tens of images: validated often, and the best is kept.
 _base_ = ['./schedule_40k.py']
 
 optim_wrapper = dict(optimizer=dict(lr=1e-2))

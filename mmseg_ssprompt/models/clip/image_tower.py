@@ -63,7 +63,7 @@ def init_as_clip(tower: CLIPImageTower) -> None:
 
 
 def init_blocks(blocks: Sequence[Tuple[nn.MultiheadAttention, FFN]]) -> None:
-    """Draw the weights of blocks, of which attention and feed-forward network are given."""
+    """Draw the weights of blocks, given their attention and feed-forward networks."""
     for attention, ffn in blocks:
         width_std = attention.embed_dim**-0.5
         residual_std = width_std * (2 * len(blocks)) ** -0.5

@@ -50,7 +50,7 @@ class SSPromptHead(BaseDecodeHead):
 
     Raises:
         ValueError: If ``num_classes`` is not the number of class names, the numbers of label maps
-            contradict each other, or the loss is none of masks with labels.
+            contradict each other, or the loss does not compare masks with labels.
     """
 
     def __init__(

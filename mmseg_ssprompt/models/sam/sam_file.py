@@ -67,7 +67,7 @@ _HUGGING_FACE = (
     (r'mask_decoder\.upscale_conv1\.', 'mask_decoder.output_upscaling.0.'),
     (r'mask_decoder\.upscale_layer_norm\.', 'mask_decoder.output_upscaling.1.'),
     (r'mask_decoder\.upscale_conv2\.', 'mask_decoder.output_upscaling.3.'),
-    # SAM's MLPs have three layers, of which Hugging Face counts the one in the middle.
+    # SAM's MLPs have three layers; Hugging Face counts the one in the middle.
     (r'(mask_decoder\.(?:output|iou)_.*)\.proj_in\.', r'\1.layers.0.'),
     (r'(mask_decoder\.(?:output|iou)_.*)\.layers\.0\.', r'\1.layers.1.'),
     (r'(mask_decoder\.(?:output|iou)_.*)\.proj_out\.', r'\1.layers.2.'),

@@ -83,7 +83,7 @@ class SAMImageEncoder(FrozenModule):
         Raises:
             ValueError: If ``x`` has another shape.
         """
-        if x.ndim != 4 or tuple(x.shape[1:]) != (3, *self.frame):
+        if x.ndim != 4 or tuple(x.shape[1:]) != (3, self.image_size, self.image_size):
             size, stride = self.frame, (self.image_size * 2 // 3,) * 2
             raise ValueError(
                 f'SAM {self.variant} expects images of shape (B, 3, {size[0]}, {size[1]}), got '

@@ -20,7 +20,7 @@ def find_best_classes(
     """The class with the highest score at each pixel of the original image.
 
     What mmseg's ``postprocess_result`` gives for all classes at once, with 600 MB and more for 150
-    classes at 1024 x 1024: here it sees a few at a time, of which only the best so far is kept.
+    classes at 1024 x 1024: here it sees a few at a time and keeps the best so far.
 
     Args:
         scores: (C, h, w) float, of one image at low resolution.

@@ -1,4 +1,4 @@
-"""The segmentor: an encoder-decoder of which only the prompts train and are saved."""
+"""The segmentor: an encoder-decoder that trains and saves nothing but its prompts."""
 
 import logging
 from collections import OrderedDict
@@ -28,8 +28,10 @@ from ...weights.state_dicts import FILE_KEY
 from ...weights.tensor_checks import count_non_finite, find_tensor_problem
 from ..base import FrozenModule, PrecomputedFeatures
 from ..heads import SSPromptHead
-from ..heads.ssprompt_head import find_frame
+from ..heads.ssprompt_head import HeadOutput, find_frame
 from .label_map import find_best_classes
+from .padding import check_padding
+from .resized_masks import score_resized_masks
 from .windows import check_test_cfg, predict_windows
 
 __all__ = ['PromptSegmentor', 'PromptStateError']
@@ -53,8 +55,10 @@ class PromptSegmentor(EncoderDecoder):
     With ``test_cfg=dict(logits=False)`` predictions hold label maps only
     (:func:`find_best_classes`); ``logits=True``, the default, adds ``seg_logits``, as mmseg does.
     With ``test_cfg=dict(mode='slide', crop_size=(H, W), stride=(h, w))`` images may be larger than
-    the frame (:func:`predict_windows`). The head's ``label_ids`` says which numbers label maps and
-    predictions hold; padding gets the one that is ignored.
+    the frame (:func:`predict_windows`). With ``test_cfg=dict(resize='masks')`` masks are resized to
+    the photograph before scores are made of them, as SEEM does (:func:`resize_masks`); with
+    ``'scores'``, the default, scores are, as mmseg does. The head's ``label_ids`` says which
+    numbers label maps and predictions hold; padding gets the one that is ignored.
 
     Args:
         backbone, decode_head, **kwargs: See ``EncoderDecoder``.
@@ -70,7 +74,8 @@ class PromptSegmentor(EncoderDecoder):
     Raises:
         FileNotFoundError: If files of weights are not there, with all that are not.
         ValueError: If ``weights`` has an unknown entry, or ``test_cfg`` is not valid
-            (:func:`check_test_cfg`).
+            (:func:`check_test_cfg`) or asks for masks of a head that has none, or images are padded
+            to a size that the image encoder refuses.
     """
 
     test_cfg: ConfigDict  # of EncoderDecoder
@@ -91,6 +96,14 @@ class PromptSegmentor(EncoderDecoder):
             self.data_preprocessor.seg_pad_val = self.label_ids.ignore_index
         frame = getattr(self.backbone, 'frame', None)
         self.test_cfg = check_test_cfg(self.test_cfg, frame)
+        divisor = getattr(self.backbone, 'divisor', 1)
+        check_padding(self.data_preprocessor, frame, divisor, self.test_cfg.mode)
+        has_masks = isinstance(self.decode_head, SSPromptHead)
+        if self.test_cfg.get('resize') == 'masks' and not has_masks:
+            raise ValueError(
+                "model.test_cfg.resize is 'masks': expected a head with masks, SSPromptHead, found "
+                f'{type(self.decode_head).__name__}. Leave resize out'
+            )
         if self.test_cfg.mode == 'slide' and isinstance(self.backbone, PrecomputedFeatures):
             raise ValueError(
                 "model.test_cfg.mode is 'slide', but this model has no image encoder, and embedded "
@@ -126,6 +139,8 @@ class PromptSegmentor(EncoderDecoder):
             The samples, with ``pred_sem_seg`` (1, H', W') int64 and, where asked for,
             ``seg_logits`` (K, H', W') float, a channel for each of ``label_ids.channels``.
         """
+        if data_samples is not None and self.test_cfg.get('resize') == 'masks':
+            return self._predict_resized_masks(inputs, data_samples)
         if data_samples is None or self.test_cfg.get('logits', True):
             return super().predict(inputs, data_samples)
         head, metas = self.decode_head, [sample.metainfo for sample in data_samples]
@@ -137,6 +152,21 @@ class PromptSegmentor(EncoderDecoder):
         for image, sample in zip(scores, data_samples):
             channels = find_best_classes(image, frame, sample, super().postprocess_result)
             self._set_labels(sample, channels)
+        return data_samples
+
+    def _predict_resized_masks(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
+        """As :meth:`predict`, with ``test_cfg.resize='masks'``."""
+        masks, class_logits = self.decode_head(self.extract_feat(inputs))
+        frame = find_frame([sample.metainfo for sample in data_samples])
+        for number, sample in enumerate(data_samples):
+            own = slice(number, number + 1)
+            output = HeadOutput(masks[own], class_logits[own])
+            scores = score_resized_masks(output, frame, sample.metainfo)
+            if self.decode_head.label_ids.rest_id is not None:
+                scores = torch.cat([1 - scores, scores])
+            if self.test_cfg.get('logits', True):
+                sample.set_data(dict(seg_logits=PixelData(data=scores)))
+            self._set_labels(sample, scores.argmax(dim=0, keepdim=True))
         return data_samples
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:

@@ -21,12 +21,20 @@ def check_test_cfg(test_cfg: Any, frame: Optional[Size]) -> ConfigDict:
 
     Raises:
         ValueError: If the mode is unknown, or windows are larger than the frame, leave gaps or
-            have no pixel.
+            have no pixel; or if ``resize`` is unknown, or ``'masks'`` with windows.
     """
     test_cfg = ConfigDict(test_cfg or {})
     mode = test_cfg.setdefault('mode', 'whole')
     if mode not in ('whole', 'slide'):
         raise ValueError(f"model.test_cfg.mode: expected 'whole' or 'slide', found {mode!r}")
+    resize = test_cfg.get('resize', 'scores')
+    if resize not in ('scores', 'masks'):
+        raise ValueError(f"model.test_cfg.resize: expected 'scores' or 'masks', found {resize!r}")
+    if resize == 'masks' and mode == 'slide':
+        raise ValueError(
+            "model.test_cfg.resize is 'masks' and its mode 'slide': windows have masks of their "
+            "own, and what is averaged are scores. Leave resize out, or set mode='whole'"
+        )
     crop, stride = test_cfg.get('crop_size'), test_cfg.get('stride')
     sizes = (stride, crop) if frame is None else (stride, crop, frame)
     if mode == 'slide' and not (

@@ -12,7 +12,7 @@ NO_OBJECT = torch.tensor([0.0, 0.0, 1.0])
 
 
 def decoded(class_embeddings=None) -> Decoded:
-    """Masks of which nothing but their class embeddings is looked at."""
+    """Masks; the classifier reads their class embeddings alone."""
     return Decoded(None, None, None, class_embeddings)
 
 
@@ -41,6 +41,46 @@ def test_nothing_trains_is_saved_or_is_kept_from_the_prompts():
     classifier(decoded(embeddings), prompts).square().sum().backward()
     assert (embeddings.grad != 0).all() and (prompts.grad != 0).all()
     assert no_object.grad is None
+
+
+@pytest.mark.parametrize('mode', ['learned_weight', 'fixed_weight', 'learned_only'])
+def test_no_object_is_learned_as_semantic_prompts_are(mode):
+    fusion = dict(mode=mode, noise=0)
+    classifier = BaseModelClassifier(8, 3, NO_OBJECT, fusion)
+    assert classifier.trainable
+    embeddings, prompts = random_inputs()
+    found = classifier(decoded(embeddings), prompts)
+    expected = BaseModelClassifier(8, 3, NO_OBJECT)(decoded(embeddings), prompts)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    learned = classifier.no_object_prompt.learned
+    learned.data.copy_(torch.tensor([[5.0, 0.0, 0.0]]))
+    found = classifier(decoded(embeddings), prompts)
+    assert torch.equal(found[..., :-1], expected[..., :-1])
+    row = (1 - classifier.no_object_prompt.weight) * NO_OBJECT
+    row = row + classifier.no_object_prompt.weight * learned[0]
+    torch.testing.assert_close(found[..., -1], embeddings @ F.normalize(row, dim=-1))
+    found.square().sum().backward()
+    assert all((p.grad != 0).any() for p in classifier.parameters())
+    names = {name for name, _ in classifier.named_parameters()}
+    weight = {'no_object_prompt.weight_logit'} if mode == 'learned_weight' else set()
+    assert names == {'no_object_prompt.learned', *weight}
+    assert set(classifier.state_dict()) == {*names, 'no_object_prompt.default'}
+    other = BaseModelClassifier(8, 3, NO_OBJECT, dict(mode=mode))
+    other.load_state_dict(classifier.state_dict())
+    assert torch.equal(other(decoded(embeddings), prompts), found)
+
+
+def test_learning_no_object_or_not_are_told_apart():
+    """By what prompts say that they were trained through."""
+    fusions = [None, dict(mode='default_only'), dict(), dict(mode='fixed_weight')]
+    found = [BaseModelClassifier(8, 3, NO_OBJECT, fusion).describe() for fusion in fusions]
+    assert found == [
+        'BaseModelClassifier',
+        'BaseModelClassifier',
+        'BaseModelClassifier, no object by learned_weight',
+        'BaseModelClassifier, no object by fixed_weight of 0.5',
+    ]
+    assert not BaseModelClassifier(8, 3, NO_OBJECT, fusions[1]).state_dict()
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -75,3 +115,8 @@ def test_built_from_config():
     classifier = MODELS.build(dict(type='BaseModelClassifier'), default_args=widths)
     assert isinstance(classifier, Classifier)
     assert classifier.describe() == 'BaseModelClassifier'
+
+
+def test_there_is_no_projection_that_could_train():
+    with pytest.raises(ValueError, match=r'no projection here.*segmenter=dict\(trainable=True\)'):
+        BaseModelClassifier(8, 3, NO_OBJECT, trainable=True)

@@ -36,7 +36,7 @@ def classifier(request, file) -> CLIPRegionClassifier:
 
 
 def decoded(mask_logits: Tensor, iou: float = 0.5) -> Decoded:
-    """Masks (B, N, H, W), of which SAM thinks the same."""
+    """Masks (B, N, H, W) with the same quality."""
     return Decoded(mask_logits, None, torch.full(mask_logits.shape[:2], iou))
 
 

@@ -24,7 +24,7 @@ def random_inputs(token_dims: int = D, embed_dims: int = E, classes: int = 5):
 
 
 def decoded(tokens: Tensor) -> Decoded:
-    """Masks of which nothing but their tokens is looked at."""
+    """Masks; the classifier reads their tokens alone."""
     return Decoded(None, tokens, None)
 
 

@@ -18,7 +18,7 @@ RANKS = 2
 
 
 def batch() -> Tuple[Tensor, Tensor, Tensor]:
-    """Four images, of which those of rank 0 have more classes, and one of rank 1 no labels."""
+    """Four images: those of rank 0 have more classes, and one of rank 1 has no labels."""
     generator = torch.Generator().manual_seed(0)
     class_logits = torch.randn(4, 6, 5, generator=generator)
     mask_logits = torch.randn(4, 6, 8, 8, generator=generator)

@@ -194,12 +194,14 @@ def test_longest_texts_fit():
 @pytest.mark.parametrize('context', [dict(n_ctx=16), dict(ctx_init=FOUR_WORDS)])
 def test_a_text_too_long_names_class_and_tokens(context):
     name = longest_name(build(('kite',), **context).n_ctx) + ' lake'
-    with pytest.raises(ValueError, match=rf"text '.* {name}\.' has 78 tokens.*at most 77.*n_ctx"):
+    with pytest.raises(
+        ValueError, match=rf"text '.* {name}\.' is too long: it has 78 tokens.*at most 77.*n_ctx"
+    ):
         build(('kite', name), **context)
 
 
 def test_a_context_too_long():
-    with pytest.raises(ValueError, match=r"x kite\.' has 80 tokens"):
+    with pytest.raises(ValueError, match=r"x kite\.' is too long: it has 80 tokens"):
         build(('kite',), n_ctx=76)
 
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-import torch
 
-from seem_files import make_buffers, make_weights, read_keys
+from seem_files import save_official_file
 
 
 @pytest.fixture(scope='session')
@@ -22,6 +21,5 @@ def tiny_deform_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _save(name: str, factory: pytest.TempPathFactory) -> Path:
     path = factory.mktemp('seem') / f'seem_{name}.pt'
-    shapes, buffers = read_keys(name)
-    torch.save({**make_weights(shapes), **make_buffers(buffers)}, path)
+    save_official_file(name, path)
     return path

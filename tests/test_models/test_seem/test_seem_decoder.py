@@ -176,7 +176,7 @@ def test_queries_that_see_nothing_see_everything(decoder, weights):
     """Where a mask is empty in every layer, nothing is NaN."""
     features = random_features(1)
     content, place = queries_of(weights)
-    # Mask embeddings are far below zero in all channels, of which mask features are full.
+    # Mask embeddings are far below zero in all channels, and mask features are positive.
     decoder = copy.deepcopy(decoder)
     last = decoder.mask_embed.layers[2]
     last.bias.sub_(100)

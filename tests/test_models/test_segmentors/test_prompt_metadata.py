@@ -561,7 +561,7 @@ def test_older_state_dicts_load_with_one_warning(model, log):
 
 
 def test_weights_that_come_along_are_those_that_are_named(tmp_path):
-    """A full state dict brings another base model, of which the next one tells."""
+    """A full state dict brings another base model, and the next metadata name it."""
     other = build_with(change_file(SAM, 'image_encoder.pos_embed', tmp_path / 'other.pth'))
     model = build_tiny()
     full = other.state_dict()

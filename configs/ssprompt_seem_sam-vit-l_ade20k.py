@@ -1,0 +1,10 @@
+# SEEM SAM-ViT-L on ADE20K:
+#     python tools/train.py configs/ssprompt_seem_sam-vit-l_ade20k.py
+_base_ = ['./ssprompt_seem_sam-vit-b_ade20k.py']
+
+seem = dict(variant='sam_vit_l')
+model = dict(
+    weights=dict(seem='weights/seem_samvitl_v1.pt'),
+    backbone=seem,
+    decode_head=dict(segmenter=seem, semantic_prompts=dict(text_encoder=seem)),
+)

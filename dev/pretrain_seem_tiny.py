@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
@@ -30,8 +31,8 @@ STATE = Path('work_dirs/pretrain_seem_tiny.pth')
 
 def parse_args() -> argparse.Namespace:
     parser = make_parser('Pre-train seem-tiny on ShapesWorld', gate_every=500)
-    parser.set_defaults(batch_size=8, lr=1.5e-3)
-    parser.add_argument('--iters', type=int, default=6000)
+    parser.set_defaults(batch_size=8, log_every=100)
+    parser.add_argument('--iters', type=int, default=9000)
     parser.add_argument('--clicks', type=int, default=4, help='clicks per image')
     parser.add_argument('--points', type=int, default=1024, help='at which masks are compared')
     parser.add_argument('--state', type=Path, default=STATE, help='what --resume goes on from')
@@ -59,7 +60,7 @@ class SeemPretraining(Pretraining):
         """Each class's own name in all templates, and the background: (C + 1, E)."""
         tokens = self.vocabulary.tokens[:, 0]  # (C + 1, P, L)
         texts = self.model.text(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
-        return torch.nn.functional.normalize(texts.mean(dim=1), dim=-1)
+        return F.normalize(texts.mean(dim=1), dim=-1)
 
     def train(self, scenes: Scenes) -> None:
         """Train everything with one warm-up and one cosine decay."""
@@ -70,7 +71,8 @@ class SeemPretraining(Pretraining):
         schedule = warm_up_and_decay(optimizer, args.iters)
         state = dict(model=self.model, optimizer=optimizer, schedule=schedule)
         first, before = self._resume(state) if args.resume else (1, 0.0)
-        start, sums = time.time() - before, {}
+        sums: Dict[str, float] = {}
+        start = time.time() - before
         for step in range(first, args.iters + 1):
             losses = self._losses(scenes, step)
             self.optimise(sum(losses.values()), optimizer, schedule)

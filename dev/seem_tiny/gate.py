@@ -1,11 +1,12 @@
 """How good seem-tiny is on held-out scenes: the figures that decide whether it may be used."""
 
-from typing import Dict
+from typing import Dict, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_ssprompt.models.base import ImageFeatures
 from mmseg_ssprompt.models.seem.seem_prompt_encoder import choose_rows
 
 from ..sam_tiny.data import Scenes
@@ -63,7 +64,7 @@ def measure(
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def _click(model: SeemTiny, features, points: Tensor):
+def _click(model: SeemTiny, features: ImageFeatures, points: Tensor) -> Tuple[Tensor, Tensor]:
     """Masks and tokens of the answers, with the queries that the package has for clicks."""
     rows = choose_rows(points.shape[1] * model.queries_per_prompt, model.num_queries)
     return answers(model.find_clicked(features, points, rows)[-1])

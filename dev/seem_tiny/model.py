@@ -144,7 +144,9 @@ class SeemTiny(nn.Module):
         logits: Tensor = self.decoder.logit_scale.exp() * self.names(text)
         return logits
 
-    def _decode(self, features: ImageFeatures, content: Tensor, place: Tensor, *tokens: Tensor):
+    def _decode(
+        self, features: ImageFeatures, content: Tensor, place: Tensor, *tokens: Tensor
+    ) -> List[Tensor]:
         """The decoder's output after each layer, normalised."""
         found: List[Tensor] = []
         hooks = [

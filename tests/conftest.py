@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import logging
 import os
 
 # The suite holds what CPUs compute, to the bit where it says so; "make gpu" is for a GPU.
@@ -85,6 +86,9 @@ def no_visualizer_of_another_test():
 def log(caplog) -> pytest.LogCaptureFixture:
     """The records of mmengine's current logger, which pass by pytest otherwise."""
     logger = MMLogger.get_current_instance()
+    level = logger.level  # of the last run in this process, which may log errors alone
+    logger.setLevel(logging.INFO)
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)
+    logger.setLevel(level)

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 
 import toy_base_model as toy
@@ -23,7 +22,7 @@ from mmseg_ssprompt.models.segmentors import PromptStateError
 from mmseg_ssprompt.prompt_files import read_prompt_source, transfer_prompts
 from mmseg_ssprompt.prompt_files.prompt_file import write_prompts
 from mmseg_ssprompt.weights.model_weights import hand_down_weights
-from tiny_model import CONFIG
+from tiny_model import CONFIG, framed_config, train
 
 NAMES = ['ball', 'heart balloon', 'kite', 'tent', 'house', 'first aid post']
 NAMES += ['sky', 'forest', 'lake', 'tiled pavement']
@@ -44,21 +43,8 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def config(weights, tmp_path):
     """ShapesWorld in a rectangular frame, on the toy."""
-    config = Config.fromfile(CONFIG)
-    for split in ('train', 'val', 'test'):
-        loader = config[f'{split}_dataloader']
-        loader.num_workers, loader.persistent_workers = 0, False
-        labels = [dict(type='LoadAnnotations')]
-        resize = [dict(type='Resize', scale=FRAME[::-1], keep_ratio=False)]
-        # Label maps keep their size where they are compared with predictions.
-        steps = [*labels, *resize] if split == 'train' else [*resize, *labels]
-        pipeline = [dict(type='LoadImageFromFile'), *steps, dict(type='PackSegInputs')]
-        loader.dataset = dict(
-            type='ShapesWorldDataset', split=split, num_images=4, pipeline=pipeline
-        )
     mean = list(toy.ToyImageEncoder.pixel_mean)
-    size = dict(size=FRAME, test_cfg=dict(size=FRAME), mean=mean, std=mean)
-    preprocessor = dict(config.model.data_preprocessor, **size)
+    config = framed_config(FRAME, mean, mean, tmp_path / 'work')
     head = dict(
         type='SSPromptHead',
         segmenter=dict(type='ToySegmenter', checkpoint=str(weights / 'prompt_encoder.pth')),
@@ -75,27 +61,13 @@ def config(weights, tmp_path):
     config.model = dict(
         type='PromptSegmentor',
         weights=dict(toy=str(weights / 'image_encoder.pth')),
-        data_preprocessor=preprocessor,
+        data_preprocessor=config.model.data_preprocessor,
         backbone=backbone,
         decode_head=head,
         test_cfg=dict(mode='whole', logits=False),
     )
     config.train_cfg.update(max_iters=6, val_interval=6)
-    config.default_hooks.checkpoint.update(interval=3, save_best=None)
-    config.work_dir = str(tmp_path / 'work')
-    config.randomness = dict(seed=0)
-    config.log_level = 'ERROR'
     return config
-
-
-def train(config, **changes):
-    """Train, and return the runner."""
-    config = copy.deepcopy(config)
-    config.experiment_name = f'toy_{torch.randint(10**9, ()).item()}'
-    config.merge_from_dict(changes)
-    runner = Runner.from_cfg(config)
-    runner.train()
-    return runner
 
 
 def test_it_fulfils_the_contracts():

@@ -1,11 +1,14 @@
 """SSPrompt on sam-tiny as it is shipped, and batches for it."""
 
+import copy
+import itertools
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -15,6 +18,7 @@ CONFIG = Path(__file__).resolve().parents[1] / 'configs' / 'ssprompt_sam-tiny_sh
 NUM_CLASSES = 10
 SIZE = 96  # of the square input frame
 IGNORED = 255
+_RUNS = itertools.count()
 
 
 def tiny_config(mode: str = 'learned_weight', **options: Any) -> Config:
@@ -70,6 +74,42 @@ def training_loss(
 
 def names_of_trainable(model: nn.Module) -> List[str]:
     return [name for name, p in model.named_parameters() if p.requires_grad]
+
+
+def framed_config(frame: Tuple[int, int], mean: Any, std: Any, work_dir: Any) -> Config:
+    """The shipped config on samples of another frame (H, W), for a model of another base.
+
+    Few images, no workers, a validation at the end, and a checkpoint every third iteration.
+    """
+    config = Config.fromfile(CONFIG)
+    for split in ('train', 'val', 'test'):
+        loader = config[f'{split}_dataloader']
+        loader.num_workers, loader.persistent_workers = 0, False
+        labels = [dict(type='LoadAnnotations')]
+        resize = [dict(type='Resize', scale=frame[::-1], keep_ratio=False)]
+        # Label maps keep their size where they are compared with predictions.
+        steps = [*labels, *resize] if split == 'train' else [*resize, *labels]
+        pipeline = [dict(type='LoadImageFromFile'), *steps, dict(type='PackSegInputs')]
+        loader.dataset = dict(
+            type='ShapesWorldDataset', split=split, num_images=4, pipeline=pipeline
+        )
+    size = dict(size=frame, test_cfg=dict(size=frame), mean=mean, std=std)
+    config.model.data_preprocessor = dict(config.model.data_preprocessor, **size)
+    config.default_hooks.checkpoint.update(interval=3, save_best=None)
+    config.work_dir = str(work_dir)
+    config.randomness = dict(seed=0)
+    config.log_level = 'ERROR'
+    return config
+
+
+def train(config: Config, **changes: Any) -> Runner:
+    """Train, and return the runner."""
+    config = copy.deepcopy(config)
+    config.experiment_name = f'framed_{next(_RUNS)}'  # mmengine keeps loggers by name
+    config.merge_from_dict(changes)
+    runner = Runner.from_cfg(config)
+    runner.train()
+    return runner
 
 
 def use_sam_tiny(config: Config) -> None:

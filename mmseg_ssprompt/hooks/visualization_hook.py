@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 
 from ..files import replacing
 from ..label_ids import LABEL_IDS_KEY, with_rest
-from ..outputs import ResultNames, result_file
+from ..outputs import ResultNames, check_outputs, result_file
 
 __all__ = ['PromptVisualizationHook']
 
@@ -37,34 +37,44 @@ class PromptVisualizationHook(SegVisualizationHook):
         self._names: Optional[ResultNames] = None
 
     def before_test(self, runner: Runner) -> None:
-        """Name the pictures of all images."""
+        """Name the pictures of all images.
+
+        Raises:
+            OutputError: If the folder is one of data.
+        """
         if self.out_dir is not None:
             self._names = ResultNames(runner.test_dataloader.dataset)
+            check_outputs({'--show-dir': self.out_dir}, self._names.inputs)
 
-    def _after_iter(
+    # Not mmseg's ``_after_iter``, which OneDL's mmseg does not have.
+    def after_val_iter(
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: Any,
-        outputs: Sequence[SegDataSample],
-        mode: str = 'val',
+        data_batch: Any = None,
+        outputs: Optional[Sequence[SegDataSample]] = None,
     ) -> None:
-        """Draw the images of a batch: all into a folder if there is one, else as mmseg does."""
-        if mode == 'train':
+        """Draw as mmseg does."""
+        _name_rest(outputs or ())
+        super().after_val_iter(runner, batch_idx, data_batch, outputs)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[Sequence[SegDataSample]] = None,
+    ) -> None:
+        """Draw the images of a batch: all into the folder if there is one, else as mmseg does."""
+        _name_rest(outputs or ())
+        if self._names is None or self.out_dir is None:
+            super().after_test_iter(runner, batch_idx, data_batch, outputs)
             return
-        visualizer = Visualizer.get_current_instance()
-        for sample in outputs[:1]:  # label maps of one class hold the rest, too
-            label_ids = sample.metainfo.get(LABEL_IDS_KEY)
-            if label_ids is not None and visualizer.dataset_meta is not None:
-                visualizer.dataset_meta = with_rest(visualizer.dataset_meta, label_ids)
-        if mode != 'test' or self._names is None or self.out_dir is None:
-            super()._after_iter(runner, batch_idx, data_batch, outputs, mode)
-            return
-        for output in outputs:
+        for output in outputs or ():
             file = result_file(self.out_dir, self._names(output.img_path), '.png')
             content = fileio.get(output.img_path, backend_args=self.backend_args)
             with replacing(file) as temporary:
-                visualizer.add_datasample(
+                Visualizer.get_current_instance().add_datasample(
                     str(output.img_path),
                     mmcv.imfrombytes(content, channel_order='rgb'),
                     data_sample=output,
@@ -72,3 +82,12 @@ class PromptVisualizationHook(SegVisualizationHook):
                     wait_time=self.wait_time,
                     out_file=str(temporary),
                 )
+
+
+def _name_rest(samples: Sequence[SegDataSample]) -> None:
+    """Give the visualiser names and colours by the numbers that label maps hold."""
+    visualizer = Visualizer.get_current_instance()
+    for sample in samples[:1]:
+        label_ids = sample.metainfo.get(LABEL_IDS_KEY)
+        if label_ids is not None and visualizer.dataset_meta is not None:
+            visualizer.dataset_meta = with_rest(visualizer.dataset_meta, label_ids)

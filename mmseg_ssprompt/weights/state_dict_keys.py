@@ -3,12 +3,40 @@
 import re
 from typing import Any, Dict, Iterable, List, Mapping, Pattern, Sequence, Tuple
 
-from .state_dicts import CheckpointError
+from torch import Tensor
 
-__all__ = ['describe_model', 'remove_wrappers', 'rename', 'take_off_prefix']
+from .state_dicts import CheckpointError, FilePath, describe_checkpoint, read_checkpoint
+
+__all__ = ['describe_model', 'read_model', 'remove_wrappers', 'rename', 'take_off_prefix']
 
 #: Modules of torch that wrap another without changing it, wherever they stand.
 _WRAPPERS = ('module', '_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
+
+
+def read_model(
+    checkpoint: FilePath, mark: Pattern[str], wanted: str, remedy: str = ''
+) -> Tuple[Dict[str, Tensor], Dict[str, Tensor], str]:
+    """Read a base model from a file, whatever was wrapped around it.
+
+    Args:
+        checkpoint: The file.
+        mark: As for :func:`take_off_prefix`; some key has to match it.
+        wanted: Name of the base model, for the error.
+        remedy: What to do, for errors. Defaults to none.
+
+    Returns:
+        The tensors of the model, by its own names; those of others; and the file in words.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file holds no part of the model, or the model more than once.
+    """
+    state_dict = remove_wrappers(read_checkpoint(checkpoint, remedy=remedy))
+    source = describe_checkpoint(checkpoint)
+    if not any(map(mark.match, state_dict)):
+        raise CheckpointError(f'{source}: {describe_model(state_dict, wanted)}. {remedy}'.rstrip())
+    own, others = take_off_prefix(state_dict, mark, source)
+    return own, {key: state_dict[key] for key in others}, source
 
 
 def remove_wrappers(state_dict: Mapping[str, Any]) -> Dict[str, Any]:

@@ -11,7 +11,7 @@ import zipfile
 from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
@@ -58,6 +58,27 @@ def resolve_checkpoint_path(path: FilePath) -> Path:
             f'file and give its path (or {ASSETS_SCHEME}NAME for a file of the package)'
         )
     return Path(text).expanduser()
+
+
+def find_file_state(path: Optional[FilePath]) -> Optional[Tuple[Path, int, int]]:
+    """A file with its size and time, by which what was read from it can be kept.
+
+    Args:
+        path: As for :func:`resolve_checkpoint_path`, or None.
+
+    Returns:
+        The local file, its bytes and its time in ns; None if none is named, or it is not there.
+    """
+    file = None if path is None else resolve_checkpoint_path(path)
+    if file is None or not file.is_file():
+        return None
+    state = file.stat()
+    return file, state.st_size, state.st_mtime_ns
+
+
+def describe_checkpoint(path: FilePath) -> str:
+    """A checkpoint in words, for errors."""
+    return f'checkpoint {str(resolve_checkpoint_path(path))!r}'
 
 
 def is_asset(file: Path) -> bool:

@@ -11,6 +11,8 @@ from .contracts import (
 from .features import Decoded, ImageFeatures
 from .frozen import FrozenModule, fingerprint_parts
 from .precomputed import EmbeddingPreProcessor, PrecomputedFeatures
+from .settings import find_autocast_dtype, find_variant
+from .text import average_templates
 
 __all__ = [
     'ClassNameEncoder',
@@ -24,5 +26,8 @@ __all__ = [
     'PrecomputedFeatures',
     'PromptableSegmenter',
     'Shape',
+    'average_templates',
+    'find_autocast_dtype',
+    'find_variant',
     'fingerprint_parts',
 ]

@@ -20,6 +20,8 @@ from ...weights.state_dict_keys import describe_model, remove_wrappers, rename, 
 from ...weights.state_dicts import (
     CheckpointError,
     FilePath,
+    describe_checkpoint,
+    find_file_state,
     is_asset,
     is_torchscript_archive,
     load_strictly,
@@ -128,7 +130,7 @@ def read_clip_file(checkpoint: Optional[FilePath], variant: str, tower: str) -> 
     if checkpoint is None:
         return None
     file = resolve_checkpoint_path(checkpoint)
-    source = f'checkpoint {str(file)!r}'
+    source = describe_checkpoint(checkpoint)
     activation = QUICK_GELU if is_asset(file) else None
     if is_torchscript_archive(file):
         content, activation = read_torchscript_tensors(file), find_activation(file)
@@ -236,15 +238,12 @@ def fingerprint_image_tower(
     Raises:
         CheckpointError: As :func:`read_clip_file` and :func:`choose_activation`.
     """
-    file = None if checkpoint is None else resolve_checkpoint_path(checkpoint)
-    if file is None or not file.is_file():
-        return None
-    state = file.stat()
-    return _fingerprint(file, variant, activation, state.st_size, state.st_mtime_ns)
+    state = find_file_state(checkpoint)
+    return None if state is None else _fingerprint(variant, activation, *state)
 
 
 @lru_cache(maxsize=8)  # data sets of training, validation and test ask for the same
-def _fingerprint(path: Path, variant: str, given: Optional[str], *_state: int) -> Optional[str]:
+def _fingerprint(variant: str, given: Optional[str], path: Path, *_state: int) -> Optional[str]:
     file = read_clip_file(path, variant, 'image')
     assert file is not None
     weights = fingerprint_tensors(_select_image_tower(file))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Dict, NamedTuple, Optional, Tuple
 
+from ..base import find_variant
+
 __all__ = ['CLIP_VARIANTS', 'PIXEL_MEAN', 'PIXEL_STD', 'CLIPVariant', 'get_clip_variant']
 
 #: Statistics of RGB values between 0 and 255 (openai/CLIP clip.py, ``_transform``, times 255).
@@ -73,9 +75,7 @@ def get_clip_variant(name: str) -> CLIPVariant:
     Raises:
         ValueError: If ``name`` is not a key of :data:`CLIP_VARIANTS`.
     """
-    if name not in CLIP_VARIANTS:
-        raise ValueError(f'unknown CLIP variant {name!r}: expected one of {sorted(CLIP_VARIANTS)}')
-    return CLIP_VARIANTS[name]
+    return find_variant(CLIP_VARIANTS, name, 'CLIP')
 
 
 def where_to_get(variant: str = 'ViT-B/16') -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...class_names import check_class_names, check_templates, tokenize_class_names, tokenize_texts
 from ...fingerprint import fingerprint_tensors
 from ...weights.state_dicts import FilePath, warn_random_weights
-from ..base import Fingerprints, FrozenModule
+from ..base import Fingerprints, FrozenModule, average_templates
 from . import clip_variants
 from .clip_file import (
     ACTIVATIONS,
@@ -225,15 +225,7 @@ def encode_class_names(
             for batch in tokens.flatten(0, 1).to(device).split(_TEXTS_PER_BATCH)
         ]
     texts = torch.cat(encoded).float().unflatten(0, tokens.shape[:2])  # (templates, C, E)
-    embeddings = F.normalize(texts.mean(dim=0), dim=-1)  # (C, E)
-    good = (embeddings.norm(dim=-1) - 1).abs() < 1e-3  # also False where it is NaN
-    if not good.all():
-        bad = (~good).nonzero().flatten().tolist()
-        raise ValueError(
-            f'the embedding of class name {names[bad[0]]!r} (index {bad[0]}; {len(bad)} of '
-            f'{len(names)}) is zero or not finite: the weights of the text encoder are damaged'
-        )
-    return embeddings
+    return average_templates(texts, names, 'the text encoder')
 
 
 def _init_as_clip(encoder: CLIPTextEncoder) -> None:

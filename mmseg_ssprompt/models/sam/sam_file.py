@@ -15,14 +15,13 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ...fingerprint import fingerprint_tensors
-from ...weights.state_dict_keys import describe_model, remove_wrappers, rename, take_off_prefix
+from ...weights.state_dict_keys import describe_model, read_model, rename
 from ...weights.state_dicts import (
     CheckpointError,
     FilePath,
     check_strictly,
+    find_file_state,
     load_strictly,
-    read_checkpoint,
-    resolve_checkpoint_path,
     warn_random_weights,
 )
 from .sam_variants import SAM_VARIANTS, build_sam, get_variant
@@ -131,11 +130,7 @@ def read_sam(checkpoint: FilePath, remedy: str = '') -> SamFile:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file holds no part of SAM, or SAM more than once.
     """
-    state_dict = remove_wrappers(read_checkpoint(checkpoint, remedy=remedy))
-    source = f'checkpoint {str(resolve_checkpoint_path(checkpoint))!r}'
-    if not any(map(_PART_KEY.match, state_dict)):
-        raise CheckpointError(f'{source}: {describe_model(state_dict, "SAM")}. {remedy}'.rstrip())
-    own, others = take_off_prefix(state_dict, _PART_KEY, source)
+    own, others, source = read_model(checkpoint, _PART_KEY, 'SAM', remedy)
     if any(key.startswith('vision_encoder.') for key in own):
         own = {rename(key, _HUGGING_FACE): value for key, value in own.items()}
     is_hq = any(map(_HQ_MARK.match, own))
@@ -198,15 +193,12 @@ def fingerprint_part(checkpoint: Optional[FilePath], part: str) -> Optional[str]
     Raises:
         CheckpointError: If the file cannot be read, or does not have that part.
     """
-    file = None if checkpoint is None else resolve_checkpoint_path(checkpoint)
-    if file is None or not file.is_file():
-        return None
-    state = file.stat()
-    return _fingerprint(file, part, state.st_size, state.st_mtime_ns)
+    state = find_file_state(checkpoint)
+    return None if state is None else _fingerprint(part, *state)
 
 
 @lru_cache(maxsize=8)  # data sets of training, validation and test ask for the same
-def _fingerprint(path: Path, part: str, *_state: int) -> str:
+def _fingerprint(part: str, path: Path, *_state: int) -> str:
     file = read_sam(path)
     own = {k[len(part) + 1 :]: v for k, v in file.tensors.items() if k.startswith(f'{part}.')}
     if not own:

@@ -9,14 +9,12 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor
 
 from ...weights.state_dicts import FilePath
-from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
+from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape, find_autocast_dtype
 from . import sam_file
 from .sam_variants import PIXEL_MEAN, PIXEL_STD, build_image_encoder, get_variant
 from .vit import encode_block, encode_image
 
 __all__ = ['SAMImageEncoder']
-
-_DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 @MODELS.register_module()
@@ -59,9 +57,7 @@ class SAMImageEncoder(FrozenModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        if dtype not in _DTYPES:
-            raise ValueError(f'dtype must be one of {tuple(_DTYPES)}, got {dtype!r}')
-        self.dtype = _DTYPES[dtype]
+        self.dtype = find_autocast_dtype(dtype)
         self._encode_block = torch.compile(encode_block, dynamic=False) if compile else encode_block
         self.variant = variant
         geometry = get_variant(variant)

@@ -13,6 +13,8 @@ from segment_anything.modeling import (
 )
 from torch import nn
 
+from ..base import find_variant
+
 __all__ = ['PIXEL_MEAN', 'PIXEL_STD', 'SAM_VARIANTS', 'SAMVariant', 'build_sam', 'get_variant']
 
 #: RGB mean and standard deviation of SAM's input (``segment_anything.build_sam``).
@@ -74,9 +76,7 @@ def get_variant(name: str) -> SAMVariant:
     Raises:
         ValueError: If ``name`` is not a key of :data:`SAM_VARIANTS`.
     """
-    if name not in SAM_VARIANTS:
-        raise ValueError(f'unknown SAM variant {name!r}: expected one of {sorted(SAM_VARIANTS)}')
-    return SAM_VARIANTS[name]
+    return find_variant(SAM_VARIANTS, name, 'SAM')
 
 
 def build_image_encoder(name: str) -> ImageEncoderViT:

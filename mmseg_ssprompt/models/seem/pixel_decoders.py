@@ -159,40 +159,43 @@ class _Transformer(nn.Module):
         self.encoder = _Layers(layers)
 
 
-class _EncoderLayer(nn.Module):
+class _PostNormLayer(nn.Module):
     """Self-attention and FFN, each normalised after its sum."""
 
-    def __init__(self, dims: int, num_heads: int, feedforward_dims: int) -> None:
+    def __init__(self, self_attn: nn.Module, dims: int, feedforward_dims: int) -> None:
         super().__init__()
-        self.self_attn = nn.MultiheadAttention(dims, num_heads)
+        self.self_attn = self_attn
         self.linear1 = nn.Linear(dims, feedforward_dims)
         self.linear2 = nn.Linear(feedforward_dims, dims)
         self.norm1, self.norm2 = nn.LayerNorm(dims), nn.LayerNorm(dims)
 
-    def forward(self, x: Tensor, place: Tensor) -> Tensor:
-        positioned = x + place
-        x = self.norm1(x + attend(self.self_attn, positioned, positioned, x))
+    def add(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Everything behind the attention."""
+        x = self.norm1(x + attended)
         normalised: Tensor = self.norm2(x + self.linear2(F.relu(self.linear1(x))))
         return normalised
 
 
-class _DeformableLayer(nn.Module):
-    """:class:`_EncoderLayer` with deformable attention."""
+class _EncoderLayer(_PostNormLayer):
+    self_attn: nn.MultiheadAttention
 
+    def __init__(self, dims: int, num_heads: int, feedforward_dims: int) -> None:
+        super().__init__(nn.MultiheadAttention(dims, num_heads), dims, feedforward_dims)
+
+    def forward(self, x: Tensor, place: Tensor) -> Tensor:
+        positioned = x + place
+        return self.add(x, attend(self.self_attn, positioned, positioned, x))
+
+
+class _DeformableLayer(_PostNormLayer):
     def __init__(self, dims: int, num_heads: int, feedforward_dims: int, num_levels: int) -> None:
-        super().__init__()
-        self.self_attn = _DeformableAttention(dims, num_heads, num_levels)
-        self.norm1 = nn.LayerNorm(dims)
-        self.linear1 = nn.Linear(dims, feedforward_dims)
-        self.linear2 = nn.Linear(feedforward_dims, dims)
-        self.norm2 = nn.LayerNorm(dims)
+        attention = _DeformableAttention(dims, num_heads, num_levels)
+        super().__init__(attention, dims, feedforward_dims)
 
     def forward(
         self, x: Tensor, place: Tensor, centres: Tensor, sizes: Sequence[Tuple[int, int]]
     ) -> Tensor:
-        x = self.norm1(x + self.self_attn(x + place, x, centres, sizes))
-        normalised: Tensor = self.norm2(x + self.linear2(F.relu(self.linear1(x))))
-        return normalised
+        return self.add(x, self.self_attn(x + place, x, centres, sizes))
 
 
 class _DeformableAttention(nn.Module):

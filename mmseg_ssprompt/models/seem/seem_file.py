@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from ...fingerprint import fingerprint_tensors
-from ...weights.state_dict_keys import describe_model, remove_wrappers, take_off_prefix
+from ...weights.state_dict_keys import read_model
 from ...weights.state_dicts import (
     CheckpointError,
     FilePath,
     check_strictly,
+    describe_checkpoint,
+    find_file_state,
     load_strictly,
-    read_checkpoint,
-    resolve_checkpoint_path,
     warn_random_weights,
 )
 from .backbones import build_backbone
@@ -92,7 +92,7 @@ def load_parts(
     tensors = read_seem(checkpoint, variant)
     for part, module in modules.items():
         own = {name: tensors[_official_name(part, name)] for name in module.state_dict()}
-        source = f'{_describe(checkpoint)}, part {part!r}, variant {variant!r}'
+        source = f'{describe_checkpoint(checkpoint)}, part {part!r}, variant {variant!r}'
         load_strictly(module, own, source)
 
 
@@ -112,8 +112,7 @@ def read_seem(checkpoint: FilePath, variant: str) -> Dict[str, Tensor]:
         ValueError: If ``variant`` is unknown.
     """
     remedy = where_to_get(variant)
-    tensors = _read(checkpoint, remedy)
-    source = _describe(checkpoint)
+    tensors, source = _read(checkpoint, remedy)
     suggestion = _suggest_variant(tensors, variant)
     check_strictly(
         _expected_tensors(variant), tensors, source, f'SEEM variant {variant!r}', remedy=suggestion
@@ -121,19 +120,11 @@ def read_seem(checkpoint: FilePath, variant: str) -> Dict[str, Tensor]:
     return tensors
 
 
-def _read(checkpoint: FilePath, remedy: str) -> Dict[str, Tensor]:
-    """Tensors of a file by their official names, without the buffers; they need not be whole."""
-    state_dict = remove_wrappers(read_checkpoint(checkpoint, remedy=remedy))
-    source = _describe(checkpoint)
-    if not any(map(_SEEM_KEY.match, state_dict)):
-        raise CheckpointError(f'{source}: {describe_model(state_dict, "SEEM")}. {remedy}'.rstrip())
-    own, others = take_off_prefix(state_dict, _SEEM_KEY, source)
-    own.update({key: state_dict[key] for key in others})  # to be reported
-    return {key: tensor for key, tensor in own.items() if key not in _BUFFERS}
-
-
-def _describe(checkpoint: FilePath) -> str:
-    return f'checkpoint {str(resolve_checkpoint_path(checkpoint))!r}'
+def _read(checkpoint: FilePath, remedy: str) -> Tuple[Dict[str, Tensor], str]:
+    """Tensors of a file by their official names, without the buffers, and the file in words."""
+    own, others, source = read_model(checkpoint, _SEEM_KEY, 'SEEM', remedy)
+    own.update(others)  # to be reported
+    return {key: tensor for key, tensor in own.items() if key not in _BUFFERS}, source
 
 
 def _official_name(part: str, name: str) -> str:
@@ -225,26 +216,20 @@ def fingerprint_parts_of_file(
     Raises:
         CheckpointError: If the file cannot be read, or does not have those parts.
     """
-    if checkpoint is None:
-        return None
-    file = resolve_checkpoint_path(checkpoint)
-    if not file.is_file():
-        return None
-    state = file.stat()
-    return _fingerprint(file, tuple(parts), state.st_size, state.st_mtime_ns)
+    state = find_file_state(checkpoint)
+    return None if state is None else _fingerprint(tuple(parts), *state)
 
 
 @lru_cache(maxsize=8)  # data sets of training, validation and test ask for the same
-def _fingerprint(file: Path, parts: Tuple[str, ...], *_state: int) -> str:
-    tensors = _read(file, '')
+def _fingerprint(parts: Tuple[str, ...], file: Path, *_state: int) -> str:
+    tensors, source = _read(file, '')
     own: Dict[str, Tensor] = {}
     for part in parts:
         prefix = SEEM_PARTS[part]
         found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
         if not found:
             raise CheckpointError(
-                f'checkpoint {str(file)!r}: expected tensors named {prefix}*, found '
-                f'{sorted(tensors)[:5]}'
+                f'{source}: expected tensors named {prefix}*, found {sorted(tensors)[:5]}'
             )
         own.update({f'{part}.{name}': tensor for name, tensor in found.items()})
     return fingerprint_tensors(own)

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...weights.state_dicts import FilePath
-from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape
+from ..base import Fingerprints, FrozenModule, ImageFeatures, Shape, find_autocast_dtype
 from .backbones import build_backbone
 from .pixel_decoders import build_pixel_decoder
 from .seem_file import fingerprint_parts_of_file, load_parts, where_to_get
@@ -16,7 +16,6 @@ from .seem_variants import PIXEL_MEAN, PIXEL_STD, get_variant
 
 __all__ = ['SEEMImageEncoder']
 
-_DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 _PARTS = ('backbone', 'pixel_decoder')
 _LEVEL_STRIDES = (8, 16, 32)
 _EMBEDDING_STRIDE = 4
@@ -55,10 +54,7 @@ class SEEMImageEncoder(FrozenModule):
     part = 'image_encoder'
     pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
 
-    @staticmethod
-    def where_to_get(variant: str) -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(variant)
+    where_to_get = staticmethod(where_to_get)
 
     def __init__(
         self,
@@ -68,9 +64,7 @@ class SEEMImageEncoder(FrozenModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        if dtype not in _DTYPES:
-            raise ValueError(f'dtype must be one of {tuple(_DTYPES)}, got {dtype!r}')
-        self.dtype = _DTYPES[dtype]
+        self.dtype = find_autocast_dtype(dtype)
         self.variant = variant
         geometry = get_variant(variant)
         self.divisor, self.frame = geometry.divisor, geometry.frame

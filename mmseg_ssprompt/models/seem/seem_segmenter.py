@@ -77,10 +77,7 @@ class SEEMSegmenter(BaseModule):
     masks_per_prompt = 1
     prompts_see_image = True
 
-    @staticmethod
-    def where_to_get(variant: str) -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(variant)
+    where_to_get = staticmethod(where_to_get)
 
     def __init__(
         self,

@@ -4,14 +4,13 @@ from os import PathLike
 from typing import List, Sequence, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from mmseg.utils.get_templates import PREDEFINED_TEMPLATES
 from torch import Tensor
 
 from ...class_names import check_class_names, check_templates, tokenize_class_names, tokenize_texts
 from ...fingerprint import fingerprint_tensors
-from ..base import Fingerprints
+from ..base import Fingerprints, average_templates
 from .seem_file import load_parts, where_to_get
 from .seem_text_tower import SEEMTextTower, SEEMTextTransformer
 from .seem_variants import get_variant
@@ -47,10 +46,7 @@ class SEEMTextEncoder:
     #: Entries of ``model.weights`` that it takes, by the arguments that they are for.
     weights_from = dict(checkpoint='seem')
 
-    @staticmethod
-    def where_to_get(variant: str) -> str:
-        """Say which file a variant needs and where it is published."""
-        return where_to_get(variant)
+    where_to_get = staticmethod(where_to_get)
 
     def __init__(
         self,
@@ -113,15 +109,7 @@ class SEEMTextEncoder:
         names = check_class_names(class_names)
         tokens = tokenize_class_names([*map(simplify_class_name, names)], self.templates)
         texts = self._encode_tokens(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
-        embeddings = F.normalize(texts.mean(dim=0), dim=-1)  # (C, E)
-        good = (embeddings.norm(dim=-1) - 1).abs() < 1e-3  # also False where it is NaN
-        if not good.all():
-            bad = (~good).nonzero().flatten().tolist()
-            raise ValueError(
-                f'the embedding of class name {names[bad[0]]!r} (index {bad[0]}; {len(bad)} of '
-                f"{len(names)}) is zero or not finite: the weights of SEEM's text tower are damaged"
-            )
-        return embeddings
+        return average_templates(texts, names, "SEEM's text tower")
 
     def _encode_tokens(self, tokens: Tensor) -> Tensor:
         """Embeddings (S, E) of S texts (S, L), of unit length each."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Dict, Optional, Tuple
 
+from ..base import find_variant
+
 __all__ = ['PIXEL_MEAN', 'PIXEL_STD', 'SEEM_VARIANTS', 'SEEMVariant', 'get_variant']
 
 #: RGB mean and standard deviation of SEEM's input.
@@ -170,6 +172,4 @@ def get_variant(name: str) -> SEEMVariant:
     Raises:
         ValueError: If ``name`` is not a key of :data:`SEEM_VARIANTS`.
     """
-    if name not in SEEM_VARIANTS:
-        raise ValueError(f'unknown SEEM variant {name!r}: expected one of {sorted(SEEM_VARIANTS)}')
-    return SEEM_VARIANTS[name]
+    return find_variant(SEEM_VARIANTS, name, 'SEEM')

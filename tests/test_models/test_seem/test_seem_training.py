@@ -1,17 +1,13 @@
 """A whole model on SEEM trains its prompts, tests, and keeps them apart from what is frozen."""
 
-import copy
-
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from mmseg_ssprompt.models.seem.seem_variants import PIXEL_MEAN, PIXEL_STD
 from mmseg_ssprompt.models.segmentors import PromptStateError
 from seem_files import make_buffers, make_weights, read_keys
-from tiny_model import CONFIG
+from tiny_model import framed_config, train
 
 FRAME = (64, 96)  # height, width
 QUIET = dict(val_dataloader=None, val_cfg=None, val_evaluator=None)
@@ -20,18 +16,7 @@ QUIET = dict(val_dataloader=None, val_cfg=None, val_evaluator=None)
 @pytest.fixture
 def config(tiny_file, tmp_path):
     """ShapesWorld in a rectangular frame, on the tiny SEEM."""
-    config = Config.fromfile(CONFIG)
-    for split in ('train', 'val', 'test'):
-        loader = config[f'{split}_dataloader']
-        loader.num_workers, loader.persistent_workers = 0, False
-        labels = [dict(type='LoadAnnotations')]
-        resize = [dict(type='Resize', scale=FRAME[::-1], keep_ratio=False)]
-        steps = [*labels, *resize] if split == 'train' else [*resize, *labels]
-        pipeline = [dict(type='LoadImageFromFile'), *steps, dict(type='PackSegInputs')]
-        loader.dataset = dict(
-            type='ShapesWorldDataset', split=split, num_images=4, pipeline=pipeline
-        )
-    size = dict(size=FRAME, test_cfg=dict(size=FRAME), mean=PIXEL_MEAN, std=PIXEL_STD)
+    config = framed_config(FRAME, PIXEL_MEAN, PIXEL_STD, tmp_path / 'work')
     names = config.model.decode_head.semantic_prompts.get('class_names')
     dataset = config.model.decode_head.semantic_prompts.get('dataset')
     text = dict(type='SEEMTextEncoder', variant='focal_tiny', templates=['a {}.'])
@@ -48,27 +33,13 @@ def config(tiny_file, tmp_path):
     config.model = dict(
         type='PromptSegmentor',
         weights=dict(seem=str(tiny_file)),
-        data_preprocessor=dict(config.model.data_preprocessor, **size),
+        data_preprocessor=config.model.data_preprocessor,
         backbone=dict(type='SEEMImageEncoder', variant='focal_tiny'),
         decode_head=head,
         test_cfg=dict(mode='whole', logits=False),
     )
     config.train_cfg.update(max_iters=3, val_interval=3)
-    config.default_hooks.checkpoint.update(interval=3, save_best=None)
-    config.work_dir = str(tmp_path / 'work')
-    config.randomness = dict(seed=0)
-    config.log_level = 'ERROR'
     return config
-
-
-def train(config, **changes):
-    """Train, and return the runner."""
-    config = copy.deepcopy(config)
-    config.experiment_name = f'seem_{torch.randint(10**9, ()).item()}'
-    config.merge_from_dict(changes)
-    runner = Runner.from_cfg(config)
-    runner.train()
-    return runner
 
 
 SPATIAL = dict(

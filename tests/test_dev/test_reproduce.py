@@ -44,7 +44,7 @@ def test_interval_by_hand():
 def test_every_row_has_a_config_and_a_reference():
     names = {
         *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
-        'classifiers',
+        *('classifiers', 'components_seem', 'layout_seem'),
     }
     assert set(STUDIES) == names
     for study in STUDIES.values():

@@ -9,7 +9,7 @@ page keeps everything before ``<!-- bases -->`` and after ``<!-- end of bases --
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
@@ -106,10 +106,7 @@ def format_claims(folder: Path) -> str:
     """The table, as Markdown.
 
     Args:
-        folder: With the JSON files of the studies. A study that was not run leaves its cells empty.
-
-    Raises:
-        KeyError: If a study lacks a row.
+        folder: With the JSON files of the studies. A row that was not run leaves its cells empty.
     """
     lines = [f'| claim (difference in mIoU) | {" | ".join(BASES)} |', '|---' * 3 + '|']
     for claim in CLAIMS:
@@ -122,18 +119,18 @@ def format_claims(folder: Path) -> str:
 
 def _cell(claim: Claim, base: str, file: Path) -> str:
     mious = _read_mious(file)
-    if mious is None:
+    ours, other = mious.get(claim.rows[base]), mious.get(claim.than[base])
+    if ours is None or other is None:
         return ''
-    ours, other = mious[claim.rows[base]], mious[claim.than[base]]
     mean, half = mean_and_interval(np.subtract(ours, other).tolist())
     verdict = 'yes' if mean - half > 0 else '**no, worse**' if mean + half < 0 else '**not shown**'
     return f'{verdict}: {mean:+.1f} ± {half:.1f}'
 
 
-def _read_mious(file: Path) -> Optional[Dict[str, List[float]]]:
-    """By the names of rows; None if there is no such file."""
+def _read_mious(file: Path) -> Dict[str, List[float]]:
+    """By the names of rows; empty if there is no such file."""
     if not file.is_file():
-        return None
+        return {}
     rows: List[Dict[str, Any]] = json.loads(file.read_text(encoding='utf-8'))['rows']
     return {row['name']: row['miou'] for row in rows}
 

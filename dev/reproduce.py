@@ -84,9 +84,15 @@ def summarise(row: StudyRow, runs: Sequence[Measurement]) -> Dict[str, Any]:
         name=row.name,
         config=f'configs/{row.config}',
         options=list(row.options),
-        miou=[result['mIoU'] for result in results],
-        things=[result['mIoU.things'] for result in results],
-        stuff=[result['mIoU.stuff'] for result in results],
+        **{
+            key: [result[name] for result in results]
+            for key, name in (
+                (row.metric.lower(), row.metric),
+                ('things', f'{row.metric}.things'),
+                ('stuff', f'{row.metric}.stuff'),
+            )
+            if name in results[0]
+        },
         learning_rate=runs[0].training.lr if trainings else None,
         trainable_parameters=trainings[0]['trainable_parameters'] if trainings else 0,
         train_seconds=[training['train_seconds'] for training in trainings] or [0.0] * len(runs),

@@ -20,6 +20,8 @@ class StudyRow:
         source: The row whose learned prompts are transferred to this one's config.
         parts: Which of them.
         reference: Name of the row that this one is compared with. Defaults to None: the study's.
+        metric: By which learning rates are chosen and rows compared, in percent: ``'mIoU'``,
+            ``'PQ'`` or ``'segm_mAP'``. One for all rows of a study.
     """
 
     name: str
@@ -30,6 +32,7 @@ class StudyRow:
     source: Optional['StudyRow'] = None
     parts: Tuple[str, ...] = ()
     reference: Optional[str] = None
+    metric: str = 'mIoU'
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class Study:
     note: str
     reference: str
     rows: Tuple[StudyRow, ...]
+
+    @property
+    def metric(self) -> str:
+        """That of all rows."""
+        (metric,) = {row.metric for row in self.rows}
+        return metric
 
 
 def _ablation(name: str, config: str) -> StudyRow:
@@ -193,6 +202,49 @@ def _layout_of_seem() -> Study:
     )
     note = "On the coast, the second downstream world, with SEEM's own 32 queries."
     return Study('Small and thin things on SEEM', note, 'SSPrompt', rows)
+
+
+def _task(task: str, metric: str, title: str) -> Study:
+    """One task on both miniatures: each part of the method, and the decoder tuned."""
+    rows = []
+    for base, own in (('sam', 'handcrafted prompts'), ('seem', "SEEM's own prompts")):
+        method = StudyRow('SSPrompt', f'ssprompt_{base}-tiny_shapes_{task}.py', metric=metric)
+        options = {
+            f'{own} (zero-shot)': _NOTHING,
+            'SemPrompt': _SEEM_FUSIONS['SemPrompt'],
+            'SpaPrompt': _SEEM_FUSIONS['SpaPrompt'],
+            'SSPrompt': (),
+            'mask decoder fine-tuned': (
+                'model.decode_head.segmenter.trainable=True',
+                *_NOTHING,
+            ),
+        }
+        rows += [
+            replace(
+                method,
+                name=f'{base}-tiny: {name}',
+                options=chosen,
+                trains=chosen != _NOTHING,
+                reference=f'{base}-tiny: SSPrompt',
+            )
+            for name, chosen in options.items()
+        ]
+    count = 'model.decode_head.spatial_prompts.num_prompts'
+    reference = rows[3].name
+    rows += [
+        replace(
+            rows[3],
+            name=f'sam-tiny: SSPrompt, N = {n}',
+            options=(f'{count}={n}',),
+            reference=reference,
+        )
+        for n in (4, 16, 144)
+    ]
+    note = (
+        'Scenes of ShapesWorld have two to eight objects and regions; sam-tiny has 64 prompts where '
+        'the line says nothing else, seem-tiny 32.'
+    )
+    return Study(title, note, reference, tuple(rows))
 
 
 def _prompts() -> Study:
@@ -384,4 +436,6 @@ STUDIES: Dict[str, Study] = dict(
     classifiers=_classifiers(),
     components_seem=_components_of_seem(),
     layout_seem=_layout_of_seem(),
+    tasks_panoptic=_task('panoptic', 'PQ', 'Panoptic segmentation'),
+    tasks_instance=_task('instance', 'segm_mAP', 'Instance segmentation'),
 )

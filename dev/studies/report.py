@@ -31,8 +31,8 @@ def write_report(
         name: Key of the study.
         study: What was compared.
         seeds: The seeds of the figures of each row.
-        rows: ``name``, ``config``, ``miou`` (one per seed), ``things``, ``stuff``,
-            ``learning_rate``, ``trainable_parameters`` and ``train_seconds``.
+        rows: ``name``, ``config``, the study's metric in small letters (one per seed), ``things``
+            and ``stuff`` where the metric has them, ``learning_rate``, ``trainable_parameters`` and ``train_seconds``.
         folder: Where they go.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,8 @@ def write_report(
 
 
 def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, Any]]) -> str:
-    mious = {row['name']: row['miou'] for row in rows}
+    metric = study.metric
+    scores = {row['name']: row[metric.lower()] for row in rows}
     references = {row.name: row.reference or study.reference for row in study.rows}
     seed_list = ' '.join(map(str, seeds))
     lines = [
@@ -52,30 +53,31 @@ def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, An
         study.note,
         '',
         f'Made by `python -m dev.reproduce {name} --seeds {seed_list}` on the miniature (see',
-        '[sam-tiny](../sam-tiny.md)): mIoU (%) on the 200 test scenes, mean and standard deviation',
+        f'[sam-tiny](../sam-tiny.md)): {metric} (%) on the 200 test scenes, mean and standard '
+        'deviation',
         'over seeds, each of which draws another training set. The learning rate of each row was',
         'chosen on validation scenes, with a training set of its own. Differences from the',
         'reference are paired by seed, with their 95 % interval. "Trained" counts parameters;',
         'seconds are of training, several runs at a time on one machine.',
         '',
-        '| | mIoU | things | stuff | difference | lr | trained | seconds |',
+        f'| | {metric} | things | stuff | difference | lr | trained | seconds |',
         '|---|---|---|---|---|---|---|---|',
     ]
-    lines += [_line(row, mious, references[row['name']]) for row in rows]
-    missing = [row.name for row in study.rows if row.name not in mious]
+    lines += [_line(row, metric.lower(), scores, references[row['name']]) for row in rows]
+    missing = [row.name for row in study.rows if row.name not in scores]
     if missing:
         lines += ['', f'Not run: {"; ".join(missing)}.']
     return '\n'.join([*lines, '', f'![{study.title}]({name}.png)', ''])
 
 
-def _line(row: Dict[str, Any], mious: Dict[str, Sequence[float]], reference: str) -> str:
-    cells = [row['name'], *(_spread(row[key]) for key in ('miou', 'things', 'stuff'))]
+def _line(row: Dict[str, Any], key: str, scores: Dict[str, Sequence[float]], reference: str) -> str:
+    cells = [row['name'], *(_spread(row.get(name, ())) for name in (key, 'things', 'stuff'))]
     if row['name'] == reference:
         cells.append('reference')
-    elif reference not in mious:
+    elif reference not in scores:
         cells.append('')
     else:
-        mean, half = mean_and_interval(np.subtract(row['miou'], mious[reference]).tolist())
+        mean, half = mean_and_interval(np.subtract(row[key], scores[reference]).tolist())
         cells.append(f'{mean:+.1f} ± {half:.1f}')
     lr = row['learning_rate']
     cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']
@@ -84,20 +86,23 @@ def _line(row: Dict[str, Any], mious: Dict[str, Sequence[float]], reference: str
 
 
 def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return ''
     deviation = np.std(values, ddof=1) if len(values) > 1 else float('nan')
     return f'{np.mean(values):.1f} ± {deviation:.1f}'
 
 
 def _draw(study: Study, rows: List[Dict[str, Any]], path: Path) -> None:
     references = {row.reference or study.reference for row in study.rows}
+    key = study.metric.lower()
     figure = Figure(figsize=(8, 0.34 * len(rows) + 1.2), layout='constrained', dpi=110)
     axis = figure.subplots()
     for place, row in enumerate(rows):
         is_reference = row['name'] in references
-        axis.barh(place, np.mean(row['miou']), color='#2166ac' if is_reference else '#92b4d4')
-        axis.plot(row['miou'], [place] * len(row['miou']), 'k|', markersize=7)
+        axis.barh(place, np.mean(row[key]), color='#2166ac' if is_reference else '#92b4d4')
+        axis.plot(row[key], [place] * len(row[key]), 'k|', markersize=7)
     axis.set_yticks(range(len(rows)), [row['name'] for row in rows])
     axis.invert_yaxis()
-    axis.set_xlabel('mIoU (%) on the test scenes; a line for each seed')
+    axis.set_xlabel(f'{study.metric} (%) on the test scenes; a line for each seed')
     axis.set_title(study.title)
     figure.savefig(path)

@@ -94,13 +94,17 @@ class Training(_Run):
             checkpoint=(self.folder / 'train' / 'last_checkpoint').read_text().strip(),
             trainable_parameters=int(trainable[1].replace(',', '')),
             train_seconds=round(read_train_seconds(self.folder / 'train'), 1),
-            validation_miou=read_last_validation(self.folder / 'train')['mIoU'],
+            validation_score=self._validate(),
         )
+
+    def _validate(self) -> float:
+        metric = self.row.metric
+        return read_last_validation(self.folder / 'train', metric)[metric]
 
     def describe(self) -> str:
         """One line for the progress."""
-        miou = self.result()['validation_miou']
-        return f'{self.row.name}, seed {self.seed}, lr {self.lr:.3g}: {miou:.2f} mIoU (validation)'
+        name = f'{self.row.name}, seed {self.seed}, lr {self.lr:.3g}'
+        return f'{name}: {self.result()["validation_score"]:.2f} {self.row.metric} (validation)'
 
     def cache_options(self) -> List[str]:
         """Settings that put the embedding caches of a config, if it has any, into the folder."""
@@ -127,7 +131,7 @@ class Training(_Run):
 
 @dataclass(frozen=True)
 class Measurement(_Run):
-    """The figures of a row on the test split: ``mIoU``, ``mIoU.things`` and ``mIoU.stuff``.
+    """The figures of a row on the test split: its metric, and that of things and of stuff.
 
     Attributes:
         row: What is measured.
@@ -163,13 +167,15 @@ class Measurement(_Run):
         options = ['--cfg-options', *options] if options else []
         args = [config, *checkpoint, '--work-dir', str(self.folder), *options]
         metrics = self._measure(args, threads, gpu)
-        keys = ('mIoU', 'mIoU.things', 'mIoU.stuff')
-        return {key: metrics[key] for key in keys}
+        keys = (self.row.metric, *(f'{self.row.metric}.{kind}' for kind in ('things', 'stuff')))
+        return {key: metrics[key] for key in keys if key in metrics}
 
     def describe(self) -> str:
         """One line for the progress."""
         seed = f', seed {self.training.seed}' if self.training else ''
-        return f'{self.row.name}{seed}: {self.result()["mIoU"]:.2f} mIoU (test)'
+        return (
+            f'{self.row.name}{seed}: {self.result()[self.row.metric]:.2f} {self.row.metric} (test)'
+        )
 
     def _measure(self, args: Sequence[str], threads: int, gpu: int) -> Dict[str, float]:
         log = self.folder / 'test.log'

@@ -17,7 +17,7 @@ def rates_to_try(tried: Dict[float, float]) -> List[float]:
     """What comes next, until the best rate lies between two that were tried.
 
     Args:
-        tried: Validation mIoU of each learning rate so far.
+        tried: Validation score of each learning rate so far.
 
     Returns:
         ``START`` at first; then the next of ``RATES`` where the best is at the edge of those
@@ -30,7 +30,7 @@ def rates_to_try(tried: Dict[float, float]) -> List[float]:
 
 
 def find_learning_rates(rows: Sequence[StudyRow], root: Path, jobs: int) -> Dict[StudyRow, float]:
-    """The learning rate with the best validation mIoU of each row.
+    """The learning rate with the best validation score of each row.
 
     All rows are searched in the same way, on the validation split, with a training set of its own.
 
@@ -53,7 +53,7 @@ def find_learning_rates(rows: Sequence[StudyRow], root: Path, jobs: int) -> Dict
             return {row: max(rates, key=rates.__getitem__) for row, rates in tried.items()}
         run_all(runs, jobs)
         for run in runs:
-            tried[run.row][run.lr] = run.result()['validation_miou']
+            tried[run.row][run.lr] = run.result()['validation_score']
 
 
 def find_known_rate(row: StudyRow, root: Path) -> Optional[float]:
@@ -64,5 +64,5 @@ def find_known_rate(row: StudyRow, root: Path) -> Optional[float]:
             run = Training(row, rate, TUNING_SEED, root)
             if not run.result_file.is_file():
                 return None
-            tried[rate] = run.result()['validation_miou']
+            tried[rate] = run.result()['validation_score']
     return max(tried, key=tried.__getitem__)

@@ -13,9 +13,9 @@ def read_metrics(work_dir: Path) -> Dict[str, float]:
     return figures
 
 
-def read_last_validation(work_dir: Path) -> Dict[str, float]:
-    """The figures of the last validation of the newest run of ``tools/train.py``."""
-    return [entry for entry in _read_scalars(work_dir) if 'mIoU' in entry][-1]
+def read_last_validation(work_dir: Path, metric: str = 'mIoU') -> Dict[str, float]:
+    """The figures, with ``metric``, of the last validation of the newest training."""
+    return [entry for entry in _read_scalars(work_dir) if metric in entry][-1]
 
 
 def read_losses(work_dir: Path) -> List[float]:

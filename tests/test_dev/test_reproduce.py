@@ -44,7 +44,7 @@ def test_interval_by_hand():
 def test_every_row_has_a_config_and_a_reference():
     names = {
         *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
-        *('classifiers', 'components_seem', 'layout_seem'),
+        *('classifiers', 'components_seem', 'layout_seem', 'tasks_panoptic', 'tasks_instance'),
     }
     assert set(STUDIES) == names
     for study in STUDIES.values():
@@ -194,10 +194,10 @@ def test_a_table_of_what_is_complete_names_what_is_not(tmp_path, monkeypatch, ca
     write_run(Measurement(zero_shot, None, tmp_path), **figures)
     for rate in (3e-3, 1e-2, 3e-2):
         miou = 70.0 if rate == 1e-2 else 60.0
-        write_run(Training(learned, rate, search.TUNING_SEED, tmp_path), validation_miou=miou)
+        write_run(Training(learned, rate, search.TUNING_SEED, tmp_path), validation_score=miou)
     # The search of the other row is not complete: its best rate lies at the edge.
     for rate in (3e-3, 1e-2, 3e-2):
-        write_run(Training(other, rate, search.TUNING_SEED, tmp_path), validation_miou=rate)
+        write_run(Training(other, rate, search.TUNING_SEED, tmp_path), validation_score=rate)
     for seed in (0, 1):
         training = Training(learned, 1e-2, seed, tmp_path)
         write_run(training, trainable_parameters=7, train_seconds=1.0)

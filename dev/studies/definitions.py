@@ -241,8 +241,8 @@ def _task(task: str, metric: str, title: str) -> Study:
         for n in (4, 16, 144)
     ]
     note = (
-        'Scenes of ShapesWorld have two to eight objects and regions; sam-tiny has 64 prompts where '
-        'the line says nothing else, seem-tiny 32.'
+        'Both miniatures on ShapesWorld. sam-tiny has 64 prompts where the line says nothing else, '
+        'seem-tiny 32.'
     )
     return Study(title, note, reference, tuple(rows))
 

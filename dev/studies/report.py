@@ -32,7 +32,8 @@ def write_report(
         study: What was compared.
         seeds: The seeds of the figures of each row.
         rows: ``name``, ``config``, the study's metric in small letters (one per seed), ``things``
-            and ``stuff`` where the metric has them, ``learning_rate``, ``trainable_parameters`` and ``train_seconds``.
+            and ``stuff`` where the metric has them, ``learning_rate``, ``trainable_parameters``
+            and ``train_seconds``.
         folder: Where they go.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,10 +54,9 @@ def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, An
         study.note,
         '',
         f'Made by `python -m dev.reproduce {name} --seeds {seed_list}` on the miniature (see',
-        f'[sam-tiny](../sam-tiny.md)): {metric} (%) on the 200 test scenes, mean and standard '
-        'deviation',
-        'over seeds, each of which draws another training set. The learning rate of each row was',
-        'chosen on validation scenes, with a training set of its own. Differences from the',
+        f'[sam-tiny](../sam-tiny.md)): {metric} (%) on the 200 test scenes, mean and standard',
+        'deviation over seeds, each of which draws another training set. The learning rate of each',
+        'row was chosen on validation scenes, with a training set of its own. Differences from the',
         'reference are paired by seed, with their 95 % interval. "Trained" counts parameters;',
         'seconds are of training, several runs at a time on one machine.',
         '',

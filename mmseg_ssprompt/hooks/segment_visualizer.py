@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 
 from ..label_ids import LABEL_IDS_KEY
-from ..segment_drawing import DrawnSegment, draw_segments
+from ..segment_drawing import DrawnSegment, draw_segments, enlarge_picture
 
 __all__ = ['SegmentVisualizer']
 
@@ -21,7 +21,8 @@ class SegmentVisualizer(SegLocalVisualizer):
 
     Side by side there are the truth, if it is drawn, and each of ``pred_panoptic_seg`` and
     ``pred_instances`` that the sample has. A sample with neither is drawn as mmseg does, of label
-    maps. ``--show-dir`` and ``MMSegInferencer`` draw by this too.
+    maps. Small images are enlarged by a whole factor, so that names leave room for objects.
+    ``--show-dir`` and ``MMSegInferencer`` draw by this too.
 
     Args:
         name: See ``SegLocalVisualizer``.
@@ -87,14 +88,17 @@ class SegmentVisualizer(SegLocalVisualizer):
             things = [classes.index(name) for name in (classes if known is None else known)]
             found.insert(0, _list_truth(sample, things))
         drawn = [
-            draw_segments(image, segments, classes, palette, self.alpha, with_labels)
+            draw_segments(
+                enlarge_picture(image),
+                [each._replace(mask=enlarge_picture(each.mask)) for each in segments],
+                *(classes, palette, self.alpha, with_labels),
+            )
             for segments in found
         ]
         if drawn and draw_gt and has_labels and 'gt_segments' not in sample:
-            truth = sample.gt_sem_seg
-            meta = self.dataset_meta
+            truth, meta = sample.gt_sem_seg, self.dataset_meta
             labels = self._draw_sem_seg(image, truth, meta['classes'], meta['palette'], with_labels)
-            drawn.insert(0, labels)
+            drawn.insert(0, enlarge_picture(labels))
         return drawn
 
     def _find_classes(self, sample: SegDataSample) -> Tuple[List[str], List[Sequence[int]]]:

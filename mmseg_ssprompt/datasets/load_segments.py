@@ -13,7 +13,7 @@ from PIL import Image
 from ..label_ids import IGNORED_8_BITS
 from ..segments import IGNORED, make_gt_segments
 from .checks import DatasetError
-from .segment_maps import PICTURES, SegmentMap, draw_instances, read_picture
+from .segment_maps import PICTURES, SegmentMap, draw_instances, keep_segments, read_picture
 
 __all__ = ['LoadSegments', 'PackSegmentInputs']
 
@@ -84,6 +84,8 @@ class LoadSegments(BaseTransform):
             found = read_picture(picture, segments)
         else:
             found = draw_instances(segments)
+        if 'kept' in segments:
+            found = keep_segments(found, segments)
         if len(found.infos) > _MOST:
             raise DatasetError(
                 f'segments {segments["path"]!r}: expected at most {_MOST} of an image, found '

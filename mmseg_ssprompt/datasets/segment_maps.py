@@ -8,7 +8,15 @@ from ..segments import IGNORED, NO_CLASS
 from .checks import DatasetError
 from .coco_masks import draw_mask
 
-__all__ = ['LAST_ID', 'PICTURES', 'VOID', 'SegmentMap', 'draw_instances', 'read_picture']
+__all__ = [
+    'LAST_ID',
+    'PICTURES',
+    'VOID',
+    'SegmentMap',
+    'draw_instances',
+    'keep_segments',
+    'read_picture',
+]
 
 #: The class of labels whose pixels do not count.
 VOID = -2
@@ -211,6 +219,25 @@ def draw_instances(segments: Mapping[str, Any]) -> SegmentMap:
     builder.pixels[:] = counts
     builder.infos[0]['area'] = counts[0]
     return builder.finish(numbers)
+
+
+def keep_segments(found: SegmentMap, segments: Mapping[str, Any]) -> SegmentMap:
+    """The same with some objects only (``kept``, their ids); others become void.
+
+    What is no object remains.
+    """
+    kept = set(segments['kept'])
+    missing = sorted(kept - {info['id'] for info in found.infos if info['category_id'] >= 0})
+    if missing:
+        raise DatasetError(
+            f'{_where(segments)}: expected the objects {sorted(kept)[:10]}, which a few-shot '
+            f'manifest names, found none with the ids {missing[:10]}. Draw again'
+        )
+    places = [i for i, f in enumerate(found.infos) if f['category_id'] < 0 or f['id'] in kept]
+    table = np.full(len(found.infos) + 1, IGNORED, np.int32)  # the last for IGNORED, which is -1
+    table[places] = np.arange(len(places))
+    infos, pixels = ([values[i] for i in places] for values in (found.infos, found.pixels))
+    return SegmentMap(table[found.numbers], infos, pixels)
 
 
 def _look_up(label: int, segment_id: int, pixels: int, segments: Mapping[str, Any]) -> int:

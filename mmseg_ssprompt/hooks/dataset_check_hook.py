@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -110,22 +110,8 @@ class DatasetCheckHook(Hook):
         if 'labelled_classes' not in leaves[0].metainfo:  # else names may be none of the data set's
             survey.check_whole(training=split == 'train')
         survey.notes += [line for leaf in leaves for line in find_left_out(leaf)]
-        survey.notes += _compare_with_prompts(survey, _decode_head(runner))
         for line in survey.warnings():
             print_log(f'{name} data: {line}', 'current', logging.WARNING)
-
-
-def _compare_with_prompts(survey: Survey, head: Any) -> List[str]:
-    """Say if an image has more objects than there are prompts; one sentence, or none."""
-    count = getattr(getattr(head, 'spatial_prompts', None), 'num_prompts', None)
-    if count is None or survey.most_segments is None or survey.most_segments[0] <= count:
-        return []
-    most, image = survey.most_segments
-    return [
-        f'image {image!r} has {most} objects and regions, but there are {count} spatial prompts, '
-        'each of which finds one: set decode_head.spatial_prompts.num_prompts to more, if the '
-        'others shall be found'
-    ]
 
 
 def _try(cfg: Config, dataset: BaseDataset, split: str, ids: LabelIds) -> None:

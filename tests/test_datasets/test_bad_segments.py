@@ -67,14 +67,12 @@ def check(root: Path, config: Dict[str, Any]) -> None:
 class Model(nn.Module):
     """All that the hook asks of a model."""
 
-    def __init__(self, class_names: Any, num_prompts: int = 100) -> None:
+    def __init__(self, class_names: Any) -> None:
         super().__init__()
         self.decode_head = nn.Identity()
         self.decode_head.num_classes = len(class_names)
         self.decode_head.ignore_index = 255
         self.decode_head.class_names = class_names
-        self.decode_head.spatial_prompts = nn.Identity()
-        self.decode_head.spatial_prompts.num_prompts = num_prompts
 
 
 @pytest.fixture
@@ -407,22 +405,6 @@ def test_hidden_segments_of_ade20k(tmp_path):
         infos = dataset[0]['data_samples'].gt_segments.segments_info
         assert len(infos) == count
         assert ((hidden['id'], 9) in [(each['id'], each['area']) for each in infos]) == (count == 6)
-
-
-def test_more_objects_than_prompts(root, log):
-    dataset = build(root, CITYSCAPES)
-    runner = SimpleNamespace(
-        cfg=Config(),
-        model=Model(dataset.metainfo['classes'], num_prompts=4),
-        train_dataloader=SimpleNamespace(dataset=dataset),
-        val_loop=None,
-        logger=SimpleNamespace(info=print),
-    )
-    DatasetCheckHook().before_train(runner)
-    lines = [line for line in log.messages if 'spatial prompts' in line]
-    assert len(lines) == 1
-    assert "aachen_000000_000019_leftImg8bit.png' has 5 objects and regions" in lines[0]
-    assert 'there are 4 spatial prompts' in lines[0]
 
 
 def test_a_survey_counts_what_segments_show(root):

@@ -207,7 +207,7 @@ def test_a_batch_is_predicted_as_its_images():
 def test_predict_is_the_formula_on_what_forward_gives():
     model, images = build_tiny(), random_images()
     features = model.extract_feat(images)
-    masks, labels = decode(model, images)
+    masks, labels, _ = decode(model, images)
     scores = labels.softmax(dim=-1)[..., :NUM_CLASSES]
     expected = (scores[..., None, None] * masks.sigmoid()[:, :, None]).sum(dim=1)  # (B, C, h, w)
     expected = F.interpolate(expected, (SIZE, SIZE), mode='bilinear', align_corners=False)

@@ -36,18 +36,13 @@ from mmseg.registry import DATASETS  # isort: skip
 SCENES_SHOWN = (0, 1, 2, 3)
 #: Objects with a lower score are not drawn.
 MIN_SCORE = 0.3
-#: Settings with which nothing but the handcrafted prompts is there.
-HANDCRAFTED = {
-    f'model.decode_head.{part}.fusion.mode': 'default_only'
-    for part in ('spatial_prompts', 'semantic_prompts')
-}
 
 
 class Task(NamedTuple):
     """What the demo learns.
 
     Attributes:
-        config: Its config.
+        config: Its config; that of the handcrafted prompts has the suffix '_zero-shot'.
         mean: The name of its main result.
         of_class: The same of a class, before the name of the class and a point.
         groups: Groups of classes that have a mean of their own.
@@ -147,7 +142,7 @@ def compare(work_dir: Path, checkpoint: str, seed: int, name: str) -> Dict[str, 
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
     before, after = (read_metrics(folder) for folder in test_dirs)
     config = str(find_config(task.config))
-    zero_shot = init_model(config, device='cpu', cfg_options=HANDCRAFTED)
+    zero_shot = init_model(str(find_config(f'{task.config}_zero-shot')), device='cpu')
     learned = init_model(config, checkpoint, device='cpu')
     dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
     head = learned.decode_head
@@ -207,30 +202,21 @@ def compare(work_dir: Path, checkpoint: str, seed: int, name: str) -> Dict[str, 
 def run(args: argparse.Namespace) -> None:
     """Test handcrafted prompts, train, test again, and compare."""
     usual = 'work_dirs/demo' if args.task == 'semantic' else f'work_dirs/demo_{args.task}'
-    work_dir, config = args.work_dir or Path(usual), find_config(TASKS[args.task].config)
+    work_dir, task = args.work_dir or Path(usual), TASKS[args.task]
+    config, zero_shot = find_config(task.config), find_config(f'{task.config}_zero-shot')
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
     seeds = (f'randomness.seed={args.seed}', f'train_dataloader.dataset.seed={args.seed}')
 
     logs = [work_dir / f'{step}.log' for step in ('zero-shot', 'train', 'test', 'figure')]
-    untrained = find_zero_shot(args.task)
-    run_tool('test.py', logs[0], untrained[0], '--work-dir', test_dirs[0], *untrained[1:])
+    run_tool('test.py', logs[0], zero_shot, '--work-dir', test_dirs[0])
     run_tool('train.py', logs[1], config, '--work-dir', train_dir, '--cfg-options', *seeds)
     checkpoint = (train_dir / 'last_checkpoint').read_text().strip()
     run_tool('test.py', logs[2], config, checkpoint, '--work-dir', test_dirs[1])
 
     with output_to(logs[3]):
         summary = compare(work_dir, checkpoint, args.seed, args.task)
-    print_summary(summary, TASKS[args.task])
+    print_summary(summary, task)
     print(f'\n{work_dir / "summary.json"}\n{work_dir / "comparison.png"}')
-
-
-def find_zero_shot(task: str) -> List[Any]:
-    """The config of the handcrafted prompts, and arguments that make it one."""
-    config = TASKS[task].config
-    if task == 'semantic':  # which has a config of its own
-        return [find_config(f'{config}_zero-shot')]
-    options = [f'{key}={value}' for key, value in HANDCRAFTED.items()]
-    return [find_config(config), '--cfg-options', *options]
 
 
 def print_summary(summary: Dict[str, Any], task: Task) -> None:

@@ -149,19 +149,19 @@ def test_the_inferencer_draws_segments(tmp_path):
     cfg = make_config()
     cfg.visualizer.name = tmp_path.name
     photo = tmp_path / 'photo.png'
-    cv2.imwrite(str(photo), np.random.default_rng(0).integers(0, 255, (90, 120, 3)))
+    cv2.imwrite(str(photo), np.random.default_rng(0).integers(0, 255, (96, 96, 3)))
     inferencer = MMSegInferencer(cfg, device='cpu')
     found = inferencer(str(photo), out_dir=str(tmp_path / 'out'), return_vis=True)
-    assert found['predictions'].shape == (90, 120)
-    assert found['visualization'].shape == (270, 2 * 360, 3)
-    assert cv2.imread(str(tmp_path / 'out' / 'vis' / 'photo.png')).shape == (270, 2 * 360, 3)
+    assert found['predictions'].shape == (96, 96)
+    assert found['visualization'].shape == (288, 2 * 288, 3)
+    assert cv2.imread(str(tmp_path / 'out' / 'vis' / 'photo.png')).shape == (288, 2 * 288, 3)
 
 
 def test_the_inferencer_returns_samples_without_label_maps(tmp_path):
     cfg = make_config(('panoptic',))
     cfg.visualizer.name = tmp_path.name
     inferencer = MMSegInferencer(cfg, device='cpu')
-    photo = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+    photo = np.random.default_rng(0).integers(0, 255, (96, 96, 3)).astype(np.uint8)
     sample = inferencer(photo, out_dir=str(tmp_path), return_datasamples=True)
-    assert sample.pred_panoptic_seg.data.shape == (1, 90, 120)
+    assert sample.pred_panoptic_seg.data.shape == (1, 96, 96)
     assert len(list((tmp_path / 'vis').iterdir())) == 1

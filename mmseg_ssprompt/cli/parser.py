@@ -237,7 +237,15 @@ def _add_demo(commands: _Commands) -> None:
         'are written.',
     )
     parser.add_argument('--seed', type=int, default=0, help='draws training set and noise')
-    parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/demo'))
+    parser.add_argument(
+        '--task',
+        choices=('semantic', 'panoptic', 'instance'),
+        default='semantic',
+        help='what is found: label maps, objects and regions, or objects',
+    )
+    parser.add_argument(
+        '--work-dir', type=output_folder, help='default: work_dirs/demo, or work_dirs/demo_TASK'
+    )
 
 
 def _add_configs(commands: _Commands) -> None:

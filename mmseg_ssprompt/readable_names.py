@@ -16,6 +16,7 @@ objects and stuff is the rest, as published:
   al. (CVPR 2014) begin; VOC's 'diningtable' is 'table' there.
 """
 
+import re
 from typing import Dict, Optional, Sequence, Tuple
 
 from mmseg.registry import DATASETS
@@ -53,6 +54,8 @@ _GROUPS: Dict[str, Tuple[str, str]] = dict(
     PascalContextDataset=_PASCAL_CONTEXT,
     PascalContextDataset59=_PASCAL_CONTEXT,
 )
+#: What COCO adds to names of stuff, and SEEM leaves out.
+_COCO_ENDS = re.compile('-(other|merged|stuff)')
 #: Names of these data sets that need more than lower case.
 _READABLE: Dict[str, str] = {
     'pottedplant': 'potted plant',
@@ -84,6 +87,7 @@ def readable_class_names(dataset: str, classes: Optional[Sequence[str]] = None) 
             ``classes``.
     """
     kind, own = _look_up(dataset)
+    has_objects = 'thing_classes' in DATASETS.get(dataset).METAINFO
     if classes is None:
         classes = own
     unknown = [name for name in classes if name not in own]
@@ -91,9 +95,10 @@ def readable_class_names(dataset: str, classes: Optional[Sequence[str]] = None) 
         raise ValueError(
             f'data set {dataset!r} has no classes {unknown}: expected a list of some of {list(own)}'
         )
-    if kind not in _GROUPS:
+    if kind not in _GROUPS and not has_objects:
         return tuple(classes)
-    return tuple(_READABLE.get(name) or ' '.join(name.split()).lower() for name in classes)
+    names = (_COCO_ENDS.sub('', name) if kind.startswith('COCO') else name for name in classes)
+    return tuple(_READABLE.get(name) or ' '.join(name.split()).lower() for name in names)
 
 
 def thing_classes(dataset: str) -> Names:

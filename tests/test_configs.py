@@ -181,7 +181,7 @@ def test_images_are_resized_as_sam_resizes_them(file):
     size = image_parts(cfg)[0][1].size
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         dataset = unwrap(loader.dataset)
-        resizes = [t for t in dataset.pipeline if t.type == 'Resize']
+        resizes = [t for t in dataset.pipeline if t.type in ('Resize', 'ResizeWithLabels')]
         assert all(r.scale == size and r.keep_ratio and r.backend == 'pillow' for r in resizes)
         assert resizes or dataset.type.startswith('Shapes')
 

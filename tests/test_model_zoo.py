@@ -28,11 +28,21 @@ BACKBONES = dict(
         sam_vit_l='SAM-ViT-L',
     ),
 )
-METRICS = {'mIoU', 'mIoU(ms+flip)'}
+METRICS = {'mIoU', 'mIoU(ms+flip)', 'PQ', 'AP'}
+#: Tasks by the evaluator.
+TASKS = dict(
+    PanopticMetric='Panoptic Segmentation',
+    InstanceMetric='Instance Segmentation',
+    CityscapesInstanceMetric='Instance Segmentation',
+)
 #: Names of data sets in the zoo (those of mmseg's metafiles, where it has them) by their type.
 DATASETS = dict(
     ADE20KDataset='ADE20K',
+    ADE20KInstanceDataset='ADE20K',
+    ADE20KPanopticDataset='ADE20K',
     CityscapesDataset='Cityscapes',
+    CityscapesInstanceDataset='Cityscapes',
+    CityscapesPanopticDataset='Cityscapes',
     BDD100KDataset='BDD100K',
     MapillaryDataset_v1='Mapillary Vistas v1.2',
     PascalContextDataset='Pascal Context',
@@ -41,6 +51,7 @@ DATASETS = dict(
     BaseSegDataset='CamVid',
     ImageFolderDataset='a folder of photographs',
     ShapesWorldDataset='ShapesWorld',
+    ShapesWorldInstanceDataset='ShapesWorld',
     ShapesCoastDataset='ShapesCoast',
 )
 
@@ -100,7 +111,7 @@ def expected_entry(file: Path) -> Dict[str, Any]:
         'Name': file.stem,
         'In Collection': 'SSPrompt',
         'Results': {
-            'Task': 'Semantic Segmentation',
+            'Task': TASKS.get(config.test_evaluator.type, 'Semantic Segmentation'),
             'Dataset': data_name(config.test_dataloader.dataset),
             'Metrics': {},
         },

@@ -28,7 +28,7 @@ from mmseg_ssprompt.cli.arguments import (
 )
 from mmseg_ssprompt.cli.inputs import ConfigError, require
 from mmseg_ssprompt.cli.parser import add_run_arguments, output_folder
-from mmseg_ssprompt.config_entries import each_evaluator
+from mmseg_ssprompt.config_entries import each_evaluator, innermost_model
 from mmseg_ssprompt.dataset_wrappers import each_dataset_config, find_configs
 from mmseg_ssprompt.datasets import explain_dataset_errors
 from mmseg_ssprompt.datasets.label_maps import allow_unlabelled
@@ -41,8 +41,12 @@ from mmseg_ssprompt.prompt_files.open_vocabulary import (
 )
 from mmseg_ssprompt.weights import safe_checkpoint_loading
 
-#: Evaluators that can write predictions.
-_WRITERS = ('IoUMetric', 'GroupedIoUMetric')
+#: Evaluators that can write predictions, by what the model makes of masks; the first is ours.
+_WRITERS = dict(
+    semantic=('GroupedIoUMetric', 'IoUMetric'),
+    panoptic=('PanopticMetric',),
+    instances=('InstanceMetric', 'CityscapesInstanceMetric'),
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,7 +57,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--work-dir', help='where the figures go, as JSON')
     parser.add_argument(
-        '--out', type=output_folder, help='folder for the predictions, as PNG label maps'
+        '--out',
+        type=output_folder,
+        help='folder for the predictions: PNG label maps; panoptic maps and objects as COCO has '
+        'them',
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='write into folders that hold files'
@@ -86,6 +93,8 @@ def enable_visualization(cfg: Config, args: argparse.Namespace) -> None:
     """Let a hook draw the prediction of each image."""
     hook = cfg.default_hooks.setdefault('visualization', dict())
     hook.update(type='PromptVisualizationHook', draw=True, interval=1)
+    if (cfg.get('visualizer') or {}).get('type') == 'SegLocalVisualizer':
+        cfg.visualizer.type = 'SegmentVisualizer'  # which draws objects and panoptic maps too
     if args.show:
         hook.update(show=True, wait_time=args.wait_time)
     if args.show_dir:
@@ -122,19 +131,28 @@ def is_embedded(cfg: Config) -> bool:
 
 
 def enable_writing(cfg: Config, folder: Path) -> None:
-    """Let an evaluator write the predictions, as PNG label maps.
+    """Let evaluators write the predictions.
 
-    That is the first one that can write; without one, a writer that measures nothing is added.
-    Images without label maps are predicted too.
+    Label maps are PNG files in the folder; with other outputs beside them, in its ``semantic``.
+    Panoptic maps and objects are in the formats of COCO (``PanopticMetric``, ``InstanceMetric``),
+    or of Cityscapes where its evaluator is set.
+
+    Of the evaluators that can write an output of the model, the first does; without one, a writer
+    that measures nothing is added. Images without annotations are predicted too.
     """
     evaluators = [config for _, config in each_evaluator(cfg, 'test_evaluator')]
-    writers = [each for each in evaluators if each.get('type') in _WRITERS]
-    if not writers:
-        writers = [ConfigDict(format_only=True)]
-        evaluators += writers
-    for writer in writers:
-        writer['type'] = 'GroupedIoUMetric'  # mmseg's own takes no image without a label map
-    writers[0]['output_dir'] = str(folder)
+    outputs = (innermost_model(cfg).get('test_cfg') or {}).get('outputs') or ('semantic',)
+    for output in outputs:
+        kinds = _WRITERS[output]
+        writers = [each for each in evaluators if each.get('type') in kinds]
+        if not writers:
+            writers = [ConfigDict(type=kinds[0], format_only=True)]
+            evaluators += writers
+        if output == 'semantic':
+            for writer in writers:
+                writer['type'] = kinds[0]  # mmseg's own takes no image without a label map
+        beside = output == 'semantic' and len(outputs) > 1
+        writers[0]['output_dir'] = str(folder / 'semantic' if beside else folder)
     cfg.test_evaluator = evaluators
     # What a cache was made of is part of its key.
     for dataset in [] if is_embedded(cfg) else each_dataset_config(cfg.test_dataloader.dataset):

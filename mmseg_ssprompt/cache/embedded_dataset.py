@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..models.base.precomputed import ENCODER_KEY
+from ..segments import make_gt_segments
 from .embedder import EmbeddedSample
 from .embedding_cache import EmbeddingCache
 from .recipe import COMMAND, CacheError, Recipe
@@ -103,12 +104,18 @@ class EmbeddedDataset(Dataset[Any]):
 
     @force_full_init
     def get_data_info(self, idx: int) -> Dict[str, Any]:
-        """The record of an image, with the label map (H, W) of its first view."""
+        """The record of an image, with label map and segments (H, W) of its first view."""
         sample = self._read(idx, 0)
         keys = ('img_path', 'seg_map_path', 'reduce_zero_label')
         info = {key: sample.metainfo.get(key) for key in keys}
         if sample.labels is not None:
             info['gt_seg_map'] = _unpad(sample.labels, sample.metainfo)[0].numpy()
+        if sample.segments is not None:
+            info['gt_segment_map'] = sample.segments[0].numpy()
+            counts = np.bincount(info['gt_segment_map'].reshape(-1))[1:].tolist()
+            counts += [0] * (len(sample.segments_info or ()) - len(counts))
+            pairs = zip(sample.segments_info or (), counts)
+            info['segments_info'] = [dict(each, pixels=pixels) for each, pixels in pairs]
         return info
 
     def _read(self, idx: int, view: int) -> EmbeddedSample:
@@ -141,6 +148,9 @@ def _pack(sample: EmbeddedSample, weights: Any) -> Dict[str, Any]:
         data_sample.gt_sem_seg = PixelData(
             data=_unpad(sample.labels, sample.metainfo).to(torch.int64)
         )
+    if sample.segments is not None:
+        infos: Any = sample.segments_info
+        data_sample.gt_segments = make_gt_segments(sample.segments[0].long() - 1, infos)
     return dict(inputs=sample.features, data_samples=data_sample)
 
 

@@ -3,7 +3,7 @@
 import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import torch
 from mmengine.dataset import BaseDataset, pseudo_collate
@@ -15,10 +15,11 @@ from ..draws import seed_draws
 from ..files import sha256_of
 from .recipe import DTYPES, CacheError, Recipe
 
-__all__ = ['LABELS', 'EmbeddedSample', 'Embedder', 'SourceViews']
+__all__ = ['LABELS', 'SEGMENTS', 'EmbeddedSample', 'Embedder', 'SourceViews']
 
-#: Name of the label map among a sample's tensors.
-LABELS = 'labels'
+#: Names of the label map and of the map of segments among a sample's tensors.
+LABELS, SEGMENTS = 'labels', 'segments'
+_TRUTHS = {'gt_sem_seg', 'gt_segments'}
 
 
 class EmbeddedSample(NamedTuple):
@@ -31,17 +32,22 @@ class EmbeddedSample(NamedTuple):
             if there are other ids than 0 to 255.
         metainfo: Of the data sample, after the data preprocessor.
         files: What :meth:`SourceViews.files` says of its files; None if unknown.
+        segments: (1, H, W), numbers of segments, or None where the sample has none. On disk they
+            are one more, so that void is 0, in one byte a pixel or in four.
+        segments_info: What is known of each, see ``TrueSegment``.
     """
 
     features: Dict[str, Tensor]
     labels: Optional[Tensor]
     metainfo: Dict[str, Any]
     files: Optional[Dict[str, Any]] = None
+    segments: Optional[Tensor] = None
+    segments_info: Optional[List[Dict[str, int]]] = None
 
     def named(self) -> Dict[str, Tensor]:
         """All tensors that are there, by name."""
-        labels = {} if self.labels is None else {LABELS: self.labels}
-        return {**self.features, **labels}
+        maps = {LABELS: self.labels, SEGMENTS: self.segments}
+        return {**self.features, **{name: m for name, m in maps.items() if m is not None}}
 
     @property
     def nbytes(self) -> int:
@@ -125,11 +131,11 @@ class Embedder:
             for feature, tensor in self.encoder(batch['inputs']).named().items()
         }
         name = sample.metainfo.get('img_path')
-        unknown = sorted(set(sample.keys()) - {'gt_sem_seg'})
+        unknown = sorted(set(sample.keys()) - _TRUTHS)
         if unknown:
             raise CacheError(
-                f'sample {name!r}: expected gt_sem_seg as the only annotation, found {unknown}: a '
-                'cache does not hold these'
+                f'sample {name!r}: expected no other annotations than {sorted(_TRUTHS)}, found '
+                f'{unknown}: a cache does not hold these'
             )
         if not all(tensor.isfinite().all() for tensor in features.values()):
             raise CacheError(
@@ -137,7 +143,11 @@ class Embedder:
                 "infinite or undefined numbers. Set dtype='float32', or look at the image"
             )
         labels = _narrow(sample.gt_sem_seg.data.cpu()) if 'gt_sem_seg' in sample else None
-        return EmbeddedSample(features, labels, sample.metainfo)
+        segments = infos = None
+        if 'gt_segments' in sample:
+            segments = _narrow(sample.gt_segments.data.cpu() + 1)
+            infos = sample.gt_segments.metainfo['segments_info']
+        return EmbeddedSample(features, labels, sample.metainfo, None, segments, infos)
 
 
 def _narrow(labels: Tensor) -> Tensor:

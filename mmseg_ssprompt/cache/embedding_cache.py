@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ..files import check_writable, remove_leftovers, write_atomically
 from ..plain import COUNT, DICT, Kind, find_problem, from_json, to_json
-from .embedder import LABELS, EmbeddedSample, SourceViews
+from .embedder import LABELS, SEGMENTS, EmbeddedSample, SourceViews
 from .recipe import COMMAND, FORMAT, CacheError, check_key
 
 __all__ = [
@@ -160,6 +160,8 @@ def _write_shard(file: Path, samples: Sequence[EmbeddedSample], key: Mapping[str
         tensors.update({f'{position}.{name}': tensor for name, tensor in named.items()})
         metainfo = to_json(dict(sample.metainfo), 'metainfo (meta_keys of PackSegInputs)')
         record = dict(tensors=sorted(named), metainfo=metainfo, files=sample.files)
+        if sample.segments_info is not None:
+            record['segments_info'] = sample.segments_info
         records.append(dict(record, crc32=_checksum(named, record)))
     # Sorted, because mmengine keeps the names of metainfo in a set.
     header = json.dumps(dict(key=key, samples=records), sort_keys=True)
@@ -242,8 +244,9 @@ class _Shard:
             raise _damaged(self.file, f'sample {position}', repr(error)) from error
         if found != crc:
             raise _damaged(self.file, f'the CRC-32 {crc} of sample {position}', str(found))
-        labels = named.pop(LABELS, None)
-        return EmbeddedSample(named, labels, metainfo, record['files'])
+        labels, segments = named.pop(LABELS, None), named.pop(SEGMENTS, None)
+        files, infos = record['files'], record.get('segments_info')
+        return EmbeddedSample(named, labels, metainfo, files, segments, infos)
 
 
 @lru_cache(maxsize=256)  # in each process; the size tells a shard from one that is cut

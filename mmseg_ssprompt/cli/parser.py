@@ -30,6 +30,8 @@ _STANDALONE = ('configs',)
 _PROMPT_SUFFIXES = ('.pth', '.pt', '.safetensors')
 #: The prompts that can be transferred: ``prompt_files.transfer.PARTS``.
 _PROMPT_PARTS = ('spatial', 'semantic')
+#: What few-shot draws count: ``datasets.few_shot_manifest.UNITS``.
+_UNITS = ('images', 'objects')
 _SPLITS = ('train', 'val', 'test')
 
 _Commands = Any  # argparse names the type of what add_subparsers() returns with an underscore
@@ -235,7 +237,15 @@ def _add_demo(commands: _Commands) -> None:
         'are written.',
     )
     parser.add_argument('--seed', type=int, default=0, help='draws training set and noise')
-    parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/demo'))
+    parser.add_argument(
+        '--task',
+        choices=('semantic', 'panoptic', 'instance'),
+        default='semantic',
+        help='what is found: label maps, objects and regions, or objects',
+    )
+    parser.add_argument(
+        '--work-dir', type=output_folder, help='default: work_dirs/demo, or work_dirs/demo_TASK'
+    )
 
 
 def _add_configs(commands: _Commands) -> None:
@@ -296,11 +306,14 @@ def _add_few_shot(commands: _Commands) -> None:
     group = parser.add_argument_group(
         'the draw', "where not given: as in the config's FewShotDataset, else 16 shots, seed 1"
     )
-    group.add_argument('--shots', type=int, help='images to be credited to each class')
+    group.add_argument('--shots', type=int, help='images or objects of each class')
     group.add_argument('--seed', type=int, help='which draw')
     group.add_argument(
-        '--min-pixels', type=int, help='from how many pixels on an image contains a class'
+        '--min-pixels',
+        type=int,
+        help='from how many pixels on an image contains a class, or an object counts',
     )
+    group.add_argument('--unit', choices=_UNITS, help='what is drawn')
     add_config_options(parser)
 
 

@@ -19,10 +19,10 @@ from ..datasets.few_shot_manifest import make_manifest, write_manifest
 from ..outputs import find_inputs
 from .inputs import prepare_outputs, read_config
 
-DEFAULTS = dict(shots=16, seed=1, min_pixels=1)
+DEFAULTS = dict(shots=16, seed=1, min_pixels=1, unit='images')
 
 
-def find_source(dataset: Any) -> Tuple[Any, Dict[str, int]]:
+def find_source(dataset: Any) -> Tuple[Any, Dict[str, Any]]:
     """The config of what is drawn from, and the draw that its FewShotDataset asks for."""
     asking = list(find_configs(dataset, 'FewShotDataset'))
     if len(asking) > 1:
@@ -37,11 +37,13 @@ def find_source(dataset: Any) -> Tuple[Any, Dict[str, int]]:
 
 
 def print_summary(manifest: Dict[str, Any], out: Path) -> None:
-    """How many images each class has, and which have too few."""
+    """How many images or objects each class has, and which have too few."""
+    unit = manifest['unit']
+    drawn = 'images with it' if unit == 'images' else unit
     width = max(map(len, manifest['classes']))
     for name, count in manifest['counts'].items():
         missing = manifest['incomplete'].get(name)
-        note = '' if missing is None else f'  incomplete: all {missing} images with it are drawn'
+        note = '' if missing is None else f'  incomplete: all {missing} {drawn} are drawn'
         print(f'{name:{width}}{count:6}{note}')
     print(
         f'{len(manifest["images"])} images, {manifest["shots"]} shots, seed {manifest["seed"]}: '

@@ -39,7 +39,7 @@ class UnreadableFileError(DatasetError):
 
 # What opening and decoding raise where the settings are wrong and not the file.
 _OF_SETTINGS = (ImportError, MemoryError, TypeError, KeyError, NotImplementedError)
-_PATHS = {'image': 'img_path', 'label map': 'seg_map_path'}
+_PATHS = {'image': 'img_path', 'label map': 'seg_map_path', 'segment map': 'seg_map_path'}
 # What numpy says to mmengine when it packs a list of no samples.
 _EMPTY = 'need at least one array to concatenate'
 
@@ -215,7 +215,7 @@ def find_loaders(dataset: BaseDataset) -> List[Any]:
 
 
 def read_with(loader: Any, sample: Dict[str, Any], kind: Optional[str] = None) -> Dict[str, Any]:
-    """Let a loader read a sample's file: an 'image' or 'label map', by default as its type says.
+    """Let a loader read a sample's file: of the kind that its type says by default.
 
     The errors are those of :func:`read_error`.
     """
@@ -239,7 +239,7 @@ def read_error(
     Args:
         loader: Has raised ``error``.
         path: Of the file.
-        kind: 'image' or 'label map'.
+        kind: 'image', 'label map' or 'segment map'.
         error: What it has raised.
         name: Of the loader, with its place. Defaults to None: its type.
 

@@ -1,4 +1,4 @@
-"""Few-shot training sets: K images a class of any data set."""
+"""Few-shot training sets: K images a class of any data set, or K objects."""
 
 import copy
 import logging
@@ -21,6 +21,7 @@ from ..main_process import on_main_process
 from .checks import DatasetError
 from .few_shot_manifest import (
     check_positive,
+    check_unit,
     draw_few_shot,
     find_images,
     list_parts,
@@ -44,21 +45,27 @@ class FewShotDataset:
     does for ten minutes. With a ``manifest`` that happens in the first run only, or before it with
     ``mmseg-ssprompt few-shot``.
 
+    With ``unit='objects'`` it is K objects of each class, or regions of stuff, of a data set with
+    objects (:class:`SegmentsDataset`): each drawn image keeps its drawn objects, and the others
+    become void, which is neither an object nor background. Crowds are not drawn.
+
     Args:
         dataset: The data set, its config, or a list of configs, of which the images are taken
             together. It may be a ``ConcatDataset`` or ``RepeatDataset``, whose images count once.
-        shots: Images to be credited to each class. Defaults to 16.
+        shots: Images to be credited to each class, or objects of it. Defaults to 16.
         seed: Which draw. Defaults to 1.
         manifest: JSON file of the draw, see ``make_manifest``. If it exists it is used, and
             must fit; otherwise it is written. Defaults to None: nothing is written.
-        min_pixels: Pixels from which on an image contains a class. Defaults to 1.
+        min_pixels: Pixels from which on an image contains a class, or an object counts. Defaults
+            to 1.
+        unit: 'images' or 'objects'. Defaults to 'images'.
         lazy_init: Whether to draw later, in :meth:`full_init`. Defaults to False.
 
     Raises:
         DatasetError: If the manifest is of another draw or data set, with the first entry that
             differs; if there is nothing to draw from; or if another wrapper, such as one that mixes
             images, is inside of this one.
-        ValueError: If ``shots`` or ``min_pixels`` is not positive.
+        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is none.
     """
 
     def __init__(
@@ -68,11 +75,14 @@ class FewShotDataset:
         seed: int = 1,
         manifest: Optional[str] = None,
         min_pixels: int = 1,
+        unit: str = 'images',
         lazy_init: bool = False,
     ) -> None:
         check_positive(shots=shots, min_pixels=min_pixels)
+        check_unit(unit)
         self.dataset = build_dataset(dataset)
         self.shots, self.seed, self.min_pixels = shots, seed, min_pixels
+        self.unit = unit
         self.manifest = manifest
         self.drawn: Dict[str, Any] = {}
         self._metainfo = self.dataset.metainfo
@@ -111,6 +121,7 @@ class FewShotDataset:
             shots=self.shots,
             seed=self.seed,
             min_pixels=self.min_pixels,
+            unit=self.unit,
         )
         self.dataset = _choose(parts, images)
         self._fully_initialized = True
@@ -133,7 +144,7 @@ class FewShotDataset:
     def _read_or_draw(self) -> Dict[str, Any]:
         if self.manifest is not None and Path(self.manifest).exists():
             return read_manifest(self.manifest)
-        drawn = make_manifest(self.dataset, self.shots, self.seed, self.min_pixels)
+        drawn = make_manifest(self.dataset, self.shots, self.seed, self.min_pixels, self.unit)
         if self.manifest is not None:
             write_manifest(drawn, self.manifest)
         return drawn
@@ -143,14 +154,22 @@ class FewShotDataset:
         print_log(f'{self.shots} shots, seed {self.seed}: {len(self)} images{where}', 'current')
         if self.drawn.get('incomplete'):
             print_log(
-                f'Fewer than {self.shots} images are credited to these classes, all of whose '
-                f'images are drawn: {self.drawn["incomplete"]}',
+                f'Fewer than {self.shots} {self.unit} are credited to these classes, all of whose '
+                f'{self.unit} are drawn: {self.drawn["incomplete"]}',
                 'current',
                 logging.WARNING,
             )
 
 
-def _choose(parts: List[BaseDataset], images: List[List[int]]) -> Any:
+def _keep_objects(part: BaseDataset, objects: List[Any]) -> None:
+    """Note in each record of a data set which of its objects remain, in place."""
+    records = [part.get_data_info(index) for index in range(len(part))]
+    for record, kept in zip(records, objects):
+        record['segments'] = dict(record['segments'], kept=kept)
+    part.serialize_data, part.data_list = False, records
+
+
+def _choose(parts: List[BaseDataset], images: List[Dict[int, Any]]) -> Any:
     """The parts with some of their images only, as one data set.
 
     Each is a subset in its own right, so that where a transform gives None another image is tried.
@@ -161,7 +180,9 @@ def _choose(parts: List[BaseDataset], images: List[List[int]]) -> Any:
             # Not get_subset(), whose copies remember all that was copied before by addresses, which
             # are used again (mmengine's _copy_without_annotation has a dict as default of "memo").
             part = copy.copy(part)
-            part.get_subset_(indices)
+            part.get_subset_(list(indices))
+            if any(objects is not None for objects in indices.values()):
+                _keep_objects(part, list(indices.values()))
             chosen.append(part)
     if len(chosen) == 1:
         return chosen[0]

@@ -1,6 +1,5 @@
-"""Draws of few-shot training sets: made from label maps, written to files, read and compared."""
+"""Draws of few-shot training sets: made from labels, written to files, read and compared."""
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
-from mmcv.transforms import LoadAnnotations
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
@@ -18,9 +16,13 @@ from ..folders import tell_apart
 from ..label_ids import IGNORED_8_BITS, LabelIds, resolve_label_ids
 from ..plain import DICT, Kind, find_difference, find_problem
 from .checks import DatasetError, check_sample, read_with
+from .few_shot_objects import FoundObject, draw_objects, each_object, find_loader, sort_key
+from .steps import loaded_kind
 
 __all__ = [
+    'UNITS',
     'check_positive',
+    'check_unit',
     'count_presence',
     'draw_few_shot',
     'find_images',
@@ -31,12 +33,20 @@ __all__ = [
 ]
 
 MANIFEST_VERSION = 1
+#: What is drawn: images that show a class, or single objects of it.
+UNITS = ('images', 'objects')
 _IMAGES = Kind(
     "a list of drawn images, each a dict with the text 'image'",
     lambda value: (
         isinstance(value, list)
         and len(value) > 0
         and all(DICT.fits(each) and isinstance(each.get('image'), str) for each in value)
+    ),
+)
+_OBJECTS = Kind(
+    'a list of ids of objects',
+    lambda value: (
+        isinstance(value, list) and len(value) > 0 and all(type(each) is int for each in value)
     ),
 )
 #: Label maps between two lines of the log while they are counted.
@@ -87,7 +97,8 @@ def count_presence(dataset: Any, min_pixels: int = 1) -> np.ndarray:
     """Which image contains which class, (images, C) bool, read from all label maps.
 
     Label maps go through the ``LoadAnnotations`` of the data set's own pipeline, so that
-    ``label_map`` and ``reduce_zero_label`` hold. Progress is logged.
+    ``label_map`` and ``reduce_zero_label`` hold; segments, of which crowds do not count, through
+    its ``LoadSegments``. Progress is logged.
 
     Args:
         dataset: A data set of mmseg, or a wrapper around some; each image counts once.
@@ -97,24 +108,49 @@ def count_presence(dataset: Any, min_pixels: int = 1) -> np.ndarray:
 
 
 def _count_part(dataset: BaseDataset, min_pixels: int) -> np.ndarray:
-    transforms = dataset.pipeline.transforms
-    loaders = [transform for transform in transforms if isinstance(transform, LoadAnnotations)]
-    if not loaders:
-        found = [type(transform).__name__ for transform in transforms]
+    loader = find_loader(dataset, 'label map', 'segment map')
+    if loader is None:
+        found = [type(transform).__name__ for transform in dataset.pipeline.transforms]
         raise DatasetError(
             f'cannot count the classes of the data set {type(dataset).__name__}: expected '
             f"LoadAnnotations in its pipeline, found {found}. Add dict(type='LoadAnnotations')"
         )
+    if loaded_kind(loader) == 'segment map':
+        presence = np.zeros((len(dataset), len(dataset.metainfo['classes'])), bool)
+        for each in _read_objects(dataset, min_pixels):
+            presence[each.image, each.class_id] = True
+        return presence
     label_ids = _find_label_ids(dataset)
     presence = np.zeros((len(dataset), label_ids.num_classes), bool)
     for index in range(len(dataset)):
-        sample = read_with(loaders[0], dataset.get_data_info(index))
+        sample = read_with(loader, dataset.get_data_info(index))
         check_sample(sample, label_ids)
         pixels = np.bincount(sample['gt_seg_map'].ravel(), minlength=label_ids.classes.stop)
         presence[index] = pixels[label_ids.classes] >= min_pixels
-        if (index + 1) % PROGRESS_INTERVAL == 0:
-            print_log(f'Counted classes in {index + 1} of {len(dataset)} label maps', 'current')
+        _report(index, len(dataset), 'classes in', 'label maps')
     return presence
+
+
+def _report(index: int, count: int, what: str, where: str) -> None:
+    if (index + 1) % PROGRESS_INTERVAL == 0:
+        print_log(f'Counted {what} {index + 1} of {count} {where}', 'current')
+
+
+def _read_objects(dataset: BaseDataset, min_pixels: int) -> List[FoundObject]:
+    """The objects of all images of a data set; progress is logged."""
+    loader = find_loader(dataset, 'segment map')
+    if loader is None:
+        found = [type(transform).__name__ for transform in dataset.pipeline.transforms]
+        raise DatasetError(
+            f"cannot draw objects of the data set {type(dataset).__name__} (unit='objects'): "
+            f'expected LoadSegments in its pipeline, found {found}. Take a data set with objects, '
+            "or unit='images'"
+        )
+    objects: List[FoundObject] = []
+    for index in range(len(dataset)):
+        objects += each_object(dataset, loader, index, min_pixels)
+        _report(index, len(dataset), 'objects in', 'images')
+    return objects
 
 
 def _find_label_ids(dataset: BaseDataset) -> LabelIds:
@@ -160,15 +196,10 @@ def draw_few_shot(
     """
     names = [str(i) for i in range(len(presence))] if names is None else list(names)
     check_positive(shots=shots)
-    name, count = Counter(names).most_common(1)[0] if names else ('', 0)
-    if count > 1:
-        raise ValueError(
-            f'image {name!r} is there {count} times: expected different names, because images are '
-            'drawn by name. Remove the copies from the annotation file'
-        )
+    _check_names(names)
     credited: Dict[int, int] = {}
     orders = [
-        sorted(np.flatnonzero(present).tolist(), key=lambda i: _sort_key(seed, class_id, names[i]))
+        sorted(np.flatnonzero(present).tolist(), key=lambda i: sort_key(seed, class_id, names[i]))
         for class_id, present in enumerate(presence.T)
     ]
     for class_id in sorted(range(len(orders)), key=lambda c: (len(orders[c]), c)):
@@ -178,9 +209,13 @@ def draw_few_shot(
     return dict(sorted(credited.items()))
 
 
-def _sort_key(seed: int, class_id: int, name: str) -> bytes:
-    text = f'{seed}\n{class_id}\n{name}'
-    return hashlib.sha256(text.encode('utf-8', 'surrogateescape')).digest()
+def _check_names(names: Sequence[str]) -> None:
+    name, count = Counter(names).most_common(1)[0] if names else ('', 0)
+    if count > 1:
+        raise ValueError(
+            f'image {name!r} is there {count} times: expected different names, because images are '
+            'drawn by name. Remove the copies from the annotation file'
+        )
 
 
 def _credit_one(class_id: int, orders: List[List[int]], credited: Dict[int, int]) -> bool:
@@ -211,40 +246,50 @@ def check_positive(**numbers: int) -> None:
             raise ValueError(f'{key} must be a whole number from 1, found {value!r}')
 
 
-def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> Dict[str, Any]:
+def make_manifest(
+    dataset: Any, shots: int, seed: int, min_pixels: int = 1, unit: str = 'images'
+) -> Dict[str, Any]:
     """Draw from a data set, and write down what was drawn.
 
     The arguments are those of ``FewShotDataset``.
 
     Returns:
         Plain values: ``version``, ``dataset`` (the types of its parts), ``classes``, ``shots``,
-        ``seed``, ``min_pixels``; ``images``, each with its path below the image folder (``image``;
-        of several parts after what tells their folders apart) and the class that it is
+        ``seed``, ``min_pixels``, ``unit``; ``images``, each with its path below the image folder
+        (``image``; of several parts after what tells their folders apart) and the class that it is
         ``credited_to``; ``counts``, the images credited to each class; and ``incomplete``, for each
         class with fewer than ``shots`` of them, how many images of the whole data set contain it
-        (all of which are drawn).
+        (all of which are drawn). With the unit 'objects' images have the ids of the drawn
+        ``objects`` in place of a class, and ``counts`` and ``incomplete`` are numbers of objects.
 
     Raises:
         DatasetError: If label maps cannot be read, two images have the same name, or no image has
             any class.
-        ValueError: If ``shots`` or ``min_pixels`` is not positive.
+        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is none.
     """
     check_positive(shots=shots, min_pixels=min_pixels)
+    check_unit(unit)
     parts = list_parts(dataset)
-    names, presence = _name_images(parts), count_presence(dataset, min_pixels)
+    names, classes = _name_images(parts), list(parts[0].metainfo['classes'])
     try:
-        credited = draw_few_shot(presence, shots, seed, names)
+        if unit == 'objects':
+            rows, counts, contained = _draw_objects(parts, shots, seed, min_pixels, names)
+        else:
+            presence = count_presence(dataset, min_pixels)
+            credited = draw_few_shot(presence, shots, seed, names)
+            rows = [dict(image=names[i], credited_to=classes[c]) for i, c in credited.items()]
+            counts = Counter(credited.values())
+            contained = Counter(np.nonzero(presence)[1].tolist())
+    except DatasetError:
+        raise
     except ValueError as error:
         raise DatasetError(f'cannot draw from {_describe(parts)}: {error}') from error
-    if not credited:
+    if not rows:
         raise DatasetError(
-            f'cannot draw from {_describe(parts)}: expected images with at least {min_pixels} '
+            f'cannot draw from {_describe(parts)}: expected {unit} with at least {min_pixels} '
             f'pixels of a class, found none in {len(names)} label maps. Lower min_pixels, or look '
             'at what the label maps hold'
         )
-    classes = list(parts[0].metainfo['classes'])
-    counts, contained = Counter(credited.values()), presence.sum(axis=0).tolist()
-    rows = [dict(image=names[i], credited_to=classes[c]) for i, c in credited.items()]
     return dict(
         version=MANIFEST_VERSION,
         dataset=' + '.join(dict.fromkeys(type(part).__name__ for part in parts)),
@@ -252,10 +297,35 @@ def make_manifest(dataset: Any, shots: int, seed: int, min_pixels: int = 1) -> D
         shots=shots,
         seed=seed,
         min_pixels=min_pixels,
+        unit=unit,
         images=sorted(rows, key=lambda row: row['image']),
         counts={name: counts[c] for c, name in enumerate(classes)},
         incomplete={name: contained[c] for c, name in enumerate(classes) if counts[c] < shots},
     )
+
+
+def _draw_objects(
+    parts: Sequence[BaseDataset], shots: int, seed: int, min_pixels: int, names: Sequence[str]
+) -> Tuple[List[Dict[str, Any]], Dict[int, int], Dict[int, int]]:
+    """The rows of drawn images, and how many objects of each class are drawn and are there."""
+    objects: List[FoundObject] = []
+    first = 0
+    for part in parts:
+        found = _read_objects(part, min_pixels)
+        objects += [each._replace(image=each.image + first) for each in found]
+        first += len(part)
+    _check_names(names)
+    drawn = draw_objects(objects, shots, seed, names)
+    rows = [dict(image=names[image], objects=ids) for image, ids in drawn.items()]
+    contained = Counter(each.class_id for each in objects)
+    counts = Counter({class_id: min(shots, count) for class_id, count in contained.items()})
+    return rows, counts, contained
+
+
+def check_unit(unit: Any) -> None:
+    """Refuse what is none of :data:`UNITS`, with a ValueError."""
+    if unit not in UNITS:
+        raise ValueError(f'unit: expected one of {list(UNITS)}, found {unit!r}')
 
 
 def write_manifest(manifest: Dict[str, Any], file: Union[str, Path]) -> None:
@@ -279,11 +349,14 @@ def read_manifest(file: Union[str, Path]) -> Dict[str, Any]:
 
 def find_images(
     manifest: Dict[str, Any], file: Any, dataset: Any, **expected: Any
-) -> List[List[int]]:
+) -> List[Dict[int, Any]]:
     """The drawn images of each part of a data set, in the manifest's order.
 
+    Their numbers are keys; values are the ids of drawn objects, or None where all are taken.
+
     A DatasetError names the first entry of the manifest ``file`` that is not as expected
-    (``classes``, ``shots``, ``seed``, ``min_pixels``), or the image that is not in the data set.
+    (``classes``, ``shots``, ``seed``, ``min_pixels``, ``unit``), or the image that is not in the
+    data set.
     """
     expected['version'] = MANIFEST_VERSION
     difference = find_difference(expected, {key: manifest.get(key) for key in expected})
@@ -293,14 +366,17 @@ def find_images(
     parts = list_parts(dataset)
     places = [(number, index) for number, part in enumerate(parts) for index in range(len(part))]
     known = dict(zip(_name_images(parts), places))
-    images: List[List[int]] = [[] for _ in parts]
+    images: List[Dict[int, Any]] = [{} for _ in parts]
     for row, entry in enumerate(manifest['images']):
         name = entry['image']
         place = known.pop(name, None)
         if place is None:
             where = f'one of the {len(places)} images of {_describe(parts)}, each once'
             raise _manifest_error(file, f'images[{row}].image: expected {where}, found {name!r}')
-        images[place[0]].append(place[1])
+        problem = find_problem(entry, dict(objects=_OBJECTS), needed=['objects'])
+        if expected.get('unit') == 'objects' and problem is not None:
+            raise _manifest_error(file, f'images[{row}].{problem}')
+        images[place[0]][place[1]] = entry.get('objects')
     return images
 
 

@@ -13,8 +13,16 @@ from PIL.ImageFile import ImageFile
 
 from .checks import DatasetError, UnreadableFileError, read_error, read_with
 from .label_maps import LoadLabelMap
+from .segment_maps import PICTURES
 
-__all__ = ['check_image', 'check_labels', 'find_damage', 'find_orientation', 'open_picture']
+__all__ = [
+    'check_image',
+    'check_labels',
+    'check_segments',
+    'find_damage',
+    'find_orientation',
+    'open_picture',
+]
 
 #: Pillow's modes that the default loader, OpenCV, turns into the same 8-bit colours; 16 bits too.
 _CONVERTED = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
@@ -175,3 +183,16 @@ def check_labels(loader: Any, sample: Dict[str, Any]) -> Tuple[Dict[str, Any], b
         )
     is_lossy = picture is not None and picture.format in ('JPEG', 'MPO')
     return read_with(loader, sample), is_lossy
+
+
+def check_segments(loader: Any, sample: Dict[str, Any]) -> Dict[str, Any]:
+    """Read the segments of a sample with their loader.
+
+    Raises:
+        DatasetError: If a picture of segments cannot be read or is damaged, or does not fit what is
+            said of the segments.
+    """
+    segments = sample.get('segments')
+    if segments is not None and segments['kind'] in PICTURES:
+        _read_picture(loader, segments['path'], 'segment map')
+    return read_with(loader, sample, 'segment map')

@@ -157,21 +157,23 @@ def _rename(labels: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class ResizeWithLabels(Resize):
-    """mmseg's ``Resize``, whose Pillow backend takes label maps of 8 bits only, for 16 bits too.
+    """mmseg's ``Resize``, whose Pillow backend takes maps of 8 bits only, for 16 bits too.
 
-    The same places are read in label maps of both kinds. See ``Resize`` for the arguments.
+    Label maps of 16 bits and segments have those. The same places are read in maps of both kinds.
+    See ``Resize`` for the arguments.
     """
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Resize image and label maps; these keep their type, uint8 or uint16."""
-        labels = results.get('gt_seg_map')
-        if labels is None or labels.dtype == np.uint8:
-            return dict(super().transform(results))
-        results = super().transform({k: v for k, v in results.items() if k != 'gt_seg_map'})
-        picture = Image.fromarray(labels.astype(np.int32))
-        resized = picture.resize(results['img_shape'][1::-1], Image.Resampling.NEAREST)
-        results['gt_seg_map'] = np.asarray(resized).astype(labels.dtype)
-        return results
+        """Resize image, label map and segments; these keep their type, uint8 or uint16."""
+        fields = list(results.get('seg_fields', []))
+        wide = {key: results[key] for key in fields if results[key].dtype != np.uint8}
+        results['seg_fields'] = [key for key in fields if key not in wide]
+        resized = dict(super().transform(results), seg_fields=fields)
+        for key, labels in wide.items():
+            picture = Image.fromarray(labels.astype(np.int32))
+            picture = picture.resize(resized['img_shape'][1::-1], Image.Resampling.NEAREST)
+            resized[key] = np.asarray(picture).astype(labels.dtype)
+        return resized
 
 
 def replace_loaders(transforms: Any, **settings: Any) -> Any:
@@ -194,12 +196,23 @@ def replace_loaders(transforms: Any, **settings: Any) -> Any:
 
 
 def allow_unlabelled(dataset: Dict[str, Any]) -> None:
-    """Let the config of a data set that is predicted have images without label maps, in place."""
+    """Let the config of a data set that is predicted have images without annotations, in place."""
     if 'pipeline' in dataset:
         dataset['pipeline'] = replace_loaders(dataset['pipeline'], allow_missing=True)
+        _allow_without_segments(dataset['pipeline'])
     prefix = dataset.get('data_prefix')
     if isinstance(prefix, Mapping):
         dataset['data_prefix'] = {key: path for key, path in prefix.items() if path is not None}
+
+
+def _allow_without_segments(transforms: Any) -> None:
+    if isinstance(transforms, (list, tuple)):
+        for each in transforms:
+            _allow_without_segments(each)
+    elif isinstance(transforms, dict):
+        _allow_without_segments(list(transforms.values()))
+        if str(transforms.get('type')).rpartition('.')[2] == 'LoadSegments':
+            transforms['allow_missing'] = True
 
 
 @DATASETS.register_module(name='RelabelledDataset')

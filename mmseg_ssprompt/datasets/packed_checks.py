@@ -86,11 +86,15 @@ def check_packed(
             _check_metainfo(packed, name, needed)
         if 'gt_sem_seg' in packed.sample:
             _check_labels(packed, ids, name, training)
-        elif training:
+        if 'gt_segments' in packed.sample:
+            segments = packed.sample.gt_segments
+            _check_size(packed, segments.data.shape[-2:], 'segment map', name, training)
+        elif training and 'gt_sem_seg' not in packed.sample:
             raise DatasetError(
                 f'{name} data, image {_file(packed, "img_path")}: expected a label map to train '
                 "with, found none. Put dict(type='LoadAnnotations') into the pipeline, before it "
-                'is packed'
+                "is packed; of objects dict(type='LoadSegments'), and dict(type="
+                "'PackSegmentInputs') at its end"
             )
     return found
 
@@ -113,7 +117,8 @@ def _check_order(dataset: Any, name: str, training: bool) -> None:
     turned back. Sizes say nothing of it, and it may not be drawn in the first samples.
     """
     steps = list(each_step(getattr(dataset, 'pipeline', [])))
-    loaders = [i for i, step in enumerate(steps) if loaded_kind(step.transform) == 'label map']
+    kinds = [loaded_kind(step.transform) for step in steps]
+    loaders = [i for i, kind in enumerate(kinds) if kind in ('label map', 'segment map')]
     if not loaders:
         return
     first = loaders[0]
@@ -203,20 +208,27 @@ def _check_labels(packed: Packed, ids: LabelIds, name: str, training: bool) -> N
     metainfo, labels = packed.sample.metainfo, packed.sample.gt_sem_seg.data
     labels = (labels[0] if len(labels) == 1 else labels).numpy()
     check_label_shape(dict(metainfo, gt_seg_map=labels))
-    if packed.image is not None:
-        size, what, place = tuple(packed.image.shape[1:]), 'its image', 'before'
-        if not training:
-            size, place = tuple(metainfo['ori_shape'][:2]), 'after'
-            what = 'the original image, whose size predictions have,'
-        if labels.shape != size:
-            raise DatasetError(
-                f'{name} data, label map {_file(packed, "seg_map_path")} is {_text(labels.shape)} '
-                f'(height x width) as it leaves the pipeline, but {what} '
-                f'{_file(packed, "img_path")} is {_text(size)}. Put LoadAnnotations {place} what '
-                'changes sizes, and let each transform of your own change both'
-            )
+    _check_size(packed, labels.shape, 'label map', name, training)
     facts = LabelFacts(bool(metainfo.get('reduce_zero_label')))
     check_label_ids(labels, ids, metainfo.get('seg_map_path'), facts)
+
+
+def _check_size(packed: Packed, shape: Sequence[int], what: str, name: str, training: bool) -> None:
+    """Refuse a map of another size than its image or, in validation, than the original one."""
+    if packed.image is None:
+        return
+    loader = 'LoadAnnotations' if what == 'label map' else 'LoadSegments'
+    size, image, place = tuple(packed.image.shape[1:]), 'its image', 'before'
+    if not training:
+        size, place = tuple(packed.sample.metainfo['ori_shape'][:2]), 'after'
+        image = 'the original image, whose size predictions have,'
+    if tuple(shape) != size:
+        raise DatasetError(
+            f'{name} data, {what} {_file(packed, "seg_map_path")} is {_text(shape)} (height x '
+            f'width) as it leaves the pipeline, but {image} {_file(packed, "img_path")} is '
+            f'{_text(size)}. Put {loader} {place} what changes sizes, and let each transform of '
+            'your own change both'
+        )
 
 
 def _text(size: Sequence[int]) -> str:

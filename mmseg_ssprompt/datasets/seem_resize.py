@@ -36,7 +36,7 @@ class SEEMResize(ResizeWithLabels):
         self.min_size, self.max_size = min_size, max_size
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Resize image and label maps; these keep their type, uint8 or uint16."""
+        """Resize image, label map and segments; these keep their type, uint8 or uint16."""
         height, width = seem_size(results['img'].shape[:2], self.min_size, self.max_size)
         self.scale = (width, height)
         return super().transform(results)

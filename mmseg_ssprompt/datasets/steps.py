@@ -80,7 +80,10 @@ def is_foreign(transform: Any) -> bool:
 
 
 def loaded_kind(transform: Any) -> Optional[str]:
-    """What a loader of mmcv or mmseg loads, ``'image'`` or ``'label map'``; None of others."""
+    """What a loader loads, ``'image'``, ``'label map'`` or ``'segment map'``; None of others."""
     if isinstance(transform, LoadImageFromFile):
         return 'image'
-    return 'label map' if isinstance(transform, LoadAnnotations) else None
+    if isinstance(transform, LoadAnnotations):
+        return 'label map'
+    loads: Optional[str] = getattr(transform, 'loads', None)  # of LoadSegments
+    return loads

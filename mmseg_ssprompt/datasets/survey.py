@@ -18,7 +18,7 @@ from .checks import (
     find_loaders,
     propose_label_map,
 )
-from .file_checks import check_image, check_labels
+from .file_checks import check_image, check_labels, check_segments
 from .steps import each_step, is_foreign, loaded_kind
 
 __all__ = [
@@ -37,6 +37,8 @@ REMARKS = {
     'dark': 'are nearly black: 99 % of their values are at most 15 of 255. Scale values of 8 or 12 '
     'bits in files of 16 to 16 bits',
     'lossy labels': 'have a JPEG as label map, which changes ids: make it from the source as PNG',
+    'hidden': 'have objects that show no pixel, because they lie below others or are too small: '
+    'training goes without these',
     'ignored': 'have only ignored pixels',
     'unreadable': 'cannot be read: training takes others in their place, as max_damaged says',
     'unlabelled': 'were read without a label map: the pipeline has no LoadAnnotations',
@@ -53,11 +55,12 @@ class SampleFindings(NamedTuple):
     """What was found in a sample."""
 
     image: str  # its path
-    errors: List[Tuple[str, ValueError]]  # by kind: 'images', 'label maps' or 'embeddings'
+    errors: List[Tuple[str, ValueError]]  # by kind: 'images', 'label maps', 'embeddings', ...
     remarks: List[str]  # keys of REMARKS
     present: Optional[np.ndarray] = None  # which classes a valid label map shows, (C,) bool
     pixels: int = 0  # of the label map
     ignored: int = 0  # how many of them have the ignored id
+    segments: Optional[int] = None  # objects and regions that count
 
 
 class SampleChecks(Dataset[SampleFindings]):
@@ -92,6 +95,8 @@ class SampleChecks(Dataset[SampleFindings]):
                 if kind == 'image':
                     sample, orientation, is_dark = check_image(transform, sample)
                     remarks += ['dark'] * is_dark
+                elif kind == 'segment map':
+                    sample = check_segments(transform, sample)
                 else:
                     sample, is_lossy = check_labels(transform, sample)
                     remarks += ['lossy labels'] * is_lossy
@@ -106,6 +111,8 @@ class SampleChecks(Dataset[SampleFindings]):
         except DatasetError as error:
             errors.append(('label maps', error))
             return findings
+        if sample.get('gt_segment_map') is not None:
+            return _survey_segments(findings, sample, len(self.ids.classes))
         if labels is None:
             remarks += ['unlabelled'] * (not errors)
             return findings
@@ -120,6 +127,21 @@ class SampleChecks(Dataset[SampleFindings]):
         """What a transform of somebody's own may load: what is not there yet."""
         missing = [kind for kind, key in _LOADED.items() if sample.get(key) is None]
         return missing[0] if missing and is_foreign(transform) else None
+
+
+def _survey_segments(
+    findings: SampleFindings, sample: Dict[str, Any], num_classes: int
+) -> SampleFindings:
+    """Add what the segments of a sample show, a crowd as its class."""
+    infos, size = sample['segments_info'], sample['gt_segment_map'].size
+    counted = [info for info in infos if info['category_id'] >= 0]
+    present = np.zeros(num_classes, bool)
+    present[[info['category_id'] for info in counted if info['pixels']]] = True
+    ignored = size - sum(info['pixels'] for info in infos)
+    findings.remarks.extend(['hidden'] * any(info['pixels'] == 0 for info in counted))
+    findings.remarks.extend(['ignored'] * (ignored == size))
+    number = sum(info['pixels'] > 0 and not info['iscrowd'] for info in counted)
+    return findings._replace(present=present, pixels=size, ignored=ignored, segments=number)
 
 
 def _check_field(transform: Any, sample: Dict[str, Any]) -> None:
@@ -149,6 +171,8 @@ class Survey:
         notes: Sentences on the data set as a whole.
         remarks: Images, by the keys of :data:`REMARKS`.
         images_of_class: (C,) int64, in how many images each class is seen.
+        most_segments: The largest number of objects and regions of an image, and its path; None
+            where the samples have label maps.
     """
 
     def __init__(
@@ -165,6 +189,7 @@ class Survey:
         self.notes: List[str] = []
         self.remarks: Dict[str, List[str]] = defaultdict(list)
         self.images_of_class = np.zeros(len(self.classes), np.int64)
+        self.most_segments: Optional[Tuple[int, str]] = None
         self._surveyed_labels = 0
 
     def add(self, findings: SampleFindings) -> None:
@@ -179,6 +204,9 @@ class Survey:
             self.pixels += findings.pixels
             self.ignored += findings.ignored
             self.images_of_class[: len(findings.present)] += findings.present
+        if findings.segments is not None:
+            found = (findings.segments, findings.image)
+            self.most_segments = max(self.most_segments or found, found, key=lambda pair: pair[0])
 
     def add_error(self, kind: str, error: Exception) -> None:
         """Add an error, of a sample or of more."""
@@ -201,8 +229,15 @@ class Survey:
                 f'classes. {self._explain_ignored()}'
             )
         seen = np.flatnonzero(self.images_of_class).tolist()
+        if training and self.most_segments is not None and not seen:
+            raise DatasetError(
+                f'none of {self._surveyed_labels} images has an object of the {len(self.classes)} '
+                f'classes {self.classes[:10]}: expected some to train with. Look at the classes of '
+                'the data set, and at the files of segments'
+            )
         is_mask = seen == [0] if self.ids.rest_id is None else not seen
         missing = self.missing_classes()
+        is_mask = is_mask and self.most_segments is None
         if training and is_mask and self._ignores_much() and missing:
             raise DatasetError(
                 f'{self.describe_ignored()}, and the classes {missing[:10]} are in none of '
@@ -217,10 +252,17 @@ class Survey:
         if not self.ignored:
             return ''
         share = 100 * self.ignored / self.pixels
+        if self.most_segments is not None:
+            return f'{share:.3g} % of the pixels are void and therefore ignored'
         return f'{self.ids.ignore_index} is {share:.3g} % of the pixels and therefore ignored'
 
     def _explain_ignored(self) -> str:
         """What may make pixels ignored, as far as the data set says it."""
+        if self.most_segments is not None:
+            return (
+                'None of their segments has a class that counts: look at the classes of the data '
+                'set and at the labels in the files'
+            )
         if self.facts.reduces_zero:
             return (
                 'reduce_zero_label=True ignores 0 and takes 1 from the others: set it only where '
@@ -251,7 +293,8 @@ class Survey:
                 f'{len(missing)} of {len(self.classes)} classes are in none of '
                 f'{self._surveyed_labels} label maps: {missing}'
             )
-            if self._ignores_much() and not len(self.remarks.get('ignored', ())):
+            has_labels = self.most_segments is None  # whose ids may be mistaken for void
+            if has_labels and self._ignores_much() and not self.remarks.get('ignored'):
                 line += f'; {self.describe_ignored()}. {self._explain_ignored()}'
             lines.append(line)
         return [*lines, *self.notes]

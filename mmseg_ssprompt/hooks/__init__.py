@@ -16,6 +16,7 @@ from .preemption_hook import PreemptionHook
 from .prompt_checkpoint_hook import PromptCheckpointHook
 from .run_lock_hook import RunLockHook, WorkDirInUseError, check_unlocked
 from .run_record_hook import RunRecordError, RunRecordHook
+from .segment_visualizer import SegmentVisualizer
 from .trainable_report_hook import TrainableReportHook
 from .visualization_hook import PromptVisualizationHook
 
@@ -38,6 +39,7 @@ __all__ = [
     'RunLockHook',
     'RunRecordError',
     'RunRecordHook',
+    'SegmentVisualizer',
     'TrainableReportHook',
     'WorkDirInUseError',
     'check_unlocked',

@@ -24,8 +24,10 @@ from .newest_checkpoint import find_newest_checkpoint, find_state_problem
 __all__ = ['AtomicCheckpointHook', 'AtomicLocalBackend', 'find_main_metric']
 
 _BACKEND = 'AtomicLocalBackend'
-#: The main result of mmseg's ``IoUMetric`` for each of its ``iou_metrics``; more is better.
-_MAIN_METRICS = ('mIoU', 'mDice', 'mFscore')
+#: The main results of evaluators; more is better. First those of panoptic maps, of the masks of
+#: objects (by COCO's rules and by Cityscapes') and of their boxes; then those of label maps, for
+#: each of the ``iou_metrics`` of mmseg's ``IoUMetric``.
+_MAIN_METRICS = ('PQ', 'segm_mAP', 'mAP', 'bbox_mAP', 'mIoU', 'mDice', 'mFscore')
 
 
 @register_backend(_BACKEND)
@@ -68,7 +70,8 @@ class AtomicCheckpointHook(CheckpointHook):
     folder that is complete, and the log says which were not, and why. mmengine believes the file
     ``last_checkpoint`` instead, which may be empty or name a file that is gone.
 
-    The best checkpoint of all validations is kept too, as ``best_mIoU_iter_N.pth``, beside those
+    The best checkpoint of all validations is kept too, as ``best_mIoU_iter_N.pth`` or by another
+    main result, beside those
     that ``max_keep_ckpts`` counts. By mmengine's ``save_best='auto'`` it would be the one with the
     highest pixel accuracy, which is the first number that mmseg's metrics return.
 
@@ -85,6 +88,8 @@ class AtomicCheckpointHook(CheckpointHook):
         OutputError: Before training, if a file that it reads has the name of a checkpoint.
     """
 
+    # mmengine infers from these names that more is better.
+    _default_greater_keys = (*CheckpointHook._default_greater_keys, 'PQ', 'AP')
     # mmengine's own.
     backend_args: Optional[Dict[str, Any]]
     save_best: Any
@@ -228,8 +233,9 @@ class _KeepsOutdated:
 def find_main_metric(results: Dict[str, Any]) -> Optional[str]:
     """The name of the main one among the results of evaluators, or None.
 
-    It is ``mIoU``, or else ``mDice`` or ``mFscore``, with or without an evaluator's prefix
-    (``'val/mIoU'``). Where several evaluators have it, that of the first one is taken.
+    It is the first of ``PQ``, ``segm_mAP``, ``mAP``, ``bbox_mAP``, ``mIoU``, ``mDice`` and
+    ``mFscore`` that there is, with or without an evaluator's prefix (``'val/mIoU'``). Where several
+    evaluators have it, that of the first one is taken.
     """
     for wanted in _MAIN_METRICS:
         for name in results:

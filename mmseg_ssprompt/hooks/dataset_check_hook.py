@@ -30,6 +30,11 @@ from .rehearsal import rehearse
 
 __all__ = ['DatasetCheckHook', 'read_frame']
 
+#: What is true of a sample, in words, and what loads it.
+_TRUTHS = dict(
+    gt_sem_seg=('label map', 'LoadAnnotations'), gt_segments=('segment map', 'LoadSegments')
+)
+
 
 @HOOKS.register_module()
 class DatasetCheckHook(Hook):
@@ -116,8 +121,8 @@ def _try(cfg: Config, dataset: BaseDataset, split: str, ids: LabelIds) -> None:
     if not training:
         size = (cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
         check_batch_sizes(packed, size, f'{split}_dataloader')
-        labelled = all('gt_sem_seg' in each.sample for each in packed)
-        rehearse(cfg, split, next(each_dataset(dataset)).metainfo, ids, labelled)
+        truths = [key for key in _TRUTHS if all(key in each.sample for each in packed)]
+        rehearse(cfg, split, next(each_dataset(dataset)).metainfo, ids, truths)
 
 
 def _check_batch(data_batch: Any, ids: LabelIds, training: bool) -> None:
@@ -125,20 +130,24 @@ def _check_batch(data_batch: Any, ids: LabelIds, training: bool) -> None:
     for sample in _flatten(data_batch['data_samples']):
         metainfo = sample.metainfo
         file, size = metainfo.get('seg_map_path'), metainfo.get('ori_shape')
-        if 'gt_sem_seg' not in sample:
-            if training:
+        truths = [key for key in ('gt_sem_seg', 'gt_segments') if key in sample]
+        if training and not truths:
+            raise DatasetError(
+                f'image {str(metainfo.get("img_path"))!r}: expected a label map to train with, '
+                "found none. Put dict(type='LoadAnnotations') into the pipeline"
+            )
+        for key in truths:
+            height, width = sample.get(key).data.shape[-2:]
+            if not training and size is not None and (height, width) != tuple(size[:2]):
+                what, loader = _TRUTHS[key]
                 raise DatasetError(
-                    f'image {str(metainfo.get("img_path"))!r}: expected a label map to train with, '
-                    "found none. Put dict(type='LoadAnnotations') into the pipeline"
+                    f'{what} {str(file)!r} is {height} x {width} (height x width), but its image, '
+                    f'whose size predictions have, is {size[0]} x {size[1]}. Put {loader} after '
+                    'what changes sizes, or mend the file'
                 )
+        if 'gt_sem_seg' not in sample:
             continue
         labels = sample.gt_sem_seg.data.cpu().numpy()
-        if not training and size is not None and labels.shape[1:] != tuple(size[:2]):
-            raise DatasetError(
-                f'label map {str(file)!r} is {labels.shape[1]} x {labels.shape[2]} (height x '
-                f'width), but its image, whose size predictions have, is {size[0]} x {size[1]}. '
-                'Put LoadAnnotations after what changes sizes, or mend the file'
-            )
         check_label_ids(labels, ids, file, LabelFacts(bool(metainfo.get('reduce_zero_label'))))
 
 

@@ -9,7 +9,6 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..evaluation import GroupedIoUMetric
 from ..outputs import OutputError, ResultNames, check_outputs, find_inputs, find_outputs
 
 __all__ = ['OutputCheckHook']
@@ -57,7 +56,7 @@ def _name_results(runner: Runner, evaluator: Evaluator, dataset: BaseDataset) ->
     names = ResultNames(dataset)
     check_outputs(find_outputs(runner.cfg), names.inputs)
     for metric in writers:
-        if isinstance(metric, GroupedIoUMetric):
+        if hasattr(metric, 'result_names'):  # of ours
             metric.result_names = names
         else:
             _check_base_names(type(metric).__name__, names)

@@ -5,7 +5,7 @@ import copy
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Mapping, Tuple
 
 import numpy as np
 import torch
@@ -13,15 +13,16 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from mmengine.registry import METRICS
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
 from ..config_entries import each_entry, each_evaluator, innermost_model
 from ..datasets.checks import DatasetError
 from ..draws import draws_of_their_own
-from ..evaluation.grouped_iou_metric import check_metric
+from ..evaluation import InstanceMetric, check_metric
 from ..label_ids import LABEL_IDS_KEY, LabelIds
 from ..outputs import is_output
+from ..segments import PredictedSegment, TrueSegment, make_gt_segments
 
 __all__ = ['rehearse']
 
@@ -37,20 +38,25 @@ _REMEDIES = dict(
 
 
 def rehearse(
-    cfg: Config, split: str, metainfo: Mapping[str, Any], ids: LabelIds, labelled: bool = True
+    cfg: Config,
+    split: str,
+    metainfo: Mapping[str, Any],
+    ids: LabelIds,
+    truths: Collection[str] = ('gt_sem_seg', 'gt_segments'),
 ) -> Dict[str, Any]:
     """Build the evaluators of a split afresh, and try them.
 
-    They get one made-up sample with a prediction as the model makes it: label map, scores if the
-    config asks for them, and what pipelines pack. What they write goes to a temporary folder. The
-    runner's own evaluators and folders are not touched.
+    They get one made-up sample with a prediction as the model makes it: what ``test_cfg`` asks for
+    of label map, scores, panoptic map and objects; and what pipelines pack. What they write goes to
+    a temporary folder. The runner's own evaluators and folders are not touched.
 
     Args:
         cfg: The config.
         split: 'val' or 'test'.
         metainfo: Metainfo of the data set.
         ids: The numbers in label maps.
-        labelled: Whether the samples have label maps. Defaults to True.
+        truths: What samples have, of ``gt_sem_seg`` (label maps) and ``gt_segments``. Defaults to
+            both.
 
     Returns:
         The results, by their full names. The log says which evaluators need files that only the
@@ -62,10 +68,13 @@ def rehearse(
     """
     results: Dict[str, Any] = {}
     untried: List[str] = []
-    scores = bool((innermost_model(cfg).get('test_cfg') or {}).get('logits', True))
+    test_cfg = innermost_model(cfg).get('test_cfg') or {}
+    outputs = [*test_cfg.get('outputs', ('semantic',))]
+    if 'semantic' in outputs and test_cfg.get('logits', True):
+        outputs.append('scores')
     with draws_of_their_own(), _silence(), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        image, sample = _make_sample(folder, metainfo, ids, labelled, scores)
+        image, sample = _make_sample(folder, metainfo, ids, truths, outputs)
         for key, config in each_evaluator(cfg, f'{split}_evaluator'):
             plain = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
             try:
@@ -78,7 +87,7 @@ def rehearse(
                 missing = error.args[0] if isinstance(error, KeyError) and error.args else None
                 raise DatasetError(
                     f'{key}: {plain.get("type")} fails, tried with a made-up prediction of '
-                    f'{ids.num_classes} classes{"" if labelled else " without a label map"} '
+                    f'{ids.num_classes} classes{"" if truths else " without a label map"} '
                     f'({said}){_REMEDIES.get(str(missing), "")}'
                 ) from error
             double = sorted(set(results) & set(returned))
@@ -113,7 +122,11 @@ def _silence() -> Iterator[None]:
 
 
 def _make_sample(
-    folder: Path, metainfo: Mapping[str, Any], ids: LabelIds, labelled: bool, scores: bool
+    folder: Path,
+    metainfo: Mapping[str, Any],
+    ids: LabelIds,
+    truths: Collection[str],
+    outputs: Collection[str],
 ) -> Tuple[np.ndarray, SegDataSample]:
     """An image (H, W, 3) uint8, and its sample, which shows each class and ignored pixels."""
     size = (48, max(64, len(ids.counted) // 24 + 1))
@@ -132,12 +145,50 @@ def _make_sample(
             **{LABEL_IDS_KEY: ids},
         )
     )
-    sample.pred_sem_seg = PixelData(data=found)
-    if labelled:
+    if 'semantic' in outputs:
+        sample.pred_sem_seg = PixelData(data=found)
+    if 'gt_sem_seg' in truths:
         sample.gt_sem_seg = PixelData(data=truth)
-    if scores:
+    if 'scores' in outputs:
         sample.seg_logits = PixelData(data=torch.rand(len(ids.channels), *size))
+    _add_segments(sample, metainfo, ids.num_classes, truths, outputs)
     return image, sample
+
+
+def _add_segments(
+    sample: SegDataSample,
+    metainfo: Mapping[str, Any],
+    num_classes: int,
+    truths: Collection[str],
+    outputs: Collection[str],
+) -> None:
+    """Give a sample one segment of each class, true and predicted."""
+    size = sample.metainfo['ori_shape']
+    numbers = torch.from_numpy(np.resize(np.arange(num_classes), size))
+    areas = numbers.flatten().bincount(minlength=num_classes).tolist()
+    names = list(metainfo['classes'])
+    known = metainfo.get('thing_classes')
+    things = [names.index(name) for name in (names if known is None else known)]
+    if 'gt_segments' in truths:
+        sample.gt_segments = make_gt_segments(
+            numbers,
+            [TrueSegment(id=n + 1, category_id=n, iscrowd=0, area=a) for n, a in enumerate(areas)],
+        )
+    if 'panoptic' in outputs:
+        found = [
+            PredictedSegment(id=n + 1, category_id=n, isthing=n in things, area=area, score=1.0)
+            for n, area in enumerate(areas)
+        ]
+        data = (numbers + 1).int()[None]
+        sample.pred_panoptic_seg = PixelData(metainfo=dict(segments_info=found), data=data)
+    if 'instances' in outputs:
+        labels = torch.tensor(things)
+        sample.pred_instances = InstanceData(
+            labels=labels,
+            scores=torch.ones(len(things)),
+            masks=numbers == labels[:, None, None],
+            bboxes=torch.tensor([[0.0, 0, size[1], size[0]]] * len(things)),
+        )
 
 
 def _evaluate(
@@ -154,6 +205,8 @@ def _evaluate(
     metric = METRICS.build(config)
     if isinstance(metric, BaseMetric):
         metric.dataset_meta = copy.deepcopy(dict(metainfo))
+    if isinstance(metric, InstanceMetric):
+        metric.ann_file = None  # which does not know the made-up image
     check_metric(metric, sample.metainfo[LABEL_IDS_KEY])
     inputs = [torch.from_numpy(image).permute(2, 0, 1)]
     batch = dict(inputs=inputs, data_samples=[copy.deepcopy(sample)])

@@ -1,10 +1,17 @@
 """ShapesWorld, a drawn world of shapes on which the whole method runs on a CPU."""
 
 from .shapes_backend import ShapesBackend
-from .shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
+from .shapes_dataset import (
+    ShapesCoastDataset,
+    ShapesCoastInstanceDataset,
+    ShapesWorldDataset,
+    ShapesWorldInstanceDataset,
+)
 
 __all__ = [
     'ShapesBackend',
     'ShapesCoastDataset',
+    'ShapesCoastInstanceDataset',
     'ShapesWorldDataset',
+    'ShapesWorldInstanceDataset',
 ]

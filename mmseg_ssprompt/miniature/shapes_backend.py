@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 
 import cv2
+import numpy as np
 from mmengine.fileio import BaseStorageBackend, register_backend
 
 from .shapes_world import Scene, get_world, render_scene, scene_seed
@@ -11,24 +12,24 @@ from .shapes_world import Scene, get_world, render_scene, scene_seed
 __all__ = ['ShapesBackend', 'shapes_path']
 
 SCHEME = 'shapes'
-_KINDS = ('image', 'label')
+_KINDS = ('image', 'label', 'segments')
 _PATH = re.compile(
-    rf'{SCHEME}://(?P<world>\w+)/(?P<kind>image|label)/(?P<split>[a-z]+)_(?P<seed>\d+)_(?P<index>\d+)\.png'
+    rf'{SCHEME}://(?P<world>\w+)/(?P<kind>image|label|segments)/(?P<split>[a-z]+)_(?P<seed>\d+)_(?P<index>\d+)\.png'
 )
 
 
 def shapes_path(world: str, kind: str, split: str, seed: int, index: int) -> str:
-    """The path of a scene's picture or label map.
+    """The path of a scene's picture, label map or segments.
 
     Args:
         world: A key of ``WORLDS``.
-        kind: 'image' or 'label'.
+        kind: 'image', 'label' or 'segments'.
         split: 'train', 'val' or 'test'.
         seed: Which training set.
         index: Number of the scene within the split.
 
     Raises:
-        ValueError: If ``kind`` is not one of the two.
+        ValueError: If ``kind`` is not one of the three.
     """
     if kind not in _KINDS:
         raise ValueError(f'kind must be one of {_KINDS}, got {kind!r}')
@@ -44,7 +45,11 @@ class ShapesBackend(BaseStorageBackend):
     """
 
     def get(self, filepath: str) -> bytes:
-        """The PNG file of a scene's picture (RGB) or label map (one byte a pixel).
+        """The PNG file of a scene.
+
+        Its picture (RGB), its label map (one byte a pixel), or its segments as Cityscapes has them,
+        in two bytes a pixel: with the label k + 1 of class k, ``1000 (k + 1) + n`` in the n-th
+        thing, and ``k + 1`` in stuff.
 
         Raises:
             FileNotFoundError: If ``filepath`` is not of the form that :func:`shapes_path` gives.
@@ -57,8 +62,10 @@ class ShapesBackend(BaseStorageBackend):
                 f'{SCHEME}://WORLD/{"|".join(_KINDS)}/SPLIT_SEED_INDEX.png'
             )
         seed = scene_seed(match['split'], int(match['index']), int(match['seed']))
-        scene = _draw(match['world'], seed)
-        content = scene.image[..., ::-1] if match['kind'] == 'image' else scene.labels
+        scene, kind = _draw(match['world'], seed), match['kind']
+        content = scene.image[..., ::-1] if kind == 'image' else scene.labels
+        if kind == 'segments':
+            content = _number_segments(scene, len(get_world(match['world']).things))
         return cv2.imencode('.png', content)[1].tobytes()
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
@@ -68,6 +75,11 @@ class ShapesBackend(BaseStorageBackend):
             TypeError: Always.
         """
         raise TypeError(f'{filepath!r} is a picture, not a text')
+
+
+def _number_segments(scene: Scene, num_things: int) -> np.ndarray:
+    labels = scene.labels.astype(np.uint16) + 1
+    return np.where(scene.labels < num_things, 1000 * labels + scene.regions, labels)
 
 
 @lru_cache(maxsize=1024)  # 46 kB a scene

@@ -6,28 +6,41 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from ..datasets.segment_maps import VOID
+from ..datasets.segments_dataset import is_instance_task
+from ..segments import NO_CLASS
 from .shapes_backend import shapes_path
 from .shapes_world import get_world
 
-__all__ = ['ShapesCoastDataset', 'ShapesWorldDataset', 'world_metainfo']
+__all__ = [
+    'ShapesCoastDataset',
+    'ShapesCoastInstanceDataset',
+    'ShapesWorldDataset',
+    'ShapesWorldInstanceDataset',
+    'world_metainfo',
+]
 
 #: Scenes of each split where the configuration does not say.
 DEFAULT_NUM_IMAGES = dict(train=128, val=100, test=200)
 
 
-def world_metainfo(world: str) -> Dict[str, Any]:
+def world_metainfo(world: str, things_only: bool = False) -> Dict[str, Any]:
     """``classes``, ``palette``, ``thing_classes`` and ``stuff_classes`` of a world.
+
+    Args:
+        world: A key of ``WORLDS``.
+        things_only: Whether stuff is left out. Defaults to False.
 
     Raises:
         ValueError: If ``world`` is not a key of ``WORLDS``.
     """
     described = get_world(world)
-    classes = described.classes
+    things, stuff = described.thing_classes, () if things_only else described.stuff_classes
     return dict(
-        classes=classes,
-        palette=_palette(len(classes)),
-        thing_classes=described.thing_classes,
-        stuff_classes=described.stuff_classes,
+        classes=things + stuff,
+        palette=_palette(len(described.classes))[: len(things + stuff)],
+        thing_classes=things,
+        stuff_classes=stuff,
     )
 
 
@@ -44,8 +57,8 @@ class ShapesWorldDataset(BaseSegDataset):
     """Scenes of one ShapesWorld; nothing lies on disk.
 
     Paths are those of :class:`ShapesBackend`, so the ordinary ``LoadImageFromFile`` and
-    ``LoadAnnotations`` read them. Class ids are things first, then stuff; ``metainfo`` also has
-    ``thing_classes`` and ``stuff_classes``.
+    ``LoadAnnotations`` read them, and ``LoadSegments`` reads things and stuff. Class ids are things
+    first, then stuff; ``metainfo`` also has ``thing_classes`` and ``stuff_classes``.
 
     Args:
         world: A key of ``WORLDS``. Defaults to 'downstream'.
@@ -59,6 +72,8 @@ class ShapesWorldDataset(BaseSegDataset):
     """
 
     METAINFO = world_metainfo('downstream')
+    #: Whether stuff is no class, but what things are told from.
+    things_only = False
 
     def __init__(
         self,
@@ -75,7 +90,8 @@ class ShapesWorldDataset(BaseSegDataset):
         if num_images < 1:
             raise ValueError(f'num_images must be at least 1, got {num_images}')
         self.world, self.split, self.num_images, self.seed = world, split, num_images, seed
-        metainfo = dict(world_metainfo(world), **(kwargs.pop('metainfo', None) or {}))
+        given = kwargs.pop('metainfo', None) or {}
+        metainfo = dict(world_metainfo(world, self.things_only), **given)
         kwargs = dict(dict(reduce_zero_label=False, ignore_index=255), **kwargs)
         for group in ('thing_classes', 'stuff_classes'):
             metainfo[group] = tuple(n for n in metainfo[group] if n in metainfo['classes'])
@@ -100,10 +116,27 @@ class ShapesWorldDataset(BaseSegDataset):
 
     def load_data_list(self) -> List[Dict[str, Any]]:
         """A record for each scene."""
+        metainfo = self._metainfo
+        indices = {name: index for index, name in enumerate(metainfo['classes'])}
+        left_out = NO_CLASS if is_instance_task(metainfo) else VOID
+        segments = dict(
+            kind='instance_ids',
+            categories={
+                label: indices.get(name, left_out)
+                for label, name in enumerate(get_world(self.world).classes, 1)
+            },
+            things=[indices[name] for name in metainfo['thing_classes']],
+        )
+
+        def path(kind: str, index: int) -> str:
+            return shapes_path(self.world, kind, self.split, self.seed, index)
+
         return [
             dict(
-                img_path=shapes_path(self.world, 'image', self.split, self.seed, index),
-                seg_map_path=shapes_path(self.world, 'label', self.split, self.seed, index),
+                img_path=path('image', index),
+                img_id=f'{self.split}_{self.seed}_{index:06d}',
+                seg_map_path=path('label', index),
+                segments=dict(segments, path=path('segments', index)),
                 label_map=self.label_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
@@ -125,3 +158,28 @@ class ShapesCoastDataset(ShapesWorldDataset):
 
     def __init__(self, world: str = 'coast', **kwargs: Any) -> None:
         super().__init__(world=world, **kwargs)
+
+
+@DATASETS.register_module()
+class ShapesWorldInstanceDataset(ShapesWorldDataset):
+    """The things of :class:`ShapesWorldDataset`; all else counts as no object.
+
+    Args:
+        world: Defaults to 'downstream'.
+        **kwargs: As for :class:`ShapesWorldDataset`.
+    """
+
+    METAINFO = world_metainfo('downstream', things_only=True)
+    things_only = True
+
+
+@DATASETS.register_module()
+class ShapesCoastInstanceDataset(ShapesCoastDataset):
+    """The things of :class:`ShapesCoastDataset`; all else counts as no object.
+
+    Args:
+        **kwargs: As for :class:`ShapesCoastDataset`.
+    """
+
+    METAINFO = world_metainfo('coast', things_only=True)
+    things_only = True

@@ -715,7 +715,7 @@ def test_annotations_that_a_cache_has_no_place_for():
     recipe = recipe_of(shapes(1))
     packed = recipe.build_dataset()[0]
     packed['data_samples'].gt_edge_map = packed['data_samples'].gt_sem_seg.clone()
-    with pytest.raises(CacheError, match=r"only annotation, found \['gt_edge_map'\]"):
+    with pytest.raises(CacheError, match=r"no other annotations .* found \['gt_edge_map'\]"):
         Embedder(recipe)(packed)
 
 

@@ -147,7 +147,7 @@ def test_two_metrics_with_one_name(cfg):
 
 def test_pictures_without_labels(cfg):
     cfg.val_evaluator = dict(type='IoUMetric')
-    message = fails(cfg, labelled=False)
+    message = fails(cfg, truths=())
     assert 'without a label map' in message
     assert 'format_only=True' in message
 

@@ -347,7 +347,7 @@ def test_manifest_is_written_and_used(tree, tmp_path, monkeypatch):
     content = json.loads(file.read_text())
     assert content == first.drawn
     assert list(content) == [
-        *('version', 'dataset', 'classes', 'shots', 'seed', 'min_pixels'),
+        *('version', 'dataset', 'classes', 'shots', 'seed', 'min_pixels', 'unit'),
         *('images', 'counts', 'incomplete'),
     ]
     assert content['dataset'] == 'BaseSegDataset'

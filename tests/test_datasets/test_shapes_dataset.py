@@ -139,3 +139,54 @@ def test_unknown_class_is_an_error():
 def test_bad_arguments_are_errors(kwargs):
     with pytest.raises(ValueError):
         ShapesWorldDataset(**kwargs)
+
+
+OBJECTS = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadSegments'),
+    dict(type='PackSegmentInputs'),
+]
+
+
+@pytest.mark.parametrize('world', ['downstream', 'coast'])
+def test_things_and_stuff_are_segments(world):
+    kind = dict(downstream='ShapesWorldDataset', coast='ShapesCoastDataset')[world]
+    dataset = build(type=kind, num_images=6, pipeline=OBJECTS)
+    for index in range(6):
+        scene = render_scene(get_world(world), scene_seed('train', index))
+        segments = dataset[index]['data_samples'].gt_segments
+        numbers = segments.data[0].numpy()
+        assert numbers.min() == 0  # no pixel is void
+        for number, info in enumerate(segments.segments_info):
+            (label,) = np.unique(scene.labels[numbers == number])
+            (region,) = np.unique(scene.regions[numbers == number])
+            np.testing.assert_array_equal(numbers == number, scene.regions == region)
+            assert (info['category_id'], info['iscrowd']) == (label, 0)
+        assert len(segments.segments_info) == len(np.unique(scene.regions))
+
+
+@pytest.mark.parametrize('kind', ['ShapesWorldInstanceDataset', 'ShapesCoastInstanceDataset'])
+def test_things_alone(kind):
+    dataset = build(type=kind, num_images=4, pipeline=OBJECTS)
+    world = get_world('coast' if 'Coast' in kind else 'downstream')
+    assert dataset.metainfo['classes'] == dataset.metainfo['thing_classes'] == world.thing_classes
+    assert dataset.metainfo['stuff_classes'] == ()
+    assert DATASETS.get(kind).METAINFO['classes'] == world.thing_classes
+    for index in range(4):
+        scene = render_scene(world, scene_seed('train', index))
+        segments = dataset[index]['data_samples'].gt_segments
+        classes = [info['category_id'] for info in segments.segments_info]
+        (rest,) = [number for number, category in enumerate(classes) if category == -1]
+        is_rest = segments.data[0].numpy() == rest
+        np.testing.assert_array_equal(is_rest, scene.labels >= len(world.things))
+        things = np.unique(scene.regions[~is_rest])
+        assert len(classes) == 1 + len(things)
+
+
+def test_some_classes_of_a_world_as_segments():
+    dataset = build(num_images=3, pipeline=OBJECTS, metainfo=dict(classes=('tent', 'sky')))
+    scene = render_scene(get_world('downstream'), scene_seed('train', 0))
+    names = np.array(get_world('downstream').classes)[scene.labels]
+    segments = dataset[0]['data_samples'].gt_segments
+    is_void = segments.data[0].numpy() == -1
+    np.testing.assert_array_equal(is_void, ~np.isin(names, ('tent', 'sky')))

@@ -93,7 +93,11 @@ def samples(draw):
         shape = (1, draw(st.sampled_from([1, 2, 33])), draw(st.sampled_from([1, 7, 500])))
         highest, kind = draw(st.sampled_from([(255, torch.uint8), (70_000, torch.int32)]))
         labels = torch.randint(highest + 1, shape, generator=generator).to(kind)
-    return EmbeddedSample(features, labels, draw(METAINFO))
+    segments = infos = None
+    if draw(st.booleans()):
+        segments = torch.randint(3, (1, 5, 7), generator=generator).to(torch.uint8)
+        infos = [dict(id=index, category_id=-1, iscrowd=0, area=9) for index in range(2)]
+    return EmbeddedSample(features, labels, draw(METAINFO), None, segments, infos)
 
 
 @given(made=st.lists(samples(), min_size=1, max_size=3), metainfo=METAINFO)
@@ -115,6 +119,10 @@ def test_samples_come_back_to_the_bit(made, metainfo):
             if sample.labels is not None:
                 assert found.labels.dtype == sample.labels.dtype
                 assert torch.equal(found.labels, sample.labels)
+            assert (found.segments is None) == (sample.segments is None)
+            if sample.segments is not None:
+                assert torch.equal(found.segments, sample.segments)
+            assert found.segments_info == sample.segments_info
             assert found.metainfo == sample.metainfo
             assert found.nbytes == sample.nbytes
 

@@ -1,0 +1,17 @@
+# SEEM Focal-T on Cityscapes, things and stuff:
+#     python tools/train.py configs/ssprompt_seem_focal-t_cityscapes_panoptic.py
+_base_ = [
+    './_base_/models/ssprompt_seem.py',
+    './_base_/datasets/cityscapes_panoptic_1024x1024.py',
+    './_base_/pipelines/seem_segments_800x1333.py',
+    './_base_/schedules/schedule_40k.py',
+    './_base_/default_runtime.py',
+]
+train_dataloader = dict(dataset=dict(pipeline=_base_.seem_train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=_base_.seem_test_pipeline))
+test_dataloader = val_dataloader
+tta_pipeline = _base_.seem_tta_pipeline
+model = dict(
+    decode_head=dict(num_classes=19, semantic_prompts=dict(dataset='CityscapesPanopticDataset')),
+    test_cfg=dict(outputs=('panoptic',)),
+)

@@ -23,7 +23,7 @@ _PACKAGES = (
 )
 _KINDS = ('segm', 'bbox')
 #: Figures by the place of their IoU (all, 0.5, 0.75) and of their area (all, small, ...).
-_FIGURES = dict(
+_FIGURES: Dict[str, Tuple[Any, int]] = dict(
     mAP=(slice(None), 0),
     mAP_50=(0, 0),
     mAP_75=(5, 0),
@@ -167,7 +167,8 @@ class InstanceMetric(SegmentMetric):
 
     def _make_truth(self, results: Sequence[_Result]) -> Dict[str, Any]:
         """The true objects of samples as a file in COCO's format has them."""
-        images, annotations = [], []
+        images: List[Dict[str, Any]] = []
+        annotations: List[Dict[str, Any]] = []
         for number, result in enumerate(results, start=1):
             images.append(dict(id=number, height=result.size[0], width=result.size[1]))
             for each in result.truth or ():

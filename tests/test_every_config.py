@@ -42,7 +42,9 @@ WITH_OBJECTS = dict(
 )
 #: What an evaluator counts with, and its first figure.
 PACKAGES = dict(InstanceMetric='pycocotools', CityscapesInstanceMetric='cityscapesscripts')
-FIGURES = dict(PanopticMetric='PQ', InstanceMetric='segm_mAP', CityscapesInstanceMetric='mAP')
+FIGURES = dict(
+    PanopticMetric='PQ', InstanceMetric='segm_mAP', CityscapesInstanceMetric='cityscapes/mAP'
+)
 PROMPTS = {f'decode_head.{kind}_prompts.fusion.learned' for kind in ('spatial', 'semantic')}
 
 

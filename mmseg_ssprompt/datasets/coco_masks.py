@@ -108,7 +108,7 @@ def _decode_counts(counts: Any) -> List[int]:
 def _draw_runs(counts: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
     """Runs of 0 and 1 in turn, down the columns, as a mask."""
     values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(size[::-1]).T
+    return np.asarray(np.repeat(values, counts).reshape(size[::-1]).T)
 
 
 def _draw_polygon(points: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
@@ -143,4 +143,4 @@ def _draw_polygon(points: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     is_middle = (x == np.floor(x)) & (x >= 0) & (x <= width - 1)
     x, y = x[is_middle].astype(np.int64), np.ceil(y[is_middle].clip(0, height)).astype(np.int64)
     toggles = np.bincount(x * height + y, minlength=height * width + 1)[: height * width]
-    return (np.cumsum(toggles) % 2 == 1).reshape(width, height).T
+    return np.asarray((np.cumsum(toggles) % 2 == 1).reshape(width, height).T)

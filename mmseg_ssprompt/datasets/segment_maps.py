@@ -236,7 +236,7 @@ def keep_segments(found: SegmentMap, segments: Mapping[str, Any]) -> SegmentMap:
     places = [i for i, f in enumerate(found.infos) if f['category_id'] < 0 or f['id'] in kept]
     table = np.full(len(found.infos) + 1, IGNORED, np.int32)  # the last for IGNORED, which is -1
     table[places] = np.arange(len(places))
-    infos, pixels = ([values[i] for i in places] for values in (found.infos, found.pixels))
+    infos, pixels = [found.infos[i] for i in places], [found.pixels[i] for i in places]
     return SegmentMap(table[found.numbers], infos, pixels)
 
 

@@ -236,7 +236,8 @@ class SegmentsDataset(BaseSegDataset):
         maps: str,
     ) -> Dict[str, Any]:
         """The ``segments`` of an image, with classes of ours."""
-        shared = dict(source=file.path, size=(image['height'], image['width']))
+        size = (image['height'], image['width'])
+        shared: Dict[str, Any] = dict(source=file.path, size=size)
         if file.is_panoptic:
             (annotation,) = image['annotations']
             infos = []

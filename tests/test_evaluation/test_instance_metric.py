@@ -235,9 +235,8 @@ def test_a_file_of_other_classes(tmp_path):
     content = json.loads(truth.read_text())
     content['categories'] = [dict(id=5, name='boat')]
     truth.write_text(json.dumps(content))
-    with pytest.raises(
-        ValueError, match=r"such as \['person', 'car', 'bicycle'\], found \['boat'\]"
-    ):
+    said = r"such as \['person', 'car', 'bicycle'\], found \['boat'\]"
+    with pytest.raises(ValueError, match=said):
         run_metric(dict(CONFIG, ann_file=str(truth)), NUMBERED)
 
 

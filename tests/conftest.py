@@ -80,7 +80,7 @@ def no_visualizer_of_another_test():
     """mmengine keeps visualizers by their names, whatever type is asked for afterwards."""
     yield
     kinds = [Visualizer]
-    for kind in kinds:  # each type keeps its own
+    for kind in kinds:  # each has instances of its own, which write into folders that are gone
         kind._instance_dict.clear()
         kinds += kind.__subclasses__()
 

@@ -93,7 +93,7 @@ def readable_class_names(dataset: str, classes: Optional[Sequence[str]] = None) 
             ``classes``.
     """
     kind, own = _look_up(dataset)
-    has_objects = 'thing_classes' in DATASETS.get(dataset).METAINFO
+    has_objects = {'thing_classes', 'void_classes'} & set(DATASETS.get(dataset).METAINFO)
     if classes is None:
         classes = own
     unknown = [name for name in classes if name not in own]

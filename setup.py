@@ -98,6 +98,9 @@ setup(
         ],
         # For SEEM with DaViT.
         'seem': ['timm>=1.0.12'],
+        # For the AP of objects: by COCO's rules, and by those of Cityscapes.
+        'instances': ['faster-coco-eval>=1.6'],
+        'cityscapes': ['cityscapesscripts>=2.2.4'],
         'tests': read_requirements('tests'),
     },
     zip_safe=False,

@@ -26,6 +26,7 @@ from .benchmarks import (
     encode,
     predict,
     scaling,
+    segments,
     startup,
     text,
     train,
@@ -36,6 +37,7 @@ BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     'decode': decode.compare,
     'encode': encode.compare,
     'train': train.compare,
+    'segments': segments.compare,
     'classify': classify.compare,
     'predict': predict.compare,
     'text': text.compare,
@@ -43,7 +45,7 @@ BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     'scaling': scaling.compare,
     'import': startup.compare,
 }
-PEAKS = {**decode.PEAKS, **classify.PEAKS, **predict.PEAKS}
+PEAKS = {**decode.PEAKS, **segments.PEAKS, **classify.PEAKS, **predict.PEAKS}
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,7 +21,13 @@ from typing import Dict, Optional, Sequence, Tuple
 
 from mmseg.registry import DATASETS
 
-__all__ = ['find_thing_classes', 'readable_class_names', 'stuff_classes', 'thing_classes']
+__all__ = [
+    'find_thing_classes',
+    'readable_class_names',
+    'split_classes',
+    'stuff_classes',
+    'thing_classes',
+]
 
 Names = Tuple[str, ...]
 
@@ -87,7 +93,7 @@ def readable_class_names(dataset: str, classes: Optional[Sequence[str]] = None) 
             ``classes``.
     """
     kind, own = _look_up(dataset)
-    has_objects = 'thing_classes' in DATASETS.get(dataset).METAINFO
+    has_objects = {'thing_classes', 'void_classes'} & set(DATASETS.get(dataset).METAINFO)
     if classes is None:
         classes = own
     unknown = [name for name in classes if name not in own]
@@ -131,8 +137,15 @@ def _choose(dataset: str, wanted: str) -> Names:
             f'which classes of data set {dataset!r} are things is known only for '
             f'{sorted(_GROUPS)}: give thing_classes and stuff_classes in its metainfo'
         )
+    return split_classes(kind, own)[wanted == 'stuff']
+
+
+def split_classes(kind: str, classes: Sequence[str]) -> Tuple[Names, Names]:
+    """Things and stuff among the classes of a type of data set that this module knows."""
     group, members = _GROUPS[kind]
-    return tuple(c for c in own if (c.strip() in members.split(', ')) == (wanted == group))
+    is_thing = [(name.strip() in members.split(', ')) == (group == 'things') for name in classes]
+    things = tuple(name for name, thing in zip(classes, is_thing) if thing)
+    return things, tuple(name for name, thing in zip(classes, is_thing) if not thing)
 
 
 def _look_up(dataset: str) -> Tuple[str, Names]:

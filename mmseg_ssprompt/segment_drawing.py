@@ -6,9 +6,11 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-__all__ = ['DrawnSegment', 'draw_segments', 'vary_colour']
+__all__ = ['DrawnSegment', 'draw_segments', 'enlarge_picture', 'vary_colour']
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+#: Smaller pictures are enlarged, so that names leave room for what they name.
+_SMALLEST = 288
 #: Of the colour in an outline; the rest is white.
 _OUTLINE = 0.4
 
@@ -25,6 +27,12 @@ class DrawnSegment(NamedTuple):
     mask: np.ndarray
     label: int
     is_thing: bool
+
+
+def enlarge_picture(picture: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of a small picture or mask (H, W, ...), up to 288 on its shorter side."""
+    factor = max(1, _SMALLEST // min(picture.shape[:2]))
+    return picture if factor == 1 else picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def vary_colour(colour: Sequence[int], number: int) -> Tuple[int, int, int]:
@@ -124,7 +132,8 @@ def _write_names(
         if areas[number] > areas[largest.setdefault(segment.label, number)]:
             largest[segment.label] = number
     scale = max(min(picture.shape[:2]) / 800, 0.3)
-    for label, number in largest.items():
+    # The names of small segments lie on top, which others would hide.
+    for label, number in sorted(largest.items(), key=lambda each: -areas[each[1]]):
         if areas[number]:
             place = _find_middle(owner == number)
             _write(picture, str(names[label]), place, palette[label], scale)

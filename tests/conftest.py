@@ -79,7 +79,10 @@ def mmseg_scope():
 def no_visualizer_of_another_test():
     """mmengine keeps visualizers by their names, whatever type is asked for afterwards."""
     yield
-    Visualizer._instance_dict.clear()
+    kinds = [Visualizer]
+    for kind in kinds:  # each has instances of its own, which write into folders that are gone
+        kind._instance_dict.clear()
+        kinds += kind.__subclasses__()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ All show the same scene: two regions of stuff, three objects of two classes, a c
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -308,3 +308,124 @@ def make_bdd100k_panoptic(root: Path) -> List[Drawn]:
     drawn = [each for each in scene if each.name != 'road'] + parts
     make_bitmasks(root, 'pan_seg', dict(road=7, sky=30, person=31, car=35), drawn)
     return scene
+
+
+class Layout(NamedTuple):
+    """A data set: what writes its tree, and how a config names its files."""
+
+    type: str
+    make: Callable[[Path], List[Drawn]]
+    train: Dict[str, Any]
+    counts: Any  # classes, things
+    first: Any = None  # id of the first image
+
+
+def files_of(img_path: str, seg_map_path: str = '', ann_file: str = '') -> Dict[str, Any]:
+    prefix = dict(img_path=img_path, seg_map_path=seg_map_path)
+    return dict(data_prefix=prefix, ann_file=ann_file)
+
+
+ADE_IMAGE = 'ADE_train_00000000'
+CITY = 'aachen_000000_000019'
+LAYOUTS = {
+    'coco_panoptic': Layout(
+        'COCOPanopticDataset',
+        make_coco_panoptic,
+        files_of(
+            'train2017',
+            'annotations/panoptic_train2017',
+            'annotations/panoptic_train2017.json',
+        ),
+        (133, 80),
+        9,
+    ),
+    'coco_instances': Layout(
+        'COCOInstanceDataset',
+        make_coco_instances,
+        files_of('train2017', ann_file='annotations/instances_train2017.json'),
+        (80, 80),
+        9,
+    ),
+    'cityscapes_instances': Layout(
+        'CityscapesInstanceDataset',
+        make_cityscapes,
+        files_of('leftImg8bit/train', 'gtFine/train'),
+        (8, 8),
+        CITY,
+    ),
+    'cityscapes_panoptic': Layout(
+        'CityscapesPanopticDataset',
+        make_cityscapes,
+        files_of('leftImg8bit/train', 'gtFine/train'),
+        (19, 8),
+        CITY,
+    ),
+    'cityscapes_converted': Layout(
+        'CityscapesPanopticDataset',
+        make_cityscapes,
+        files_of(
+            'leftImg8bit/train',
+            'gtFine/cityscapes_panoptic_train',
+            'gtFine/cityscapes_panoptic_train.json',
+        ),
+        (19, 8),
+        CITY,
+    ),
+    'cityscapes_converted_train_ids': Layout(
+        'CityscapesPanopticDataset',
+        lambda root: make_cityscapes(root, train_ids=True),
+        files_of(
+            'leftImg8bit/train',
+            'gtFine/cityscapes_panoptic_train',
+            'gtFine/cityscapes_panoptic_train.json',
+        ),
+        (19, 8),
+        CITY,
+    ),
+    'ade20k_instances': Layout(
+        'ADE20KInstanceDataset',
+        make_ade20k_instances,
+        files_of('images/training', 'annotations_instance/training'),
+        (100, 100),
+        ADE_IMAGE,
+    ),
+    'ade20k_panoptic': Layout(
+        'ADE20KPanopticDataset',
+        make_ade20k_panoptic,
+        files_of('images/training', 'ade20k_panoptic_train', 'ade20k_panoptic_train.json'),
+        (150, 100),
+        ADE_IMAGE,
+    ),
+    'mapillary_v1': Layout(
+        'MapillaryPanopticDataset_v1',
+        make_mapillary,
+        files_of(
+            'training/images', 'training/v1.2/panoptic', 'training/v1.2/panoptic/panoptic_2018.json'
+        ),
+        (65, 37),
+        'training0',
+    ),
+    'mapillary_v2': Layout(
+        'MapillaryPanopticDataset_v2',
+        make_mapillary,
+        files_of(
+            'training/images', 'training/v2.0/panoptic', 'training/v2.0/panoptic/panoptic_2020.json'
+        ),
+        (123, 2),  # those of which the small file says it
+        'training0',
+    ),
+    'bdd100k_instances': Layout(
+        'BDD100KInstanceDataset',
+        make_bdd100k_instances,
+        files_of('images/10k/train', 'labels/ins_seg/bitmasks/train'),
+        (8, 8),
+        '0004a4c0-d4dff0ad',
+    ),
+    'bdd100k_panoptic': Layout(
+        'BDD100KPanopticDataset',
+        make_bdd100k_panoptic,
+        files_of('images/10k/train', 'labels/pan_seg/bitmasks/train'),
+        (40, 10),
+        '0004a4c0-d4dff0ad',
+    ),
+}

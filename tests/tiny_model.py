@@ -132,7 +132,7 @@ def use_sam_tiny(config: Config) -> None:
     for split in ('train', 'val', 'test'):
         dataset = config[f'{split}_dataloader'].dataset
         for transform in dataset.get('dataset', dataset).pipeline:
-            if transform.type == 'Resize':
+            if transform.type in ('Resize', 'ResizeWithLabels'):
                 transform.scale = size
 
 

@@ -111,8 +111,9 @@ class EmbeddedDataset(Dataset[Any]):
         if sample.labels is not None:
             info['gt_seg_map'] = _unpad(sample.labels, sample.metainfo)[0].numpy()
         if sample.segments is not None:
-            info['gt_segment_map'] = sample.segments[0].numpy()
-            counts = np.bincount(info['gt_segment_map'].reshape(-1))[1:].tolist()
+            numbers = sample.segments[0].numpy()
+            info['gt_segment_map'] = numbers
+            counts = np.bincount(numbers.reshape(-1))[1:].tolist()
             counts += [0] * (len(sample.segments_info or ()) - len(counts))
             pairs = zip(sample.segments_info or (), counts)
             info['segments_info'] = [dict(each, pixels=pixels) for each, pixels in pairs]

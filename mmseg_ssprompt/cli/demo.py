@@ -2,18 +2,19 @@
 
     mmseg-ssprompt demo
     mmseg-ssprompt demo --base seem
+    mmseg-ssprompt demo --task panoptic
+    mmseg-ssprompt demo --base seem --task instance
 
-writes ``work_dirs/demo/summary.json`` and ``work_dirs/demo/comparison.png``, or those of
-``work_dirs/demo_seem``.
+writes ``summary.json`` and ``comparison.png`` into ``work_dirs/demo``, or ``work_dirs/demo_seem``,
+``work_dirs/demo_panoptic`` and ``work_dirs/demo_seem_instance``.
 """
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from ..analysis.figures import Comparison, Scene, draw_comparison
+from ..files import write_json
+from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
+from ..segment_drawing import DrawnSegment, draw_segments
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .configs import find_config, find_home
 from .logged import run_logged
@@ -30,14 +34,46 @@ from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which m
 from mmseg.models.segmentors import BaseSegmentor  # isort: skip
 from mmseg.registry import DATASETS  # isort: skip
 
-#: By base model. ``_zero-shot`` is added for that of the handcrafted prompts.
-CONFIGS = dict(sam='ssprompt_sam-tiny_shapes', seem='ssprompt_seem-tiny_shapes')
-WORK_DIRS = dict(sam=Path('work_dirs/demo'), seem=Path('work_dirs/demo_seem'))
 #: What the spatial prompts of the figure are, which has rows of 8 of them.
 SPATIAL_PROMPTS = dict(
     sam='place of the default point in the image', seem="SEEM's own queries, in rows of 8"
 )
 SCENES_SHOWN = (0, 1, 2, 3)
+#: Objects with a lower score are not drawn.
+MIN_SCORE = 0.3
+
+
+class Task(NamedTuple):
+    """What the demo learns.
+
+    Attributes:
+        config: What its configs are called after the name of the data.
+        mean: The name of its main result.
+        of_class: The same of a class, before the name of the class and a point.
+        groups: Groups of classes that have a mean of their own.
+        measure: What results of classes are called.
+        mean_measure: What their mean is called.
+    """
+
+    config: str
+    mean: str
+    of_class: str
+    groups: Tuple[str, ...]
+    measure: str
+    mean_measure: str
+
+
+TASKS = dict(
+    semantic=Task('', 'mIoU', 'IoU', ('things', 'stuff'), 'IoU', 'mIoU'),
+    panoptic=Task('_panoptic', 'PQ', 'PQ', ('things', 'stuff'), 'PQ', 'PQ'),
+    instance=Task('_instance', 'segm_mAP', 'segm_AP', (), 'AP', 'mAP'),
+)
+
+
+def find_configs(base: str, task: str) -> Tuple[Path, Path]:
+    """The configs of handcrafted and of learned prompts."""
+    name = f'ssprompt_{base}-tiny_shapes{TASKS[task].config}'
+    return find_config(f'{name}_zero-shot'), find_config(name)
 
 
 def run_tool(name: str, log: Path, *args: Any) -> float:
@@ -54,26 +90,47 @@ def _shorten(part: str) -> str:
     return os.path.relpath(path, here) if here in path.parents else part
 
 
-def class_ious(metrics: Dict[str, float]) -> Dict[str, float]:
-    """IoU in percent by class name."""
-    prefix = 'IoU.'
-    return {k[len(prefix) :]: v for k, v in metrics.items() if k.startswith(prefix)}
-
-
-def show_scenes(zero_shot: BaseSegmentor, learned: BaseSegmentor, dataset: Any) -> List[Scene]:
+def show_scenes(
+    zero_shot: BaseSegmentor, learned: BaseSegmentor, dataset: Any, task: str
+) -> List[Scene]:
     """Segment a few scenes of the test set with both models."""
     scenes = []
     for index in SCENES_SHOWN:
         batch = pseudo_collate([dataset[index]])
-        truth = batch['data_samples'][0].gt_sem_seg.data[0].numpy()
         image = batch['inputs'][0].permute(1, 2, 0).numpy()[..., ::-1]
+        truth = show_truth(batch['data_samples'][0], dataset.metainfo, task)
         with torch.no_grad():
             found = [
-                model.test_step(batch)[0].pred_sem_seg.data[0].numpy().copy()
+                show_prediction(model.test_step(batch)[0], dataset.metainfo, task)
                 for model in (zero_shot, learned)
             ]
         scenes.append(Scene(image, truth, *found))
     return scenes
+
+
+def show_truth(sample: Any, metainfo: Dict[str, Any], task: str) -> np.ndarray:
+    """A true label map, or a picture of true segments."""
+    if task == 'semantic':
+        labels: np.ndarray = sample.gt_sem_seg.data[0].numpy()
+        return labels
+    things = [metainfo['classes'].index(name) for name in metainfo['thing_classes']]
+    return paint(list_truth(sample, things), sample, metainfo)
+
+
+def show_prediction(sample: Any, metainfo: Dict[str, Any], task: str) -> np.ndarray:
+    """A predicted label map, or a picture of predicted segments."""
+    if task == 'semantic':
+        labels: np.ndarray = sample.pred_sem_seg.data[0].numpy().copy()
+        return labels
+    found = list_panoptic(sample) if task == 'panoptic' else list_instances(sample, MIN_SCORE)
+    return paint(found, sample, metainfo)
+
+
+def paint(segments: Sequence[DrawnSegment], sample: Any, metainfo: Dict[str, Any]) -> np.ndarray:
+    """A picture of segments alone; what belongs to none is black."""
+    black = np.zeros((*sample.ori_shape[:2], 3), np.uint8)
+    classes, palette = metainfo['classes'], metainfo['palette']
+    return draw_segments(black, segments, classes, palette, alpha=1.0, with_labels=False)
 
 
 @contextlib.contextmanager
@@ -86,60 +143,68 @@ def output_to(log: Path) -> Iterator[None]:
 
 
 @safe_checkpoint_loading()
-def compare(work_dir: Path, checkpoint: str, base: str, seed: int) -> Dict[str, Any]:
+def compare(work_dir: Path, checkpoint: str, args: argparse.Namespace) -> Dict[str, Any]:
     """Write both results as JSON and as a picture.
 
     Returns:
         What is written as JSON.
     """
+    task = TASKS[args.task]
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
     before, after = (read_metrics(folder) for folder in test_dirs)
-    config = find_config(CONFIGS[base])
-    zero_shot = init_model(str(find_config(f'{CONFIGS[base]}_zero-shot')), device='cpu')
+    zero_shot_config, config = find_configs(args.base, args.task)
+    zero_shot = init_model(str(zero_shot_config), device='cpu')
     learned = init_model(str(config), checkpoint, device='cpu')
     dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
     head = learned.decode_head
     semantic_weights = head.semantic_prompts.fusion.weight.detach().numpy()
     spatial_weights = head.spatial_prompts.fusion.weight.detach().numpy()
     class_names = list(dataset.metainfo['classes'])
-    before_iou, after_iou = class_ious(before), class_ious(after)
-
-    summary = dict(
-        base=base,
-        seed=seed,
-        zero_shot_miou=before['mIoU'],
-        ssprompt_miou=after['mIoU'],
-        zero_shot_things_miou=before['mIoU.things'],
-        ssprompt_things_miou=after['mIoU.things'],
-        zero_shot_stuff_miou=before['mIoU.stuff'],
-        ssprompt_stuff_miou=after['mIoU.stuff'],
-        per_class={
-            name: dict(
-                zero_shot_iou=before_iou[name],
-                ssprompt_iou=after_iou[name],
-                semantic_weight=round(float(weight), 4),
-            )
-            for name, weight in zip(class_names, semantic_weights)
-        },
-        trainable_parameters=sum(p.numel() for p in learned.parameters() if p.requires_grad),
-        frozen_parameters=sum(p.numel() for p in learned.parameters() if not p.requires_grad),
-        train_seconds=round(read_train_seconds(train_dir), 1),
-        checkpoint=checkpoint,
+    before_of, after_of = (
+        {each: metrics[f'{task.of_class}.{each}'] for each in class_names}
+        for metrics in (before, after)
     )
+    measure, mean_measure = task.measure.lower(), task.mean_measure.lower()
+    of_groups = {
+        f'{prompts}_{group}_{mean_measure}': metrics[f'{task.mean}.{group}']
+        for group in task.groups
+        for prompts, metrics in (('zero_shot', before), ('ssprompt', after))
+    }
+    summary = {
+        'base': args.base,
+        'seed': args.seed,
+        f'zero_shot_{mean_measure}': before[task.mean],
+        f'ssprompt_{mean_measure}': after[task.mean],
+        **of_groups,
+        'per_class': {
+            each: {
+                f'zero_shot_{measure}': before_of[each],
+                f'ssprompt_{measure}': after_of[each],
+                'semantic_weight': round(float(weight), 4),
+            }
+            for each, weight in zip(class_names, semantic_weights)
+        },
+        'trainable_parameters': sum(p.numel() for p in learned.parameters() if p.requires_grad),
+        'frozen_parameters': sum(p.numel() for p in learned.parameters() if not p.requires_grad),
+        'train_seconds': round(read_train_seconds(train_dir), 1),
+        'checkpoint': checkpoint,
+    }
     summary_file, picture = work_dir / 'summary.json', work_dir / 'comparison.png'
-    summary_file.write_text(json.dumps(summary, indent=2) + '\n')
+    write_json(summary, summary_file)
     draw_comparison(
         Comparison(
             class_names=class_names,
             palette=np.array(dataset.metainfo['palette']),
-            scenes=show_scenes(zero_shot, learned, dataset),
-            zero_shot_iou=before_iou,
-            learned_iou=after_iou,
-            zero_shot_miou=before['mIoU'],
-            learned_miou=after['mIoU'],
+            scenes=show_scenes(zero_shot, learned, dataset, args.task),
+            zero_shot_iou=before_of,
+            learned_iou=after_of,
+            zero_shot_miou=before[task.mean],
+            learned_miou=after[task.mean],
             semantic_weights=semantic_weights,
             spatial_weights=spatial_weights.reshape(-1, 8),
-            spatial_label=SPATIAL_PROMPTS[base],
+            spatial_label=SPATIAL_PROMPTS[args.base],
+            measure=task.measure,
+            mean_measure=task.mean_measure,
         ),
         picture,
     )
@@ -148,33 +213,39 @@ def compare(work_dir: Path, checkpoint: str, base: str, seed: int) -> Dict[str, 
 
 def run(args: argparse.Namespace) -> None:
     """Test handcrafted prompts, train, test again, and compare."""
-    work_dir, config = args.work_dir or WORK_DIRS[args.base], find_config(CONFIGS[args.base])
-    zero_shot_config = find_config(f'{CONFIGS[args.base]}_zero-shot')
+    others = [f'_{name}' for name in (args.base, args.task) if name not in ('sam', 'semantic')]
+    work_dir = args.work_dir or Path('work_dirs') / ''.join(['demo', *others])
+    zero_shot, config = find_configs(args.base, args.task)
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
     seeds = (f'randomness.seed={args.seed}', f'train_dataloader.dataset.seed={args.seed}')
 
     logs = [work_dir / f'{step}.log' for step in ('zero-shot', 'train', 'test', 'figure')]
-    run_tool('test.py', logs[0], zero_shot_config, '--work-dir', test_dirs[0])
+    run_tool('test.py', logs[0], zero_shot, '--work-dir', test_dirs[0])
     run_tool('train.py', logs[1], config, '--work-dir', train_dir, '--cfg-options', *seeds)
     checkpoint = (train_dir / 'last_checkpoint').read_text().strip()
     run_tool('test.py', logs[2], config, checkpoint, '--work-dir', test_dirs[1])
 
     with output_to(logs[3]):
-        summary = compare(work_dir, checkpoint, args.base, args.seed)
-    print_summary(summary)
+        summary = compare(work_dir, checkpoint, args)
+    print_summary(summary, TASKS[args.task])
     print(f'\n{work_dir / "summary.json"}\n{work_dir / "comparison.png"}')
 
 
-def print_summary(summary: Dict[str, Any]) -> None:
+def print_summary(summary: Dict[str, Any], task: Task) -> None:
     """A table of both results."""
+    measure, mean = task.measure.lower(), task.mean_measure.lower()
     rows = [
-        (name, row['zero_shot_iou'], row['ssprompt_iou'], f'{row["semantic_weight"]:.2f}')
-        for name, row in summary['per_class'].items()
+        (each, row[f'zero_shot_{measure}'], row[f'ssprompt_{measure}'], row['semantic_weight'])
+        for each, row in summary['per_class'].items()
     ]
-    for name, key in (('things', 'things_miou'), ('stuff', 'stuff_miou'), ('all', 'miou')):
-        rows.append((f'mIoU {name}', summary[f'zero_shot_{key}'], summary[f'ssprompt_{key}'], ''))
-    print(f'\n{"IoU (%) on the test split":26}{"zero-shot":>10}{"SSPrompt":>10}{"weight":>8}')
-    for name, before, after, weight in rows:
+    shown = [(*row[:3], f'{row[3]:.2f}') for row in rows]
+    for group in (*task.groups, 'all'):
+        key = mean if group == 'all' else f'{group}_{mean}'
+        values = (summary[f'{prompts}_{key}'] for prompts in ('zero_shot', 'ssprompt'))
+        shown.append((f'{task.mean_measure} {group}', *values, ''))
+    title = f'{task.measure} (%) on the test split'
+    print(f'\n{title:26}{"zero-shot":>10}{"SSPrompt":>10}{"weight":>8}')
+    for name, before, after, weight in shown:
         print(f'{name:26}{before:10.1f}{after:10.1f}{weight:>8}')
     print(
         f'\n{summary["trainable_parameters"]:,} parameters trained in '

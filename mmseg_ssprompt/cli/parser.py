@@ -239,7 +239,15 @@ def _add_demo(commands: _Commands) -> None:
     parser.add_argument('--base', choices=['sam', 'seem'], default='sam', help='the base model')
     parser.add_argument('--seed', type=int, default=0, help='draws training set and noise')
     parser.add_argument(
-        '--work-dir', type=output_folder, help='default: work_dirs/demo, or work_dirs/demo_seem'
+        '--task',
+        choices=('semantic', 'panoptic', 'instance'),
+        default='semantic',
+        help='what is found: label maps, objects and regions, or objects',
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=output_folder,
+        help='default: work_dirs/demo, or work_dirs/demo_BASE_TASK',
     )
 
 

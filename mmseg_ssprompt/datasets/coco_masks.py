@@ -108,7 +108,7 @@ def _decode_counts(counts: Any) -> List[int]:
 def _draw_runs(counts: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
     """Runs of 0 and 1 in turn, down the columns, as a mask."""
     values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(size[::-1]).T
+    return np.asarray(np.repeat(values, counts).reshape(size[::-1]).T)
 
 
 def _draw_polygon(points: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
@@ -142,5 +142,10 @@ def _draw_polygon(points: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     y = (np.minimum(v[crosses], v[crosses - 1]) + 0.5) / _FINE - 0.5
     is_middle = (x == np.floor(x)) & (x >= 0) & (x <= width - 1)
     x, y = x[is_middle].astype(np.int64), np.ceil(y[is_middle].clip(0, height)).astype(np.int64)
-    toggles = np.bincount(x * height + y, minlength=height * width + 1)[: height * width]
-    return (np.cumsum(toggles) % 2 == 1).reshape(width, height).T
+    mask = np.zeros(size, bool)
+    if len(x):
+        left, right = int(x.min()), int(x.max()) + 1  # in each column crossings are even
+        count = (right - left) * height
+        toggles = np.bincount((x - left) * height + y, minlength=count + 1)[:count]
+        mask[:, left:right] = (np.cumsum(toggles) % 2 == 1).reshape(-1, height).T
+    return mask

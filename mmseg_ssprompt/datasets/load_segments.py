@@ -118,7 +118,8 @@ class LoadSegments(BaseTransform):
         classes = [info['category_id'] for info in found.infos]
         classes = [self.ignore_index if number < 0 else number for number in classes]
         table = np.array([*classes, self.ignore_index])  # which -1 finds too
-        return table[found.numbers].astype(np.uint8 if self.ignore_index <= 255 else np.uint16)
+        kind = np.uint8 if self.ignore_index <= IGNORED_8_BITS else np.uint16
+        return np.asarray(table[found.numbers].astype(kind))
 
     def __repr__(self) -> str:
         return (

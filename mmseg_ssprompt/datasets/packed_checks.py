@@ -69,6 +69,7 @@ def check_packed(
         for part in _each_part(dataset):
             for layer in each_layer(part):
                 _check_order(layer, name, training)
+            _check_mixing(part, name)
             if hasattr(part, 'max_refetch'):
                 part = copy.copy(part)
                 part.max_refetch = _REFETCHES
@@ -130,6 +131,19 @@ def _check_order(dataset: Any, name: str, training: bool) -> None:
                 f'{step}, which turns images, found it {"after" if training else "before"} it: '
                 f'label maps would not lie on {"their" if training else "the original"} images'
             )
+
+
+def _check_mixing(dataset: Any, name: str) -> None:
+    """Refuse transforms that make one image of several where these have segments."""
+    layers = each_layer(dataset)
+    steps = [step for layer in layers for step in each_step(getattr(layer, 'pipeline', []))]
+    mixes = [step for step in steps if hasattr(step.transform, 'get_indices')]
+    if mixes and any(loaded_kind(step.transform) == 'segment map' for step in steps):
+        raise DatasetError(
+            f'the {name} data set {type(dataset).__name__}: {mixes[0].name} makes one image of '
+            'several, whose segments have the same numbers: those of one would become those of '
+            'another. Leave it out'
+        )
 
 
 def _pack(dataset: Any, index: int, name: str) -> Iterator[Packed]:

@@ -115,7 +115,7 @@ def read_picture(picture: np.ndarray, segments: Mapping[str, Any]) -> SegmentMap
 def _read_coco_panoptic(picture: np.ndarray, segments: Mapping[str, Any]) -> SegmentMap:
     """COCO's panoptic format: id = R + 256 G + 65536 B; 0 is void."""
     channels = _channels(picture, segments, 3, 'R + 256 G + 65536 B are ids of segments')
-    ids = channels[0] + 256 * channels[1] + 65536 * channels[2]
+    ids = channels[0] + (channels[1] << 8) + (channels[2] << 16)
     runs = _find_runs(ids)
     found = dict(zip(runs.values.tolist(), runs.pixels.tolist()))
     infos, where = segments['segments_info'], _where(segments)
@@ -164,18 +164,18 @@ def _read_bitmask(picture: np.ndarray, segments: Mapping[str, Any]) -> SegmentMa
     red, green, blue, alpha = _channels(
         picture, segments, 4, 'R is the class, G has attributes, 256 B + A is the object'
     )
-    return _read_objects(256 * blue + alpha, red, green & 3, segments)
+    return _read_objects((blue << 8) + alpha, red, green & 3, segments)
 
 
 def _read_objects(
     objects: np.ndarray, labels: np.ndarray, flags: np.ndarray, segments: Mapping[str, Any]
 ) -> SegmentMap:
-    """Objects with a label each, (H, W) int64; 0 is no object.
+    """Objects with a label each, (H, W) int32; 0 is no object.
 
     ``flags`` are 1 where pixels are ignored, 2 in crowds. An object of stuff joins the others of
     its class.
     """
-    runs, builder = _find_runs((objects << 16) + (labels << 8) + flags), _Builder()
+    runs, builder = _find_runs((objects.astype(np.int64) << 16) + (labels << 8) + flags), _Builder()
     numbers, seen = [], {}  # type: ignore[var-annotated]
     for value, pixels in zip(runs.values.tolist(), runs.pixels.tolist()):
         number, label, flag = value >> 16, (value >> 8) & 255, value & 255
@@ -236,7 +236,7 @@ def keep_segments(found: SegmentMap, segments: Mapping[str, Any]) -> SegmentMap:
     places = [i for i, f in enumerate(found.infos) if f['category_id'] < 0 or f['id'] in kept]
     table = np.full(len(found.infos) + 1, IGNORED, np.int32)  # the last for IGNORED, which is -1
     table[places] = np.arange(len(places))
-    infos, pixels = ([values[i] for i in places] for values in (found.infos, found.pixels))
+    infos, pixels = [found.infos[i] for i in places], [found.pixels[i] for i in places]
     return SegmentMap(table[found.numbers], infos, pixels)
 
 
@@ -259,11 +259,11 @@ def _where(segments: Mapping[str, Any]) -> str:
 def _channels(
     picture: np.ndarray, segments: Mapping[str, Any], count: int, meaning: str
 ) -> List[np.ndarray]:
-    """The channels of a picture as int64."""
+    """The channels of a picture as int32."""
     has = picture.shape[2] if picture.ndim == 3 else 1
     if has < count or picture.dtype != np.uint8:
         raise _wrong_channels(picture, segments, count, meaning)
-    return [picture[..., channel].astype(np.int64) for channel in range(has)]
+    return [picture[..., channel].astype(np.int32) for channel in range(has)]
 
 
 def _wrong_channels(

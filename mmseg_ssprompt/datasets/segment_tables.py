@@ -19,7 +19,7 @@ from mmseg.datasets import (
     MapillaryDataset_v2,
 )
 
-from ..readable_names import thing_classes
+from ..readable_names import split_classes
 
 __all__ = [
     'ADE20K_INSTANCE',
@@ -62,7 +62,7 @@ def _metainfo(
 
 def _things_of(dataset: Any, void: Names = ()) -> Metainfo:
     """Metainfo of the things of one of mmseg's data sets, with their colours."""
-    things = thing_classes(dataset.__name__)
+    things, _ = split_classes(dataset.__name__, dataset.METAINFO['classes'])
     colours = dict(zip(dataset.METAINFO['classes'], dataset.METAINFO['palette']))
     return _metainfo(things, things, [colours[name] for name in things], void)
 
@@ -107,7 +107,7 @@ _CITYSCAPES_VOID = tuple(n for n in _CITYSCAPES_NAMES if n not in _CITYSCAPES['c
 CITYSCAPES_INSTANCE = _things_of(CityscapesDataset, _CITYSCAPES_VOID)
 CITYSCAPES_PANOPTIC = _metainfo(
     tuple(_CITYSCAPES['classes']),
-    thing_classes('CityscapesDataset'),
+    split_classes('CityscapesDataset', _CITYSCAPES['classes'])[0],
     _CITYSCAPES['palette'],
     _CITYSCAPES_VOID,
 )
@@ -115,14 +115,14 @@ CITYSCAPES_PANOPTIC = _metainfo(
 ADE20K_INSTANCE = _things_of(ADE20KDataset)
 ADE20K_PANOPTIC = _metainfo(
     tuple(ADE20KDataset.METAINFO['classes']),
-    thing_classes('ADE20KDataset'),
+    split_classes('ADE20KDataset', ADE20KDataset.METAINFO['classes'])[0],
     ADE20KDataset.METAINFO['palette'],
 )
 
 _MAPILLARY_V1, _MAPILLARY_V2 = MapillaryDataset_v1.METAINFO, MapillaryDataset_v2.METAINFO
 MAPILLARY_V1 = _metainfo(
     tuple(_MAPILLARY_V1['classes'][:-1]),
-    thing_classes('MapillaryDataset_v1'),
+    split_classes('MapillaryDataset_v1', _MAPILLARY_V1['classes'])[0],
     _MAPILLARY_V1['palette'][:-1],
     void=('Unlabeled',),
 )

@@ -118,16 +118,17 @@ class SegmentsDataset(BaseSegDataset):
         }
 
     def _number_classes(self, categories: Mapping[int, int]) -> None:
-        """Say in the metainfo what ids classes have in files, where all have one of their own.
+        """Say in the metainfo what ids classes have in files.
 
         Files of predictions have these ids, so that they can be compared with the data set's own.
+        Classes that the file lacks have ids of their own.
         """
         ids: Dict[int, int] = {}
         for label, number in categories.items():
             ids.setdefault(number, label)
+        free = max(categories, default=0) + 1
         numbers = range(len(self._metainfo['classes']))
-        if all(number in ids for number in numbers):
-            self._metainfo['category_ids'] = tuple(ids[number] for number in numbers)
+        self._metainfo['category_ids'] = tuple(ids.get(n, free + n) for n in numbers)
 
     def _load_pictures(self) -> List[Dict[str, Any]]:
         metainfo, categories = self._metainfo, self._find_classes(self.label_names)
@@ -235,7 +236,8 @@ class SegmentsDataset(BaseSegDataset):
         maps: str,
     ) -> Dict[str, Any]:
         """The ``segments`` of an image, with classes of ours."""
-        shared = dict(source=file.path, size=(image['height'], image['width']))
+        size = (image['height'], image['width'])
+        shared: Dict[str, Any] = dict(source=file.path, size=size)
         if file.is_panoptic:
             (annotation,) = image['annotations']
             infos = []

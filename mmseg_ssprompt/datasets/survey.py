@@ -293,7 +293,8 @@ class Survey:
                 f'{len(missing)} of {len(self.classes)} classes are in none of '
                 f'{self._surveyed_labels} label maps: {missing}'
             )
-            if self._ignores_much() and not len(self.remarks.get('ignored', ())):
+            has_labels = self.most_segments is None  # whose ids may be mistaken for void
+            if has_labels and self._ignores_much() and not self.remarks.get('ignored'):
                 line += f'; {self.describe_ignored()}. {self._explain_ignored()}'
             lines.append(line)
         return [*lines, *self.notes]

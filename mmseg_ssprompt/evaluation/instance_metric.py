@@ -4,11 +4,13 @@ import contextlib
 import importlib
 import io
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
+from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
 from .run_lengths import box_of_mask, pack_mask
@@ -23,7 +25,7 @@ _PACKAGES = (
 )
 _KINDS = ('segm', 'bbox')
 #: Figures by the place of their IoU (all, 0.5, 0.75) and of their area (all, small, ...).
-_FIGURES = dict(
+_FIGURES: Dict[str, Tuple[Any, int]] = dict(
     mAP=(slice(None), 0),
     mAP_50=(0, 0),
     mAP_75=(5, 0),
@@ -139,7 +141,7 @@ class InstanceMetric(SegmentMetric):
         """Write the JSON files, and compute the figures of all images that have true objects.
 
         Raises:
-            ValueError: If ``ann_file`` lacks an image or a class.
+            ValueError: If ``ann_file`` lacks an image, or all classes.
         """
         if self.output_dir is not None:
             ids = [category['id'] for category in self.categories]
@@ -167,7 +169,8 @@ class InstanceMetric(SegmentMetric):
 
     def _make_truth(self, results: Sequence[_Result]) -> Dict[str, Any]:
         """The true objects of samples as a file in COCO's format has them."""
-        images, annotations = [], []
+        images: List[Dict[str, Any]] = []
+        annotations: List[Dict[str, Any]] = []
         for number, result in enumerate(results, start=1):
             images.append(dict(id=number, height=result.size[0], width=result.size[1]))
             for each in result.truth or ():
@@ -190,17 +193,21 @@ class InstanceMetric(SegmentMetric):
                 'file of this split'
             )
         by_name = {category['name']: category['id'] for category in truth['categories']}
+        names, known = self.class_names, set(by_name.values())
         own_ids = list(self.dataset_meta.get('category_ids') or ())
-        if own_ids and {own_ids[n] for n in self.thing_ids} <= set(by_name.values()):
-            return truth, own_ids
-        names = self.class_names
-        missing = [names[number] for number in self.thing_ids if names[number] not in by_name]
-        if missing:
+        if not own_ids or not {own_ids[number] for number in self.thing_ids} & known:
+            free = max(known, default=0) + 1  # for classes that the file lacks
+            own_ids = [by_name.get(name, free + number) for number, name in enumerate(names)]
+        missing = [names[number] for number in self.thing_ids if own_ids[number] not in known]
+        if len(missing) == len(self.thing_ids):
             raise ValueError(
-                f'{file!r}: expected a category of the name of each class of things, found none '
-                f'for {missing[:5]}. Its categories are {list(by_name)[:10]}'
+                f'{file!r}: expected categories of the names of things, such as {missing[:5]}, '
+                f'found {list(by_name)[:10]}. Give the file of this data set'
             )
-        return truth, [by_name.get(name, -1) for name in names]
+        if missing:
+            text = f'{file!r} has no categories for {len(missing)} classes, which are NaN: '
+            print_log(f'{text}{missing[:10]}', 'current', logging.WARNING)
+        return truth, own_ids
 
     def _report(self, kind: str, precision: np.ndarray, recall: np.ndarray) -> Dict[str, float]:
         """Figures in percent of precision (T, R, K, A, M) and recall (T, K, A, M), and a table."""

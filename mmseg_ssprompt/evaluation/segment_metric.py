@@ -154,8 +154,12 @@ def file_ids_of(truth: Truth) -> Tuple[np.ndarray, List[Dict[str, Any]]]:
         ids = list(range(1, len(ids) + 1))
     table = np.array([*ids, 0])  # IGNORED is the last
     assert IGNORED == -1
-    segments = [dict(segment, id=each) for each, segment in zip(ids, truth.segments)]
-    return table[truth.numbers], [each for each in segments if each['category_id'] >= 0]
+    segments: List[Dict[str, Any]] = [
+        dict(segment, id=each)
+        for each, segment in zip(ids, truth.segments)
+        if segment['category_id'] >= 0
+    ]
+    return table[truth.numbers], segments
 
 
 def write_compact_json(content: Any, file: Path) -> None:

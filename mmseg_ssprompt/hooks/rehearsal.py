@@ -33,6 +33,7 @@ _LABELLED = (
 #: What a prediction lacks, and what lets it be there.
 _REMEDIES = dict(
     seg_logits='. It needs scores of each class: set model.test_cfg.logits=True',
+    pred_sem_seg=". It needs predicted label maps: add 'semantic' to model.test_cfg.outputs",
     gt_sem_seg=f'. It needs label maps: give seg_map_path in data_prefix and {_LABELLED}',
 )
 

@@ -10,9 +10,9 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 
 from ..label_ids import LABEL_IDS_KEY
-from ..segment_drawing import DrawnSegment, draw_segments
+from ..segment_drawing import DrawnSegment, draw_segments, enlarge_picture
 
-__all__ = ['SegmentVisualizer']
+__all__ = ['SegmentVisualizer', 'list_instances', 'list_panoptic', 'list_truth']
 
 
 @VISUALIZERS.register_module()
@@ -21,7 +21,8 @@ class SegmentVisualizer(SegLocalVisualizer):
 
     Side by side there are the truth, if it is drawn, and each of ``pred_panoptic_seg`` and
     ``pred_instances`` that the sample has. A sample with neither is drawn as mmseg does, of label
-    maps. ``--show-dir`` and ``MMSegInferencer`` draw by this too.
+    maps. Small images are enlarged by a whole factor, so that names leave room for objects.
+    ``--show-dir`` and ``MMSegInferencer`` draw by this too.
 
     Args:
         name: See ``SegLocalVisualizer``.
@@ -78,23 +79,26 @@ class SegmentVisualizer(SegLocalVisualizer):
         found = []
         classes, palette = self._find_classes(sample)
         if draw_pred and 'pred_panoptic_seg' in sample:
-            found.append(_list_panoptic(sample))
+            found.append(list_panoptic(sample))
         if draw_pred and 'pred_instances' in sample:
-            found.append(_list_instances(sample, self.min_score))
+            found.append(list_instances(sample, self.min_score))
         has_labels = 'gt_sem_seg' in sample
         if draw_gt and 'gt_segments' in sample and (found or not has_labels):
             known = self.dataset_meta.get('thing_classes')
             things = [classes.index(name) for name in (classes if known is None else known)]
-            found.insert(0, _list_truth(sample, things))
+            found.insert(0, list_truth(sample, things))
         drawn = [
-            draw_segments(image, segments, classes, palette, self.alpha, with_labels)
+            draw_segments(
+                enlarge_picture(image),
+                [each._replace(mask=enlarge_picture(each.mask)) for each in segments],
+                *(classes, palette, self.alpha, with_labels),
+            )
             for segments in found
         ]
         if drawn and draw_gt and has_labels and 'gt_segments' not in sample:
-            truth = sample.gt_sem_seg
-            meta = self.dataset_meta
+            truth, meta = sample.gt_sem_seg, self.dataset_meta
             labels = self._draw_sem_seg(image, truth, meta['classes'], meta['palette'], with_labels)
-            drawn.insert(0, labels)
+            drawn.insert(0, enlarge_picture(labels))
         return drawn
 
     def _find_classes(self, sample: SegDataSample) -> Tuple[List[str], List[Sequence[int]]]:
@@ -110,7 +114,8 @@ class SegmentVisualizer(SegLocalVisualizer):
         return list(classes)[first:], list(palette)[first:]
 
 
-def _list_truth(sample: SegDataSample, things: Collection[int]) -> List[DrawnSegment]:
+def list_truth(sample: SegDataSample, things: Collection[int]) -> List[DrawnSegment]:
+    """The segments of ``gt_segments``; ``things`` are numbers of classes."""
     truth = sample.gt_segments
     numbers = truth.data.cpu().numpy().reshape(truth.data.shape[-2:])
     return [
@@ -120,7 +125,8 @@ def _list_truth(sample: SegDataSample, things: Collection[int]) -> List[DrawnSeg
     ]
 
 
-def _list_panoptic(sample: SegDataSample) -> List[DrawnSegment]:
+def list_panoptic(sample: SegDataSample) -> List[DrawnSegment]:
+    """The segments of ``pred_panoptic_seg``."""
     found = sample.pred_panoptic_seg
     ids = found.data.cpu().numpy().reshape(found.data.shape[-2:])
     return [
@@ -129,8 +135,8 @@ def _list_panoptic(sample: SegDataSample) -> List[DrawnSegment]:
     ]
 
 
-def _list_instances(sample: SegDataSample, min_score: float) -> List[DrawnSegment]:
-    """Objects, the best on top."""
+def list_instances(sample: SegDataSample, min_score: float) -> List[DrawnSegment]:
+    """The objects of ``pred_instances`` from a score on, the best on top."""
     found = sample.pred_instances
     kept = (found.scores >= min_score).nonzero().flatten()
     order = kept[found.scores[kept].argsort(stable=True)]

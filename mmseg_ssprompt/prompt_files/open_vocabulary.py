@@ -47,6 +47,9 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     (``rest_id=0``), and pixels that the data set labels otherwise are the rest. Handcrafted prompts
     know little of "no object", which alone tells it apart; names of what else there is do better.
 
+    Predictions are label maps alone (``test_cfg.outputs``): which of the names are things, whose
+    objects would be told apart, is not known.
+
     Args:
         config: A config whose semantic prompts are made of class names, or its path.
         class_names: The new names.
@@ -71,7 +74,10 @@ def with_class_names(config: Union[Config, str], class_names: Sequence[str]) -> 
     source_ids = LabelIds(1, rest_id=head.get('rest_id'))  # whose first class is what counts
     head.num_classes = len(names)
     head.rest_id = 0 if len(names) == 1 else None
-    head.pop('ignore_index', None)
+    for key in ('ignore_index', 'thing_classes'):
+        head.pop(key, None)
+    if cfg.model.get('test_cfg') is not None:
+        cfg.model.test_cfg.pop('outputs', None)
     head.loss_decode.pop('class_weight', None)
     for key in ('dataset', 'classes'):
         prompts.pop(key, None)

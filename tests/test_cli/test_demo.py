@@ -59,6 +59,24 @@ def test_demo(started, tmp_path, capsys, base, work_dir, trained):
 
 
 @pytest.mark.parametrize(
+    ('task', 'main', 'key', 'last_row'),
+    [('panoptic', 'PQ', 'pq', 'PQ all'), ('instance', 'segm_mAP', 'map', 'mAP all')],
+)
+def test_demo_of_segments(started, tmp_path, capsys, task, main, key, last_row):
+    run_here('demo', '--task', task)
+    assert started == ['test.py', 'train.py', 'test.py']
+    printed = capsys.readouterr().out
+    assert last_row in printed
+    folder = tmp_path / 'work_dirs' / f'demo_{task}'
+    summary = json.loads((folder / 'summary.json').read_text())
+    (tested,) = (folder / 'test').glob('*/*.json')
+    assert summary[f'ssprompt_{key}'] == json.loads(tested.read_text())[main]
+    assert ('zero_shot_things_pq' in summary) == (task == 'panoptic')
+    assert len(summary['per_class']) == (10 if task == 'panoptic' else 6)
+    assert (folder / 'comparison.png').stat().st_size > 10000
+
+
+@pytest.mark.parametrize(
     ('path', 'shown'), [('/here/a/b.py', 'a/b.py'), ('/there/b.py', '/there/b.py'), ('-x', '-x')]
 )
 def test_paths_are_printed_as_they_are_typed(monkeypatch, path, shown):

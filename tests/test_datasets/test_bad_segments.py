@@ -14,6 +14,7 @@ from torch import nn
 
 import segment_trees as trees
 from mmseg_ssprompt.datasets import DatasetError, UnreadableFileError
+from mmseg_ssprompt.datasets.packed_checks import check_packed
 from mmseg_ssprompt.datasets.survey import SampleChecks, Survey
 from mmseg_ssprompt.hooks import DatasetCheckHook
 from mmseg_ssprompt.label_ids import LabelIds
@@ -419,3 +420,31 @@ def test_a_survey_counts_what_segments_show(root):
     assert (survey.pixels, survey.ignored) == (2 * 24 * 32, 2 * 2 * 32)
     assert survey.most_segments[0] == 5
     assert not survey.errors
+
+
+def test_images_cannot_be_mixed(root):
+    """Segments of several images have the same numbers."""
+    settings = dict(CITYSCAPES, data_root=str(root), pipeline=PIPELINE[:2])
+    mosaic = dict(type='RandomMosaic', prob=1.0, img_scale=(24, 32))
+    config = dict(type='MultiImageMixDataset', dataset=settings, pipeline=[mosaic, PIPELINE[2]])
+    dataset = DATASETS.build(config)
+    with pytest.raises(DatasetError, match='RandomMosaic makes one image of several'):
+        check_packed(dataset, LabelIds(19), 'training', training=True)
+
+
+def test_the_wrong_end_of_a_pipeline(root):
+    """mmseg's own packing leaves segments out."""
+    pipeline = [*PIPELINE[:2], dict(type='PackSegInputs')]
+    dataset = build(root, CITYSCAPES, pipeline=pipeline)
+    with pytest.raises(DatasetError, match=r"expected a label map .* dict\(type='PackSegmentInpu"):
+        check_packed(dataset, LabelIds(19), 'training', training=True)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_loading_on_the_wrong_side_of_a_resize(root, training):
+    resize = dict(type='ResizeWithLabels', scale=(64, 48))
+    steps = [PIPELINE[1], resize] if not training else [resize, PIPELINE[1]]
+    dataset = build(root, CITYSCAPES, pipeline=[PIPELINE[0], *steps, PIPELINE[2]])
+    place = 'before' if training else 'after'
+    with pytest.raises(DatasetError, match=f'Put LoadSegments {place} what changes sizes'):
+        check_packed(dataset, LabelIds(19), 'a', training=training)

@@ -135,3 +135,22 @@ def test_prompts_for_some_classes():
 def test_prompts_for_some_classes_of_no_data_set():
     with pytest.raises(ValueError, match=r"\(classes=\['car'\] are some of a dataset\)"):
         SemanticPromptLearner(ENCODER, classes=['car'])
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'own', 'readable'),
+    [
+        ('COCOPanopticDataset', 'sky-other-merged', 'sky'),
+        ('COCOPanopticDataset', 'wall-brick', 'wall-brick'),
+        ('COCOInstanceDataset', 'dining table', 'dining table'),
+        ('ADE20KInstanceDataset', 'bed ', 'bed'),
+        ('MapillaryPanopticDataset_v1', 'On Rails', 'rail vehicle'),
+        ('MapillaryPanopticDataset_v2', 'Road Shoulder', 'road shoulder'),
+        ('CityscapesPanopticDataset', 'traffic light', 'traffic light'),
+    ],
+)
+def test_readable_names_of_data_sets_with_objects(dataset, own, readable):
+    names = readable_class_names(dataset)
+    classes = DATASETS.get(dataset).METAINFO['classes']
+    assert names[classes.index(own)] == readable
+    assert len(names) == len(classes)

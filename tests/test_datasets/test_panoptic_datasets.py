@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Dict
 
 import numpy as np
 import pytest
@@ -11,133 +11,13 @@ from mmseg.registry import DATASETS
 import segment_trees as trees
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.segments import NO_CLASS
+from segment_trees import LAYOUTS, Layout, files_of
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadSegments'),
     dict(type='PackSegmentInputs'),
 ]
-
-
-class Layout(NamedTuple):
-    """A data set: what writes its tree, and how a config names its files."""
-
-    type: str
-    make: Callable[[Path], List[trees.Drawn]]
-    train: Dict[str, Any]
-    counts: Any  # classes, things
-    first: Any = None  # id of the first image
-
-
-def files_of(img_path: str, seg_map_path: str = '', ann_file: str = '') -> Dict[str, Any]:
-    prefix = dict(img_path=img_path, seg_map_path=seg_map_path)
-    return dict(data_prefix=prefix, ann_file=ann_file)
-
-
-ADE = 'ADE_train_00000000'
-CITY = 'aachen_000000_000019'
-LAYOUTS = {
-    'coco_panoptic': Layout(
-        'COCOPanopticDataset',
-        trees.make_coco_panoptic,
-        files_of(
-            'train2017',
-            'annotations/panoptic_train2017',
-            'annotations/panoptic_train2017.json',
-        ),
-        (133, 80),
-        9,
-    ),
-    'coco_instances': Layout(
-        'COCOInstanceDataset',
-        trees.make_coco_instances,
-        files_of('train2017', ann_file='annotations/instances_train2017.json'),
-        (80, 80),
-        9,
-    ),
-    'cityscapes_instances': Layout(
-        'CityscapesInstanceDataset',
-        trees.make_cityscapes,
-        files_of('leftImg8bit/train', 'gtFine/train'),
-        (8, 8),
-        CITY,
-    ),
-    'cityscapes_panoptic': Layout(
-        'CityscapesPanopticDataset',
-        trees.make_cityscapes,
-        files_of('leftImg8bit/train', 'gtFine/train'),
-        (19, 8),
-        CITY,
-    ),
-    'cityscapes_converted': Layout(
-        'CityscapesPanopticDataset',
-        trees.make_cityscapes,
-        files_of(
-            'leftImg8bit/train',
-            'gtFine/cityscapes_panoptic_train',
-            'gtFine/cityscapes_panoptic_train.json',
-        ),
-        (19, 8),
-        CITY,
-    ),
-    'cityscapes_converted_train_ids': Layout(
-        'CityscapesPanopticDataset',
-        lambda root: trees.make_cityscapes(root, train_ids=True),
-        files_of(
-            'leftImg8bit/train',
-            'gtFine/cityscapes_panoptic_train',
-            'gtFine/cityscapes_panoptic_train.json',
-        ),
-        (19, 8),
-        CITY,
-    ),
-    'ade20k_instances': Layout(
-        'ADE20KInstanceDataset',
-        trees.make_ade20k_instances,
-        files_of('images/training', 'annotations_instance/training'),
-        (100, 100),
-        ADE,
-    ),
-    'ade20k_panoptic': Layout(
-        'ADE20KPanopticDataset',
-        trees.make_ade20k_panoptic,
-        files_of('images/training', 'ade20k_panoptic_train', 'ade20k_panoptic_train.json'),
-        (150, 100),
-        ADE,
-    ),
-    'mapillary_v1': Layout(
-        'MapillaryPanopticDataset_v1',
-        trees.make_mapillary,
-        files_of(
-            'training/images', 'training/v1.2/panoptic', 'training/v1.2/panoptic/panoptic_2018.json'
-        ),
-        (65, 37),
-        'training0',
-    ),
-    'mapillary_v2': Layout(
-        'MapillaryPanopticDataset_v2',
-        trees.make_mapillary,
-        files_of(
-            'training/images', 'training/v2.0/panoptic', 'training/v2.0/panoptic/panoptic_2020.json'
-        ),
-        (123, 2),  # those of which the small file says it
-        'training0',
-    ),
-    'bdd100k_instances': Layout(
-        'BDD100KInstanceDataset',
-        trees.make_bdd100k_instances,
-        files_of('images/10k/train', 'labels/ins_seg/bitmasks/train'),
-        (8, 8),
-        '0004a4c0-d4dff0ad',
-    ),
-    'bdd100k_panoptic': Layout(
-        'BDD100KPanopticDataset',
-        trees.make_bdd100k_panoptic,
-        files_of('images/10k/train', 'labels/pan_seg/bitmasks/train'),
-        (40, 10),
-        '0004a4c0-d4dff0ad',
-    ),
-}
 
 
 def build(root: Path, layout: Layout, **options: Any) -> Any:

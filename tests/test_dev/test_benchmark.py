@@ -57,6 +57,7 @@ def test_rows(table):
         'training step from embedded samples, over one with our encoder',
         'training step from embedded samples, over the official modules',
         'reading embedded samples, of the training step',
+        'training step with 20 objects, over one with label maps',
         'region classifier, of a training step from embedded samples',
         'predict, C = 20, time',
         'text encoder in memory while training',

@@ -235,8 +235,23 @@ def test_a_file_of_other_classes(tmp_path):
     content = json.loads(truth.read_text())
     content['categories'] = [dict(id=5, name='boat')]
     truth.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"none for \['person', 'car', 'bicycle'\]"):
+    said = r"such as \['person', 'car', 'bicycle'\], found \['boat'\]"
+    with pytest.raises(ValueError, match=said):
         run_metric(dict(CONFIG, ann_file=str(truth)), NUMBERED)
+
+
+def test_a_file_that_lacks_a_class(tmp_path, log):
+    truth = true_file(SCENES, tmp_path / 'truth.json')
+    content = json.loads(truth.read_text())
+    content['categories'].pop()
+    bicycle = CATEGORY_IDS[2]
+    kept = [each for each in content['annotations'] if each['category_id'] != bicycle]
+    truth.write_text(json.dumps(dict(content, annotations=kept)))
+    expected = run_metric(CONFIG, SCENES)
+    metrics = run_metric(dict(CONFIG, ann_file=str(truth)), NUMBERED)
+    assert math.isnan(metrics['segm_AP.bicycle'])
+    assert metrics['segm_AP.person'] == expected['segm_AP.person'] > 0
+    assert "has no categories for 1 classes, which are NaN: ['bicycle']" in log.text
 
 
 def test_classes_are_found_by_name_without_ids(tmp_path):

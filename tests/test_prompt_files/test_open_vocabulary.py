@@ -42,6 +42,14 @@ def decode(model):
     return model.decode_head(model.extract_feat(random_images()))
 
 
+def test_objects_of_other_names_are_not_told_apart():
+    cfg = tiny_config('default_only')
+    cfg.model.decode_head.thing_classes = OWN[:2]
+    cfg.model.test_cfg.outputs = ['semantic', 'panoptic']
+    model = build(['ball', 'dog'], cfg)
+    assert model.outputs == ('semantic',) and model.decode_head.things is None
+
+
 @pytest.mark.parametrize('name', ['ssprompt_sam-tiny_shapes', 'ssprompt_sam-clip-tiny_shapes'])
 def test_labels_change_and_nothing_else(name):
     names, cfg = ['Lake', 'dog', 'ball'], zero_shot(name)

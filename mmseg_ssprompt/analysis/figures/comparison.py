@@ -19,13 +19,16 @@ _COLOURS = {'zero-shot': '#9a9a9a', 'SSPrompt': '#2166ac'}
 
 @dataclass(frozen=True)
 class Scene:
-    """One image and its label maps.
+    """One image, and what is true and predicted of it.
+
+    Label maps are (H, W) class ids, where what is no class is drawn black; pictures are (H, W, 3)
+    uint8, RGB.
 
     Attributes:
-        image: (H, W, 3) uint8, RGB.
-        truth: (H, W) class ids; what is no class is drawn black.
-        zero_shot: (H, W) class ids found with handcrafted prompts.
-        learned: (H, W) class ids found with learned prompts.
+        image: A picture.
+        truth: A label map or a picture.
+        zero_shot: Of the handcrafted prompts, as ``truth``.
+        learned: Of the learned prompts, as ``truth``.
     """
 
     image: np.ndarray
@@ -42,13 +45,15 @@ class Comparison:
         class_names: The C names.
         palette: (C, 3) RGB, 0 to 255.
         scenes: What is shown.
-        zero_shot_iou: IoU in percent by class name.
-        learned_iou: IoU in percent by class name.
-        zero_shot_miou: Percent.
-        learned_miou: Percent.
+        zero_shot_iou: The figure of each class in percent, by its name.
+        learned_iou: The same of the learned prompts.
+        zero_shot_miou: Their mean in percent.
+        learned_miou: The same of the learned prompts.
         semantic_weights: (C,) learned weights of the semantic prompts.
         spatial_weights: (rows, columns) learned weights of the spatial prompts.
         spatial_label: What their places are, below the figure.
+        measure: What the figures of classes are called. Defaults to 'IoU'.
+        mean_measure: What their mean is called. Defaults to 'mIoU'.
     """
 
     class_names: Sequence[str]
@@ -61,10 +66,12 @@ class Comparison:
     semantic_weights: np.ndarray
     spatial_weights: np.ndarray
     spatial_label: str
+    measure: str = 'IoU'
+    mean_measure: str = 'mIoU'
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Draw images, truth and both predictions, IoU by class, and the learned weights.
+    """Draw images, truth and both predictions, figures by class, and the learned weights.
 
     Args:
         comparison: What is drawn.
@@ -92,12 +99,15 @@ def _draw_scenes(comparison: Comparison, axes: np.ndarray) -> None:
     titles = (
         'image',
         'truth',
-        f'zero-shot ({comparison.zero_shot_miou:.1f} mIoU)',
-        f'SSPrompt ({comparison.learned_miou:.1f} mIoU)',
+        f'zero-shot ({comparison.zero_shot_miou:.1f} {comparison.mean_measure})',
+        f'SSPrompt ({comparison.learned_miou:.1f} {comparison.mean_measure})',
     )
     for row, scene in zip(axes, comparison.scenes):
         maps = (scene.truth, scene.zero_shot, scene.learned)
-        pictures = [scene.image] + [colour_labels(labels, comparison.palette) for labels in maps]
+        pictures = [scene.image]
+        for each in maps:
+            is_label_map = each.ndim == 2
+            pictures.append(colour_labels(each, comparison.palette) if is_label_map else each)
         for axis, picture in zip(row, pictures):
             axis.imshow(picture, interpolation='nearest')
             axis.set_axis_off()
@@ -116,8 +126,8 @@ def _draw_ious(comparison: Comparison, axis: Axes) -> None:
     axis.set_yticks(places, comparison.class_names)
     axis.invert_yaxis()
     axis.set_xlim(0, 100)
-    axis.set_xlabel('IoU (%)')
-    axis.set_title('IoU of each class', pad=24)
+    axis.set_xlabel(f'{comparison.measure} (%)')
+    axis.set_title(f'{comparison.measure} of each class', pad=24)
     _legend_above(axis)
 
 

@@ -192,7 +192,8 @@ def _number_segments(
     overlap_threshold: float,
 ) -> Tuple[List[int], List[PredictedSegment]]:
     """The id of each kept prompt's segment, 0 if it makes none, and the segments."""
-    ids, infos = [], []
+    ids: List[int] = []
+    infos: List[PredictedSegment] = []
     stuff: Dict[int, PredictedSegment] = {}
     for label, score, (won, masked, final) in zip(labels, scores, areas):
         if not (won and masked and final) or won / masked < overlap_threshold:

@@ -30,6 +30,11 @@ class HeadOutput(NamedTuple):
     class_logits: Tensor  # (B, N, C + 1), the last for "no object"
     quality: Optional[Tensor] = None  # (B, N), the base model's own estimate of each mask's IoU
 
+    def image(self, number: int) -> 'HeadOutput':
+        """Of one image of the batch, without the dimension of the batch."""
+        quality = None if self.quality is None else self.quality[number]
+        return HeadOutput(self.mask_logits[number], self.class_logits[number], quality)
+
 
 @MODELS.register_module()
 class SSPromptHead(BaseDecodeHead):

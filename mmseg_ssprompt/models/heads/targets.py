@@ -50,9 +50,9 @@ def count_targets(sample: Any) -> int:
 def _segments_of_sample(sample: Any, label_ids: LabelIds) -> Tuple[Tensor, List[int]]:
     """The map (H, W) of a sample and the class of each segment, without crowds."""
     if 'gt_segments' not in sample:
-        (label_map,), classes = segments_of_label_maps(_label_map(sample)[None], label_ids)
+        (label_map,), present = segments_of_label_maps(_label_map(sample)[None], label_ids)
         count = label_ids.num_classes
-        return label_map, [*range(count), *([NO_CLASS] * (classes.shape[1] - count))]
+        return label_map, [*range(count), *([NO_CLASS] * (present.shape[1] - count))]
     infos: Sequence[Any] = sample.gt_segments.metainfo['segments_info']
     wrong = {
         info['id']: info['category_id']
@@ -75,7 +75,8 @@ def _segments_of_sample(sample: Any, label_ids: LabelIds) -> Tuple[Tensor, List[
     for crowd in crowds:
         numbers = numbers.masked_fill(numbers == crowd, IGNORED)
     padding = sample.metainfo.get('padding_size') or (0, 0, 0, 0)
-    return F.pad(numbers, tuple(padding), value=IGNORED), classes
+    padded: Tensor = F.pad(numbers, tuple(padding), value=IGNORED)
+    return padded, classes
 
 
 def _check_size(sample: Any, found: Tuple[int, ...]) -> None:

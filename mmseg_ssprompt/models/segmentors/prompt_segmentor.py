@@ -176,7 +176,7 @@ class PromptSegmentor(EncoderDecoder):
         settings, things = self.test_cfg, self.decode_head.things
         as_seem = settings.get('resize') == 'masks'
         for number, sample in enumerate(data_samples):
-            own = HeadOutput(*(None if part is None else part[number] for part in output))
+            own = output.image(number)
             resize = partial(resize_masks, frame=frame, metainfo=sample.metainfo, bicubic=as_seem)
             if 'semantic' in self.outputs:
                 self._set_semantic(sample, own, frame, resize if as_seem else None)

@@ -10,13 +10,15 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from mmseg_ssprompt import segments
 from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.losses import MaskClassificationLoss, mask_classification_loss
-from mmseg_ssprompt.segments import segments_of_label_maps
+from mmseg_ssprompt.segments import Segments, segments_of_label_maps
 from repeatable_points import draw_repeatable_points
 
 IGNORED = 255
 RANKS = 2
+KINDS = ('label maps', 'objects')
 
 
 def batch() -> Tuple[Tensor, Tensor, Tensor]:
@@ -30,14 +32,28 @@ def batch() -> Tuple[Tensor, Tensor, Tensor]:
     return class_logits.requires_grad_(), mask_logits.requires_grad_(), labels
 
 
-def compute(images: List[int], spoilt: bool = False) -> Tuple[Dict[str, Tensor], List[Tensor]]:
+def objects(labels: Tensor, images: List[int]) -> Segments:
+    """Several segments of each class; ranks have other numbers of them, as they are padded."""
+    maps = labels[images] + 4 * (torch.arange(8) // 3)  # up to 12, by the column
+    maps = maps.masked_fill(labels[images] == IGNORED, segments.IGNORED)
+    classes = torch.arange(12).expand(len(images), -1) % 4
+    unused = torch.full((len(images), sum(images)), segments.NO_CLASS)
+    return Segments(maps, torch.cat([classes, unused], dim=1))
+
+
+def compute(
+    images: List[int], spoilt: bool = False, of_objects: bool = False
+) -> Tuple[Dict[str, Tensor], List[Tensor]]:
     """Losses of some images of the batch, and the gradients of its logits."""
     class_logits, mask_logits, labels = batch()
     if spoilt:
         mask_logits.data[:] = float('inf')
+    label_ids = LabelIds(4, IGNORED)
     losses = MaskClassificationLoss(4, num_points=100)(
         *(class_logits[images], mask_logits[images]),
-        segments_of_label_maps(labels[images], LabelIds(4, IGNORED)),
+        objects(labels, images)
+        if of_objects
+        else segments_of_label_maps(labels[images], label_ids),
     )
     sum(losses.values()).backward()
     losses = {key: value.detach() for key, value in losses.items()}
@@ -50,7 +66,10 @@ def work(rank: int, folder: str) -> None:
     mask_classification_loss.draw_labelled_points = draw_repeatable_points
     rendezvous = f'file://{folder}/rendezvous'
     dist.init_process_group('gloo', init_method=rendezvous, rank=rank, world_size=RANKS)
-    torch.save(compute(list(range(rank, 4, RANKS))), Path(folder) / f'{rank}.pth')
+    own = list(range(rank, 4, RANKS))
+    for kind in KINDS:
+        found = compute(own, of_objects=kind == 'objects')
+        torch.save(found, Path(folder) / f'{kind}_{rank}.pth')
     torch.save(compute([rank], spoilt=rank == 1)[0], Path(folder) / f'spoilt_{rank}.pth')
     dist.barrier()
     os._exit(0)  # gloo's threads may abort an interpreter that is taken down
@@ -63,15 +82,21 @@ def folder(tmp_path_factory):
     return Path(folder)
 
 
-@pytest.fixture(scope='module')
-def ranks(folder):
-    return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in range(RANKS)]
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
 
 
 @pytest.fixture
-def one_process(monkeypatch):
+def ranks(folder, kind):
+    files = [folder / f'{kind}_{rank}.pth' for rank in range(RANKS)]
+    return [torch.load(file, weights_only=True) for file in files]
+
+
+@pytest.fixture
+def one_process(monkeypatch, kind):
     monkeypatch.setattr(mask_classification_loss, 'draw_labelled_points', draw_repeatable_points)
-    return compute([0, 1, 2, 3])
+    return compute([0, 1, 2, 3], of_objects=kind == 'objects')
 
 
 def test_mean_over_ranks_is_the_loss_of_one_process(ranks, one_process):

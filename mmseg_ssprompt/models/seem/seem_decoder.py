@@ -130,8 +130,8 @@ class SEEMDecoder(FrozenModule):
     def _find_allowed(self, x: Tensor, level: _Level) -> Tensor:
         """Where each query may look (B, Q, hw): in its mask, or everywhere if that is empty."""
         logits: Tensor = self.mask_embed(self.decoder_norm(x)) @ level.mask_features
-        allowed = logits >= 0
-        return allowed | ~allowed.any(dim=-1, keepdim=True)
+        is_empty = logits.amax(dim=-1, keepdim=True) < 0
+        return logits >= is_empty.to(logits.dtype).mul_(torch.finfo(logits.dtype).min)
 
 
 def _shrink(x: Tensor, size: Tuple[int, int]) -> Tensor:

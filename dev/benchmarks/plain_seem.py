@@ -289,9 +289,7 @@ def _norm_groups(weights: Weights, name: str, x: Tensor) -> Tensor:
     return F.group_norm(x, 32, weights[f'{name}.norm.weight'], weights[f'{name}.norm.bias'])
 
 
-def _convolve(
-    weights: Weights, name: str, x: Tensor, stride: int = 1, padding: int = 0
-) -> Tensor:
+def _convolve(weights: Weights, name: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
     return F.conv2d(x, weights[f'{name}.weight'], weights.get(f'{name}.bias'), stride, padding)
 
 

@@ -25,6 +25,18 @@ COLUMNS = {
     *('name', 'ours', 'reference', 'unit', 'ratio', 'ratio_low', 'ratio_high', 'must', 'aim'),
     'difference',
 }
+STEP = 'SEEM training step from embedded samples'
+SEEM_ROWS = [
+    row
+    for images in ('1 image', '2 images')
+    for row in (
+        f'SEEM decode, {images}, forward',
+        f'SEEM decode, {images}, forward and backward',
+        f'SEEM encoder, {images}',
+        f'{STEP}, {images}, over one with our encoder',
+        f'{STEP}, {images}, over one written plainly',
+    )
+]
 CAN_COMPILE = shutil.which('g++') is not None
 
 
@@ -70,6 +82,7 @@ def test_rows(table):
         'training step from 2 embedded samples, over 1',
         'training step from 4 embedded samples, over 1',
         'import of the package, over mmseg.models',
+        *SEEM_ROWS,
     ]
     for row in table['rows']:
         assert set(row) == COLUMNS
@@ -109,6 +122,21 @@ def test_the_rows_of_one_benchmark(tmp_path, capsys):
         assert set(row) == COLUMNS
         assert row['name'] in printed
         assert row['must'] is None and row['aim'] is None  # targets are for real sizes
+
+
+def test_the_rows_of_seem(tmp_path):
+    """Ours and the plain computation, whose results are compared, on the miniature."""
+    file = tmp_path / 'table.json'
+    options = ('--small', '--repeats', 1, '--classes', 5, '--threads', 1)
+    run_here('dev.benchmark', 'seem', *options, '--json', file)
+    table = json.loads(file.read_text())
+    machine = table['machine']
+    assert (machine['variant'], machine['classes']) == ('focal_tiny', 5)
+    assert not {'prompts', 'batch'} & set(machine)  # on which these rows do not depend
+    assert [row['name'] for row in table['rows']] == SEEM_ROWS
+    for row in table['rows']:
+        assert set(row) == COLUMNS and row['must'] is None
+        assert 0 <= row['difference'] < 1e-4
 
 
 def test_other_results_have_no_ratio():

@@ -96,9 +96,7 @@ def test_clicks(weights, name, image):
         prompts = Prompts(
             *(own[f'{query}.weight'][copied] for query in QUERIES), make_tokens(own, levels, *masks)
         )
-        found, classes, embeddings = plain_decode(
-            weights, levels, mask_features, prompts, heads=4
-        )
+        found, classes, embeddings = plain_decode(weights, levels, mask_features, prompts, heads=4)
         near(found[0, :11], golden[f'{name}.pred_masks'][image], 4e-3)
         near(found[0, 11:], golden[f'{name}.pred_smasks'][image, 3 * number : 3 * number + 3], 4e-3)
         fit = embeddings[0, 11:] @ read_points(mask_features, masks[0]).mean(dim=0)

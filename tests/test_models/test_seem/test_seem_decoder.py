@@ -137,9 +137,7 @@ def test_spatial_prompts_equal_their_plain_computation_with_gradients(decoder, w
     found = predict(decoder, features, prompts.content, prompts.place, prompts.tokens)
     for one, other, bound in zip(found, expected, (3e-4, 2e-5)):
         torch.testing.assert_close(one, other, atol=bound, rtol=0)
-    own = torch.autograd.grad(
-        sum((a * b).sum() for a, b in zip(found, factors)), prompts.tokens
-    )[0]
+    own = torch.autograd.grad(sum((a * b).sum() for a, b in zip(found, factors)), prompts.tokens)[0]
     torch.testing.assert_close(own, gradient, atol=1e-5 * gradient.abs().max().item(), rtol=0)
 
 

@@ -34,20 +34,21 @@ def attend(
     Returns:
         (B, Lq, D).
     """
-    weights = attention.in_proj_weight.chunk(3)
-    biases = [*attention.in_proj_bias.chunk(3)]
-    if shift is not None:
-        biases[2] = F.linear(shift, weights[2], biases[2])
+    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    # Keys go without their bias, which adds the same to all scores of a query. What is added to
+    # every value is added to what is seen, as the shares of values sum to one.
+    projections = ((query, biases[0]), (key, None), (value, None))
     query, key, value = (
         _split_heads(F.linear(x, weight, bias), attention.num_heads)
-        for x, weight, bias in zip((query, key, value), weights, biases)
+        for (x, bias), weight in zip(projections, weights)
     )
     if allowed is not None and _trains_queries_alone(query, key, value):
         out = _FrozenKeys.apply(query, key, value, allowed)
     else:
         mask = None if allowed is None else _to_mask(allowed, query)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=is_causal)
-    attended: Tensor = attention.out_proj(out.transpose(1, 2).flatten(2))
+    constant = biases[2] if shift is None else F.linear(shift, weights[2], biases[2])
+    attended: Tensor = attention.out_proj(out.transpose(1, 2).flatten(2) + constant)
     return attended
 
 

@@ -21,8 +21,8 @@ NUM_LEVELS = 3
 class _Level(NamedTuple):
     """What queries look at."""
 
-    keys: Tensor  # (B, hw, D), with their places and the embedding of the level
-    values: Tensor  # (B, hw, D), without either, so that they need no memory of their own
+    keys: Tensor  # (B, hw, D), with their places; the embedding of the level would change nothing
+    values: Tensor  # (B, hw, D), without the embedding, so that they need no memory of their own
     embed: Tensor  # (D,), of the level
     mask_features: Tensor  # (B, D, hw), from which masks at this level's size are made
 
@@ -121,7 +121,7 @@ class SEEMDecoder(FrozenModule):
         levels = []
         for level, embed in zip(features.levels[::-1], self.level_embed.weight):
             values = level.flatten(2).transpose(1, 2)
-            keys = values + (encode_places(level).flatten(1).t() + embed)
+            keys = values + encode_places(level).flatten(1).t()
             shrunk = _shrink(features.embedding, (level.shape[-2], level.shape[-1]))
             levels.append(_Level(keys, values, embed, shrunk.flatten(2)))
         return levels

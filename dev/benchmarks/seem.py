@@ -23,8 +23,8 @@ __all__ = ['PEAKS', 'compare']
 
 FRAME, SMALL_FRAME = (512, 1024), (64, 128)
 BATCHES = (1, 2)
-#: Of the largest number. Each query looks where its last mask is, so that a logit which is zero up
-#: to rounding lets one look at one place more.
+#: Of the length of all numbers. Each query looks where its last mask is, so that a logit which is
+#: zero up to rounding lets one look at one place more, which changes its own numbers most.
 TOLERANCE = 0.01
 _RENAMED = {'sem_seg_head.predictor.logit_scale': 'sem_seg_head.predictor.lang_encoder.logit_scale'}
 
@@ -129,6 +129,18 @@ def find_frame(args: argparse.Namespace) -> Tuple[int, int]:
     return SMALL_FRAME if args.seem_variant == 'focal_tiny' else FRAME
 
 
+def _find_difference(ours: Tensor, plain: Tensor) -> float:
+    """The length of the difference, relative to the plain result's.
+
+    Raises:
+        AssertionError: If it is not within the tolerance.
+    """
+    difference = ((ours - plain).norm() / plain.norm()).item()
+    if not difference <= TOLERANCE:
+        raise AssertionError(f'results differ by {difference:.1e} of their length')
+    return difference
+
+
 def _backward(masks: Tensor, queries: Tensor) -> Tensor:
     """Gradient of a sum that every mask has a share in."""
     masks.square().sum().backward()
@@ -148,7 +160,7 @@ def _compare_decoding(args: argparse.Namespace, batch: int, images: str) -> Iter
     case = Decoding(args, batch)
     for backward, what in ((False, 'forward'), (True, 'forward and backward')):
         ours, plain = partial(case.ours, backward), partial(case.plain, backward)
-        difference = find_difference(ours(), plain(), TOLERANCE)
+        difference = _find_difference(ours(), plain())
         yield take_turns(args, f'SEEM decode, {images}, {what}', ours, plain, difference)
     if not args.small:  # the miniature takes less than a process's own memory varies
         of_batch = argparse.Namespace(**{**vars(args), 'batch': batch})
@@ -169,7 +181,7 @@ def _compare_steps(args: argparse.Namespace, batch: int, images: str) -> Iterato
         ('with our encoder', case.from_images),
         ('written plainly', case.plain),
     ):
-        difference = find_difference(case.from_embedding(), reference(), TOLERANCE)
+        difference = _find_difference(case.from_embedding(), reference())
         yield take_turns(args, f'{name} {what}', case.from_embedding, reference, difference)
 
 

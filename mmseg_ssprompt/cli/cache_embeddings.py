@@ -145,20 +145,27 @@ class CacheMaker:
         self.dataset = recipe.build_dataset()
         self.key = recipe.key(self.dataset)
         self.views = SourceViews(self.dataset, recipe.views, recipe.seed)
+        self._embedded: Dict[int, EmbeddedSample] = {}
 
     def needed_bytes(self, embed: Embedder) -> int:
-        """Bytes of the samples that are not there, each taken to be as large as the first."""
+        """Bytes of the samples that are not there, each taken to be as large as the first of them.
+
+        That one is embedded for it, and kept.
+        """
         missing = missing_samples(self.folder, len(self.views))
         if not missing:
             return 0
-        sample_bytes = embed(self.views[0]).nbytes
+        own = missing_samples(self.folder, len(self.views), *get_dist_info())
+        first = (own or missing)[0]
+        self._embedded[first] = embed(self.views[first])
+        sample_bytes = self._embedded[first].nbytes
         say(
             f'{self.folder}: {sample_bytes:,} bytes a sample x {len(self.dataset)} samples x '
             f'{self.recipe.views} views = {sample_bytes * len(self.views) / 1e9:.3f} GB; '
-            f'{sample_bytes * missing / 1e9:.3f} GB to write, '
+            f'{sample_bytes * len(missing) / 1e9:.3f} GB to write, '
             f'{free_bytes(self.folder) / 1e9:.1f} GB free'
         )
-        return sample_bytes * missing
+        return sample_bytes * len(missing)
 
     def make(self, embed: Embedder) -> None:
         """Write what is missing, and the index."""
@@ -171,7 +178,9 @@ class CacheMaker:
             num_workers=self.num_workers,
             report=Progress(),
             files=self.views.files,
+            embedded=self._embedded,
         )
+        self._embedded.clear()
         barrier()
         if is_main_process():
             index = finish_cache(self.folder, self.key, self.dataset.metainfo, len(self.views))

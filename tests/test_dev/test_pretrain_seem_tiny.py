@@ -1,6 +1,7 @@
 """The script that trains seem-tiny runs, and its weights are what the docs say they are."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -154,3 +155,13 @@ def test_gate(held_out, capsys):
     run_here('dev.pretrain_seem_tiny', '--out-dir', ASSETS, '--evaluate', '--held-out', held_out)
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures['miou'] >= 75
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize('seed', range(5))
+def test_learned_prompts_gain_on_the_shifted_world(seed, tmp_path):
+    command = [sys.executable, '-m', 'mmseg_ssprompt', 'demo', '--base', 'seem', '--seed', seed]
+    subprocess.run([*map(str, command)], cwd=tmp_path, check=True, timeout=800)
+    summary = json.loads((tmp_path / 'work_dirs' / 'demo_seem' / 'summary.json').read_text())
+    assert summary['ssprompt_miou'] >= summary['zero_shot_miou'] + 12

@@ -8,6 +8,8 @@
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
 SEED ?= 0
+# the base model of the demo: sam or seem
+BASE ?= sam
 # processes that run the tests; each takes up to 2 GB of memory
 JOBS ?= auto
 # what pytest gets besides: ARGS='-k cache', or ARGS='-p randomly' for another order in each run
@@ -40,7 +42,7 @@ $(READY): $(ROOT)/setup.py $(wildcard $(ROOT)/requirements/*.txt)
 	@touch $@
 
 demo: setup
-	@cd $(ROOT) && $(BIN)/mmseg-ssprompt demo --seed $(SEED)
+	@cd $(ROOT) && $(BIN)/mmseg-ssprompt demo --base $(BASE) --seed $(SEED)
 
 test: setup
 	@cd $(ROOT) && $(PYTEST) $(ARGS)
@@ -85,5 +87,5 @@ release-check: setup
 	@cd $(ROOT) && $(BIN)/python -m dev.release_check
 
 clean:
-	rm -rf $(ROOT)/.venv $(ROOT)/.venv-onedl $(ROOT)/work_dirs/demo $(ROOT)/build $(ROOT)/*.egg-info
+	rm -rf $(ROOT)/.venv $(ROOT)/.venv-onedl $(ROOT)/work_dirs/demo* $(ROOT)/build $(ROOT)/*.egg-info
 	find $(ROOT) -name __pycache__ -type d -prune -exec rm -rf {} +

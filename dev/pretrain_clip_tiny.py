@@ -35,6 +35,8 @@ ASSETS = Path(mmseg_ssprompt.__file__).parent / 'assets'
 
 def parse_args() -> argparse.Namespace:
     parser = make_parser('Pre-train a miniature CLIP pair on ShapesWorld', gate_every=1000)
+    parser.add_argument('--grid', type=int, default=6, help='side of the training grid')
+    parser.add_argument('--stuff-named', type=float, default=0.2, help='how often stuff is named')
     parser.add_argument('--sam-dir', type=Path, default=ASSETS, help="where sam-tiny's weights are")
     parser.add_argument('--iters', type=int, default=8000)
     parser.add_argument('--photographs', type=int, default=16, help='beside the scenes')

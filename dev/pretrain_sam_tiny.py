@@ -25,6 +25,8 @@ from .sam_tiny.optimisation import decay_matrices, warm_up_and_decay
 
 def parse_args() -> argparse.Namespace:
     parser = make_parser('Pre-train sam-tiny on ShapesWorld', gate_every=250)
+    parser.add_argument('--grid', type=int, default=6, help='side of the training grid')
+    parser.add_argument('--stuff-named', type=float, default=0.2, help='how often stuff is named')
     parser.add_argument('--stage1-iters', type=int, default=2500)
     parser.add_argument('--stage2-iters', type=int, default=3500)
     parser.add_argument('--points', type=int, default=4, help='single points per image')

@@ -1,4 +1,4 @@
-"""What the pre-training of both miniatures shares: arguments, held-out scenes, log and gate."""
+"""What the pre-training of all miniatures shares: arguments, held-out scenes, log and gate."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ logger = logging.getLogger('pretraining')
 
 
 def make_parser(description: str, gate_every: int) -> argparse.ArgumentParser:
-    """A parser of what both scripts take."""
+    """A parser of what all scripts take."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('--out-dir', type=Path, required=True, help='where weights and log go')
     parser.add_argument('--seed', type=int, default=0)
@@ -26,8 +26,6 @@ def make_parser(description: str, gate_every: int) -> argparse.ArgumentParser:
     parser.add_argument('--held-out', type=int, default=200, help='scenes of the gate')
     parser.add_argument('--batch-size', type=int, default=16, help='whole scenes of a step')
     parser.add_argument('--lr', type=float, default=1.5e-3)
-    parser.add_argument('--grid', type=int, default=6, help='side of the training grid')
-    parser.add_argument('--stuff-named', type=float, default=0.2, help='how often stuff is named')
     parser.add_argument('--log-every', type=int, default=50)
     parser.add_argument('--gate-every', type=int, default=gate_every)
     parser.add_argument('--evaluate', action='store_true', help='measure what is in --out-dir')
@@ -71,10 +69,15 @@ class Pretraining:
         """Whether figures pass the gate."""
         raise NotImplementedError
 
+    def class_embeddings(self) -> torch.Tensor:
+        """The text embeddings that the gate is measured with."""
+        embeddings: torch.Tensor = self.model.text(self.vocabulary.plain())
+        return embeddings
+
     def gate(self) -> Dict[str, float]:
         """The gate's figures on held-out scenes."""
         with torch.no_grad():
-            text = self.model.text(self.vocabulary.plain())
+            text = self.class_embeddings()
         return self.measure(self.model, self.held_out, text, self.num_things)
 
     def optimise(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer, schedule: Any) -> None:

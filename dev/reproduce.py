@@ -6,7 +6,8 @@ Each row of a study is trained with the ordinary tools. First its learning rate 
 validation scenes, by the same small search for every row; then it is trained and tested with each
 seed. What is complete is not run again, so a study that was stopped goes on where it was, and
 studies share what they have in common. As a slurm array: ``--only "$SLURM_ARRAY_TASK_ID"`` runs
-one row, and the last call without it writes the table.
+one row, and the last call without it writes the table. ``--table`` runs nothing: it
+writes the table of the rows that are complete, and names the others.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from .studies.definitions import STUDIES, StudyRow
 from .studies.processes import ROOT
 from .studies.report import write_report
 from .studies.runs import Measurement, Training, run_all
-from .studies.search import find_learning_rates
+from .studies.search import find_known_rate, find_learning_rates
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +30,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
     parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/reproduce'))
     parser.add_argument('--out-dir', type=output_folder, default=ROOT / 'docs' / 'evidence')
-    parser.add_argument('--only', type=int, help='number of the one row to run, from 0')
+    parser.add_argument('--only', type=int, nargs='+', help='numbers of rows to run, from 0')
+    parser.add_argument('--table', action='store_true', help='run nothing, write what is complete')
     return parser.parse_args()
 
 
@@ -57,6 +59,23 @@ def measure(
     return measurements
 
 
+def find_complete(
+    rows: Sequence[StudyRow], seeds: Sequence[int], root: Path
+) -> Dict[str, List[Measurement]]:
+    """The measurements of each row, one per seed, that are all there."""
+    measurements = {}
+    for row in rows:
+        trained = trained_row(row)
+        rate = None if trained is None else find_known_rate(trained, root)
+        if trained is not None and rate is None:
+            continue
+        trainings = [None if trained is None else Training(trained, rate, n, root) for n in seeds]
+        runs = [Measurement(row, training, root) for training in trainings]
+        if all(run.result_file.is_file() for run in runs):
+            measurements[row.name] = runs
+    return measurements
+
+
 def summarise(row: StudyRow, runs: Sequence[Measurement]) -> Dict[str, Any]:
     """The line of a row in the table."""
     results = [run.result() for run in runs]
@@ -77,10 +96,14 @@ def summarise(row: StudyRow, runs: Sequence[Measurement]) -> Dict[str, Any]:
 def main() -> None:
     args = parse_args()
     study = STUDIES[args.study]
-    rows = study.rows if args.only is None else study.rows[args.only : args.only + 1]
-    runs = measure(rows, args.seeds, args.work_dir.absolute(), args.jobs)
+    rows = study.rows if args.only is None else [study.rows[number] for number in args.only]
+    root = args.work_dir.absolute()
+    if args.table:
+        runs = find_complete(rows, args.seeds, root)
+    else:
+        runs = measure(rows, args.seeds, root, args.jobs)
     if args.only is None:
-        table = [summarise(row, runs[row.name]) for row in rows]
+        table = [summarise(row, runs[row.name]) for row in rows if row.name in runs]
         write_report(args.study, study, args.seeds, table, args.out_dir)
         print(args.out_dir / f'{args.study}.md')
 

@@ -1,6 +1,7 @@
 """Every row of the ablations: what it trains, one step of it, a prediction, and its checkpoint."""
 
 import copy
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Dict, Tuple
@@ -17,6 +18,8 @@ from tiny_model import names_of_trainable, random_images, samples_of, training_l
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'ablations'
 FILES = sorted(CONFIGS.glob('*.py'))
+#: By what their names say besides the base model, which is sam-tiny unless they name another.
+ROWS = {re.sub(r'_sam-(clip-)?tiny_shapes', '', file.stem): file for file in FILES}
 
 SPATIAL = 'spatial_prompts.fusion.learned'
 SPATIAL_WEIGHT = 'spatial_prompts.fusion.weight_logit'
@@ -48,6 +51,9 @@ TRAINS: Dict[str, Tuple[str, ...]] = {
     'num-prompts': SSPROMPT,
     'token': SSPROMPT,
     'ensemble': SSPROMPT,
+    'coop_seem-tiny_shapes': (CONTEXT,),
+    'coordinates_seem-tiny_shapes': ('spatial_prompts.coordinates',),
+    'linear_seem-tiny_shapes': ('conv_seg.',),
 }
 
 pytestmark = [
@@ -57,8 +63,7 @@ pytestmark = [
 
 
 def config_of(row: str) -> Config:
-    (file,) = CONFIGS.glob(f'{row}_sam-*tiny_shapes.py')
-    config = Config.fromfile(file)
+    config = Config.fromfile(ROWS[row])
     config.model.test_cfg.logits = True  # scores are compared
     return config
 
@@ -90,7 +95,7 @@ def saved_prompts(model: nn.Module, path: Path) -> Dict[str, Tensor]:
 
 
 def test_every_row_has_a_config():
-    assert {file.stem.partition('_sam-')[0] for file in FILES} == set(TRAINS)
+    assert set(ROWS) == set(TRAINS)
     assert len(FILES) == len(TRAINS)
 
 
@@ -137,7 +142,9 @@ def test_a_checkpoint_of_the_prompts_gives_the_same_prediction(row, tmp_path):
 @pytest.mark.parametrize('row', TRAINS)
 def test_all_else_is_that_of_the_method(row):
     """Data, schedule and sizes are those that SSPrompt is measured with."""
-    config, method = config_of(row), Config.fromfile(CONFIGS.parent / 'ssprompt_sam-tiny_shapes.py')
+    base = 'seem' if '_seem-' in row else 'sam'
+    method = Config.fromfile(CONFIGS.parent / f'ssprompt_{base}-tiny_shapes.py')
+    config = config_of(row)
     for key in ('train_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg', 'randomness'):
         assert config[key] == method[key]
     backbone = config.model.backbone

@@ -26,6 +26,7 @@ BACKBONES = dict(
         davit_d3='DaViT-d3',
         sam_vit_b='SAM-ViT-B',
         sam_vit_l='SAM-ViT-L',
+        tiny='seem-tiny',
     ),
 )
 METRICS = {'mIoU', 'mIoU(ms+flip)'}

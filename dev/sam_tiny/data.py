@@ -45,6 +45,11 @@ class Scenes(NamedTuple):
 class Vocabulary:
     """Token ids of every name, synonym and template of a world.
 
+    Args:
+        world: The world.
+        templates: Texts with ``{}`` where the name goes. Defaults to :data:`TEMPLATES`.
+        others: Names beside those of the classes, which come after them. Defaults to none.
+
     The context is cut to the longest sentence: attention is causal and the sentence is read at
     its last token, so what follows makes no difference.
 
@@ -52,11 +57,17 @@ class Vocabulary:
         tokens: (C, S, P, L) int64 for classes, synonyms and templates.
     """
 
-    def __init__(self, world: ShapesWorld) -> None:
+    def __init__(
+        self,
+        world: ShapesWorld,
+        templates: Sequence[str] = TEMPLATES,
+        others: Sequence[str] = (),
+    ) -> None:
         from mmseg.utils.tokenizer import tokenize
 
         names = [(c.name, *c.synonyms) for c in (*world.things, *world.stuff)]
-        tokens = [[tokenize([t.format(n) for t in TEMPLATES]) for n in row] for row in names]
+        names += [(name,) * len(names[0]) for name in others]
+        tokens = [[tokenize([t.format(n) for t in templates]) for n in row] for row in names]
         stacked = torch.stack([torch.stack(row) for row in tokens]).long()
         self.tokens = stacked[..., : int((stacked > 0).sum(-1).max())]
 
@@ -70,6 +81,13 @@ class Vocabulary:
         synonym = torch.randint(synonyms, classes.shape, generator=generator)
         template = torch.randint(templates, classes.shape, generator=generator)
         return self.tokens[classes, synonym, template]
+
+    def sample_alike(self, generator: torch.Generator) -> Tensor:
+        """As :meth:`sample`, with one template for all, so that only names differ."""
+        count, synonyms, templates, _ = self.tokens.shape
+        synonym = torch.randint(synonyms, (count,), generator=generator)
+        template = int(torch.randint(templates, (), generator=generator))
+        return self.tokens[torch.arange(count), synonym, template]
 
     def plain(self) -> Tensor:
         """Each class's own name in the first template: (C, L)."""

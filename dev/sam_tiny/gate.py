@@ -53,14 +53,14 @@ def measure(
             pairs = (labels * classes + found).flatten()
             counts[kind] += torch.bincount(pairs, minlength=classes**2)
             if kind == 'independent':
-                ious['point_iou'].append(_point_iou(logits[:, :, 0], regions, grid))
+                ious['point_iou'].append(point_iou(logits[:, :, 0], regions, grid))
         points = Targets(labels, regions, num_things, torch.ones(len(images), classes) > 0)
         points = points.sample_points(8)
         logits, _, _ = decode_independent(*image, model.encode_points(points), dense)
-        ious['point_iou_by_region'].append(_point_iou(logits[:, :, 0], regions, points))
+        ious['point_iou_by_region'].append(point_iou(logits[:, :, 0], regions, points))
     figures = {name: float(torch.cat(values).mean()) for name, values in ious.items()}
     for kind, confusion in counts.items():
-        per_class = _class_ious(confusion.view(classes, classes))
+        per_class = class_ious(confusion.view(classes, classes))
         figures[f'{kind}_miou'] = float(per_class.mean())
         figures[f'{kind}_things'] = float(per_class[:num_things].mean())
         figures[f'{kind}_stuff'] = float(per_class[num_things:].mean())
@@ -74,7 +74,7 @@ def _segment(model: SamTiny, logits: Tensor, tokens: Tensor, text: Tensor, size:
     return torch.einsum('bnc,bnhw->bchw', scores, masks).argmax(1)
 
 
-def _point_iou(logits: Tensor, regions: Tensor, points: Tensor) -> Tensor:
+def point_iou(logits: Tensor, regions: Tensor, points: Tensor) -> Tensor:
     """IoU of each mask (B, N, 4h, 4w) with the region under its point (B, N, 2): (B * N,)."""
     x, y = points.long().unbind(-1)
     numbers = regions[torch.arange(len(points))[:, None], y, x]
@@ -83,7 +83,7 @@ def _point_iou(logits: Tensor, regions: Tensor, points: Tensor) -> Tensor:
     return ((found & true).sum((-2, -1)) / (found | true).sum((-2, -1))).flatten()
 
 
-def _class_ious(confusion: Tensor) -> Tensor:
+def class_ious(confusion: Tensor) -> Tensor:
     """Percentages (C,) from a matrix of true against found."""
     hits = confusion.diag()
     return 100 * hits / (confusion.sum(0) + confusion.sum(1) - hits).clamp(min=1)

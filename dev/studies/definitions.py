@@ -102,6 +102,99 @@ def _oracles(row: StudyRow, name: str) -> Tuple[StudyRow, ...]:
     )
 
 
+def _fusion(spatial: str = 'learned_weight', semantic: str = 'learned_weight') -> Tuple[str, ...]:
+    """Options for the fusion modes of both sides, as far as they are not the config's."""
+    return tuple(
+        f'model.decode_head.{side}_prompts.fusion.mode={mode}'
+        for side, mode in (('spatial', spatial), ('semantic', semantic))
+        if mode != 'learned_weight'
+    )
+
+
+#: Rows of SEEM by their fusion modes; the same names stand for the same on SAM.
+_SEEM_FUSIONS: Dict[str, Tuple[str, ...]] = {
+    'SpaPrompt': _fusion(semantic='default_only'),
+    'SpaPrompt, W = 0.5': _fusion('fixed_weight', 'default_only'),
+    'SpaPrompt, W = 1': _fusion('learned_only', 'default_only'),
+    'SemPrompt': _fusion('default_only'),
+    'SemPrompt, W = 0.5': _fusion('default_only', 'fixed_weight'),
+    'SemPrompt, W = 1': _fusion('default_only', 'learned_only'),
+    'SSPrompt, W = 0.5': _fusion('fixed_weight', 'fixed_weight'),
+    'SSPrompt, W = 1': _fusion('learned_only', 'learned_only'),
+    'SSPrompt': (),
+}
+_NOTHING = _fusion('default_only', 'default_only')
+
+
+def _components_of_seem() -> Study:
+    seem = StudyRow('SSPrompt', 'ssprompt_seem-tiny_shapes.py')
+    zero_shot = replace(seem, name="SEEM's own prompts (zero-shot)", options=_NOTHING, trains=False)
+    clicks = 'model.decode_head.spatial_prompts.num_prompts=64'
+    coop = StudyRow('CoOp', 'ablations/coop_seem-tiny_shapes.py')
+    fusions = {
+        name: replace(seem, name=name, options=options) for name, options in _SEEM_FUSIONS.items()
+    }
+    rows = (
+        zero_shot,
+        *fusions.values(),
+        replace(
+            seem,
+            name='SSPrompt, and "no object" learned',
+            options=('model.decode_head.classifier.fusion.mode=learned_weight',),
+        ),
+        replace(zero_shot, name='64 clicks (zero-shot)', options=(clicks, *_NOTHING)),
+        StudyRow('64 clicks, 2-D coordinates', 'ablations/coordinates_seem-tiny_shapes.py'),
+        replace(
+            fusions['SpaPrompt'],
+            name='64 clicks, SpaPrompt',
+            options=(clicks, *_SEEM_FUSIONS['SpaPrompt']),
+        ),
+        replace(seem, name='64 clicks, SSPrompt', options=(clicks,)),
+        coop,
+        replace(
+            coop,
+            name='CoOp, a context for each class',
+            options=('model.decode_head.semantic_prompts.class_specific=True',),
+        ),
+        replace(
+            coop,
+            name='CoOp and SpaPrompt',
+            options=('model.decode_head.spatial_prompts.fusion.mode=learned_weight',),
+        ),
+        StudyRow(
+            'linear classifier on the image embedding', 'ablations/linear_seem-tiny_shapes.py'
+        ),
+        replace(
+            seem,
+            name='mask decoder fine-tuned',
+            options=('model.decode_head.segmenter.trainable=True', *_NOTHING),
+        ),
+        *_oracles(zero_shot, 'zero-shot'),
+        *_oracles(seem, 'SSPrompt'),
+    )
+    note = (
+        "Each part of the method on seem-tiny, whose handcrafted spatial prompts are SEEM's own "
+        'queries; with 64 clicks where the line says so.'
+    )
+    return Study('Components on SEEM', note, 'SSPrompt', rows)
+
+
+def _layout_of_seem() -> Study:
+    coast = StudyRow('SSPrompt', 'ssprompt_seem-tiny_shapes-coast.py')
+    zero_shot = replace(
+        coast, name="SEEM's own prompts (zero-shot)", options=_NOTHING, trains=False
+    )
+    names = ('SpaPrompt', 'SemPrompt', 'SSPrompt, W = 0.5', 'SSPrompt')
+    rows = (
+        zero_shot,
+        *(replace(coast, name=name, options=_SEEM_FUSIONS[name]) for name in names),
+        *_oracles(zero_shot, 'zero-shot'),
+        *_oracles(coast, 'SSPrompt'),
+    )
+    note = "On the coast, the second downstream world, with SEEM's own 32 queries."
+    return Study('Small and thin things on SEEM', note, 'SSPrompt', rows)
+
+
 def _prompts() -> Study:
     option = 'model.decode_head.spatial_prompts.num_prompts'
     rows = [
@@ -289,4 +382,6 @@ STUDIES: Dict[str, Study] = dict(
     layout=_layout(),
     precision=_precision(),
     classifiers=_classifiers(),
+    components_seem=_components_of_seem(),
+    layout_seem=_layout_of_seem(),
 )

@@ -62,6 +62,9 @@ def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, An
         '|---|---|---|---|---|---|---|---|',
     ]
     lines += [_line(row, mious, references[row['name']]) for row in rows]
+    missing = [row.name for row in study.rows if row.name not in mious]
+    if missing:
+        lines += ['', f'Not run: {"; ".join(missing)}.']
     return '\n'.join([*lines, '', f'![{study.title}]({name}.png)', ''])
 
 
@@ -69,6 +72,8 @@ def _line(row: Dict[str, Any], mious: Dict[str, Sequence[float]], reference: str
     cells = [row['name'], *(_spread(row[key]) for key in ('miou', 'things', 'stuff'))]
     if row['name'] == reference:
         cells.append('reference')
+    elif reference not in mious:
+        cells.append('')
     else:
         mean, half = mean_and_interval(np.subtract(row['miou'], mious[reference]).tolist())
         cells.append(f'{mean:+.1f} ± {half:.1f}')

@@ -1,12 +1,12 @@
 """The learning rate of each row, found by the same small search."""
 
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from .definitions import StudyRow
 from .runs import Training, run_all
 
-__all__ = ['find_learning_rates', 'rates_to_try']
+__all__ = ['find_known_rate', 'find_learning_rates', 'rates_to_try']
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 START = (3e-3, 1e-2, 3e-2)
@@ -54,3 +54,15 @@ def find_learning_rates(rows: Sequence[StudyRow], root: Path, jobs: int) -> Dict
         run_all(runs, jobs)
         for run in runs:
             tried[run.row][run.lr] = run.result()['validation_miou']
+
+
+def find_known_rate(row: StudyRow, root: Path) -> Optional[float]:
+    """The learning rate that a complete search has found; None where it is not complete."""
+    tried: Dict[float, float] = {}
+    while rates := rates_to_try(tried):
+        for rate in rates:
+            run = Training(row, rate, TUNING_SEED, root)
+            if not run.result_file.is_file():
+                return None
+            tried[rate] = run.result()['validation_miou']
+    return max(tried, key=tried.__getitem__)

@@ -1,14 +1,15 @@
 """Learn prompts on the embedded data with the ordinary tools, and show what they change.
 
     mmseg-ssprompt demo
+    mmseg-ssprompt demo --base seem
 
-writes ``work_dirs/demo/summary.json`` and ``work_dirs/demo/comparison.png``.
+writes ``work_dirs/demo/summary.json`` and ``work_dirs/demo/comparison.png``, or those of
+``work_dirs/demo_seem``.
 """
 
 import argparse
 import contextlib
 import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -29,8 +30,13 @@ from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which m
 from mmseg.models.segmentors import BaseSegmentor  # isort: skip
 from mmseg.registry import DATASETS  # isort: skip
 
-CONFIG = 'ssprompt_sam-tiny_shapes'
-ZERO_SHOT_CONFIG = 'ssprompt_sam-tiny_shapes_zero-shot'
+#: By base model. ``_zero-shot`` is added for that of the handcrafted prompts.
+CONFIGS = dict(sam='ssprompt_sam-tiny_shapes', seem='ssprompt_seem-tiny_shapes')
+WORK_DIRS = dict(sam=Path('work_dirs/demo'), seem=Path('work_dirs/demo_seem'))
+#: What the spatial prompts of the figure are, which has rows of 8 of them.
+SPATIAL_PROMPTS = dict(
+    sam='place of the default point in the image', seem="SEEM's own queries, in rows of 8"
+)
 SCENES_SHOWN = (0, 1, 2, 3)
 
 
@@ -80,7 +86,7 @@ def output_to(log: Path) -> Iterator[None]:
 
 
 @safe_checkpoint_loading()
-def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
+def compare(work_dir: Path, checkpoint: str, base: str, seed: int) -> Dict[str, Any]:
     """Write both results as JSON and as a picture.
 
     Returns:
@@ -88,8 +94,8 @@ def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
     """
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
     before, after = (read_metrics(folder) for folder in test_dirs)
-    config = find_config(CONFIG)
-    zero_shot = init_model(str(find_config(ZERO_SHOT_CONFIG)), device='cpu')
+    config = find_config(CONFIGS[base])
+    zero_shot = init_model(str(find_config(f'{CONFIGS[base]}_zero-shot')), device='cpu')
     learned = init_model(str(config), checkpoint, device='cpu')
     dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
     head = learned.decode_head
@@ -99,6 +105,7 @@ def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
     before_iou, after_iou = class_ious(before), class_ious(after)
 
     summary = dict(
+        base=base,
         seed=seed,
         zero_shot_miou=before['mIoU'],
         ssprompt_miou=after['mIoU'],
@@ -121,7 +128,6 @@ def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
     )
     summary_file, picture = work_dir / 'summary.json', work_dir / 'comparison.png'
     summary_file.write_text(json.dumps(summary, indent=2) + '\n')
-    side = math.isqrt(len(spatial_weights))
     draw_comparison(
         Comparison(
             class_names=class_names,
@@ -132,7 +138,8 @@ def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
             zero_shot_miou=before['mIoU'],
             learned_miou=after['mIoU'],
             semantic_weights=semantic_weights,
-            spatial_weights=spatial_weights.reshape(side, side),
+            spatial_weights=spatial_weights.reshape(-1, 8),
+            spatial_label=SPATIAL_PROMPTS[base],
         ),
         picture,
     )
@@ -141,18 +148,19 @@ def compare(work_dir: Path, checkpoint: str, seed: int) -> Dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Test handcrafted prompts, train, test again, and compare."""
-    work_dir, config = args.work_dir, find_config(CONFIG)
+    work_dir, config = args.work_dir or WORK_DIRS[args.base], find_config(CONFIGS[args.base])
+    zero_shot_config = find_config(f'{CONFIGS[args.base]}_zero-shot')
     train_dir, test_dirs = work_dir / 'train', (work_dir / 'zero-shot', work_dir / 'test')
     seeds = (f'randomness.seed={args.seed}', f'train_dataloader.dataset.seed={args.seed}')
 
     logs = [work_dir / f'{step}.log' for step in ('zero-shot', 'train', 'test', 'figure')]
-    run_tool('test.py', logs[0], find_config(ZERO_SHOT_CONFIG), '--work-dir', test_dirs[0])
+    run_tool('test.py', logs[0], zero_shot_config, '--work-dir', test_dirs[0])
     run_tool('train.py', logs[1], config, '--work-dir', train_dir, '--cfg-options', *seeds)
     checkpoint = (train_dir / 'last_checkpoint').read_text().strip()
     run_tool('test.py', logs[2], config, checkpoint, '--work-dir', test_dirs[1])
 
     with output_to(logs[3]):
-        summary = compare(work_dir, checkpoint, args.seed)
+        summary = compare(work_dir, checkpoint, args.base, args.seed)
     print_summary(summary)
     print(f'\n{work_dir / "summary.json"}\n{work_dir / "comparison.png"}')
 

@@ -234,8 +234,11 @@ def _add_demo(commands: _Commands) -> None:
         'No data and no downloads are needed. WORK_DIR/summary.json and WORK_DIR/comparison.png '
         'are written.',
     )
+    parser.add_argument('--base', choices=['sam', 'seem'], default='sam', help='the base model')
     parser.add_argument('--seed', type=int, default=0, help='draws training set and noise')
-    parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/demo'))
+    parser.add_argument(
+        '--work-dir', type=output_folder, help='default: work_dirs/demo, or work_dirs/demo_seem'
+    )
 
 
 def _add_configs(commands: _Commands) -> None:

@@ -35,19 +35,23 @@ def started(tmp_path, monkeypatch) -> List[str]:
     return tools
 
 
-def test_demo(started, tmp_path, capsys):
-    run_here('demo', '--seed', 3)
+@pytest.mark.parametrize(
+    ('base', 'work_dir', 'trained'),
+    [('sam', 'demo', (13002, 1407189)), ('seem', 'demo_seem', (4778, 1521593))],
+)
+def test_demo(started, tmp_path, capsys, base, work_dir, trained):
+    run_here('demo', '--base', base, '--seed', 3)
     assert started == ['test.py', 'train.py', 'test.py']
     printed = capsys.readouterr().out
     assert '--cfg-options randomness.seed=3 train_dataloader.dataset.seed=3' in printed
     assert printed.splitlines()[-2:] == [
-        'work_dirs/demo/summary.json',
-        'work_dirs/demo/comparison.png',
+        f'work_dirs/{work_dir}/summary.json',
+        f'work_dirs/{work_dir}/comparison.png',
     ]
-    folder = tmp_path / 'work_dirs' / 'demo'
+    folder = tmp_path / 'work_dirs' / work_dir
     summary = json.loads((folder / 'summary.json').read_text())
-    assert (summary['trainable_parameters'], summary['frozen_parameters']) == (13002, 1407189)
-    assert summary['seed'] == 3
+    assert (summary['base'], summary['seed']) == (base, 3)
+    assert (summary['trainable_parameters'], summary['frozen_parameters']) == trained
     assert Path(summary['checkpoint']).name == 'iter_2.pth'
     (tested,) = (folder / 'test').glob('*/*.json')
     assert summary['ssprompt_miou'] == json.loads(tested.read_text())['mIoU']

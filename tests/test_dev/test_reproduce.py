@@ -44,7 +44,7 @@ def test_interval_by_hand():
 def test_every_row_has_a_config_and_a_reference():
     names = {
         *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
-        'classifiers',
+        *('classifiers', 'components_seem', 'layout_seem'),
     }
     assert set(STUDIES) == names
     for study in STUDIES.values():
@@ -177,3 +177,35 @@ def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):
     with pytest.raises(RuntimeError, match='num_classes is 3'):
         run.execute(threads=1, gpu=0)
     assert not run.result_file.exists()
+
+
+def write_run(run, **figures):
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.result_file.write_text(json.dumps(figures))
+
+
+def test_a_table_of_what_is_complete_names_what_is_not(tmp_path, monkeypatch, capsys):
+    zero_shot = make_row('zero-shot', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False)
+    learned, other = make_row('learned'), make_row('other', 'ssprompt_sam-tiny_shapes_16shot.py')
+    study = Study('A study', 'A note.', 'other', (zero_shot, learned, other))
+    monkeypatch.setattr(reproduce, 'STUDIES', dict(small=study))
+    monkeypatch.setattr(runs, 'run_tool', lambda *args: pytest.fail('something was run'))
+    figures = {'mIoU': 50.0, 'mIoU.things': 40.0, 'mIoU.stuff': 60.0}
+    write_run(Measurement(zero_shot, None, tmp_path), **figures)
+    for rate in (3e-3, 1e-2, 3e-2):
+        miou = 70.0 if rate == 1e-2 else 60.0
+        write_run(Training(learned, rate, search.TUNING_SEED, tmp_path), validation_miou=miou)
+    # The search of the other row is not complete: its best rate lies at the edge.
+    for rate in (3e-3, 1e-2, 3e-2):
+        write_run(Training(other, rate, search.TUNING_SEED, tmp_path), validation_miou=rate)
+    for seed in (0, 1):
+        training = Training(learned, 1e-2, seed, tmp_path)
+        write_run(training, trainable_parameters=7, train_seconds=1.0)
+        write_run(Measurement(learned, training, tmp_path), **{**figures, 'mIoU': 60.0 + seed})
+    command = ['reproduce.py', 'small', '--table', '--seeds', '0', '1']
+    command += ['--work-dir', str(tmp_path), '--out-dir', str(tmp_path / 'evidence')]
+    monkeypatch.setattr(sys, 'argv', command)
+    reproduce.main()
+    page = (tmp_path / 'evidence' / 'small.md').read_text()
+    assert '| learned | 60.5 ± 0.7 | 40.0 ± 0.0 | 60.0 ± 0.0 |  | 0.01 | 7 | 1 |' in page
+    assert 'Not run: other.' in page

@@ -35,6 +35,7 @@ def comparison(num_scenes: int = 2, **changes) -> Comparison:
         learned_miou=45.66,
         semantic_weights=np.array([0.2, 0.5, 0.9]),
         spatial_weights=np.array([[0.4, 0.5], [0.55, 0.7]]),
+        spatial_label='place',
     )
     return replace(original, **changes)
 

@@ -47,7 +47,8 @@ class Comparison:
         zero_shot_miou: Percent.
         learned_miou: Percent.
         semantic_weights: (C,) learned weights of the semantic prompts.
-        spatial_weights: (side, side) learned weights of the spatial prompts at their points.
+        spatial_weights: (rows, columns) learned weights of the spatial prompts.
+        spatial_label: What their places are, below the figure.
     """
 
     class_names: Sequence[str]
@@ -59,6 +60,7 @@ class Comparison:
     learned_miou: float
     semantic_weights: np.ndarray
     spatial_weights: np.ndarray
+    spatial_label: str
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
@@ -143,7 +145,7 @@ def _draw_spatial_weights(comparison: Comparison, figure: Figure, axis: Axes) ->
     )
     axis.set_xticks([])
     axis.set_yticks([])
-    axis.set_xlabel('place of the default point in the image')
+    axis.set_xlabel(comparison.spatial_label)
     axis.set_title('spatial prompts')
     bar = figure.colorbar(image, ax=axis, orientation='horizontal', shrink=0.85)
     bar.set_label('weight W of the learned prompt')

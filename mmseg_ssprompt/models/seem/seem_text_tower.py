@@ -24,9 +24,9 @@ class SEEMTextTower(nn.Module):
 
     def __init__(self, variant: SEEMVariant) -> None:
         super().__init__()
-        width = variant.hidden_dims
+        width = variant.text_dims
         self.lang_encoder = _Transformer(variant)
-        self.lang_proj = nn.Parameter(torch.randn(width, width) * width**-0.5)
+        self.lang_proj = nn.Parameter(torch.randn(width, variant.hidden_dims) * width**-0.5)
         self.logit_scale = nn.Parameter(torch.zeros(()))  # the decoder uses it
 
 
@@ -70,7 +70,7 @@ def to_unit_length(embedding: Tensor) -> Tensor:
 class _Transformer(nn.Module):
     def __init__(self, variant: SEEMVariant) -> None:
         super().__init__()
-        width = variant.hidden_dims
+        width = variant.text_dims
         self.token_embedding = nn.Embedding(variant.vocab_size, width)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         self.positional_embedding = nn.Parameter(0.01 * torch.randn(variant.context_length, width))

@@ -42,6 +42,7 @@ class SEEMVariant:
         num_queries: Object queries.
         num_memories: Memory tokens, for second and later clicks.
         queries_per_prompt: Queries that answer a spatial prompt.
+        text_dims: Width of the text tower, before it is projected to ``D``.
         text_layers: Transformer blocks of the text tower.
         text_heads: Attention heads of the text tower.
         vocab_size: Tokens of the byte-pair encoding.
@@ -69,6 +70,7 @@ class SEEMVariant:
     num_queries: int = 101
     num_memories: int = 32
     queries_per_prompt: int = 3
+    text_dims: int = 512
     text_layers: int = 12
     text_heads: int = 8
     vocab_size: int = 49408
@@ -94,6 +96,7 @@ _FOCAL_TINY = SEEMVariant(
     encoder_layers=2,
     decoder_layers=4,
     num_queries=11,
+    text_dims=32,
     text_layers=2,
     text_heads=4,
 )
@@ -142,6 +145,21 @@ SEEM_VARIANTS: Dict[str, SEEMVariant] = dict(
         vit_width=1024,
         global_attn_indexes=(5, 11, 17, 23),
         official_file='seem_samvitl_v1.pt',
+    ),
+    tiny=SEEMVariant(  # the miniature, pre-trained on ShapesWorld
+        backbone='focal_dw',
+        widths=(32, 64, 96, 128),
+        depths=(1, 2, 2, 1),
+        focal_levels=3,
+        hidden_dims=64,
+        num_heads=4,
+        feedforward_dims=256,
+        encoder_layers=2,
+        decoder_layers=6,
+        num_queries=32,
+        text_dims=32,  # the table of tokens is half of all weights
+        text_layers=2,
+        text_heads=2,
     ),
     focal_tiny=_FOCAL_TINY,
     focal_tiny_deform=replace(_FOCAL_TINY, pixel_decoder='deformable'),

@@ -140,7 +140,7 @@ def test_building_leaves_the_generator_of_random_numbers_as_it_was(tiny_file, ha
 
 def test_settings_are_checked(tiny_file):
     with pytest.raises(ValueError, match='unknown SEEM variant'):
-        SEEMTextEncoder('tiny', tiny_file)
+        SEEMTextEncoder('vit_b', tiny_file)
     with pytest.raises(ValueError, match='no predefined set'):
         SEEMTextEncoder('focal_tiny', tiny_file, templates='seem')
     assert len(SEEMTextEncoder('focal_tiny', tiny_file, templates='vild').templates) == 14

@@ -1,0 +1,151 @@
+"""Write what the studies say of each claim, SAM beside SEEM, into a page between its two marks.
+
+    python -m dev.bases_page docs/evidence/README.md
+
+The figures come from the JSON files of ``python -m dev.reproduce``, in the folder of the page. The
+page keeps everything before ``<!-- bases -->`` and after ``<!-- end of bases -->``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple
+
+import numpy as np
+
+from mmseg_ssprompt.files import write_atomically
+
+from .studies.report import mean_and_interval
+
+START, END = '<!-- bases -->', '<!-- end of bases -->'
+BASES = dict(SAM='', SEEM='_seem')
+
+
+class Claim(NamedTuple):
+    """A row that should be better than another one of the same study.
+
+    ``rows`` and ``than`` have a name for each of ``BASES``; ``layout`` names SAM's by the number
+    of points.
+    """
+
+    text: str
+    study: str
+    rows: Dict[str, str]
+    than: Dict[str, str]
+
+
+def _same(name: str) -> Dict[str, str]:
+    return dict.fromkeys(BASES, name)
+
+
+ZERO_SHOT = dict(
+    SAM='handcrafted prompts (zero-shot)',
+    SEEM="SEEM's own prompts (zero-shot)",
+)
+SSPROMPT = _same('SSPrompt')
+
+
+def _coast(name: str) -> Dict[str, str]:
+    """A row of ``layout``, with SAM's 64 points."""
+    return dict(SAM=f'N = 64: {name}', SEEM=name)
+
+
+CLAIMS = (
+    Claim('learned prompts beat handcrafted ones', 'components', SSPROMPT, ZERO_SHOT),
+    Claim('SpaPrompt alone gains', 'components', _same('SpaPrompt'), ZERO_SHOT),
+    Claim('SemPrompt alone gains', 'components', _same('SemPrompt'), ZERO_SHOT),
+    Claim(
+        'embedding space beats 2-D coordinates (SpaPrompt on points)',
+        'components',
+        dict(SAM='SpaPrompt', SEEM='64 clicks, SpaPrompt'),
+        dict(SAM='2-D coordinates', SEEM='64 clicks, 2-D coordinates'),
+    ),
+    Claim(
+        'a learned weight beats W = 0.5 (SpaPrompt)',
+        'components',
+        _same('SpaPrompt'),
+        _same('SpaPrompt, W = 0.5'),
+    ),
+    Claim(
+        'a learned weight beats W = 0.5 (SSPrompt)',
+        'components',
+        SSPROMPT,
+        _same('SSPrompt, W = 0.5'),
+    ),
+    Claim('both sides beat SemPrompt alone', 'components', SSPROMPT, _same('SemPrompt')),
+    Claim('both sides beat SpaPrompt alone', 'components', SSPROMPT, _same('SpaPrompt')),
+    Claim('SemPrompt beats CoOp', 'components', _same('SemPrompt'), _same('CoOp')),
+    Claim(
+        'SSPrompt beats a fine-tuned mask decoder',
+        'components',
+        SSPROMPT,
+        _same('mask decoder fine-tuned'),
+    ),
+    Claim(
+        'coast: learned prompts beat handcrafted ones',
+        'layout',
+        _coast('SSPrompt'),
+        dict(SAM='N = 64: handcrafted prompts', SEEM=ZERO_SHOT['SEEM']),
+    ),
+    Claim(
+        'coast: both sides beat SemPrompt alone',
+        'layout',
+        _coast('SSPrompt'),
+        _coast('SemPrompt'),
+    ),
+    Claim(
+        'coast: a learned weight beats W = 0.5',
+        'layout',
+        _coast('SSPrompt'),
+        _coast('SSPrompt, W = 0.5'),
+    ),
+)
+
+
+def format_claims(folder: Path) -> str:
+    """The table, as Markdown.
+
+    Args:
+        folder: With the JSON files of the studies. A row that was not run leaves its cells empty.
+    """
+    lines = [f'| claim (difference in mIoU) | {" | ".join(BASES)} |', '|---' * 3 + '|']
+    for claim in CLAIMS:
+        cells = [
+            _cell(claim, base, folder / f'{claim.study}{end}.json') for base, end in BASES.items()
+        ]
+        lines.append(f'| {" | ".join([claim.text, *cells])} |')
+    return '\n'.join(lines)
+
+
+def _cell(claim: Claim, base: str, file: Path) -> str:
+    mious = _read_mious(file)
+    ours, other = mious.get(claim.rows[base]), mious.get(claim.than[base])
+    if ours is None or other is None:
+        return ''
+    mean, half = mean_and_interval(np.subtract(ours, other).tolist())
+    verdict = 'yes' if mean - half > 0 else '**no, worse**' if mean + half < 0 else '**not shown**'
+    return f'{verdict}: {mean:+.1f} ± {half:.1f}'
+
+
+def _read_mious(file: Path) -> Dict[str, List[float]]:
+    """By the names of rows; empty if there is no such file."""
+    if not file.is_file():
+        return {}
+    rows: List[Dict[str, Any]] = json.loads(file.read_text(encoding='utf-8'))['rows']
+    return {row['name']: row['miou'] for row in rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Claims on both base models, as a table in a page')
+    parser.add_argument('page', type=Path, help='in the folder of the JSON files')
+    page: Path = parser.parse_args().page
+    text = page.read_text(encoding='utf-8')
+    if not 0 <= text.find(START) < text.find(END):
+        raise SystemExit(f'{page}: expected the marks {START} and, after it, {END}')
+    before, after = text.split(START)[0], text.split(END)[1]
+    table = format_claims(page.parent)
+    write_atomically(page, f'{before}{START}\n\n{table}\n\n{END}{after}'.encode())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,1 @@
+"""The parts of ``dev/pretrain_seem_tiny.py``."""

@@ -1,0 +1,62 @@
+"""The table of claims on both base models is the one that the studies give."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from dev import bases_page
+from dev.studies.definitions import STUDIES
+from dev.studies.processes import ROOT
+
+EVIDENCE = ROOT / 'docs' / 'evidence'
+ROWS = dict(better=[60.0, 61.0, 62.0], same=[50.0, 49.0, 51.0], other=[50.0, 50.0, 50.0])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A study of SAM alone, and three claims on it."""
+    rows = [dict(name=name, miou=miou) for name, miou in ROWS.items()]
+    (tmp_path / 'components.json').write_text(json.dumps(dict(rows=rows)))
+    same, other = (dict.fromkeys(bases_page.BASES, name) for name in ('same', 'other'))
+    better = dict.fromkeys(bases_page.BASES, 'better')
+    pairs = ((better, other), (same, other), (other, better))
+    claims = [bases_page.Claim('a claim', 'components', *pair) for pair in pairs]
+    monkeypatch.setattr(bases_page, 'CLAIMS', claims)
+    return tmp_path
+
+
+def test_verdicts(folder):
+    cells = [line.split(' | ')[1:] for line in bases_page.format_claims(folder).splitlines()[2:]]
+    # t(0.975, 2) = 4.3027, times the standard error 1 / sqrt(3)
+    assert cells == [
+        ['yes: +11.0 ± 2.5', ' |'],
+        ['**not shown**: +0.0 ± 2.5', ' |'],
+        ['**no, worse**: -11.0 ± 2.5', ' |'],
+    ]
+
+
+def test_every_claim_names_rows_of_its_study():
+    for claim in bases_page.CLAIMS:
+        for base, end in bases_page.BASES.items():
+            names = {row.name for row in STUDIES[claim.study + end].rows}
+            assert {claim.rows[base], claim.than[base]} <= names, claim.text
+
+
+def test_the_page_holds_the_table_of_the_committed_studies(tmp_path, monkeypatch):
+    for file in EVIDENCE.glob('*.json'):
+        shutil.copy(file, tmp_path)
+    page = shutil.copy(EVIDENCE / 'README.md', tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['bases_page', str(page)])
+    bases_page.main()
+    assert (tmp_path / 'README.md').read_text() == (EVIDENCE / 'README.md').read_text()
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path, monkeypatch):
+    page = tmp_path / 'page.md'
+    page.write_text('no marks')
+    monkeypatch.setattr(sys, 'argv', ['bases_page', str(page)])
+    with pytest.raises(SystemExit, match='expected the marks'):
+        bases_page.main()
+    assert page.read_text() == 'no marks'

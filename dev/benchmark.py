@@ -1,6 +1,7 @@
 """Measure ours against the official modules, side by side in one run.
 
     python -m dev.benchmark decode
+    python -m dev.benchmark seem
     python -m dev.benchmark all --json work_dirs/benchmark.json
 
 Ours and the reference take turns, after their results were compared: a ratio of different numbers
@@ -26,6 +27,7 @@ from .benchmarks import (
     encode,
     predict,
     scaling,
+    seem,
     segments,
     startup,
     text,
@@ -44,44 +46,53 @@ BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     'checkpoint': checkpoint.compare,
     'scaling': scaling.compare,
     'import': startup.compare,
+    'seem': seem.compare,
 }
-PEAKS = {**decode.PEAKS, **segments.PEAKS, **classify.PEAKS, **predict.PEAKS}
+PEAKS = {**decode.PEAKS, **segments.PEAKS, **classify.PEAKS, **predict.PEAKS, **seem.PEAKS}
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Ours against the official modules')
     parser.add_argument('benchmark', choices=[*BENCHMARKS, 'all'])
     parser.add_argument('--variant', default='vit_b', help='of SAM')
+    parser.add_argument('--seem-variant', default='focal_t', help='of SEEM: one with FocalNet-T')
     parser.add_argument('--prompts', type=int, default=100, help='N, a square number')
     parser.add_argument('--classes', type=int, default=150, help='C')
-    parser.add_argument('--batch', type=int, default=1, help='images')
+    parser.add_argument('--batch', type=int, default=1, help='images; seem takes 1 and 2')
     parser.add_argument('--repeats', type=int, default=5, help='turns of each')
     parser.add_argument('--threads', type=int, default=count_cores(), help='on the CPU')
     parser.add_argument('--device', default='cpu', help='e.g. cpu, cuda:0')
-    parser.add_argument('--small', action='store_true', help='sam-tiny, for a quick look')
+    parser.add_argument('--small', action='store_true', help='miniatures, for a quick look')
     parser.add_argument('--json', type=output_file('.json'), help='where the table goes')
     # One case, measured in this process.
     parser.add_argument('--peak', choices=list(PEAKS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.small:
-        args.variant = 'tiny'
+        args.variant, args.seem_variant = 'tiny', 'focal_tiny'
     return args
 
 
-def describe_run(args: argparse.Namespace) -> Dict[str, Any]:
+def describe_run(args: argparse.Namespace, benchmark: str) -> Dict[str, Any]:
     """What the figures depend on."""
-    sizes = ('variant', 'prompts', 'classes', 'batch', 'repeats')
-    return {**describe_machine(args.device), **{name: getattr(args, name) for name in sizes}}
+    sizes = dict(variant='variant', prompts='prompts', classes='classes', batch='batch')
+    if benchmark == 'seem':
+        sizes = dict(variant='seem_variant', classes='classes')
+    sizes['repeats'] = 'repeats'
+    return {
+        **describe_machine(args.device),
+        **{name: getattr(args, option) for name, option in sizes.items()},
+    }
 
 
 def main() -> None:
     args = parse_args()
+    chosen = args.benchmark
     torch.set_num_threads(args.threads)
     torch.backends.cudnn.allow_tf32 = False
     if args.peak:
         print(PEAKS[args.peak](args))
         return
-    names = list(BENCHMARKS) if args.benchmark == 'all' else [args.benchmark]
+    names = list(BENCHMARKS) if chosen == 'all' else [chosen]
     rows: List[Row] = []
     for name in names:
         args.benchmark = name
@@ -89,7 +100,7 @@ def main() -> None:
             rows.append(row)
             print_row(row)
     if args.json:
-        table = dict(machine=describe_run(args), rows=[asdict(row) for row in rows])
+        table = dict(machine=describe_run(args, chosen), rows=[asdict(row) for row in rows])
         write_json(table, args.json)
 
 

@@ -1,8 +1,11 @@
-"""Write runs of ``dev/benchmark.py`` into a page, between its two marks.
+"""Write runs of ``dev/benchmark.py`` into a page, between the marks of a table.
 
     python -m dev.performance_page docs/performance.md docs/evidence/performance_cpu_*.json
+    python -m dev.performance_page docs/performance.md docs/evidence/performance_seem_cpu_*.json \
+        --table seem
 
-The page keeps everything before ``<!-- table -->`` and after ``<!-- end of table -->``.
+The page keeps everything before ``<!-- table -->``, or ``<!-- table: seem -->``, and after the
+next ``<!-- end of table -->``.
 """
 
 import argparse
@@ -13,7 +16,7 @@ from typing import Any, Dict, List
 
 from mmseg_ssprompt.files import write_atomically
 
-START, END = '<!-- table -->', '<!-- end of table -->'
+END = '<!-- end of table -->'
 HEADER = '| what | ours | reference | ratio in each run | must | aim | | difference |'
 
 
@@ -21,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Runs of the benchmark as a table in a page')
     parser.add_argument('page', type=Path)
     parser.add_argument('runs', type=Path, nargs='+', help='JSON files of dev/benchmark.py')
+    parser.add_argument('--table', help='name of the table in the page; without: the one without')
     return parser.parse_args()
 
 
@@ -56,7 +60,8 @@ def format_runs(runs: List[Dict[str, Any]]) -> str:
         if different:
             raise ValueError(f'runs differ in {entry}: {values[0]} and {different[0]}')
     machine = ', '.join(f'{name} {value}' for name, value in runs[0]['machine'].items())
-    lines = [f'{len(runs)} runs in a row on: {machine}.', '', HEADER, '|---' * 8 + '|']
+    count = '1 run' if len(runs) == 1 else f'{len(runs)} runs in a row'
+    lines = [f'{count} on: {machine}.', '', HEADER, '|---' * 8 + '|']
     return '\n'.join(lines + [_format_row(rows) for rows in zip(*(run['rows'] for run in runs))])
 
 
@@ -93,12 +98,13 @@ def main() -> None:
     for file in (args.page, *args.runs):
         if not file.is_file():
             raise SystemExit(f'{str(file)!r}: expected a file, found none')
-    page = args.page.read_text()
-    if not 0 <= page.find(START) < page.find(END):
-        raise SystemExit(f'{args.page}: expected the marks {START} and, after it, {END}')
+    start = f'<!-- table: {args.table} -->' if args.table else '<!-- table -->'
+    before, found, rest = args.page.read_text().partition(start)
+    _, ends, after = rest.partition(END)
+    if not (found and ends):
+        raise SystemExit(f'{args.page}: expected the marks {start} and, after it, {END}')
     table = format_runs([read_run(file) for file in args.runs])
-    before, after = page.split(START)[0], page.split(END)[1]
-    write_atomically(args.page, f'{before}{START}\n\n{table}\n\n{END}{after}'.encode())
+    write_atomically(args.page, f'{before}{start}\n\n{table}\n\n{END}{after}'.encode())
 
 
 if __name__ == '__main__':

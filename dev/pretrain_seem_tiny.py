@@ -32,7 +32,7 @@ STATE = Path('work_dirs/pretrain_seem_tiny.pth')
 def parse_args() -> argparse.Namespace:
     parser = make_parser('Pre-train seem-tiny on ShapesWorld', gate_every=500)
     parser.set_defaults(batch_size=8, log_every=100)
-    parser.add_argument('--iters', type=int, default=9000)
+    parser.add_argument('--iters', type=int, default=7000)
     parser.add_argument('--clicks', type=int, default=4, help='clicks per image')
     parser.add_argument('--points', type=int, default=1024, help='at which masks are compared')
     parser.add_argument('--state', type=Path, default=STATE, help='what --resume goes on from')

@@ -99,18 +99,21 @@ SEEM_VARIANTS = {
 
 @pytest.mark.parametrize('file', ON_SEEM, ids=seem_ids)
 def test_seem_s_parts_are_of_one_variant_and_its_official_file(file):
-    model = read(file).model
-    head, preprocessor = model.decode_head, model.data_preprocessor
-    parts = (model.backbone, head.segmenter, head.semantic_prompts.text_encoder)
-    ((name, checkpoint),) = {(part.variant, part.checkpoint) for part in parts}
-    assert name == SEEM_VARIANTS[file.stem.split('_')[2]]
+    cfg = read(file)
+    head = cfg.model.decode_head
+    texts = head.semantic_prompts.text_encoder
+    name = SEEM_VARIANTS[file.stem.split('_')[2]]
     variant = get_seem_variant(name)
+    assert cfg.model.backbone.get('encoder', cfg.model.backbone).variant == name
     # DaViT has no published file.
-    assert checkpoint == f'weights/{variant.official_file or "seem_davitd3_v1.pt"}'
-    assert (preprocessor.mean, preprocessor.std) == (list(PIXEL_MEAN), list(PIXEL_STD))
-    for padding in (preprocessor, preprocessor.test_cfg):
-        assert padding.get('size') == variant.frame
-        assert padding.get('size_divisor') == (None if variant.frame else variant.divisor)
+    official = f'weights/{variant.official_file or "seem_davitd3_v1.pt"}'
+    for encoder, preprocessor in image_parts(cfg):
+        for part in (encoder, head.segmenter, texts):
+            assert (part.variant, part.checkpoint) == (name, official)
+        assert (preprocessor.mean, preprocessor.std) == (list(PIXEL_MEAN), list(PIXEL_STD))
+        for padding in (preprocessor, preprocessor.test_cfg):
+            assert padding.get('size') == variant.frame
+            assert padding.get('size_divisor') == (None if variant.frame else variant.divisor)
 
 
 @pytest.mark.parametrize('file', ON_SEEM, ids=seem_ids)

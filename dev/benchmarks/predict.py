@@ -27,7 +27,7 @@ class Prediction:
     def run(self, logits: bool) -> Tensor:
         """Label maps (B, 1, H, W), with the scores of all classes or without."""
         self.model.test_cfg.logits = logits
-        samples = make_samples(self.model, len(self.images))
+        samples = make_samples(self.model, len(self.images), tuple(self.images.shape[2:]))
         predicted = self.model(self.images, samples, mode='predict')
         return torch.stack([sample.pred_sem_seg.data for sample in predicted])
 

@@ -20,8 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4  # of results, in float32
 Run = Callable[[], Any]
 
-#: Ratios that must be reached at SAM's real size with N = 100 and C = 150 on two CPU cores, and
-#: that are aimed at.
+#: Arguments that a process which measures a peak gets.
+_OF_PEAKS = ('variant', 'seem_variant', 'prompts', 'classes', 'batch', 'threads', 'device')
+
+#: Ratios that must be reached at the real sizes of SAM with N = 100, and of SEEM, with C = 150 on
+#: two CPU cores, and that are aimed at.
 TARGETS: Dict[str, Tuple[float, float]] = {
     'joint decode, N = 100, forward and backward': (1 / 25, 1 / 40),
     'joint decode, N = 100, peak memory': (1 / 12, 1 / 20),
@@ -39,6 +42,17 @@ TARGETS: Dict[str, Tuple[float, float]] = {
     'text encoder in memory while training': (0.0, 0.0),
     'time in the text encoder, of a training step': (0.0, 0.0),
     'import of the package, over mmseg.models': (1.1, 1.05),
+    **{
+        f'SEEM {part}, {images}{what}': wanted
+        for images in ('1 image', '2 images')
+        for part, what, wanted in (
+            ('decode', ', forward', (0.8, 0.6)),
+            ('decode', ', forward and backward', (0.8, 0.6)),
+            ('decode', ', peak memory', (0.6, 0.6)),
+            ('encoder', '', (1.0, 1.0)),
+            ('training step from embedded samples', ', over one with our encoder', (0.15, 0.15)),
+        )
+    },
 }
 
 
@@ -118,12 +132,10 @@ def compare_peaks(args: argparse.Namespace, name: str, ours: str, reference: str
 
 
 def _measure_peak(args: argparse.Namespace, case: str) -> float:
-    options = {
-        option: getattr(args, option)
-        for option in ('variant', 'prompts', 'classes', 'batch', 'threads', 'device')
-    }
+    options = {option: getattr(args, option) for option in _OF_PEAKS}
     command = [sys.executable, '-m', 'dev.benchmark', args.benchmark, '--peak', case]
-    command += [word for option, value in options.items() for word in (f'--{option}', str(value))]
+    for option, value in options.items():
+        command += [f'--{option.replace("_", "-")}', str(value)]
     # Otherwise malloc raises its threshold as large blocks are freed, and later ones come from a
     # heap whose holes are counted as in use.
     environment = {**os.environ, 'MALLOC_MMAP_THRESHOLD_': '1000000'}

@@ -17,31 +17,26 @@ from mmseg_ssprompt.models.sam.sam_variants import build_image_encoder
 from .model import build_model, make_samples
 from .rows import Row, find_difference, take_turns
 
-__all__ = ['TrainingStep', 'compare']
+__all__ = ['Step', 'TrainingStep', 'compare']
 
 
-class TrainingStep:
-    """Forward, backward and an optimiser's step of the whole model, with random weights."""
+class Step:
+    """Forward, backward and an optimiser's step of a whole model, with random images.
 
-    def __init__(
-        self, args: argparse.Namespace, batch: Optional[int] = None, clip: bool = False
-    ) -> None:
-        self.model = build_model(args, clip).train()
-        self.head = self.model.decode_head
-        side = self.head.segmenter.prompt_encoder.image_size
-        self.images = torch.randn(batch or args.batch, 3, side, side).to(args.device)
-        self.samples = make_samples(self.model, len(self.images))
-        self.features = self.model.extract_feat(self.images)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
+    Args:
+        model: What trains.
+        count: Images.
+        frame: Their size (H, W) in pixels.
+    """
+
+    def __init__(self, model: nn.Module, count: int, frame: Tuple[int, int]) -> None:
+        self.model = model.train()
+        self.head = model.decode_head
+        self.images = torch.randn(count, 3, *frame).to(next(model.parameters()).device)
+        self.samples = make_samples(model, count, frame)
+        self.features = model.extract_feat(self.images)
+        trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=0.0)  # every step is the same step
-
-    @cached_property
-    def official(self) -> nn.Module:
-        """SAM's own image encoder with the model's weights; only :meth:`naive` needs it."""
-        backbone = self.model.backbone
-        encoder = build_image_encoder(backbone.variant).eval().requires_grad_(False)
-        encoder.load_state_dict(backbone.model.state_dict())
-        return encoder.to(self.images.device)
 
     def from_embedding(self) -> Tensor:
         """Joint decoding of a cached embedding."""
@@ -50,6 +45,34 @@ class TrainingStep:
     def from_images(self) -> Tensor:
         """Joint decoding of what our encoder makes of the images."""
         return self._step(self.head(self.model.extract_feat(self.images)))
+
+    def _step(self, output: HeadOutput) -> Tensor:
+        torch.manual_seed(0)  # the same points in every step
+        losses = self.head.loss_by_feat(output, self.samples)
+        total = sum(losses.values())
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        return total.detach()
+
+
+class TrainingStep(Step):
+    """That of the model on SAM."""
+
+    def __init__(
+        self, args: argparse.Namespace, batch: Optional[int] = None, clip: bool = False
+    ) -> None:
+        model = build_model(args, clip)
+        side = model.decode_head.segmenter.prompt_encoder.image_size
+        super().__init__(model, batch or args.batch, (side, side))
+
+    @cached_property
+    def official(self) -> nn.Module:
+        """SAM's own image encoder with the model's weights; only :meth:`naive` needs it."""
+        backbone = self.model.backbone
+        encoder = build_image_encoder(backbone.variant).eval().requires_grad_(False)
+        encoder.load_state_dict(backbone.model.state_dict())
+        return encoder.to(self.images.device)
 
     def naive(self) -> Tensor:
         """The official encoder, then the official decoder for each image, all prompts at once."""
@@ -73,15 +96,6 @@ class TrainingStep:
         masks, iou = decoder(embedding, *prompts, multimask_output=False)
         handle.remove()
         return masks[:, 0], tokens[0], iou[:, 0]
-
-    def _step(self, output: HeadOutput) -> Tensor:
-        torch.manual_seed(0)  # the same points in every step
-        losses = self.head.loss_by_feat(output, self.samples)
-        total = sum(losses.values())
-        self.optimizer.zero_grad()
-        total.backward()
-        self.optimizer.step()
-        return total.detach()
 
 
 def compare(args: argparse.Namespace) -> Iterator[Row]:

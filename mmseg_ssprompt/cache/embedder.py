@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 import torch
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..draws import seed_draws
@@ -106,12 +106,18 @@ class Embedder:
     Args:
         recipe: What to build.
         device: Where to run it.
+        encoder: The image encoder, if it is there. Defaults to None: the recipe's is built.
     """
 
-    def __init__(self, recipe: Recipe, device: str = 'cpu') -> None:
+    def __init__(
+        self, recipe: Recipe, device: str = 'cpu', encoder: Optional[nn.Module] = None
+    ) -> None:
+        self.recipe = recipe
         self.training, self.dtype = not recipe.test_mode, DTYPES[recipe.dtype]
         self.preprocessor = MODELS.build(copy.deepcopy(recipe.data_preprocessor)).to(device)
-        self.encoder = MODELS.build(copy.deepcopy(recipe.encoder)).to(device).eval()
+        if encoder is None:
+            encoder = MODELS.build(copy.deepcopy(recipe.encoder))
+        self.encoder = encoder.to(device).eval()
 
     @torch.no_grad()
     def __call__(self, packed: Any) -> EmbeddedSample:

@@ -105,6 +105,7 @@ def fill_cache(
     num_workers: int = 0,
     report: Callable[[int, int, EmbeddedSample], None] = lambda done, total, sample: None,
     files: Callable[[int], Optional[Dict[str, Any]]] = lambda number: None,
+    embedded: Optional[Mapping[int, EmbeddedSample]] = None,
 ) -> int:
     """Compute those of a rank's shards that are not there yet, or damaged.
 
@@ -120,6 +121,7 @@ def fill_cache(
             done and to do, and the sample.
         files: What identifies the files of a sample by its number, or None. A shard of which they
             have changed is computed again. Defaults to None for all: not compared.
+        embedded: Samples that are embedded already, by number. Defaults to none.
 
     Returns:
         How many samples were computed.
@@ -136,19 +138,21 @@ def fill_cache(
         for file, numbers in list(_each_shard(folder, len(views)))[rank::world_size]
         if not _is_done(file, key, map(files, numbers))
     ]
+    ready = embedded or {}
     order = [number for _, numbers in todo for number in numbers]
-    source = Subset(views, order)
+    source = Subset(views, [number for number in order if number not in ready])
     # Not collated: samples come as the pipeline gives them.
     loader = DataLoader(source, None, num_workers=num_workers, collate_fn=_as_it_is)
     samples = iter(loader)
     done = 0
     for file, numbers in todo:
-        embedded: List[EmbeddedSample] = []
+        shard: List[EmbeddedSample] = []
         for number in numbers:
-            embedded.append(embed(next(samples))._replace(files=files(number)))
+            sample = ready[number] if number in ready else embed(next(samples))
+            shard.append(sample._replace(files=files(number)))
             done += 1
-            report(done, len(order), embedded[-1])
-        _write_shard(file, embedded, key)
+            report(done, len(order), shard[-1])
+        _write_shard(file, shard, key)
     return done
 
 
@@ -196,10 +200,17 @@ def finish_cache(
     return index
 
 
-def missing_samples(folder: Path, samples: int) -> int:
-    """How many embedded samples are in shards that are not there; damage is not looked for."""
-    shards = _each_shard(folder, samples)
-    return sum(len(numbers) for file, numbers in shards if not file.is_file())
+def missing_samples(folder: Path, samples: int, rank: int = 0, world_size: int = 1) -> List[int]:
+    """Numbers of the embedded samples in shards that are not there; damage is not looked for.
+
+    Args:
+        folder: Of the cache.
+        samples: Number of embedded samples.
+        rank: Whose shards are looked at. Defaults to 0.
+        world_size: Number of ranks. Defaults to 1.
+    """
+    shards = list(_each_shard(folder, samples))[rank::world_size]
+    return [number for file, numbers in shards if not file.is_file() for number in numbers]
 
 
 def free_bytes(folder: Path) -> int:

@@ -11,7 +11,7 @@ keeps the shards that are there, if neither their files nor their images have ch
 import argparse
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
@@ -30,6 +30,7 @@ from ..cache import (
 from ..cache.embedding_cache import free_bytes, missing_samples
 from ..dataset_wrappers import each_dataset_config, find_configs
 from ..datasets.checks import explain_dataset_errors
+from ..files import check_writable
 from ..models.base.precomputed import PrecomputedFeatures
 from ..weights.model_weights import hand_down_weights
 from .arguments import end_process, load_config
@@ -126,48 +127,80 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-def check_room(folder: Path, sample_bytes: int, images: int, views: int) -> None:
-    """Say what disk space is needed, and refuse to start without.
+class CacheMaker:
+    """Makes one cache, or goes on making it.
+
+    Args:
+        folder: Of the cache; it is made.
+        recipe: Of its samples.
+        num_workers: Processes that run the pipeline.
 
     Raises:
-        CacheError: If less is free.
+        OSError: If the folder cannot be written into.
     """
-    total = images * views
-    missing = missing_samples(folder, total)
-    needed, free = sample_bytes * missing, free_bytes(folder)
-    say(
-        f'{folder}: {sample_bytes:,} bytes a sample x {images} samples x {views} views = '
-        f'{sample_bytes * total / 1e9:.3f} GB; {needed / 1e9:.3f} GB to write, '
-        f'{free / 1e9:.1f} GB free'
-    )
-    if needed > free:
-        raise CacheError(
-            f'no room in {str(folder)!r}: expected {needed:,} bytes, found {free:,} free. Fewer '
-            "views or dtype='float16' take less; --cache-dir names another place"
+
+    def __init__(self, folder: Path, recipe: Recipe, num_workers: int = 0) -> None:
+        check_writable(folder)
+        self.folder, self.recipe, self.num_workers = folder, recipe, num_workers
+        self.dataset = recipe.build_dataset()
+        self.key = recipe.key(self.dataset)
+        self.views = SourceViews(self.dataset, recipe.views, recipe.seed)
+        self._embedded: Dict[int, EmbeddedSample] = {}
+
+    def needed_bytes(self, embed: Embedder) -> int:
+        """Bytes of the samples that are not there, each taken to be as large as the first of them.
+
+        That one is embedded for it, and kept.
+        """
+        missing = missing_samples(self.folder, len(self.views))
+        if not missing:
+            return 0
+        own = missing_samples(self.folder, len(self.views), *get_dist_info())
+        first = (own or missing)[0]
+        self._embedded[first] = embed(self.views[first])
+        sample_bytes = self._embedded[first].nbytes
+        say(
+            f'{self.folder}: {sample_bytes:,} bytes a sample x {len(self.dataset)} samples x '
+            f'{self.recipe.views} views = {sample_bytes * len(self.views) / 1e9:.3f} GB; '
+            f'{sample_bytes * len(missing) / 1e9:.3f} GB to write, '
+            f'{free_bytes(self.folder) / 1e9:.1f} GB free'
         )
+        return sample_bytes * len(missing)
+
+    def make(self, embed: Embedder) -> None:
+        """Write what is missing, and the index."""
+        start = time.monotonic()
+        rank, world_size = get_dist_info()
+        computed = fill_cache(
+            *(self.folder, self.key, self.views, embed),
+            rank=rank,
+            world_size=world_size,
+            num_workers=self.num_workers,
+            report=Progress(),
+            files=self.views.files,
+            embedded=self._embedded,
+        )
+        self._embedded.clear()
+        barrier()
+        if is_main_process():
+            index = finish_cache(self.folder, self.key, self.dataset.metainfo, len(self.views))
+            size = sum(file.stat().st_size for file in self.folder.iterdir())
+            say(
+                f'{self.folder}: {len(self.views)} embedded samples in {len(index["sizes"])} '
+                f'shards, {size:,} bytes; rank 0 computed {computed} in '
+                f'{time.monotonic() - start:.1f} s'
+            )
+        barrier()
 
 
 class Progress:
-    """Looks for room when the first sample is there, and prints now and then how far this rank is.
+    """Prints now and then how far this rank is."""
 
-    Args:
-        folder: Of the cache.
-        images: Number of images.
-        views: Of each.
-    """
-
-    def __init__(self, folder: Path, images: int, views: int) -> None:
-        self.folder, self.images, self.views = folder, images, views
+    def __init__(self) -> None:
         self.start = self.last = time.monotonic()
 
     def __call__(self, done: int, total: int, sample: EmbeddedSample) -> None:
-        """Note that so many samples are done; of the first nothing is written yet.
-
-        Raises:
-            CacheError: If there is no room for what is to be written.
-        """
-        if done == 1:
-            check_room(self.folder, sample.nbytes, self.images, self.views)
+        """Note that so many samples are done."""
         now = time.monotonic()
         if now - self.last < INTERVAL and done < total:
             return
@@ -176,32 +209,77 @@ class Progress:
         say(f'  {done}/{total} of rank 0, {rate:.2f} a second, {(total - done) / rate:.0f} s left')
 
 
-@explain_dataset_errors()
-def make(folder: Path, recipe: Recipe, num_workers: int) -> None:
-    """Make one cache, or go on making it."""
-    start = time.monotonic()
-    dataset = recipe.build_dataset()
-    key = recipe.key(dataset)
-    views = SourceViews(dataset, recipe.views, recipe.seed)
-    embed = Embedder(recipe, get_device())
-    rank, world_size = get_dist_info()
-    computed = fill_cache(
-        *(folder, key, views, embed),
-        rank=rank,
-        world_size=world_size,
-        num_workers=num_workers,
-        report=Progress(folder, len(dataset), recipe.views),
-        files=views.files,
+def check_room(makers: Sequence[CacheMaker], needed: Sequence[int]) -> None:
+    """Refuse to start where a disk has not enough room for all caches that go there.
+
+    Args:
+        makers: Of the caches.
+        needed: Bytes that each of them will write.
+
+    Raises:
+        CacheError: With the folders on that disk, the bytes needed and free, and what to do.
+    """
+    disks: Dict[int, List[int]] = {}
+    for number, maker in enumerate(makers):
+        disks.setdefault(maker.folder.stat().st_dev, []).append(number)
+    for numbers in disks.values():
+        total = sum(needed[number] for number in numbers)
+        writing = [makers[number] for number in numbers if needed[number]]
+        if len(writing) > 1:
+            say(f'{total / 1e9:.3f} GB to write in all')
+        if writing and total > (free := free_bytes(writing[0].folder)):
+            folders = ' and '.join(repr(str(maker.folder)) for maker in writing)
+            raise CacheError(
+                f'no room in {folders}: expected {total:,} bytes, found {free:,} free. '
+                f'{_take_less(writing)}'
+            )
+
+
+def _take_less(makers: Sequence[CacheMaker]) -> str:
+    """What takes less room than these caches, in sentences."""
+    ways = []
+    if any(maker.recipe.dtype == 'float32' for maker in makers):
+        ways.append("dtype='float16' in the EmbeddedDataset")
+    if any(maker.recipe.views > 1 for maker in makers):
+        ways.append('fewer views (--views)')
+    if len(makers) > 1:
+        ways.append('one split alone (--split)')
+    ways.append('a config with fewer images, such as a few-shot one')
+    return (
+        f'What takes less: {", ".join(ways)}. Or name another place, by --cache-dir, which '
+        'training takes as cache_dir of its EmbeddedDatasets'
     )
-    barrier()
-    if is_main_process():
-        index = finish_cache(folder, key, dataset.metainfo, len(views))
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        say(
-            f'{folder}: {len(views)} embedded samples in {len(index["sizes"])} shards, '
-            f'{size:,} bytes; rank 0 computed {computed} in {time.monotonic() - start:.1f} s'
-        )
-    barrier()
+
+
+@explain_dataset_errors()
+def make_caches(makers: Sequence[CacheMaker]) -> None:
+    """Make caches, if there is room for all of them.
+
+    Nothing is written before the first sample of each has said how large it is.
+
+    Raises:
+        CacheError: If there is no room.
+    """
+    embedders: List[Embedder] = []
+    for maker in makers:
+        config = maker.recipe.encoder
+        same = [each.encoder for each in embedders if each.recipe.encoder == config]
+        embedders.append(Embedder(maker.recipe, get_device(), same[0] if same else None))
+    needed = [maker.needed_bytes(embed) for maker, embed in zip(makers, embedders)]
+    check_room(makers, needed)
+    barrier()  # no rank writes before all have looked
+    for maker, embed in zip(makers, embedders):
+        maker.make(embed)
+
+
+@explain_dataset_errors()
+def prepare(cfg: Config, args: argparse.Namespace) -> List[CacheMaker]:
+    """What the command line asks for."""
+    makers = []
+    for folder, recipe in plan(cfg, args).items():
+        loader = cfg['val_dataloader' if recipe.test_mode else 'train_dataloader']
+        makers.append(CacheMaker(folder, recipe, loader.get('num_workers', 0)))
+    return makers
 
 
 def run(args: argparse.Namespace) -> None:
@@ -209,7 +287,5 @@ def run(args: argparse.Namespace) -> None:
     cfg = load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     start_processes(cfg)
-    for folder, recipe in plan(cfg, args).items():
-        split = 'val' if recipe.test_mode else 'train'
-        make(folder, recipe, cfg[f'{split}_dataloader'].get('num_workers', 0))
+    make_caches(prepare(cfg, args))
     end_process()

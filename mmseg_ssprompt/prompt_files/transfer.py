@@ -34,7 +34,8 @@ class TransferReport(NamedTuple):
             part was not asked for.
         unused: The source's classes that the target does not have.
         spatial: What became of the spatial prompts.
-        classifier: What became of projection, no-object row and logit scale.
+        classifier: What became of projection, no-object row and logit scale, or of the learned
+            embedding of "no object".
     """
 
     parts: Tuple[str, ...]
@@ -167,8 +168,8 @@ def _check_fits(
             f'{source.name} does not fit the target:\n  '
             + '\n  '.join(problems)
             + '\nUse the base model and the weights that the prompts were trained with, and in '
-            'model.decode_head of the target the kind, number and fusion of the prompts; or leave '
-            'a part out (--parts)'
+            'model.decode_head of the target the classifier, and the kind, number and fusion of '
+            'the prompts; or leave a part out (--parts)'
         )
 
 

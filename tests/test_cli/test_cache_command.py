@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -151,22 +152,69 @@ def embedded(monkeypatch):
     return calls
 
 
+def make(folder: Path, recipe: Any) -> None:
+    tool.make_caches([tool.CacheMaker(folder, recipe)])
+
+
 def test_each_sample_is_embedded_once(embedded, tmp_path):
     recipe = recipe_of(shapes(3))
-    tool.make(tmp_path, recipe, 0)
+    make(tmp_path, recipe)
     assert len(embedded) == 3
-    tool.make(tmp_path, recipe, 0)  # all are there
+    make(tmp_path, recipe)  # all are there
     assert len(embedded) == 3
+
+
+class Disk:
+    """A disk as ``shutil.disk_usage`` describes it."""
+
+    total, used = 2**40, 0
+
+    def __init__(self, free: int) -> None:
+        self.free = free
 
 
 def test_room_is_looked_for_before_the_first_shard(embedded, tmp_path, monkeypatch):
     recipe, free = recipe_of(shapes(5), views=2), 10 * 36_864 - 1
-    monkeypatch.setattr(tool, 'free_bytes', lambda folder: free)
-    message = rf"no room in '{tmp_path}': expected 368,640 bytes, found {free:,} free\. Fewer views"
-    with pytest.raises(CacheError, match=message):
-        tool.make(tmp_path, recipe, 0)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: Disk(free))
+    message = rf"no room in '{tmp_path}': expected 368,640 bytes, found {free:,} free\. What"
+    with pytest.raises(CacheError, match=message) as caught:
+        make(tmp_path, recipe)
+    said = str(caught.value)
+    assert 'What takes less: fewer views (--views), a config with fewer images' in said
+    assert 'Or name another place, by --cache-dir' in said
+    assert 'float16' not in said and '--split' not in said  # they would not help
     assert list(tmp_path.iterdir()) == []
     assert len(embedded) == 1  # to know the size of a sample
+
+
+def test_room_is_looked_for_for_all_splits(embedded, tmp_path, monkeypatch, capsys):
+    """Each alone would have room."""
+    monkeypatch.chdir(tmp_path)
+    train, val = recipe_of(shapes(5)), recipe_of(shapes(5), test_mode=True, dtype='float32')
+    needed = 5 * 36_864 + 5 * (36_864 + 27_648)
+    makers = [tool.CacheMaker(Path('a') / name, r) for name, r in (('t', train), ('v', val))]
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: Disk(needed - 1))
+    message = (
+        rf"no room in 'a/t' and 'a/v': expected {needed:,} bytes, found {needed - 1:,} free\. "
+        r"What takes less: dtype='float16' in the EmbeddedDataset, one split alone \(--split\), a"
+    )
+    with pytest.raises(CacheError, match=message):
+        tool.make_caches(makers)
+    assert [*Path('a/t').iterdir(), *Path('a/v').iterdir()] == []
+    assert len(embedded) == 2
+    assert '0.001 GB to write in all' in capsys.readouterr().out
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: Disk(needed))
+    tool.make_caches(makers)
+    assert all((Path('a') / name / 'index.json').is_file() for name in 'tv')
+
+
+def test_splits_share_an_image_encoder(tmp_path, monkeypatch):
+    """And memory is needed for one."""
+    used = []
+    monkeypatch.setattr(tool.CacheMaker, 'make', lambda self, embed: used.append(embed.encoder))
+    recipes = [recipe_of(shapes(1)), recipe_of(shapes(1), test_mode=True)]
+    tool.make_caches([tool.CacheMaker(tmp_path / str(i), r) for i, r in enumerate(recipes)])
+    assert len(used) == 2 and used[0] is used[1]
 
 
 def test_what_is_there_needs_no_more_room(tmp_path, monkeypatch, capsys):
@@ -174,8 +222,8 @@ def test_what_is_there_needs_no_more_room(tmp_path, monkeypatch, capsys):
     fill(tmp_path, recipe)
     for file in tmp_path.glob('000001.*'):
         file.unlink()
-    monkeypatch.setattr(tool, 'free_bytes', lambda folder: 36_864)  # for one sample
-    tool.make(tmp_path, recipe, 0)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: Disk(36_864))  # for one sample
+    make(tmp_path, recipe)
     assert 'rank 0 computed 1 in' in capsys.readouterr().out
 
 
@@ -183,6 +231,6 @@ def test_a_place_that_cannot_be_written_into(embedded, tmp_path):
     (tmp_path / 'file').write_text('something else')
     folder = tmp_path / 'file' / 'train'
     with pytest.raises(OSError, match=rf"cannot write into '{folder}': expected a folder with"):
-        tool.make(folder, recipe_of(shapes(1)), 0)
+        make(folder, recipe_of(shapes(1)))
     assert (tmp_path / 'file').read_text() == 'something else'
     assert not embedded

@@ -16,15 +16,30 @@ from dev.performance_page import format_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'docs' / 'performance.md'
-PUBLISHED, PUBLISHED_APART = (
+PUBLISHED, PUBLISHED_APART, PUBLISHED_SEEM = (
     sorted((ROOT / 'docs' / 'evidence').glob(f'performance_{kind}*.json'))
-    for kind in ('cpu_', 'classify_cpu_')
+    for kind in ('cpu_', 'classify_cpu_', 'seem_cpu_')
+)
+needs_runs_of_seem = pytest.mark.skipif(
+    not PUBLISHED_SEEM, reason='docs/evidence has no performance_seem_cpu_*.json yet'
 )
 ENCODER = 'tiny encoder at 96 x 96'
 COLUMNS = {
     *('name', 'ours', 'reference', 'unit', 'ratio', 'ratio_low', 'ratio_high', 'must', 'aim'),
     'difference',
 }
+STEP = 'SEEM training step from embedded samples'
+SEEM_ROWS = [
+    row
+    for images in ('1 image', '2 images')
+    for row in (
+        f'SEEM decode, {images}, forward',
+        f'SEEM decode, {images}, forward and backward',
+        f'SEEM encoder, {images}',
+        f'{STEP}, {images}, over one with our encoder',
+        f'{STEP}, {images}, over one written plainly',
+    )
+]
 CAN_COMPILE = shutil.which('g++') is not None
 
 
@@ -71,6 +86,7 @@ def test_rows(table):
         'training step from 2 embedded samples, over 1',
         'training step from 4 embedded samples, over 1',
         'import of the package, over mmseg.models',
+        *SEEM_ROWS,
     ]
     for row in table['rows']:
         assert set(row) == COLUMNS
@@ -112,6 +128,21 @@ def test_the_rows_of_one_benchmark(tmp_path, capsys):
         assert row['must'] is None and row['aim'] is None  # targets are for real sizes
 
 
+def test_the_rows_of_seem(tmp_path):
+    """Ours and the plain computation, whose results are compared, on the miniature."""
+    file = tmp_path / 'table.json'
+    options = ('--small', '--repeats', 1, '--classes', 5, '--threads', 1)
+    run_here('dev.benchmark', 'seem', *options, '--json', file)
+    table = json.loads(file.read_text())
+    machine = table['machine']
+    assert (machine['variant'], machine['classes']) == ('focal_tiny', 5)
+    assert not {'prompts', 'batch'} & set(machine)  # on which these rows do not depend
+    assert [row['name'] for row in table['rows']] == SEEM_ROWS
+    for row in table['rows']:
+        assert set(row) == COLUMNS and row['must'] is None
+        assert 0 <= row['difference'] < 1e-4
+
+
 def test_other_results_have_no_ratio():
     numbers = torch.tensor([1.0, -100.0])
     assert benchmark_rows.find_difference(numbers + 0.001, numbers) == pytest.approx(1e-5, rel=0.01)
@@ -119,26 +150,58 @@ def test_other_results_have_no_ratio():
         benchmark_rows.find_difference(numbers + 0.1, numbers)
 
 
+def check_targets(groups, is_seem):
+    for files in zip(*groups):
+        published = [row for file in files for row in json.loads(file.read_text())['rows']]
+        wanted = {row['name'] for row in published if row['must'] is not None}
+        targets = benchmark_rows.TARGETS
+        assert wanted == {name for name in targets if name.startswith('SEEM ') == is_seem}
+
+
 def test_targets_have_rows_that_bear_their_names():
     """A renamed row would lose its target in silence."""
     assert len(PUBLISHED) == len(PUBLISHED_APART) == 3
-    for files in zip(PUBLISHED, PUBLISHED_APART):
-        published = [row for file in files for row in json.loads(file.read_text())['rows']]
-        wanted = {row['name'] for row in published if row['must'] is not None}
-        assert wanted == set(benchmark_rows.TARGETS)
+    check_targets([PUBLISHED, PUBLISHED_APART], is_seem=False)
 
 
-def test_the_page_is_made_of_the_published_runs():
-    table = format_runs([json.loads(file.read_text()) for file in PUBLISHED])
+@needs_runs_of_seem
+def test_targets_of_seem_have_rows_that_bear_their_names():
+    check_targets([PUBLISHED_SEEM], is_seem=True)
+
+
+@pytest.mark.parametrize(
+    'files',
+    [
+        pytest.param(PUBLISHED, id='sam'),
+        pytest.param(PUBLISHED_SEEM, id='seem', marks=needs_runs_of_seem),
+    ],
+)
+def test_the_page_is_made_of_the_published_runs(files):
+    table = format_runs([json.loads(file.read_text()) for file in files])
     assert table in PAGE.read_text()
+
+
+def test_each_table_of_a_page_is_written_alone(tmp_path):
+    page = tmp_path / 'page.md'
+    parts = ['# Page', '<!-- table -->', 'one', '<!-- end of table -->', 'between']
+    parts += ['<!-- table: seem -->', 'two', '<!-- end of table -->', 'end']
+    page.write_text('\n'.join(parts))
+    run_here('dev.performance_page', page, PUBLISHED[0], '--table', 'seem')
+    table = format_runs([json.loads(PUBLISHED[0].read_text())])
+    first, second = page.read_text().split('between')
+    assert first == '\n'.join(parts[:4]) + '\n'
+    assert second == f'\n{parts[5]}\n\n{table}\n\n{parts[7]}\nend'
+    run_here('dev.performance_page', page, PUBLISHED[0])
+    assert page.read_text().count(table) == 2
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path):
     page = tmp_path / 'page.md'
-    page.write_text('# Performance\n')
-    with pytest.raises(SystemExit, match='<!-- table -->'):
-        run_here('dev.performance_page', page, *PUBLISHED)
-    assert page.read_text() == '# Performance\n'
+    page.write_text('# Performance\n<!-- end of table --> <!-- table -->')
+    for mark, options in (('<!-- table -->', ()), ('<!-- table: seem -->', ('--table', 'seem'))):
+        with pytest.raises(SystemExit, match=mark):
+            run_here('dev.performance_page', page, *PUBLISHED, *options)
+    assert page.read_text() == '# Performance\n<!-- end of table --> <!-- table -->'
 
 
 @pytest.mark.slow

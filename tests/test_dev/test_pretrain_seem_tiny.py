@@ -1,6 +1,7 @@
 """The script that trains seem-tiny runs, and its weights are what the docs say they are."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from dev.seem_tiny.model import FRAME, VARIANT, WEIGHTS_NAME, SeemTiny, answers
 from mmseg_ssprompt.models.seem import SEEMImageEncoder, SEEMSegmenter, SEEMTextEncoder
 from mmseg_ssprompt.models.seem.seem_prompt_encoder import choose_rows
 
+ROOT = Path(__file__).resolve().parents[2]
 ASSETS = Path(mmseg_ssprompt.__file__).parent / 'assets'
 LOG_NAME = 'seem-tiny_shapes.json'
 
@@ -136,9 +138,30 @@ def test_log_says_that_the_gate_was_passed():
     assert log['gates'][-1]['miou'] >= 75
 
 
+def test_the_page_has_the_figures_of_the_log():
+    page = (ROOT / 'docs' / 'sam-tiny.md').read_text(encoding='utf-8')
+    log = read_log(ASSETS)
+    last = log['gates'][-1]
+    for name, prefix in (("SEEM's own queries", ''), ('a grid of 64 clicks', 'grid_')):
+        cells = [f'{last[prefix + kind]:.1f}' for kind in ('miou', 'things', 'stuff')]
+        assert f'| {" | ".join([name, *cells])} |' in page
+    minutes = round(last['seconds'] / 60)
+    assert f'After {last["step"]:,} steps, {minutes}\nminutes' in page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('held_out', [200])
 def test_gate(held_out, capsys):
     run_here('dev.pretrain_seem_tiny', '--out-dir', ASSETS, '--evaluate', '--held-out', held_out)
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures['miou'] >= 75
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize('seed', range(5))
+def test_learned_prompts_gain_on_the_shifted_world(seed, tmp_path):
+    command = [sys.executable, '-m', 'mmseg_ssprompt', 'demo', '--base', 'seem', '--seed', seed]
+    subprocess.run([*map(str, command)], cwd=tmp_path, check=True, timeout=800)
+    summary = json.loads((tmp_path / 'work_dirs' / 'demo_seem' / 'summary.json').read_text())
+    assert summary['ssprompt_miou'] >= summary['zero_shot_miou'] + 12

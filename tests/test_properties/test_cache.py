@@ -151,7 +151,9 @@ def test_ranks_share_all_samples_and_compute_what_is_lost(count, ranks, lost):
             for file in folder.glob(f'{shard:06d}.safetensors'):
                 file.unlink()
         expected = [number for number in range(count) if number // 16 in lost]
-        assert missing_samples(folder, count) == len(expected)
+        assert missing_samples(folder, count) == expected
+        parts = [missing_samples(folder, count, rank, ranks) for rank in range(ranks)]
+        assert sorted(number for part in parts for number in part) == expected
         assert fill(1) == expected
         cache = EmbeddingCache(folder, {})
         assert [cache[n].features['embedding'].item() for n in range(count)] == list(range(count))

@@ -33,7 +33,11 @@ class EmbeddingPreProcessor(BaseDataPreprocessor):
             data: ``inputs``, a list of B tensors for each name of :meth:`ImageFeatures.named`,
                 which become one (B, ...) float32 on the model's device, and ``data_samples``.
             training: Not looked at.
+
+        Raises:
+            ValueError: If the features of the samples differ in size.
         """
+        _check_sizes(data['inputs'], data.get('data_samples') or ())
         data = self.cast_data(data)
         inputs = {
             name: torch.stack([tensor.float() for tensor in tensors])
@@ -46,6 +50,26 @@ class EmbeddingPreProcessor(BaseDataPreprocessor):
                 labels = F.pad(sample.gt_sem_seg.data, tuple(padding), value=self.seg_pad_val)
                 sample.gt_sem_seg = PixelData(data=labels)
         return dict(inputs=inputs, data_samples=samples)
+
+
+def _check_sizes(inputs: Mapping[str, Sequence[Tensor]], data_samples: Sequence[Any]) -> None:
+    """Refuse samples of several sizes in a batch.
+
+    Images of a batch are padded to the largest, and encoded so; samples were embedded alone.
+    """
+    for name, tensors in inputs.items():
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        other = next((n for n, shape in enumerate(shapes) if shape != shapes[0]), None)
+        if other is not None:
+            files = [sample.metainfo.get('img_path') for sample in data_samples]
+            which = f' ({files[0]!r} and {files[other]!r})' if files else ''
+            raise ValueError(
+                f'embedded samples: expected {name} of one size in a batch, found {shapes[0]} and '
+                f'{shapes[other]}{which}. Each was embedded at the size of its image, and cannot '
+                'be padded any more: set the batch_size of the data loader to 1 (and, for steps of '
+                'several images, optim_wrapper.accumulative_counts), or resize all images to one '
+                'size in the pipeline that is embedded'
+            )
 
 
 def get_encoder_class(config: Mapping[str, Any]) -> Any:

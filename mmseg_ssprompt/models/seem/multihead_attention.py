@@ -34,20 +34,21 @@ def attend(
     Returns:
         (B, Lq, D).
     """
-    weights = attention.in_proj_weight.chunk(3)
-    biases = [*attention.in_proj_bias.chunk(3)]
-    if shift is not None:
-        biases[2] = F.linear(shift, weights[2], biases[2])
+    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    # Keys go without their bias, which adds the same to all scores of a query. What is added to
+    # every value is added to what is seen, as the shares of values sum to one.
+    projections = ((query, biases[0]), (key, None), (value, None))
     query, key, value = (
         _split_heads(F.linear(x, weight, bias), attention.num_heads)
-        for x, weight, bias in zip((query, key, value), weights, biases)
+        for (x, bias), weight in zip(projections, weights)
     )
-    mask = None if allowed is None else allowed.unsqueeze(1)
-    if mask is not None and _trains_queries_alone(query, key, value):
-        out = _FrozenKeys.apply(query, key, value, mask)
+    if allowed is not None and _trains_queries_alone(query, key, value):
+        out = _FrozenKeys.apply(query, key, value, allowed)
     else:
+        mask = None if allowed is None else _to_mask(allowed, query)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=is_causal)
-    attended: Tensor = attention.out_proj(out.transpose(1, 2).flatten(2))
+    constant = biases[2] if shift is None else F.linear(shift, weights[2], biases[2])
+    attended: Tensor = attention.out_proj(out.transpose(1, 2).flatten(2) + constant)
     return attended
 
 
@@ -62,6 +63,20 @@ def _trains_queries_alone(query: Tensor, key: Tensor, value: Tensor) -> bool:
     return trains and not (key.requires_grad or value.requires_grad or query.is_cuda)
 
 
+def _to_mask(allowed: Tensor, query: Tensor) -> Tensor:
+    """(B, Lq, Lk) bool as a mask (B, 1, Lq, Lk) of ``scaled_dot_product_attention``.
+
+    On CPUs it is one that is added: torch would make one of it, in several times the time.
+    """
+    mask = allowed if query.is_cuda else _to_summand(allowed, query.dtype)
+    return mask.unsqueeze(1)
+
+
+def _to_summand(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores: 0 where a query may look, elsewhere the most negative number."""
+    return allowed.logical_not().to(dtype).mul_(torch.finfo(dtype).min)
+
+
 class _FrozenKeys(torch.autograd.Function):
     """Attention to keys and values that get no gradient.
 
@@ -71,22 +86,28 @@ class _FrozenKeys(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
-        """Attend: (B, heads, Lq, D / heads), where ``allowed`` is (B, 1, Lq, Lk)."""
-        ctx.save_for_backward(query, key, value, allowed)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        """Attend: (B, heads, Lq, D / heads), where ``allowed`` is (B, Lq, Lk)."""
+        mask = _to_mask(allowed, query)
+        out: Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        ctx.save_for_backward(query, key, value, allowed, out)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tuple[Tensor, None, None, None]:
         """The gradient of queries, one head after another."""
-        *projected, allowed = ctx.saved_tensors
-        forbidden = ~allowed[:, 0]
+        query, key, value, allowed, out = ctx.saved_tensors
+        summand = _to_summand(allowed, torch.float32)
         scale = gradient.shape[-1] ** -0.5
+        # What softmax subtracts, the mean of the slopes by their shares.
+        mean = (gradient.float() * out.float()).sum(dim=-1, keepdim=True)
         found = []
-        for query, key, value, slope in zip(*(x.unbind(1) for x in (*projected, gradient))):
-            scores = scale * query.float() @ key.float().transpose(1, 2)  # (B, Lq, Lk)
-            shares = scores.masked_fill_(forbidden, -torch.inf).softmax(dim=-1)
-            slopes = slope.float() @ value.float().transpose(1, 2)
-            slopes = slopes.sub_((slopes * shares).sum(dim=-1, keepdim=True)).mul_(shares)
-            found.append((scale * slopes @ key.float()).to(query.dtype))
+        for number in range(query.shape[1]):
+            q, k, v, slope, centre = (
+                x[:, number].float() for x in (query, key, value, gradient, mean)
+            )
+            scores = torch.baddbmm(summand, q, k.transpose(1, 2), alpha=scale)  # (B, Lq, Lk)
+            slopes = torch.baddbmm(centre, slope, v.transpose(1, 2), beta=-1)
+            slopes.mul_(scores.softmax(dim=-1))
+            found.append((slopes @ k).mul_(scale).to(query.dtype))
         return torch.stack(found, dim=1), None, None, None

@@ -21,8 +21,8 @@ NUM_LEVELS = 3
 class _Level(NamedTuple):
     """What queries look at."""
 
-    keys: Tensor  # (B, hw, D), with their places and the embedding of the level
-    values: Tensor  # (B, hw, D), without either, so that they need no memory of their own
+    keys: Tensor  # (B, hw, D), with their places; the embedding of the level would change nothing
+    values: Tensor  # (B, hw, D), without the embedding, so that they need no memory of their own
     embed: Tensor  # (D,), of the level
     mask_features: Tensor  # (B, D, hw), from which masks at this level's size are made
 
@@ -121,7 +121,7 @@ class SEEMDecoder(FrozenModule):
         levels = []
         for level, embed in zip(features.levels[::-1], self.level_embed.weight):
             values = level.flatten(2).transpose(1, 2)
-            keys = values + (encode_places(level).flatten(1).t() + embed)
+            keys = values + encode_places(level).flatten(1).t()
             shrunk = _shrink(features.embedding, (level.shape[-2], level.shape[-1]))
             levels.append(_Level(keys, values, embed, shrunk.flatten(2)))
         return levels
@@ -130,8 +130,8 @@ class SEEMDecoder(FrozenModule):
     def _find_allowed(self, x: Tensor, level: _Level) -> Tensor:
         """Where each query may look (B, Q, hw): in its mask, or everywhere if that is empty."""
         logits: Tensor = self.mask_embed(self.decoder_norm(x)) @ level.mask_features
-        allowed = logits >= 0
-        return allowed | ~allowed.any(dim=-1, keepdim=True)
+        is_empty = logits.amax(dim=-1, keepdim=True) < 0
+        return logits >= is_empty.to(logits.dtype).mul_(torch.finfo(logits.dtype).min)
 
 
 def _shrink(x: Tensor, size: Tuple[int, int]) -> Tensor:

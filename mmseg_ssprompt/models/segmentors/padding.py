@@ -34,9 +34,8 @@ def check_padding(
             sides = tuple(size)[-2:]
             fits = sides == tuple(frame) if frame else not any(side % divisor for side in sides)
         elif size_divisor is not None:
-            multiples = frame or (size_divisor,)
-            of = size_divisor if frame else divisor
-            fits = not any(side % of for side in multiples)
+            # A smaller one pads to the frame only what has its size already.
+            fits = {size_divisor} == set(frame) if frame else not size_divisor % divisor
         else:
             continue
         if fits:

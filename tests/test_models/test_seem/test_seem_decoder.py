@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dev.benchmarks.plain_seem import Prompts, plain_decode
 from mmseg_ssprompt.models.base import ImageFeatures
 from mmseg_ssprompt.models.seem.seem_decoder import SEEMDecoder, _shrink
 from mmseg_ssprompt.models.seem.seem_file import load_parts
 from mmseg_ssprompt.models.seem.seem_variants import get_variant
-from plain_seem import Prompts, plain_decode
 from seem_files import make_weights, read_golden, read_keys
 
 PREFIX = 'sem_seg_head.predictor.'
@@ -20,8 +20,7 @@ CASES = ['case1_tiny', 'case1_tiny_deform']
 @pytest.fixture(scope='module')
 def weights():
     """The tiny one's predictor, by its official names; the same with either pixel decoder."""
-    shapes = {k: v for k, v in read_keys('tiny')[0].items() if k.startswith(PREFIX)}
-    return {key[len(PREFIX) :]: each for key, each in make_weights(shapes).items()}
+    return make_weights({k: v for k, v in read_keys('tiny')[0].items() if k.startswith(PREFIX)})
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +47,7 @@ def random_features(batch=2, size=(64, 96), seed=0):
 
 def queries_of(weights):
     names = ('query_feat.weight', 'query_embed.weight')
-    return [weights[name].clone().requires_grad_() for name in names]
+    return [weights[PREFIX + name].clone().requires_grad_() for name in names]
 
 
 def predict(decoder, features, content, place, tokens=None):
@@ -109,10 +108,9 @@ def test_equals_the_official_predictions_and_gradients(decoder, weights, case, i
 def test_equals_its_plain_computation_at_other_sizes(decoder, weights, size):
     features = random_features(1, size)
     masks, classes = predict(decoder, features, *queries_of(weights))
-    levels = [level[0] for level in features.levels[::-1]]
-    expected = plain_decode(weights, levels, features.embedding[0], heads=4)
-    torch.testing.assert_close(masks[0], expected[0], atol=3e-4, rtol=0)
-    torch.testing.assert_close(classes[0], expected[1], atol=2e-5, rtol=0)
+    expected = plain_decode(weights, features.levels[::-1], features.embedding, heads=4)
+    torch.testing.assert_close(masks, expected[0], atol=3e-4, rtol=0)
+    torch.testing.assert_close(classes, expected[1], atol=2e-5, rtol=0)
 
 
 def random_prompts(weights, count=2, points=3):
@@ -120,37 +118,36 @@ def random_prompts(weights, count=2, points=3):
     rows = torch.randint(11, (3 * count,), generator=generator)
     tokens = torch.randn(count, 3, points, 32, generator=generator)
     names = ('query_feat.weight', 'query_embed.weight')
-    return Prompts(*(weights[name][rows] for name in names), tokens.requires_grad_())
+    tokens = tokens[None].requires_grad_()
+    return Prompts(*(weights[PREFIX + name][rows] for name in names), tokens)
 
 
 def test_spatial_prompts_equal_their_plain_computation_with_gradients(decoder, weights):
     """The golden files hold no gradients of tokens, whose places are detached."""
     features = random_features(1)
     prompts = random_prompts(weights)
-    levels = [level[0] for level in features.levels[::-1]]
-    masks, classes, _ = plain_decode(weights, levels, features.embedding[0], prompts, heads=4)
-    expected = [masks[11:], classes[11:]]
+    levels = features.levels[::-1]
+    masks, classes, _ = plain_decode(weights, levels, features.embedding, prompts, heads=4)
+    expected = [masks[:, 11:], classes[:, 11:]]
     generator = torch.Generator().manual_seed(6)
     factors = [torch.randn(each.shape, generator=generator) for each in expected]
     gradient = torch.autograd.grad(
         sum((a * b).sum() for a, b in zip(expected, factors)), prompts.tokens
     )[0]
-    found = predict(decoder, features, prompts.content, prompts.place, prompts.tokens[None])
+    found = predict(decoder, features, prompts.content, prompts.place, prompts.tokens)
     for one, other, bound in zip(found, expected, (3e-4, 2e-5)):
-        torch.testing.assert_close(one[0], other, atol=bound, rtol=0)
-    own = torch.autograd.grad(
-        sum((a[0] * b).sum() for a, b in zip(found, factors)), prompts.tokens
-    )[0]
+        torch.testing.assert_close(one, other, atol=bound, rtol=0)
+    own = torch.autograd.grad(sum((a * b).sum() for a, b in zip(found, factors)), prompts.tokens)[0]
     torch.testing.assert_close(own, gradient, atol=1e-5 * gradient.abs().max().item(), rtol=0)
 
 
 def test_prompts_do_not_know_of_each_other(decoder, weights):
     features = random_features(1)
     prompts = random_prompts(weights, count=3)
-    together, _ = predict(decoder, features, prompts.content, prompts.place, prompts.tokens[None])
+    together, _ = predict(decoder, features, prompts.content, prompts.place, prompts.tokens)
     for number in range(3):
         rows = slice(3 * number, 3 * number + 3)
-        tokens = prompts.tokens[None, number : number + 1]
+        tokens = prompts.tokens[:, number : number + 1]
         alone, _ = predict(decoder, features, prompts.content[rows], prompts.place[rows], tokens)
         torch.testing.assert_close(together[:, rows], alone, atol=3e-4, rtol=0)
 
@@ -185,11 +182,10 @@ def test_queries_that_see_nothing_see_everything(decoder, weights):
     assert (masks < 0).all()
     (masks.sum() + classes.sum()).backward()
     assert torch.isfinite(content.grad).all() and torch.isfinite(place.grad).all()
-    levels = [level[0] for level in features.levels[::-1]]
-    changed = {**weights, 'mask_embed.layers.2.bias': last.bias}
-    expected, others, _ = plain_decode(changed, levels, full[0], heads=4)
-    torch.testing.assert_close(masks[0], expected, atol=1e-3, rtol=1e-5)
-    torch.testing.assert_close(classes[0], others, atol=2e-5, rtol=0)
+    changed = {**weights, f'{PREFIX}mask_embed.layers.2.bias': last.bias}
+    expected, others, _ = plain_decode(changed, features.levels[::-1], full, heads=4)
+    torch.testing.assert_close(masks, expected, atol=1e-3, rtol=1e-5)
+    torch.testing.assert_close(classes, others, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize('size', [(32, 64), (16, 32), (8, 16), (4, 8), (7, 9), (64, 128), (12, 16)])

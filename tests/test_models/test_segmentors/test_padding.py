@@ -47,6 +47,8 @@ def test_what_fits(padding, encoder):
             r'size: the .* expects size=\(96, 96\), the frame',
         ),
         (dict(size_divisor=36), SQUARE, r'size_divisor: .*found 36\. Set .*size=\(96, 96\)'),
+        (dict(size_divisor=32), SQUARE, r'size_divisor: .*found 32\. Set .*size=\(96, 96\)'),
+        (dict(size_divisor=96), dict(SQUARE, frame=(96, 192)), r'size_divisor: .*found 96\.'),
         (dict(size=(64, 90)), ANY, r'size: .*multiples of 32 pixels, found \(64, 90\)'),
         (dict(size_divisor=16), ANY, r'size_divisor: .*found 16\. Set .*size_divisor=32'),
     ],

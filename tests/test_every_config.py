@@ -73,7 +73,7 @@ def config(request, tmp_path, monkeypatch, seem_file) -> Config:
         make_tree(tmp_path, config.data_root)
     if '_seem_' in request.param:
         use_tiny_seem(config, str(seem_file))
-    else:
+    elif '_seem-tiny_' not in request.param:
         use_sam_tiny(config)
     config.merge_from_dict(
         dict(

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.base import ImageFeatures
 from mmseg_ssprompt.models.losses import MaskClassificationLoss
+from mmseg_ssprompt.segments import segments_of_label_maps
 
 from ..sam_tiny.losses import Targets, mask_loss
 from .model import Clicked, SeemTiny
@@ -37,7 +39,8 @@ def object_losses(
     found = model.find_objects(features)
     masks = torch.cat([model.masks(out, features) for out in found])
     scores = model.classify(torch.cat(found), text)
-    return loss(scores, masks, labels.repeat(len(found), 1, 1))
+    label_ids = LabelIds(len(text) - 1, 255, None)
+    return loss(scores, masks, segments_of_label_maps(labels.repeat(len(found), 1, 1), label_ids))
 
 
 def class_losses(

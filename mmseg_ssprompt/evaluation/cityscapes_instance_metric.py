@@ -221,5 +221,5 @@ def _import_official() -> Any:
     except ModuleNotFoundError as error:
         raise ImportError(
             f'evaluator CityscapesInstanceMetric: expected the package cityscapesscripts, found '
-            f"that {error.name!r} is missing. Install it: pip install 'mmseg-ssprompt[cityscapes]'"
+            f'that {error.name!r} is missing. Install it: pip install cityscapesscripts'
         ) from error

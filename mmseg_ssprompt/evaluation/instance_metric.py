@@ -239,7 +239,7 @@ def _import_coco() -> Tuple[Any, Any]:
             )
     raise ImportError(
         'evaluator InstanceMetric: expected the package faster-coco-eval, or pycocotools, found '
-        "neither. Install it: pip install 'mmseg-ssprompt[instances]'"
+        'neither. Install it: pip install faster-coco-eval'
     )
 
 

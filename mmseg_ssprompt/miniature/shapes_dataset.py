@@ -125,7 +125,8 @@ class ShapesWorldDataset(BaseSegDataset):
                 label: indices.get(name, left_out)
                 for label, name in enumerate(get_world(self.world).classes, 1)
             },
-            things=[indices[name] for name in metainfo['thing_classes']],
+            # Absent where the classes were given other names.
+            things=[indices[name] for name in metainfo.get('thing_classes', ())],
         )
 
         def path(kind: str, index: int) -> str:

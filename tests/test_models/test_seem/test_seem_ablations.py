@@ -171,6 +171,6 @@ def test_points_are_decoded_apart_by_the_line_of_sam(read):
 
 def test_every_row_is_told():
     """But those whose lines are of SAM's or CLIP's parts, and one side of those of both sides."""
-    rows = {file.stem.partition('_sam-')[0] for file in (CONFIGS / 'ablations').glob('*.py')}
+    rows = {file.stem.partition('_sam-')[0] for file in (CONFIGS / 'ablations').glob('*_sam-*.py')}
     rows = {row for row in rows if '-only_' not in row} - {'linear', 'token', 'ensemble'}
     assert rows == TRAINS.keys() | REFUSED.keys()

@@ -360,7 +360,8 @@ def test_nothing_but_the_prompts_gets_gradients(tiny_file, features, prompts, mo
     semantic = dict(fusion=dict(mode=mode))
     head = build_head(tiny_file, spatial_prompts=spatial, semantic_prompts=semantic).train()
     output = head(features)
-    for each in output:
+    assert output.quality is None
+    for each in (output.mask_logits, output.class_logits):
         assert torch.isfinite(each).all()
     trainable = {name for name, p in head.named_parameters() if p.requires_grad}
     learned = () if mode == 'default_only' else ('learned',)

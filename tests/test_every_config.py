@@ -9,6 +9,7 @@ tested in ``test_ablation_configs.py``, and the configs that train on a cache in
 """
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,12 @@ def seem_file(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(params=NAMES)
+#: Names of configs that differ from another one in what is made tiny here, or in their files alone.
+TWINS = re.compile('_(davit|focal-l|sam-vit|vit-[lh]|acdc_(fog|night|rain|snow))|-coast')
+PARAMS = [pytest.param(n, marks=[pytest.mark.slow] if TWINS.search(n) else []) for n in NAMES]
+
+
+@pytest.fixture(params=PARAMS)
 def config(request, tmp_path, monkeypatch, seem_file) -> Config:
     """A configuration for one step, in a folder where its data are."""
     config = Config.fromfile(CONFIGS / f'{request.param}.py')

@@ -13,8 +13,7 @@ from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
-from mmseg_ssprompt.files import write_atomically
-
+from .marked_page import write_between
 from .studies.report import mean_and_interval
 
 START, END = '<!-- bases -->', '<!-- end of bases -->'
@@ -139,12 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Claims on both base models, as a table in a page')
     parser.add_argument('page', type=Path, help='in the folder of the JSON files')
     page: Path = parser.parse_args().page
-    text = page.read_text(encoding='utf-8')
-    if not 0 <= text.find(START) < text.find(END):
-        raise SystemExit(f'{page}: expected the marks {START} and, after it, {END}')
-    before, after = text.split(START)[0], text.split(END)[1]
-    table = format_claims(page.parent)
-    write_atomically(page, f'{before}{START}\n\n{table}\n\n{END}{after}'.encode())
+    write_between(page, START, END, format_claims(page.parent))
 
 
 if __name__ == '__main__':

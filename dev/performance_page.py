@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 from typing import Any, Dict, List
 
-from mmseg_ssprompt.files import write_atomically
+from .marked_page import write_between
 
 END = '<!-- end of table -->'
 HEADER = '| what | ours | reference | ratio in each run | must | aim | | difference |'
@@ -99,12 +99,7 @@ def main() -> None:
         if not file.is_file():
             raise SystemExit(f'{str(file)!r}: expected a file, found none')
     start = f'<!-- table: {args.table} -->' if args.table else '<!-- table -->'
-    before, found, rest = args.page.read_text().partition(start)
-    _, ends, after = rest.partition(END)
-    if not (found and ends):
-        raise SystemExit(f'{args.page}: expected the marks {start} and, after it, {END}')
-    table = format_runs([read_run(file) for file in args.runs])
-    write_atomically(args.page, f'{before}{start}\n\n{table}\n\n{END}{after}'.encode())
+    write_between(args.page, start, END, format_runs([read_run(file) for file in args.runs]))
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ A pixel's segment is a number in a map, and what is known of the segment is an e
 - What the loss takes of a batch is :class:`Segments`.
 """
 
-from typing import Any, NamedTuple, Sequence, TypedDict
+from typing import Any, List, NamedTuple, Optional, Sequence, TypedDict
 
 import torch
 from mmengine.structures import PixelData
@@ -28,6 +28,7 @@ __all__ = [
     'Segments',
     'TrueSegment',
     'make_gt_segments',
+    'number_things',
     'segments_of_label_maps',
 ]
 
@@ -79,6 +80,18 @@ def make_gt_segments(segment_map: Any, segments_info: Sequence[TrueSegment]) -> 
     """
     data = torch.as_tensor(segment_map).long()[None]
     return PixelData(metainfo=dict(segments_info=list(segments_info)), data=data)
+
+
+def number_things(classes: Sequence[str], things: Optional[Sequence[str]]) -> List[int]:
+    """The numbers of the classes that are things.
+
+    Args:
+        classes: All names.
+        things: Those of things, as ``thing_classes`` of a data set's metainfo; None where it does
+            not say, which are all.
+    """
+    names = list(classes)
+    return [names.index(name) for name in (names if things is None else things)]
 
 
 def segments_of_label_maps(label_maps: Tensor, label_ids: LabelIds) -> Segments:

@@ -120,8 +120,8 @@ def _fusion(spatial: str = 'learned_weight', semantic: str = 'learned_weight') -
     )
 
 
-#: Rows of SEEM by their fusion modes; the same names stand for the same on SAM.
-_SEEM_FUSIONS: Dict[str, Tuple[str, ...]] = {
+#: Options of rows by what they learn, and with what weights.
+_FUSIONS: Dict[str, Tuple[str, ...]] = {
     'SpaPrompt': _fusion(semantic='default_only'),
     'SpaPrompt, W = 0.5': _fusion('fixed_weight', 'default_only'),
     'SpaPrompt, W = 1': _fusion('learned_only', 'default_only'),
@@ -133,6 +133,8 @@ _SEEM_FUSIONS: Dict[str, Tuple[str, ...]] = {
     'SSPrompt': (),
 }
 _NOTHING = _fusion('default_only', 'default_only')
+#: What trains in the studies of layout, on both base models.
+_LAYOUT_ROWS = ('SpaPrompt', 'SemPrompt', 'SSPrompt, W = 0.5', 'SSPrompt')
 
 
 def _components_of_seem() -> Study:
@@ -141,7 +143,7 @@ def _components_of_seem() -> Study:
     clicks = 'model.decode_head.spatial_prompts.num_prompts=64'
     coop = StudyRow('CoOp', 'ablations/coop_seem-tiny_shapes.py')
     fusions = {
-        name: replace(seem, name=name, options=options) for name, options in _SEEM_FUSIONS.items()
+        name: replace(seem, name=name, options=options) for name, options in _FUSIONS.items()
     }
     rows = (
         zero_shot,
@@ -156,7 +158,7 @@ def _components_of_seem() -> Study:
         replace(
             fusions['SpaPrompt'],
             name='64 clicks, SpaPrompt',
-            options=(clicks, *_SEEM_FUSIONS['SpaPrompt']),
+            options=(clicks, *_FUSIONS['SpaPrompt']),
         ),
         replace(seem, name='64 clicks, SSPrompt', options=(clicks,)),
         coop,
@@ -193,10 +195,9 @@ def _layout_of_seem() -> Study:
     zero_shot = replace(
         coast, name="SEEM's own prompts (zero-shot)", options=_NOTHING, trains=False
     )
-    names = ('SpaPrompt', 'SemPrompt', 'SSPrompt, W = 0.5', 'SSPrompt')
     rows = (
         zero_shot,
-        *(replace(coast, name=name, options=_SEEM_FUSIONS[name]) for name in names),
+        *(replace(coast, name=name, options=_FUSIONS[name]) for name in _LAYOUT_ROWS),
         *_oracles(zero_shot, 'zero-shot'),
         *_oracles(coast, 'SSPrompt'),
     )
@@ -211,8 +212,8 @@ def _task(task: str, metric: str, title: str) -> Study:
         method = StudyRow('SSPrompt', f'ssprompt_{base}-tiny_shapes_{task}.py', metric=metric)
         options = {
             f'{own} (zero-shot)': _NOTHING,
-            'SemPrompt': _SEEM_FUSIONS['SemPrompt'],
-            'SpaPrompt': _SEEM_FUSIONS['SpaPrompt'],
+            'SemPrompt': _FUSIONS['SemPrompt'],
+            'SpaPrompt': _FUSIONS['SpaPrompt'],
             'SSPrompt': (),
             'mask decoder fine-tuned': (
                 'model.decode_head.segmenter.trainable=True',
@@ -327,16 +328,7 @@ def _layout() -> Study:
     rows = []
     for count in (16, 64):
         size = f'model.decode_head.spatial_prompts.num_prompts={count}'
-        spatial, semantic = (
-            f'model.decode_head.{side}_prompts.fusion.mode' for side in ('spatial', 'semantic')
-        )
         reference = f'N = {count}: SSPrompt'
-        variants = {
-            'SpaPrompt': (f'{semantic}=default_only',),
-            'SemPrompt': (f'{spatial}=default_only',),
-            'SSPrompt, W = 0.5': (f'{spatial}=fixed_weight', f'{semantic}=fixed_weight'),
-            'SSPrompt': (),
-        }
         rows.append(
             replace(
                 _COAST_ZERO_SHOT,
@@ -349,10 +341,10 @@ def _layout() -> Study:
             replace(
                 _COAST,
                 name=f'N = {count}: {name}',
-                options=(size, *options),
+                options=(size, *_FUSIONS[name]),
                 reference=reference,
             )
-            for name, options in variants.items()
+            for name in _LAYOUT_ROWS
         ]
     oracles = (
         *_oracles(_COAST_ZERO_SHOT, 'N = 64: handcrafted'),
@@ -380,15 +372,9 @@ def _precision() -> Study:
 
 def _classifiers() -> Study:
     """Each classifier, with nothing, either part and both parts of the prompts learned."""
-    spatial, semantic = (
-        f'model.decode_head.{side}_prompts.fusion.mode=default_only'
-        for side in ('spatial', 'semantic')
-    )
     learned = {
-        'handcrafted prompts (zero-shot)': (spatial, semantic),
-        'SpaPrompt': (semantic,),
-        'SemPrompt': (spatial,),
-        'SSPrompt': (),
+        'handcrafted prompts (zero-shot)': _NOTHING,
+        **{name: _FUSIONS[name] for name in ('SpaPrompt', 'SemPrompt', 'SSPrompt')},
     }
     configs = dict(
         token='ablations/token_sam-clip-tiny_shapes.py',

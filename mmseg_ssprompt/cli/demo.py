@@ -25,6 +25,7 @@ from ..analysis.figures import Comparison, Scene, draw_comparison
 from ..files import write_json
 from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
 from ..segment_drawing import DrawnSegment, draw_segments
+from ..segments import number_things
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .configs import find_config, find_home
 from .logged import run_logged
@@ -113,7 +114,7 @@ def show_truth(sample: Any, metainfo: Dict[str, Any], task: str) -> np.ndarray:
     if task == 'semantic':
         labels: np.ndarray = sample.gt_sem_seg.data[0].numpy()
         return labels
-    things = [metainfo['classes'].index(name) for name in metainfo['thing_classes']]
+    things = number_things(metainfo['classes'], metainfo['thing_classes'])
     return paint(list_truth(sample, things), sample, metainfo)
 
 

@@ -79,17 +79,9 @@ class CityscapesInstanceMetric(SegmentMetric):
         """
         names = self._name_classes()
         for sample in data_samples:
-            prediction = self._get_prediction(sample)
-            masks = prediction['masks'].cpu().numpy()
+            prediction, masks, truth = self._get_masks(sample)
             labels = [names[label] for label in prediction['labels'].tolist()]
             scores = prediction['scores'].tolist()
-            truth = self._get_truth(sample)
-            if truth is not None and truth.numbers.shape != masks.shape[-2:]:
-                raise ValueError(
-                    f'{str(sample["img_path"])!r}: expected masks of {truth.numbers.shape} pixels '
-                    f'(height, width) as the true ones are, found {masks.shape[-2:]}. Predictions '
-                    'are compared at the size of the annotations'
-                )
             matches = None if truth is None else self._match(truth, masks, labels, scores, names)
             if self.output_dir is not None:
                 self._write(self.output_dir, self._name_file(sample), masks, labels, scores)

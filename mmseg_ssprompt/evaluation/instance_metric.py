@@ -114,16 +114,8 @@ class InstanceMetric(SegmentMetric):
                 ones.
         """
         for sample in data_samples:
-            prediction = self._get_prediction(sample)
-            masks = prediction['masks'].cpu().numpy()
+            prediction, masks, truth = self._get_masks(sample)
             size = (int(masks.shape[-2]), int(masks.shape[-1]))
-            truth = self._get_truth(sample)
-            if truth is not None and truth.numbers.shape != size:
-                raise ValueError(
-                    f'{str(sample["img_path"])!r}: expected masks of {truth.numbers.shape} pixels '
-                    f'(height, width) as the true ones are, found {size}. Predictions are compared '
-                    'at the size of the annotations'
-                )
             annotations = None if truth is None else _list_objects(truth, self.thing_ids)
             found = [
                 _Found(int(label), float(score), _to_width(box), pack_mask(mask))

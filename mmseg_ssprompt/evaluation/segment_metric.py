@@ -11,7 +11,7 @@ from prettytable import PrettyTable
 
 from ..files import write_atomically
 from ..outputs import ResultNames
-from ..segments import IGNORED, TrueSegment
+from ..segments import IGNORED, TrueSegment, number_things
 
 __all__ = ['SegmentMetric', 'Truth', 'file_ids_of', 'image_id_of', 'write_compact_json']
 
@@ -72,8 +72,7 @@ class SegmentMetric(BaseMetric):
     @property
     def thing_ids(self) -> List[int]:
         """The numbers of the classes that are things: all, where the data set does not say."""
-        names, things = self.class_names, self.dataset_meta.get('thing_classes')
-        return [names.index(name) for name in (names if things is None else things)]
+        return number_things(self.class_names, self.dataset_meta.get('thing_classes'))
 
     @property
     def categories(self) -> List[Dict[str, Any]]:
@@ -106,6 +105,26 @@ class SegmentMetric(BaseMetric):
         truth = sample['gt_segments']
         numbers = truth['data'].cpu().numpy()
         return Truth(numbers.reshape(numbers.shape[-2:]), truth['segments_info'])
+
+    def _get_masks(
+        self, sample: Mapping[str, Any]
+    ) -> Tuple[Mapping[str, Any], np.ndarray, Optional[Truth]]:
+        """The predicted objects of a sample, their masks (n, H, W), and the truth.
+
+        Raises:
+            ValueError: If the model predicts no objects, or masks have not the size of the true
+                ones.
+        """
+        prediction = self._get_prediction(sample)
+        masks: np.ndarray = prediction['masks'].cpu().numpy()
+        truth = self._get_truth(sample)
+        if truth is not None and truth.numbers.shape != masks.shape[-2:]:
+            raise ValueError(
+                f'{str(sample["img_path"])!r}: expected masks of {truth.numbers.shape} pixels '
+                f'(height, width) as the true ones are, found {masks.shape[-2:]}. Predictions are '
+                'compared at the size of the annotations'
+            )
+        return prediction, masks, truth
 
     def _name_file(self, sample: Mapping[str, Any]) -> str:
         """The name of a sample's files, a relative path without a suffix."""

@@ -22,7 +22,7 @@ from ..draws import draws_of_their_own
 from ..evaluation import InstanceMetric, check_metric
 from ..label_ids import LABEL_IDS_KEY, LabelIds
 from ..outputs import is_output
-from ..segments import PredictedSegment, TrueSegment, make_gt_segments
+from ..segments import PredictedSegment, TrueSegment, make_gt_segments, number_things
 
 __all__ = ['rehearse']
 
@@ -167,9 +167,7 @@ def _add_segments(
     size = sample.metainfo['ori_shape']
     numbers = torch.from_numpy(np.resize(np.arange(num_classes), size))
     areas = numbers.flatten().bincount(minlength=num_classes).tolist()
-    names = list(metainfo['classes'])
-    known = metainfo.get('thing_classes')
-    things = [names.index(name) for name in (names if known is None else known)]
+    things = number_things(metainfo['classes'], metainfo.get('thing_classes'))
     if 'gt_segments' in truths:
         sample.gt_segments = make_gt_segments(
             numbers,

@@ -11,6 +11,7 @@ from mmseg.visualization import SegLocalVisualizer
 
 from ..label_ids import LABEL_IDS_KEY
 from ..segment_drawing import DrawnSegment, draw_segments, enlarge_picture
+from ..segments import number_things
 
 __all__ = ['SegmentVisualizer', 'list_instances', 'list_panoptic', 'list_truth']
 
@@ -84,8 +85,7 @@ class SegmentVisualizer(SegLocalVisualizer):
             found.append(list_instances(sample, self.min_score))
         has_labels = 'gt_sem_seg' in sample
         if draw_gt and 'gt_segments' in sample and (found or not has_labels):
-            known = self.dataset_meta.get('thing_classes')
-            things = [classes.index(name) for name in (classes if known is None else known)]
+            things = number_things(classes, self.dataset_meta.get('thing_classes'))
             found.insert(0, list_truth(sample, things))
         drawn = [
             draw_segments(

@@ -7,9 +7,10 @@ __all__ = ['class_colours']
 
 # Kelly's colours of maximum contrast (1965), without white, black and grey.
 _KELLY = (
-    'f3c300 875692 f38400 a1caf1 be0032 c2b280 008856 e68fac 0067a5 f99379 604e97 f6a600 b3446c '
-    'dcd300 882d17 8db600 654522 e25822 2b3d26'
-).split()
+    *('f3c300', '875692', 'f38400', 'a1caf1', 'be0032', 'c2b280', '008856', 'e68fac', '0067a5'),
+    *('f99379', '604e97', 'f6a600', 'b3446c', 'dcd300', '882d17', '8db600', '654522', 'e25822'),
+    '2b3d26',
+)
 _GOLDEN = 0.618034
 
 

@@ -126,8 +126,8 @@ def check_size(file: Path) -> None:
             return
         size = f'{width * height / 1e6:.0f} megapixels ({width} x {height})'
     raise DatasetError(
-        f'expected at most {LARGEST / 1e6:.0f} megapixels, found {size}: cut it into tiles (predict '
-        'takes it whole)'
+        f'expected at most {LARGEST / 1e6:.0f} megapixels, found {size}. Cut it into tiles; '
+        'predict takes it as it is'
     )
 
 
@@ -191,8 +191,8 @@ def _find_mask_problem(label_file: LabelFile) -> Optional[str]:
 
 
 def read_classes(
-    classes: Union[None, str, Path, Sequence[str], Mapping[Any, str]],
-) -> Union[None, List[str], Dict[int, str]]:
+    classes: Optional[Union[str, Path, Sequence[str], Mapping[Any, str]]],
+) -> Optional[Union[List[str], Dict[int, str]]]:
     """Class names as they are given, checked: in the order of the ids, or by id.
 
     Args:

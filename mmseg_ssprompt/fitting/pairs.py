@@ -176,7 +176,7 @@ def _find_suffix(pictures: Sequence[str], maps: Sequence[str], is_same: bool) ->
         # Cut from behind, because of 'a.png' and 'a_b.png' the latter is that of 'a_b_mask.png'.
         for end in range(len(name) - 1, len(os.path.dirname(name)), -1):
             others = [other for other in by_stem.get(name[:end], ()) if other != name]
-            if (others or not is_same and name[:end] in by_stem) and not name[end].isalnum():
+            if (others or (not is_same and name[:end] in by_stem)) and not name[end].isalnum():
                 ends[name[end:]] += 1
                 break
     if not ends:

@@ -28,7 +28,7 @@ from ..files import check_writable, sha256_of
 from ..outputs import Inputs, OutputError, check_outputs
 from ..plain import find_difference
 from .annotations import Annotations, read_annotations
-from .fit_data import TASKS, FitData, FoundPicture, presence_of
+from .fit_data import FitData, FoundPicture, presence_of
 from .label_files import check_size
 from .pairs import LeftOut
 from .sources import Source, find_source
@@ -60,12 +60,12 @@ def track_plainly(items: Iterable[Any], what: str, count: int) -> Iterator[Any]:
 
 def find_photographs(
     images: Union[str, Path],
-    labels: Union[None, str, Path] = None,
-    masks: Union[None, str, Path] = None,
+    labels: Optional[Union[str, Path]] = None,
+    masks: Optional[Union[str, Path]] = None,
     foreground: Optional[str] = None,
-    coco: Union[None, str, Path] = None,
-    classes: Union[None, str, Path, Sequence[str], Mapping[int, str]] = None,
-    ignore: Union[None, str, Sequence[Any]] = None,
+    coco: Optional[Union[str, Path]] = None,
+    classes: Optional[Union[str, Path, Sequence[str], Mapping[int, str]]] = None,
+    ignore: Optional[Union[str, Sequence[Any]]] = None,
     val: Share = _SHARE,
     test: Share = _SHARE,
     shots: Optional[int] = None,

@@ -11,7 +11,7 @@ from .pairs import Pairs, find_pairs, find_pictures
 
 __all__ = ['Source', 'find_source']
 
-_AnyPath = Union[None, str, Path]
+_AnyPath = Optional[Union[str, Path]]
 
 
 class Source(NamedTuple):
@@ -31,7 +31,7 @@ class Source(NamedTuple):
     labels: Optional[Path]
     foreground: Optional[str]
     coco: Optional[Path]
-    classes: Union[None, List[str], Dict[int, str]]
+    classes: Optional[Union[List[str], Dict[int, str]]]
     ignored: List[str]
     task: str
 
@@ -91,8 +91,8 @@ def find_source(
     masks: _AnyPath = None,
     foreground: Optional[str] = None,
     coco: _AnyPath = None,
-    classes: Union[None, str, Path, Sequence[str], Mapping[Any, str]] = None,
-    ignore: Union[None, str, int, Sequence[Any]] = None,
+    classes: Optional[Union[str, Path, Sequence[str], Mapping[Any, str]]] = None,
+    ignore: Optional[Union[str, int, Sequence[Any]]] = None,
     task: str = 'semantic',
 ) -> Source:
     """Compare the arguments with each other; see ``find_photographs`` for them.

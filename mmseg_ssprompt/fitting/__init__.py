@@ -1,0 +1,1 @@
+"""From a folder of photographs to a result: the data, the arms, the report and predictions."""

@@ -29,6 +29,7 @@ FLOORS = (
     'hooks',
     'miniature',
     'analysis',
+    'fitting',
     'cli',
 )
 #: They only gather what is below them.

@@ -1,1 +1,1 @@
-"""From a folder of photographs to a result: the data, the arms, the report and predictions."""
+"""From a folder of photographs to a result: what ``mmseg-ssprompt fit`` and ``predict`` do."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import jinja2
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from ..evaluation.grouped_iou_metric import name_rest
@@ -77,16 +79,15 @@ def summary_table(results: Mapping[str, Any]) -> Table:
     """
     mean = _MEASURES[results['metric']][0]
     parts = ['validation'] + ['test'] * (results['zero_shot']['test'] is not None)
-    table = Table(title=f'{mean} (%)', title_justify='left')
-    table.add_column('')
-    for column in (*parts, 'trained parameters', 'learning rate', 'training'):
+    table = Table(title=f'{mean} (%)', title_justify='left', box=box.SIMPLE_HEAD)
+    table.add_column('learned')
+    for column in (*parts, 'parameters', 'rate', 'time'):
         table.add_column(column, justify='right')
     for row in _arm_rows(results):
         shown = [_number(row.scores[part]) for part in parts]
         rest = [_large(row.parameters), row.rate, _duration(row.seconds)]
         title = f'{row.title} (best)' if row.is_best else row.title
-        # rich reads brackets as styles, unless what it is given is a Text
-        table.add_row(title, *shown, *rest, style='bold' if row.is_best else None)
+        table.add_row(escape(title), *shown, *rest, style='bold' if row.is_best else None)
     return table
 
 

@@ -95,14 +95,14 @@ def find_advice(
 
 
 def _on_base(results: Mapping[str, Any]) -> List[Advice]:
-    if not results['base'].endswith('-tiny'):
+    base = results['base']
+    if not base.endswith('-tiny'):
         return []
+    larger = 'seem-focal-t' if base.startswith('seem') else 'sam-vit-b'
     return [
         Advice(
-            'Take a large base model for photographs.',
-            f'{results["base"]} is for trying the commands out: it has learned from drawn shapes '
-            'alone. --base sam-vit-b with its published weights has learned from 11 million '
-            'photographs.',
+            f'Take a large base model for photographs: --base {larger} with its published weights.',
+            f'{base} is for trying the commands out: it has learned from drawn shapes alone.',
         )
     ]
 

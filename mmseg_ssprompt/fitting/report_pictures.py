@@ -247,17 +247,19 @@ def _fit_segments(segments: Sequence[DrawnSegment]) -> List[DrawnSegment]:
 
 def _outline(image: np.ndarray, right_before: np.ndarray, right_after: np.ndarray) -> np.ndarray:
     """Outlines, on the photograph, of what became right and of what became wrong."""
-    drawn = np.ascontiguousarray(image)
+    edge = 4  # an outline does not go along the border of the photograph
+    drawn = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
     changes = ((right_after & ~right_before, _GAINED), (right_before & ~right_after, _LOST))
     kernel = np.ones((3, 3), np.uint8)
     for changed, colour in changes:
         spots = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+        spots = cv2.copyMakeBorder(spots, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
         contours, _ = cv2.findContours(spots, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         smallest = _SMALLEST_SPOT * changed.size
         large = [each for each in contours if cv2.contourArea(each) >= smallest]
         cv2.drawContours(drawn, large, -1, (255, 255, 255), 4, cv2.LINE_AA)
         cv2.drawContours(drawn, large, -1, colour, 2, cv2.LINE_AA)
-    return drawn
+    return drawn[edge:-edge, edge:-edge]
 
 
 def _describe(labels: np.ndarray, names: Sequence[str]) -> str:

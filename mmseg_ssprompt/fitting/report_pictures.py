@@ -106,7 +106,9 @@ def draw_scenes(out: Path, data: Mapping[str, Any], results: Mapping[str, Any]) 
     Raises:
         FileNotFoundError: If a photograph, its labels or its prediction is not there.
     """
-    names = [each['name'] for each in data['pictures'] if each['split'] == results['pictures_shown']]
+    names = [
+        each['name'] for each in data['pictures'] if each['split'] == results['pictures_shown']
+    ]
     if not names and results['cross_validated']:
         names = [each['name'] for each in data['pictures']]
     gains: List[Tuple[float, str]] = []
@@ -160,9 +162,7 @@ def _read_labels(file: Path) -> np.ndarray:
     return np.asarray(mmcv.imfrombytes(file.read_bytes(), flag='unchanged', backend='cv2'))
 
 
-def _read_truth(
-    out: Path, data: Mapping[str, Any], name: str, label_ids: LabelIds
-) -> np.ndarray:
+def _read_truth(out: Path, data: Mapping[str, Any], name: str, label_ids: LabelIds) -> np.ndarray:
     folder = out / 'data' / 'labels' if data['labels'] is None else Path(data['labels'])
     suffix = data.get('seg_map_suffix') or '.png'
     file = folder / PurePosixPath(name).parent / (PurePosixPath(name).stem + suffix)

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Sequence
 import jinja2
 
 from ..files import write_atomically
+from .fit_data import FitData
 from .report_advice import RULES, find_advice
 from .report_charts import draw_charts
 from .report_numbers import (
@@ -64,9 +65,7 @@ def write_report(out: Path) -> Path:
 
 def render_report(out: Path) -> str:
     """The text of the report; see ``write_report``."""
-    data, results = (
-        json.loads((out / name).read_bytes()) for name in ('data.json', 'results.json')
-    )
+    data, results = FitData.read(out), json.loads((out / 'results.json').read_bytes())
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -84,7 +83,7 @@ def render_report(out: Path) -> str:
     return environment.get_template('report.html').render(_gather(out, data, results))
 
 
-def _gather(out: Path, data: Mapping[str, Any], results: Mapping[str, Any]) -> Dict[str, Any]:
+def _gather(out: Path, data: FitData, results: Mapping[str, Any]) -> Dict[str, Any]:
     """What the template names."""
     rows = list_arms(results)
     best = next(row for row in rows if row.is_best)
@@ -93,7 +92,8 @@ def _gather(out: Path, data: Mapping[str, Any], results: Mapping[str, Any]) -> D
     confusion = find_confusions(data, results)
     confusions = [] if confusion is None else confusion['pairs']
     mean, measure = MEASURES[results['metric']]
-    scenes = draw_scenes(out, data, results)
+    scenes = draw_scenes(data, results)
+    shown_names = name_numbers(data, {n for scene in scenes for n in scene.classes})
     return dict(
         data=data,
         results=results,
@@ -105,12 +105,12 @@ def _gather(out: Path, data: Mapping[str, Any], results: Mapping[str, Any]) -> D
         parts=['validation'] + ['test'] * (results['zero_shot']['test'] is not None),
         counts=count_pictures(data),
         sizes=describe_sizes(data),
-        folds=len({each['fold'] for each in data['pictures']} - {None}),
+        folds=data.num_folds,
         mean=mean,
         measure=measure,
         explained=_EXPLAINED[results['metric']],
         scenes=scenes,
-        legend=[row for row in classes if row.name in name_numbers(data, scenes)],
+        legend=[row for row in classes if row.name in shown_names],
         classes=sorted(classes, key=lambda row: -1.0 if row.after is None else row.after)[::-1],
         class_counts=count_classes(data),
         confusion=confusion,

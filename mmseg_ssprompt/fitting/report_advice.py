@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from .fit_data import FitData
 from .report_tables import ClassRow
 
 __all__ = ['RULES', 'Advice', 'ClassRow', 'find_advice']
@@ -43,7 +44,7 @@ class Advice(NamedTuple):
 
 
 def find_advice(
-    data: Mapping[str, Any],
+    data: FitData,
     results: Mapping[str, Any],
     rows: Sequence[ClassRow],
     confusions: Sequence[Mapping[str, Any]],
@@ -51,7 +52,7 @@ def find_advice(
     """Find what to do next, the most useful first.
 
     Args:
-        data: The content of ``data.json``.
+        data: What was fitted.
         results: The content of ``results.json``.
         rows: Of the classes.
         confusions: Pairs of classes with ``true``, ``predicted`` and ``share``, in percent, the
@@ -174,15 +175,11 @@ def _on_training(best: Mapping[str, Any]) -> List[Advice]:
     return advice
 
 
-def _on_parts(
-    data: Mapping[str, Any], results: Mapping[str, Any], best: Mapping[str, Any]
-) -> List[Advice]:
+def _on_parts(data: FitData, results: Mapping[str, Any], best: Mapping[str, Any]) -> List[Advice]:
     metric, advice = results['metric'], []
-    counts = {
-        part: sum(each['split'] == part for each in data['pictures']) for part in ('val', 'test')
-    }
+    counts = {part: sum(each.split == part for each in data.pictures) for part in ('val', 'test')}
     if results['cross_validated']:
-        counts['val'] = sum(each['split'] == 'train' for each in data['pictures'])
+        counts['val'] = sum(each.split == 'train' for each in data.pictures)
     judged = [part for part in ('val', 'test') if 0 < counts[part] < FEW_JUDGED]
     if judged:
         found = ' and '.join(f'{counts[part]} {_part_name(part)} pictures' for part in judged)
@@ -225,9 +222,9 @@ def _above(value: Optional[float], other: Optional[float], margin: float) -> boo
     return value is not None and other is not None and value >= other - margin
 
 
-def _on_labels(data: Mapping[str, Any]) -> List[Advice]:
+def _on_labels(data: FitData) -> List[Advice]:
     advice = []
-    ignored = 100 * data['ignored_share']
+    ignored = 100 * data.ignored_share
     if ignored > MUCH_IGNORED:
         advice.append(
             Advice(
@@ -236,8 +233,8 @@ def _on_labels(data: Mapping[str, Any]) -> List[Advice]:
                 'is measured.',
             )
         )
-    if data['left_out']:
-        count = len(data['left_out'])
+    if data.left_out:
+        count = len(data.left_out)
         advice.append(
             Advice(
                 f'Mend {"the file that was" if count == 1 else f"the {count} files that were"} '

@@ -1,12 +1,13 @@
 """The tables of the report and of the terminal."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from ..evaluation.grouped_iou_metric import name_rest
+from .fit_data import FitData, FoundPicture
 from .report_numbers import UNKNOWN, format_duration, format_large, format_number
 
 __all__ = [
@@ -131,8 +132,6 @@ class ClassRow(NamedTuple):
         after: The same of the best arm.
         train_pictures: Training pictures that show it.
         shown_pictures: Pictures of the part that is shown, with it.
-        train_share: Its share of the labelled pixels of training pictures, in percent.
-        objects: How many there are in training pictures; None without objects.
         cover: How much of a training picture that shows it it covers, in percent, or None.
     """
 
@@ -142,22 +141,19 @@ class ClassRow(NamedTuple):
     after: Optional[float]
     train_pictures: int
     shown_pictures: int
-    train_share: float
-    objects: Optional[int]
     cover: Optional[float]
 
 
-def count_pictures(data: Mapping[str, Any]) -> Dict[str, int]:
+def count_pictures(data: FitData) -> Dict[str, int]:
     """How many pictures of ``data.json`` each part has."""
     return {
-        part: sum(each['split'] == part for each in data['pictures'])
-        for part in ('train', 'val', 'test')
+        part: sum(each.split == part for each in data.pictures) for part in ('train', 'val', 'test')
     }
 
 
-def describe_sizes(data: Mapping[str, Any]) -> str:
+def describe_sizes(data: FitData) -> str:
     """The sizes of the pictures, width x height."""
-    sizes = sorted({(each['width'], each['height']) for each in data['pictures']})
+    sizes = sorted({(each.width, each.height) for each in data.pictures})
     if len(sizes) == 1:
         return f'{sizes[0][0]} \N{MULTIPLICATION SIGN} {sizes[0][1]} pixels'
     sizes.sort(key=lambda size: size[0] * size[1])
@@ -167,90 +163,90 @@ def describe_sizes(data: Mapping[str, Any]) -> str:
     return f'{len(sizes)} sizes from {first} to {last} pixels'
 
 
-def _names(data: Mapping[str, Any]) -> List[str]:
-    """The classes, and the rest where it counts, in the order of their numbers."""
-    names = list(data['classes'])
-    rest_id = data.get('rest_id')
-    if rest_id is None:
-        return names
-    rest = [name_rest(names)]
-    return rest + names if rest_id == 0 else names + rest
+def _names(data: FitData) -> List[str]:
+    """The classes; of label maps with one class, the rest first, as in the scores of models."""
+    names = list(data.classes)
+    return [name_rest(names), *names] if _has_rest(data) else names
 
 
-def _colours(data: Mapping[str, Any]) -> Dict[str, str]:
+def _has_rest(data: FitData) -> bool:
+    """Whether pixels that show no class count as a class of their own."""
+    return data.task == 'semantic' and data.rest_id is not None
+
+
+def _count_pixels(picture: FoundPicture, data: FitData, name: str) -> int:
+    """How many pixels of a class, or of the rest, a picture has."""
+    if name in data.classes:
+        return picture.pixels.get(name, 0)
+    return picture.height * picture.width - picture.ignored - sum(picture.pixels.values())
+
+
+def _colours(data: FitData) -> Dict[str, str]:
     colours = {
         name: '#{:02x}{:02x}{:02x}'.format(*map(int, colour))
-        for name, colour in zip(data['classes'], data['palette'])
+        for name, colour in zip(data.classes, data.palette)
     }
     return {name: colours.get(name, '#606060') for name in _names(data)}
 
 
-def name_numbers(data: Mapping[str, Any], scenes: Sequence[Any]) -> List[str]:
-    """Names of the classes that pictures of the report show."""
-    numbers = sorted({number for scene in scenes for number in scene.classes})
-    names = _names(data)
-    if data.get('rest_id') is not None:  # the number of the rest may be 255
-        by_number = {data['rest_id']: name_rest(data['classes'])}
-        return [by_number.get(number, data['classes'][0]) for number in numbers]
-    return [names[number] for number in numbers]
+def name_numbers(data: FitData, numbers: Collection[int]) -> List[str]:
+    """Names of the classes that have these numbers in label maps, or as labels of segments."""
+    first = data.label_ids.classes.start if data.task == 'semantic' else 0
+    names = dict(enumerate(data.classes, start=first))
+    if _has_rest(data):
+        names[data.label_ids.channels[0]] = name_rest(data.classes)
+    return [name for number, name in names.items() if number in numbers]
 
 
-def list_classes(data: Mapping[str, Any], results: Mapping[str, Any], shown: str) -> List[ClassRow]:
+def list_classes(data: FitData, results: Mapping[str, Any], shown: str) -> List[ClassRow]:
     """What is known of each class of ``data.json``, by its number.
 
     Args:
-        data: The content of ``data.json``.
+        data: What was fitted.
         results: The content of ``results.json``.
         shown: The part whose results are shown, ``'validation'`` or ``'test'``.
     """
     best = next(arm for arm in results['arms'] if arm['name'] == results['best'])
     prefix, colours = _PREFIXES[results['metric']], _colours(data)
-    train = [each for each in data['pictures'] if each['split'] == 'train']
+    train = [each for each in data.pictures if each.split == 'train']
     parts = dict(test=['test'], validation=['train' if results['cross_validated'] else 'val'])
-    judged = [each for each in data['pictures'] if each['split'] in parts[shown]]
-    total = sum(sum(each['pixels'].values()) for each in train) or 1
+    judged = [each for each in data.pictures if each.split in parts[shown]]
     rows = []
     for name in _names(data):
-        with_it = [each for each in train if each['pixels'].get(name)]
-        pixels = sum(each['pixels'][name] for each in with_it)
-        area = sum(each['height'] * each['width'] for each in with_it)
-        objects = [each['objects'].get(name, 0) for each in train if each['objects'] is not None]
+        counts = [_count_pixels(each, data, name) for each in train]
+        area = sum(each.height * each.width for each, count in zip(train, counts) if count)
         rows.append(
             ClassRow(
                 name,
                 colours[name],
                 _score(results['zero_shot'][shown], prefix + name),
                 _score(best[shown], prefix + name),
-                len(with_it),
-                sum(bool(each['pixels'].get(name)) for each in judged),
-                100 * pixels / total,
-                sum(objects) if objects else None,
-                100 * pixels / area if area else None,
+                sum(count > 0 for count in counts),
+                sum(_count_pixels(each, data, name) > 0 for each in judged),
+                100 * sum(counts) / area if area else None,
             )
         )
     return rows
 
 
-def count_classes(data: Mapping[str, Any]) -> List[Dict[str, Any]]:
+def count_classes(data: FitData) -> List[Dict[str, Any]]:
     """Pictures, pixels and objects of each class, by part."""
-    counts = []
+    found = []
     for name in _names(data):
-        of_parts = {}
+        parts = {}
         for part in ('train', 'val', 'test'):
-            pictures = [each for each in data['pictures'] if each['split'] == part]
-            objects = [each['objects'].get(name, 0) for each in pictures if each['objects']]
-            of_parts[part] = dict(
-                pictures=sum(bool(each['pixels'].get(name)) for each in pictures),
-                pixels=sum(each['pixels'].get(name, 0) for each in pictures),
-                objects=sum(objects),
+            pictures = [each for each in data.pictures if each.split == part]
+            counts = [_count_pixels(each, data, name) for each in pictures]
+            parts[part] = dict(
+                pictures=sum(count > 0 for count in counts),
+                pixels=sum(counts),
+                objects=sum((each.objects or {}).get(name, 0) for each in pictures),
             )
-        counts.append(dict(name=name, parts=of_parts))
-    return counts
+        found.append(dict(name=name, parts=parts))
+    return found
 
 
-def find_confusions(
-    data: Mapping[str, Any], results: Mapping[str, Any]
-) -> Optional[Dict[str, Any]]:
+def find_confusions(data: FitData, results: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
     """The matrix in percent of the true pixels of each class, and the pairs that are confused."""
     matrix = results.get('confusion')
     if not matrix:

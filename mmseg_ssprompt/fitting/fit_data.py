@@ -65,6 +65,7 @@ class FitData:
         classes: Names of the C classes.
         palette: (C, 3) RGB.
         thing_classes: Those of objects; None in semantic segmentation.
+        void_classes: Names in ``coco`` whose pixels do not count.
         images: The folder of the pictures.
         labels: The folder of the label maps, or of panoptic pictures; None where there is none.
         coco: A file in COCO's format of this task; None in semantic segmentation.
@@ -85,6 +86,7 @@ class FitData:
     classes: List[str]
     palette: List[List[int]]
     thing_classes: Optional[List[str]]
+    void_classes: Optional[List[str]]
     images: str
     labels: Optional[str]
     coco: Optional[str]
@@ -134,6 +136,8 @@ class FitData:
         meta: Dict[str, Any] = dict(classes=tuple(self.classes), palette=self.palette)
         if self.thing_classes is not None:
             meta['thing_classes'] = tuple(self.thing_classes)
+        if self.void_classes is not None:
+            meta['void_classes'] = tuple(self.void_classes)
         if self.rest_id is not None:
             meta['rest_id'] = self.rest_id
         return meta

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import (
     Any,
-    Callable,
     Dict,
     Iterable,
     Iterator,
@@ -27,7 +26,8 @@ from ..datasets.survey import REMARKS, SampleChecks, SampleFindings
 from ..files import check_writable, sha256_of
 from ..outputs import Inputs, OutputError, check_outputs
 from ..plain import find_difference
-from .annotations import Annotations, read_annotations
+from .annotations import Annotations, Track, read_label_maps
+from .coco_labels import read_coco_labels
 from .fit_data import FitData, FoundPicture, presence_of
 from .label_files import check_size
 from .pairs import LeftOut
@@ -36,7 +36,7 @@ from .splits import divide
 
 from mmseg.registry import DATASETS, TRANSFORMS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
-__all__ = ['FEW', 'Track', 'find_photographs', 'track_plainly']
+__all__ = ['FEW', 'find_photographs', 'track_plainly']
 
 #: Below this number of pictures that are not for the test, choices are made by cross-validation.
 FEW = 20
@@ -49,7 +49,6 @@ _OWN = ('data', 'arguments.json', 'fit.log')
 #: Which remarks of single pictures are said.
 _REMARKS = ('orientation', 'dark', 'lossy labels', 'hidden', 'ignored')
 
-Track = Callable[[Iterable[Any], str, int], Iterator[Any]]
 Share = Union[float, str, Path]
 
 
@@ -125,7 +124,8 @@ def find_photographs(
     if known is not None and known.stamp == stamp and _is_complete(known):
         return known
     check_writable(out)
-    annotations = read_annotations(source, out, track)
+    read = read_label_maps if source.coco is None else read_coco_labels
+    annotations = read(source, out, track)
     data = _survey(source, annotations, out, track)
     data.arguments, data.stamp = arguments, stamp
     _divide(data, val, test, shots, seed)
@@ -224,6 +224,7 @@ def _survey(source: Source, annotations: Annotations, out: Path, track: Track) -
         classes=annotations.classes,
         palette=annotations.palette,
         thing_classes=annotations.thing_classes,
+        void_classes=annotations.void_classes,
         images=str(source.images),
         labels=None if annotations.labels is None else str(annotations.labels),
         coco=None if annotations.coco is None else str(annotations.coco),
@@ -449,9 +450,8 @@ def _digest(data: FitData) -> str:
         del content[key]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     dataset = DATASETS.build(dict(data.dataset(), pipeline=[], serialize_data=False))
-    for index in range(len(dataset)):
-        record = dataset.get_data_info(index)
-        for key in ('img_path', 'seg_map_path'):
-            if record.get(key):
-                digest.update(sha256_of(Path(record[key])).encode())
+    records = [dataset.get_data_info(index) for index in range(len(dataset))]
+    paths = [record.get(key) for record in records for key in ('img_path', 'seg_map_path')]
+    for path in dict.fromkeys(filter(None, paths)):  # a file of annotations is that of all
+        digest.update(sha256_of(Path(path)).encode())
     return digest.hexdigest()

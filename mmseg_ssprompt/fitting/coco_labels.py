@@ -354,6 +354,7 @@ def _keep_objects(
         palette=class_colours(len(classes.names)),
         labels=source.labels,
         coco=path,
+        rest_id=0 if len(classes.names) == 1 else None,
         thing_classes=things,
         void_classes=void or None,
         left_out=left_out,

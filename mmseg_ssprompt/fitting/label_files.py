@@ -232,16 +232,17 @@ def read_classes(
 
 def _read_entries(classes: Union[str, Path]) -> List[str]:
     file = Path(classes)
-    is_path = isinstance(classes, Path) or file.suffix.lower() in ('.txt', '.csv', '.names')
     try:
-        if not file.is_file():
-            if is_path:
-                raise DatasetError(
-                    f'--classes: expected names with commas between, or a text file of names, one '
-                    f'a line, but {str(classes)!r} does not exist'
-                )
-            return str(classes).split(',')
+        is_file = file.is_file()
     except (OSError, ValueError):  # no path: too long, a null byte
+        is_file = False
+    is_path = isinstance(classes, Path) or file.suffix.lower() in ('.txt', '.csv', '.names')
+    if is_path and not is_file:
+        raise DatasetError(
+            '--classes: expected names with commas between, or a text file of names, one a line, '
+            f'but {str(classes)!r} does not exist'
+        )
+    if not is_file:
         return str(classes).split(',')
     try:
         lines = file.read_text(encoding='utf-8-sig').splitlines()

@@ -24,8 +24,9 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).resolve().parent
-#: Modules of sub-commands that need the standard library alone, like this one.
-_STANDALONE = ('configs',)
+#: Modules of sub-commands that lie outside of this folder, and need the standard library alone, like
+#: this one.
+_STANDALONE = dict(configs='config_files')
 #: What names of prompt files end with: ``prompt_files.prompt_file.SUFFIXES``.
 _PROMPT_SUFFIXES = ('.pth', '.pt', '.safetensors')
 #: The prompts that can be transferred: ``prompt_files.transfer.PARTS``.
@@ -67,9 +68,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def _load(name: str) -> ModuleType:
     """The module of a sub-command, in which ``run(args)`` does the work."""
-    if name not in _STANDALONE or 'mmseg_ssprompt' in sys.modules:
+    if name not in _STANDALONE:
         return importlib.import_module(f'mmseg_ssprompt.cli.{name}')
-    spec = importlib.util.spec_from_file_location(name, _HERE / f'{name}.py')
+    name = _STANDALONE[name]
+    if 'mmseg_ssprompt' in sys.modules:
+        return importlib.import_module(f'mmseg_ssprompt.{name}')
+    spec = importlib.util.spec_from_file_location(name, _HERE.parent / f'{name}.py')
     assert spec is not None and spec.loader is not None  # a file that ends with .py has both
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

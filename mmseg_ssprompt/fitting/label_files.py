@@ -95,7 +95,7 @@ class ClassIds(NamedTuple):
             values = set(np.unique(labels).tolist())
             limit = 1 if values <= {0, 1} else 128
             return (labels >= limit).astype(np.uint8)
-        table = np.zeros(1 + IGNORED_16_BITS, self.ids.dtype)
+        table: np.ndarray = np.zeros(1 + IGNORED_16_BITS, self.ids.dtype)
         table[list(self.label_map)] = list(self.label_map.values())
         return np.asarray(table[labels])
 

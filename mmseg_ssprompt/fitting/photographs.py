@@ -259,7 +259,7 @@ def _survey(source: Source, annotations: Annotations, out: Path, track: Track) -
             annotations.select(data.names())
     data.left_out = [dict(file=each.file, reason=each.reason) for each in left_out]
     data.notes += [
-        f'{len(found)} pictures {REMARKS[kind]}; the first is {found[0]!r}'
+        f'{len(found)} of {len(data.pictures)} pictures {REMARKS[kind]}; the first is {found[0]!r}'
         for kind, found in remarks.items()
         if kind in _REMARKS
     ]
@@ -321,7 +321,7 @@ def _check_enough(data: FitData, left_out: Sequence[LeftOut], annotations: Annot
             'than half. Mend the others, or take them away'
         )
     if unlabelled:
-        text += f', and {len(unlabelled)} without labels, such as {unlabelled[0]!r}'
+        text += f', besides {len(unlabelled)} without labels, such as {unlabelled[0]!r}'
     advice = f'\n{annotations.advice}' if annotations.advice and left_out else ''
     raise DatasetError(f'{text}{f":{chr(10)}{listed}" if listed else ""}{advice}')
 
@@ -435,8 +435,7 @@ def _note_missing(data: FitData) -> None:
     """Note which classes a part does not show."""
     for split, what in (('train', 'training'), ('val', 'validation'), ('test', 'test')):
         own = [each for each in data.pictures if each.split == split]
-        shown = presence_of(own, data.classes).any(0)
-        missing = [name for name, there in zip(data.classes, shown) if not there]
+        missing = [name for name in data.classes if not any(each.pixels.get(name) for each in own)]
         if own and missing:
             data.notes.append(f'no picture of the {what} part shows {", ".join(missing)}')
 

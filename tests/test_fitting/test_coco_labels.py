@@ -131,7 +131,7 @@ def test_wrong_entries_are_named_and_the_rest_remains(tmp_path):
     assert 'cannot read image' in left['05.png']
     assert data.names() == ['04.png', *(f'{n:02d}.png' for n in range(6, 10))]
     notes = '\n'.join(data.notes)
-    assert "'elsewhere.png'" in notes and '1 pictures have no label and are not used' in notes
+    assert "'elsewhere.png'" in notes and 'without label, which are not used: 1' in notes
 
 
 def test_the_file_that_is_written_has_the_used_pictures_alone(tmp_path):

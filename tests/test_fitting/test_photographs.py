@@ -87,7 +87,7 @@ def test_label_maps_beside_their_pictures(tmp_path, suffix):
     data = find(tmp_path, images=tmp_path / 'both', labels=tmp_path / 'both')
     assert data.names() == [f'{n}.jpg' for n in range(4)]
     assert data.seg_map_suffix == suffix
-    assert any('1 pictures have no label map' in note for note in data.notes)
+    assert any('without label map, which are not used: 1' in note for note in data.notes)
     np.testing.assert_array_equal(load(data)['3.jpg'], draw(3)[1])
 
 
@@ -215,7 +215,7 @@ def test_two_wrong_label_maps_are_named_and_the_rest_remains(tmp_path):
     assert 'cannot read label map' in left['07.png']
     assert 'cut off or damaged' in left['08.png']
     assert len(data.names()) == 8
-    assert '4 files are left out' in '\n'.join(data.describe())
+    assert 'left out: 4' in '\n'.join(data.describe())
 
 
 def test_ids_by_name_and_ignored_ones(tmp_path):

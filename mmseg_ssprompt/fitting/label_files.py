@@ -1,6 +1,7 @@
 """Label maps as people have them: which ids they hold, and which of these are classes."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -113,8 +114,10 @@ def check_size(file: Path) -> None:
         DatasetError: With its size.
     """
     try:
-        with Image.open(file) as picture:
-            width, height = picture.size
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            with Image.open(file) as picture:
+                width, height = picture.size
     except Image.DecompressionBombError as error:
         found = re.search(r'\((\d+) pixels\)', str(error))
         pixels = int(found[1]) if found else 2 * LARGEST

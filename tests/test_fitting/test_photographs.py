@@ -270,6 +270,13 @@ def test_a_picture_that_pillow_refuses_to_open_is_too_large(tmp_path):
     assert '200 megapixels' in left['reason']
 
 
+def test_copies_of_a_picture_are_said(tmp_path):
+    make_photographs(tmp_path, 6)
+    content = (tmp_path / 'photos' / '01.png').read_bytes()
+    (tmp_path / 'photos' / '04.png').write_bytes(content)
+    assert any("a copy: 2, such as '01.png'" in note for note in find(tmp_path).notes)
+
+
 def test_bad_folders(tmp_path):
     make_photographs(tmp_path, 3)
     (tmp_path / 'empty').mkdir()

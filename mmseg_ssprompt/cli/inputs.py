@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 from typing import Iterable, Mapping, Optional
 
-from ..config_files import ConfigError, read_config, require
+from ..config_reading import ConfigError, read_config, require
 from ..files import check_writable
 from ..outputs import Inputs, OutputError, check_outputs, contains
 

@@ -157,13 +157,8 @@ def predict(
     """
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f'every: expected a number of frames from 1 on, found {every!r}')
-    if (
-        isinstance(inputs, (str, os.PathLike))
-        or hasattr(inputs, 'convert')
-        or isinstance(inputs, np.ndarray)
-    ):
-        inputs = [inputs]
-    inputs = list(inputs)
+    is_one = isinstance(inputs, (str, os.PathLike, np.ndarray)) or hasattr(inputs, 'convert')
+    inputs = [inputs] if is_one else list(inputs)
     in_memory = [not isinstance(each, (str, os.PathLike)) for each in inputs]
     if any(in_memory):
         if not all(in_memory) or out is not None:

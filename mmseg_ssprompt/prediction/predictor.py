@@ -34,6 +34,7 @@ __all__ = ['ModelFiles', 'Predictor', 'find_model_files', 'load_predictor']
 #: What ``fit`` leaves in its folder.
 _CONFIG, _PROMPTS, _DATA = 'config.py', 'prompts.safetensors', 'data.json'
 _OBJECTS = ('panoptic', 'instances')
+_LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 
 class ModelFiles(NamedTuple):
@@ -111,6 +112,8 @@ class Predictor:
         _use_image_encoder(cfg)
         cfg.model.setdefault('test_cfg', {})
         cfg.model.test_cfg.logits = False  # one label a pixel in memory, instead of a score each
+        # Each picture is seen once, so that nothing is gained where decoded ones are kept.
+        ((cfg.model.get('decode_head') or {}).get('segmenter') or {}).pop('remember_bytes', None)
         self.device = device
         self.model = _build_model(cfg, files, device)
         self.label_ids: LabelIds = self.model.label_ids
@@ -210,11 +213,16 @@ def load_predictor(
 
 
 def _find_dataset(cfg: Config) -> ConfigDict:
-    """The config of the data set that tests, or else validates, on pictures."""
-    for key in ('test_dataloader', 'val_dataloader'):
+    """The config of the data set that tests, or else validates, on pictures.
+
+    That of embedded samples may also be the one of training, which has the pipeline of tests.
+    """
+    for key in _LOADERS:
         loader = cfg.get(key) or {}
         for dataset in each_dataset_config(loader.get('dataset')):
-            return dataset
+            is_embedded = any(find_configs(loader.get('dataset'), 'EmbeddedDataset'))
+            if is_embedded or key != 'train_dataloader':
+                return dataset
     raise ConfigError(
         f'config {str(cfg.filename)!r}: expected the settings test_dataloader.dataset, whose '
         'pipeline prepares pictures and whose classes are predicted, found none. Add them'
@@ -226,7 +234,7 @@ def _use_image_encoder(cfg: Config) -> None:
     model = cfg.model
     if (model.get('backbone') or {}).get('type') != 'PrecomputedFeatures':
         return
-    for key in ('test_dataloader', 'val_dataloader'):
+    for key in _LOADERS:
         loader = cfg.get(key) or {}
         for embedded in find_configs(loader.get('dataset'), 'EmbeddedDataset'):
             model.backbone = embedded['encoder']

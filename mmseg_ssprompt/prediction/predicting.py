@@ -59,7 +59,7 @@ PathLike = Union[str, 'os.PathLike[str]']
 class Progress(Protocol):
     """What is told how far a prediction is."""
 
-    def __call__(self, done: int, total: int, what: str) -> None:
+    def __call__(self, done: float, total: int, what: str) -> None:
         """``done`` of ``total`` pictures are done; ``what`` is the one in work."""
 
 
@@ -71,6 +71,11 @@ class _Task(NamedTuple):
     file: Optional[InputFile]
     picture: Picture
     is_geotiff: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What a progress bar says of it."""
+        return self.name if self.file is None else self.file.name
 
 
 class Predictions:
@@ -85,13 +90,17 @@ class Predictions:
         out: The folder of results; None if nothing was written.
         skipped: How many pictures were there already.
         written: How many pictures were predicted into the folder.
+        annotations: How many of them ``coco.json`` has.
+        notes: What else is to be said of them, in sentences.
     """
 
     def __init__(
         self, each: Callable[['Predictions'], Iterator[Prediction]], out: Optional[Path] = None
     ) -> None:
         self.errors: Dict[str, str] = {}
-        self.out, self.skipped, self.written = out, 0, 0
+        self.out = out
+        self.skipped = self.written = self.annotations = 0
+        self.notes: List[str] = []
         self._each = each
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -189,8 +198,18 @@ def predict(
         overlap=session.tiling.overlap,
     )  # fmt: skip
     record = PredictionRecord(folder, made_by, is_new=overwrite)
-    writer = _Writer(record, session, overlay, coco)
-    return session.write_all(found, every, writer)
+    predictions = session.write_all(found, every, _Writer(record, session, overlay, coco))
+    predictions.notes += _describe_inputs(found, predictor)
+    return predictions
+
+
+def _describe_inputs(found: InputFiles, predictor: Predictor) -> Iterator[str]:
+    """What was passed over, and what one may not expect."""
+    if found.left_out:
+        others = ', '.join(f'{count} {suffix}' for suffix, count in sorted(found.left_out.items()))
+        yield f'files that are neither pictures nor videos, and were left out: {others}'
+    if predictor.is_zero_shot:
+        yield 'no prompts were given: these are predictions of the handcrafted ones'
 
 
 def _tiling(
@@ -273,7 +292,7 @@ class _Session:
         for task, prediction in self.run(tasks, predictions, total):
             writer.write(task, prediction)
             predictions.written += 1
-        writer.end()
+        predictions.annotations = writer.end()
         return predictions
 
     def run(
@@ -283,7 +302,7 @@ class _Session:
         self._done, self._total = 0, total
         waiting: List[Tuple[_Canvas, Tile, Any]] = []
         for task in tasks:
-            self._tell(task.title)
+            self._tell(task.shown)
             try:
                 yield from self._add(task, waiting, predictions)
             except (DatasetError, OSError, MemoryError, cv2.error) as error:
@@ -299,7 +318,7 @@ class _Session:
         canvas = _Canvas(task, tiles, self.predictor)
         for number, tile in enumerate(tiles):
             if len(tiles) > 1:
-                self._tell(f'{task.title}: tile {number + 1} of {len(tiles)}')
+                self._tell(f'{task.shown}: tile {number + 1} of {len(tiles)}', number / len(tiles))
             packed = self.predictor.prepare(task.picture.read(tile.seen), task.title)
             if waiting and not self.predictor.fit_together(waiting[0][2], packed):
                 yield from self._flush(waiting, predictions)
@@ -336,7 +355,7 @@ class _Session:
                 continue
             if canvas.missing == 0 and task.title not in predictions.errors:
                 self._done += 1
-                self._tell(task.title)
+                self._tell(task.shown)
                 found = canvas.label_map, self.facts, task.picture.reduce, canvas.objects
                 yield task, Prediction(task.title, *found)
 
@@ -387,9 +406,9 @@ class _Session:
             predictions.errors[task.title] = _describe(error, task.title)
             self._done += 1
 
-    def _tell(self, what: str) -> None:
+    def _tell(self, what: str, part: float = 0) -> None:
         if self._on_progress is not None:
-            self._on_progress(self._done, self._total, what)
+            self._on_progress(round(self._done + part, 2), self._total, what)
 
 
 class _Writer:
@@ -444,13 +463,14 @@ class _Writer:
         self._record.add(entry)
         self._done[task.name] = file
 
-    def end(self) -> None:
-        """Write what needs all pictures."""
+    def end(self) -> int:
+        """Write what needs all pictures, and say how many annotations it has."""
         for folder in {(self.folder / LABELS / name).parent for name in self._done}:
             remove_leftovers(folder)
-        if self._coco:
-            categories = self._session.facts.categories
-            self._record.write_coco(self.folder / COCO_FILE, categories, list(self._done))
+        if not self._coco:
+            return 0
+        categories, names = self._session.facts.categories, list(self._done)
+        return self._record.write_coco(self.folder / COCO_FILE, categories, names)
 
     def read_all(self, predictions: Predictions) -> Iterator[Prediction]:
         """What was written by this command, read again."""

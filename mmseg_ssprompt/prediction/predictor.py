@@ -103,6 +103,7 @@ class Predictor:
         label_ids: Which numbers these are.
         things: The numbers of the classes of which objects are told apart, from 0 on.
         finds_objects: Whether there are objects beside label maps.
+        is_zero_shot: Whether its prompts are the handcrafted ones.
         training_size: (height, width) of the photographs that it was trained on; None if unknown.
         digest: Tells this model from others.
     """
@@ -114,7 +115,7 @@ class Predictor:
         cfg.model.test_cfg.logits = False  # one label a pixel in memory, instead of a score each
         # Each picture is seen once, so that nothing is gained where decoded ones are kept.
         ((cfg.model.get('decode_head') or {}).get('segmenter') or {}).pop('remember_bytes', None)
-        self.device = device
+        self.device, self.is_zero_shot = device, files.prompts is None
         self.model = _build_model(cfg, files, device)
         self.label_ids: LabelIds = self.model.label_ids
         dataset = DATASETS.build(dict(dataset_cfg, lazy_init=True))

@@ -1,5 +1,6 @@
 """``report.html``: what ``fit`` found, in one file that needs no network."""
 
+import functools
 import json
 import shlex
 from pathlib import Path
@@ -30,9 +31,10 @@ from .report_tables import (
     list_classes,
     name_numbers,
     subtract,
+    summary_table,
 )
 
-__all__ = ['render_report', 'write_report']
+__all__ = ['render_report', 'summary_table', 'write_report']
 
 _EXPLAINED = dict(
     mIoU='IoU is the share of pixels that two regions have in common, of all pixels that either '
@@ -66,6 +68,12 @@ def write_report(out: Path) -> Path:
 def render_report(out: Path) -> str:
     """The text of the report; see ``write_report``."""
     data, results = FitData.read(out), json.loads((out / 'results.json').read_bytes())
+    return _template().render(_gather(out, data, results))
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """The page, compiled once."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -80,7 +88,7 @@ def render_report(out: Path) -> str:
         short=format_short,
         signed=format_signed,
     )
-    return environment.get_template('report.html').render(_gather(out, data, results))
+    return environment.get_template('report.html')
 
 
 def _gather(out: Path, data: FitData, results: Mapping[str, Any]) -> Dict[str, Any]:

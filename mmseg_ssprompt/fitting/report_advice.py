@@ -182,7 +182,10 @@ def _on_parts(data: FitData, results: Mapping[str, Any], best: Mapping[str, Any]
         counts['val'] = sum(each.split == 'train' for each in data.pictures)
     judged = [part for part in ('val', 'test') if 0 < counts[part] < FEW_JUDGED]
     if judged:
-        found = ' and '.join(f'{counts[part]} {_part_name(part)} pictures' for part in judged)
+        found = ' and '.join(
+            f'{counts[part]} {_part_name(part)} picture{"s" * (counts[part] != 1)}'
+            for part in judged
+        )
         advice.append(
             Advice(
                 'Label more pictures before you compare arms that are close.',

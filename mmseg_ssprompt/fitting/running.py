@@ -200,6 +200,7 @@ def evaluate(
             test_evaluator=evaluator,
             test_cfg=dict(type='PromptTestLoop'),
             load_from=None if checkpoint is None else str(checkpoint),
+            resume=False,  # the config may be the one that a training left
         )
     )
     with _runner(cfg) as runner:
@@ -210,7 +211,8 @@ def evaluate(
 
 def _load(config: Path, work_dir: Path) -> Config:
     """A config, of a run whose data were checked before."""
-    cfg = _PlainConfig(Config.fromfile(config).to_dict(), filename=str(config))
+    # Without the name of the file, over which the runner would write.
+    cfg = _PlainConfig(Config.fromfile(config).to_dict())
     cfg.work_dir = str(work_dir)
     cfg.launcher = 'none'
     # Else runs that begin within a second would share loggers and histories.

@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).resolve().parent
-#: Modules of sub-commands that lie outside of this folder, and need the standard library alone, like
-#: this one.
+#: Modules of sub-commands that lie outside of this folder. Like this one they need the standard
+#: library alone.
 _STANDALONE = dict(configs='config_files')
 #: What names of prompt files end with: ``prompt_files.prompt_file.SUFFIXES``.
 _PROMPT_SUFFIXES = ('.pth', '.pt', '.safetensors')

@@ -15,9 +15,10 @@ from .label_files import ClassIds, LabelFile, describe_ids, name_ids, read_label
 from .pairs import LeftOut
 from .sources import Source
 
-__all__ = ['Annotations', 'read_annotations', 'write_label_map']
+__all__ = ['Annotations', 'Track', 'describe_unpaired', 'read_label_maps', 'write_label_map']
 
-_Track = Callable[[Iterable[Any], str, int], Iterator[Any]]
+#: Goes through items, and shows progress: ``track(items, description, count)``.
+Track = Callable[[Iterable[Any], str, int], Iterator[Any]]
 
 
 class Annotations(NamedTuple):
@@ -33,10 +34,12 @@ class Annotations(NamedTuple):
         rest_id: With one class, the id of the rest.
         coco: A file of annotations; ``select`` writes it.
         thing_classes: Of a task with objects.
+        void_classes: Names in ``coco`` whose pixels do not count.
         left_out: Files that cannot be used.
         unlabelled: Pictures without labels.
         notes: Sentences on what was found.
-        advice: What may be wrong as a whole, for errors.
+        advice: What may be wrong with the ids of classes, for errors.
+        has_wrong_ids: Whether pictures are left out for ids of no class.
         file_ids: Ids in files by class name, for errors.
         select: Is called with the names of the pictures that are used, before they are read.
     """
@@ -50,10 +53,12 @@ class Annotations(NamedTuple):
     rest_id: Optional[int] = None
     coco: Optional[Path] = None
     thing_classes: Optional[List[str]] = None
+    void_classes: Optional[List[str]] = None
     left_out: Sequence[LeftOut] = ()
     unlabelled: Sequence[str] = ()
     notes: Sequence[str] = ()
     advice: str = ''
+    has_wrong_ids: bool = False
     file_ids: Dict[str, int] = {}
     select: Callable[[Sequence[str]], None] = lambda names: None
 
@@ -63,20 +68,6 @@ class Annotations(NamedTuple):
         return ', '.join(f'{n!r} (id {ids[n]})' if n in ids else repr(n) for n in classes)
 
 
-def read_annotations(source: Source, out: Path, track: _Track) -> Annotations:
-    """Read the labels that a source names; those that have to be made go into ``OUT/data``.
-
-    Args:
-        source: What was given.
-        out: The folder OUT.
-        track: Shows progress.
-
-    Raises:
-        DatasetError: If classes are missing, or do not fit the labels, with the ids that there are.
-    """
-    return _read_label_maps(source, out, track)
-
-
 def write_label_map(labels: np.ndarray, file: Path) -> None:
     """Write ids, (H, W) uint8 or uint16, as a PNG; folders are made."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,26 +75,49 @@ def write_label_map(labels: np.ndarray, file: Path) -> None:
         Image.fromarray(labels).save(temporary)
 
 
-def _read_label_maps(source: Source, out: Path, track: _Track) -> Annotations:
+def describe_unpaired(what: str, unlabelled: Sequence[str], unused: Sequence[str]) -> List[str]:
+    """Sentences on pictures without labels, and on label maps without picture."""
+    notes = []
+    if unlabelled:
+        notes.append(
+            f'pictures without {what}, which are not used: {len(unlabelled)}, such as '
+            f'{unlabelled[0]!r}'
+        )
+    if unused:
+        notes.append(f'label maps without picture: {len(unused)}, such as {unused[0]!r}')
+    return notes
+
+
+def read_label_maps(source: Source, out: Path, track: Track) -> Annotations:
+    """Read the label maps or masks of a source; those that have to be made go into ``OUT/data``.
+
+    Args:
+        source: With ``labels``.
+        out: The folder OUT.
+        track: Shows progress.
+
+    Raises:
+        DatasetError: If classes are missing, with the ids that there are.
+    """
     pairs = source.find_pairs()
     assert source.labels is not None
     left_out = [*pairs.left_out]
-    notes = _describe_unpaired(source, pairs.unlabelled, pairs.unused)
+    notes = describe_unpaired('label map', pairs.unlabelled, pairs.unused)
     files: Dict[str, LabelFile] = {}
     for name, label in track(pairs.labels.items(), 'reading label maps', len(pairs.labels)):
         try:
             files[name] = read_label_file(source.labels / label)[1]
         except DatasetError as error:
-            left_out.append(LeftOut(label, str(error)))
+            left_out.append(LeftOut(name, _name_label_map(label, str(error))))
     ids = _choose_ids(source, files)
     advice = _advise(source, ids, files.values())
-    for name, file in list(files.items()):
-        problem = ids.find_problem(file)
+    problems = {name: ids.find_problem(file) for name, file in files.items()}
+    for name, problem in problems.items():
         if problem is not None:
-            left_out.append(LeftOut(pairs.labels[name], problem))
+            left_out.append(LeftOut(name, _name_label_map(pairs.labels[name], problem)))
             del files[name]
     palette = _choose_palette(ids, files.values())
-    shared = dict(
+    shared: Dict[str, Any] = dict(
         names=sorted(files),
         classes=ids.names,
         palette=palette,
@@ -112,6 +126,7 @@ def _read_label_maps(source: Source, out: Path, track: _Track) -> Annotations:
         unlabelled=pairs.unlabelled,
         notes=notes,
         advice=advice,
+        has_wrong_ids=any(problems.values()),
         file_ids={} if ids.is_mask else _ids_in_files(ids),
     )
     if all(file.is_exact and _is_exact_mask(ids, file) for file in files.values()):
@@ -121,25 +136,17 @@ def _read_label_maps(source: Source, out: Path, track: _Track) -> Annotations:
     for name in track(sorted(files), 'making label maps', len(files)):
         labels, _ = read_label_file(source.labels / pairs.labels[name])
         write_label_map(ids.convert(labels), folder / f'{os.path.splitext(name)[0]}.png')
+    odd = [name for name, file in files.items() if not file.is_exact]
     notes.append(
-        f'label maps of {len(files)} pictures were made in {str(folder)!r}, because some of those '
-        'in the files are colours, JPEG or between the two values of a mask'
+        f'label maps were made in {str(folder)!r}, because {len(odd) or "some"} of those in '
+        f'{str(source.labels)!r} are not read as they are (JPEG, several channels, or values '
+        'between those of a mask)'
     )
     return Annotations(labels=folder, **shared)
 
 
-def _describe_unpaired(
-    source: Source, unlabelled: Sequence[str], unused: Sequence[str]
-) -> List[str]:
-    notes = []
-    if unlabelled:
-        notes.append(
-            f'{len(unlabelled)} pictures have no label map and are not used, such as '
-            f'{unlabelled[0]!r}'
-        )
-    if unused:
-        notes.append(f'{len(unused)} label maps have no picture, such as {unused[0]!r}')
-    return notes
+def _name_label_map(name: str, problem: str) -> str:
+    return problem if 'label map' in problem else f'label map {name!r}: {problem}'
 
 
 def _choose_ids(source: Source, files: Dict[str, LabelFile]) -> ClassIds:
@@ -183,7 +190,7 @@ def _advise(source: Source, ids: ClassIds, files: Iterable[LabelFile]) -> str:
     seen = {number for file in files for number in file.pixels}
     unseen = [old for old, new in ids.label_map.items() if new in ids.ids.counted]
     unseen = [number for number in unseen if number not in seen]
-    text = f'The {len(files)} label maps have these ids:\n{describe_ids(files)}'
+    text = f'The label maps have these ids:\n{describe_ids(files)}'
     if seen <= {0, 255} and 255 in seen and len(ids.names) == 1:
         return f'{text}\nMasks of 0 and 255 are given as --masks DIR --foreground {ids.names[0]!r}'
     unknown = seen - set(ids.label_map)

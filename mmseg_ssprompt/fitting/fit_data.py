@@ -65,6 +65,7 @@ class FitData:
         classes: Names of the C classes.
         palette: (C, 3) RGB.
         thing_classes: Those of objects; None in semantic segmentation.
+        void_classes: Names in ``coco`` whose pixels do not count.
         images: The folder of the pictures.
         labels: The folder of the label maps, or of panoptic pictures; None where there is none.
         coco: A file in COCO's format of this task; None in semantic segmentation.
@@ -85,6 +86,7 @@ class FitData:
     classes: List[str]
     palette: List[List[int]]
     thing_classes: Optional[List[str]]
+    void_classes: Optional[List[str]]
     images: str
     labels: Optional[str]
     coco: Optional[str]
@@ -134,6 +136,8 @@ class FitData:
         meta: Dict[str, Any] = dict(classes=tuple(self.classes), palette=self.palette)
         if self.thing_classes is not None:
             meta['thing_classes'] = tuple(self.thing_classes)
+        if self.void_classes is not None:
+            meta['void_classes'] = tuple(self.void_classes)
         if self.rest_id is not None:
             meta['rest_id'] = self.rest_id
         return meta
@@ -148,6 +152,7 @@ class FitData:
         prefix = dict(img_path=self.images)
         if self.labels is not None:
             prefix['seg_map_path'] = self.labels
+        config: Dict[str, Any]
         if self.task != 'semantic':
             if part != 'pictures':
                 raise ValueError(f"part: expected 'pictures' with the task {self.task}: {part!r}")
@@ -247,7 +252,7 @@ class FitData:
             lines.append(line + (f'  {row["objects"]:>7}' if 'objects' in row else ''))
         lines.append(f'{100 * self.ignored_share:.1f} % of the pixels are ignored')
         if self.left_out:
-            lines.append(f'{len(self.left_out)} files are left out:')
+            lines.append(f'left out: {len(self.left_out)}')
             lines += [f'  {each["file"]}: {each["reason"]}' for each in self.left_out[:10]]
             if len(self.left_out) > 10:
                 lines.append(f'  and {len(self.left_out) - 10} more, see data.json')

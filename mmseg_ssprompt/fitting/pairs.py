@@ -3,12 +3,12 @@
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Union
 
 from ..datasets.checks import DatasetError
-from ..datasets.left_out import SUFFIXES
+from ..datasets.left_out import SUFFIXES, walk_files
 
-__all__ = ['LeftOut', 'Pairs', 'find_pairs', 'find_pictures']
+__all__ = ['LeftOut', 'Pairs', 'find_pairs', 'find_pictures', 'find_problems']
 
 
 class LeftOut(NamedTuple):
@@ -40,8 +40,6 @@ class Pairs(NamedTuple):
 def find_pictures(folder: Path, what: str, without: Sequence[Path] = ()) -> List[str]:
     """Names of the pictures in a folder and below it, sorted, without hidden files.
 
-    Links are followed, each folder once.
-
     Args:
         folder: Where to look.
         what: The argument that names it, for errors.
@@ -56,23 +54,18 @@ def find_pictures(folder: Path, what: str, without: Sequence[Path] = ()) -> List
             f'{what}: expected a folder of pictures, but {str(folder)!r} {state}. Give the path of '
             'the folder'
         )
-    seen = {os.path.realpath(path) for path in without}
+    real = _real(folder)
+    passed_over = tuple(path for path in map(_real, without) if path.startswith(real))
     names: List[str] = []
     others: Counter[str] = Counter()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
+    for file in walk_files(str(folder)):
+        suffix = os.path.splitext(file)[1]
+        if _real(os.path.dirname(file)).startswith(passed_over):
             continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        for file in files:
-            if file.startswith('.'):
-                continue
-            if file.lower().endswith(SUFFIXES):
-                names.append(os.path.relpath(os.path.join(where, file), folder))
-            else:
-                others[os.path.splitext(file)[1] or 'without suffix'] += 1
+        if suffix.lower() in SUFFIXES:
+            names.append(os.path.relpath(file, folder))
+        else:
+            others[suffix or 'without suffix'] += 1
     if not names:
         found = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
         raise DatasetError(
@@ -83,7 +76,28 @@ def find_pictures(folder: Path, what: str, without: Sequence[Path] = ()) -> List
     return sorted(name.replace(os.sep, '/') for name in names)
 
 
-def find_name_problem(name: str) -> Optional[str]:
+def _real(folder: Union[str, Path]) -> str:
+    """The path of a folder behind all links, with what separates it from names."""
+    return os.path.join(os.path.realpath(folder), '')
+
+
+def find_problems(names: Sequence[str]) -> Dict[str, str]:
+    """Say which names of pictures cannot be used, and why.
+
+    Lists of pictures have one a line, and results have their names without suffix.
+    """
+    stems = Counter(os.path.splitext(name)[0] for name in names)
+    problems = {}
+    for name in names:
+        problem = _find_name_problem(name)
+        if problem is None and stems[os.path.splitext(name)[0]] > 1:
+            problem = 'there are several pictures of this name with different suffixes: keep one'
+        if problem is not None:
+            problems[name] = problem
+    return problems
+
+
+def _find_name_problem(name: str) -> Optional[str]:
     """Say why lists of pictures, a line each, cannot hold a name; None if they can."""
     problem = None
     if any(len(part.splitlines()) > 1 for part in (name, f'{name}.')):
@@ -122,13 +136,10 @@ def find_pairs(images: Path, labels: Path, what: str) -> Pairs:
         pictures = [name for name in pictures if not name.endswith(suffix)]
     pairs: Dict[str, str] = {}
     unlabelled, left_out = [], []
-    stems = Counter(os.path.splitext(name)[0] for name in pictures)
+    problems = find_problems(pictures)
     for name in pictures:
-        stem = os.path.splitext(name)[0]
-        candidates = found.get(stem, [])
-        problem = find_name_problem(name)
-        if problem is None and stems[stem] > 1:
-            problem = 'there are several pictures of this name with different suffixes: keep one'
+        candidates = found.get(os.path.splitext(name)[0], [])
+        problem = problems.get(name)
         if problem is None and len(candidates) > 1:
             listed = ', '.join(map(repr, candidates))
             problem = f'there are several label maps of its name ({listed}): keep one'
@@ -147,9 +158,9 @@ def find_pairs(images: Path, labels: Path, what: str) -> Pairs:
             f'{str(labels)!r}, found {len(maps)} files there, {shown}, and none that belongs to '
             'a picture. Rename them, or give the other folder'
         )
-    used = {label for labels_of in found.values() for label in labels_of if label in maps}
-    used -= {label for stem in stems for label in found.get(stem, [])}
-    return Pairs(pairs, suffix, unlabelled, sorted(used), left_out)
+    stems = {os.path.splitext(name)[0] for name in pictures}
+    unused = sorted(label for stem, own in found.items() if stem not in stems for label in own)
+    return Pairs(pairs, suffix, unlabelled, unused, left_out)
 
 
 def _match(maps: Sequence[str], suffix: Optional[str]) -> Dict[str, List[str]]:

@@ -2,6 +2,9 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from .fit_data import FitData
+from .report_tables import ClassRow
+
 __all__ = ['RULES', 'Advice', 'ClassRow', 'find_advice']
 
 #: A class in fewer training pictures than this lacks examples.
@@ -25,9 +28,9 @@ _MOST = 5
 
 RULES = (
     f'A class lacks examples where fewer than {FEW_PICTURES} training pictures show it, or fewer '
-    f'than {MORE_PICTURES} where its result is below {100 * WEAK:.0f} % of the mean. Two classes are '
-    f'confused where {CONFUSED:.0f} % of the pixels of one are taken for the other. A class is '
-    f'small where it covers less than {SMALL} % of the pictures that show it. Arms are close '
+    f'than {MORE_PICTURES} where its result is below {100 * WEAK:.0f} % of the mean. Two classes '
+    f'are confused where {CONFUSED:.0f} % of the pixels of one are taken for the other. A class '
+    f'is small where it covers less than {SMALL} % of the pictures that show it. Arms are close '
     f'within {CLOSE:.0f} point, and parts differ above {APART:.0f} points. A part of fewer than '
     f'{FEW_JUDGED} pictures says little.'
 )
@@ -40,34 +43,8 @@ class Advice(NamedTuple):
     why: str
 
 
-class ClassRow(NamedTuple):
-    """What is known of a class, or of the rest.
-
-    Attributes:
-        name: Of the class.
-        colour: For the page, such as ``'#8a2be2'``.
-        before: Result of zero-shot prompts in the part that is shown, in percent, or None.
-        after: The same of the best arm.
-        train_pictures: Training pictures that show it.
-        shown_pictures: Pictures of the part that is shown, with it.
-        train_share: Its share of the labelled pixels of training pictures, in percent.
-        objects: How many there are in training pictures; None without objects.
-        cover: How much of a training picture that shows it it covers, in percent, or None.
-    """
-
-    name: str
-    colour: str
-    before: Optional[float]
-    after: Optional[float]
-    train_pictures: int
-    shown_pictures: int
-    train_share: float
-    objects: Optional[int]
-    cover: Optional[float]
-
-
 def find_advice(
-    data: Mapping[str, Any],
+    data: FitData,
     results: Mapping[str, Any],
     rows: Sequence[ClassRow],
     confusions: Sequence[Mapping[str, Any]],
@@ -75,7 +52,7 @@ def find_advice(
     """Find what to do next, the most useful first.
 
     Args:
-        data: The content of ``data.json``.
+        data: What was fitted.
         results: The content of ``results.json``.
         rows: Of the classes.
         confusions: Pairs of classes with ``true``, ``predicted`` and ``share``, in percent, the
@@ -129,8 +106,7 @@ def _on_classes(rows: Sequence[ClassRow], part: str) -> List[Advice]:
     few = [
         row
         for row in rows
-        if row.train_pictures < FEW_PICTURES
-        or (row in weak and row.train_pictures < MORE_PICTURES)
+        if row.train_pictures < FEW_PICTURES or (row in weak and row.train_pictures < MORE_PICTURES)
     ]
     few.sort(key=lambda row: (row.train_pictures, row.after or 0.0))
     for row in few[:_MOST]:
@@ -199,18 +175,17 @@ def _on_training(best: Mapping[str, Any]) -> List[Advice]:
     return advice
 
 
-def _on_parts(
-    data: Mapping[str, Any], results: Mapping[str, Any], best: Mapping[str, Any]
-) -> List[Advice]:
+def _on_parts(data: FitData, results: Mapping[str, Any], best: Mapping[str, Any]) -> List[Advice]:
     metric, advice = results['metric'], []
-    counts = {
-        part: sum(each['split'] == part for each in data['pictures']) for part in ('val', 'test')
-    }
+    counts = {part: sum(each.split == part for each in data.pictures) for part in ('val', 'test')}
     if results['cross_validated']:
-        counts['val'] = sum(each['split'] == 'train' for each in data['pictures'])
+        counts['val'] = sum(each.split == 'train' for each in data.pictures)
     judged = [part for part in ('val', 'test') if 0 < counts[part] < FEW_JUDGED]
     if judged:
-        found = ' and '.join(f'{counts[part]} {_part_name(part)} pictures' for part in judged)
+        found = ' and '.join(
+            f'{counts[part]} {_part_name(part)} picture{"s" * (counts[part] != 1)}'
+            for part in judged
+        )
         advice.append(
             Advice(
                 'Label more pictures before you compare arms that are close.',
@@ -250,9 +225,9 @@ def _above(value: Optional[float], other: Optional[float], margin: float) -> boo
     return value is not None and other is not None and value >= other - margin
 
 
-def _on_labels(data: Mapping[str, Any]) -> List[Advice]:
+def _on_labels(data: FitData) -> List[Advice]:
     advice = []
-    ignored = 100 * data['ignored_share']
+    ignored = 100 * data.ignored_share
     if ignored > MUCH_IGNORED:
         advice.append(
             Advice(
@@ -261,14 +236,15 @@ def _on_labels(data: Mapping[str, Any]) -> List[Advice]:
                 'is measured.',
             )
         )
-    if data['left_out']:
-        count = len(data['left_out'])
+    if data.left_out:
+        count = len(data.left_out)
         advice.append(
             Advice(
                 f'Mend {"the file that was" if count == 1 else f"the {count} files that were"} '
                 'left out.',
-                'They are listed under “Data” with the reason.' if count > 1 else 'It is named '
-                'under “Data” with the reason.',
+                'They are listed under “Data” with the reason.'
+                if count > 1
+                else 'It is named under “Data” with the reason.',
             )
         )
     return advice

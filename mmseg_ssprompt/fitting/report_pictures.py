@@ -7,10 +7,12 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import cv2
 import mmcv
 import numpy as np
+from mmseg.registry import DATASETS
 
 from ..datasets.label_maps import LoadLabelMap
-from ..label_ids import LabelIds, resolve_label_ids, with_rest
+from ..label_ids import LabelIds, with_rest
 from ..segment_drawing import DrawnSegment, draw_segments, enlarge_picture
+from .fit_data import FitData
 from .segment_files import read_segments
 
 __all__ = ['MOST_PICTURES', 'Panel', 'Scene', 'draw_scenes']
@@ -92,31 +94,31 @@ class _Found(NamedTuple):
         return _class_map(self.truth, self.counted.shape)
 
 
-def draw_scenes(out: Path, data: Mapping[str, Any], results: Mapping[str, Any]) -> List[Scene]:
+def draw_scenes(data: FitData, results: Mapping[str, Any]) -> List[Scene]:
     """Draw a few of the pictures that were predicted, from the largest gain to the smallest.
 
     Args:
-        out: The folder that ``fit`` wrote.
-        data: The content of its ``data.json``.
+        data: What was fitted, in the folder that ``fit`` wrote.
         results: The content of its ``results.json``.
 
     Returns:
         Up to ``MOST_PICTURES`` scenes, at equal steps of the pictures in the order of their gains.
 
     Raises:
-        FileNotFoundError: If a photograph, its labels or its prediction is not there.
+        OSError: If a photograph, its labels or its prediction cannot be read.
     """
-    names = [each['name'] for each in data['pictures'] if each['split'] == results['pictures_shown']]
-    if not names and results['cross_validated']:
-        names = [each['name'] for each in data['pictures']]
+    part = results['pictures_shown']
+    if part == 'val' and results['cross_validated']:
+        part = 'train'
+    labels = _list_label_maps(data)
     gains: List[Tuple[float, str]] = []
-    for name in _at_equal_steps(sorted(names), _MOST_READ):
-        found = _read(out, data, name)
+    for name in _at_equal_steps(data.names(part), _MOST_READ):
+        found = _read(data, labels, name)
         shares = found.share_right(found.before), found.share_right(found.after)
         gains.append(((shares[1] or 0.0) - (shares[0] or 0.0), name))
     gains.sort(key=lambda each: (-each[0], each[1]))
     return [
-        _draw(data, _read(out, data, name)) for _, name in _at_equal_steps(gains, MOST_PICTURES)
+        _draw(data, _read(data, labels, name)) for _, name in _at_equal_steps(gains, MOST_PICTURES)
     ]
 
 
@@ -127,20 +129,29 @@ def _at_equal_steps(values: Sequence[Any], count: int) -> List[Any]:
     return [values[int(place)] for place in np.linspace(0, len(values) - 1, count).round()]
 
 
-def _read(out: Path, data: Mapping[str, Any], name: str) -> _Found:
-    folders = [out / 'predictions' / each for each in ('zero-shot', 'best')]
-    if data['task'] == 'semantic':
-        label_ids = resolve_label_ids(len(data['classes']), rest_id=data.get('rest_id'))
+def _list_label_maps(data: FitData) -> Dict[str, Dict[str, Any]]:
+    """What the data set says of the label map of each picture, by name; empty of objects."""
+    if data.task != 'semantic':
+        return {}
+    dataset = DATASETS.build(dict(data.dataset(), pipeline=[], _scope_='mmseg'))
+    records = [dataset.get_data_info(index) for index in range(len(dataset))]
+    return {Path(each['img_path']).relative_to(data.images).as_posix(): each for each in records}
+
+
+def _read(data: FitData, labels: Mapping[str, Dict[str, Any]], name: str) -> _Found:
+    folders = [data.out / 'predictions' / each for each in ('zero-shot', 'best')]
+    if data.task == 'semantic':
+        ids = data.label_ids
         maps = [_read_labels(_beside(folder, name, '.png')) for folder in folders]
-        true_map = _read_truth(out, data, name, label_ids)
-        known = np.isin(true_map, label_ids.counted)
-        before, after = (_segments_of(labels, label_ids) for labels in maps)
-        return _Found(name, before, after, _segments_of(true_map, label_ids), known)
-    folders.append(out / 'predictions' / 'truth')
+        loader = LoadLabelMap(ignore_index=ids.ignore_index)
+        true_map = loader.transform(dict(labels[name]))['gt_seg_map']
+        before, after, truth = (_segments_of(each, ids) for each in (*maps, true_map))
+        return _Found(name, before, after, truth, np.isin(true_map, ids.counted))
+    folders.append(data.out / 'predictions' / 'truth')
     before, after, truth = (read_segments(_beside(folder, name, '.json')) for folder in folders)
     height, width = _read_photograph(data, name).shape[:2]
     known = np.ones((height, width), bool)
-    if data['task'] == 'panoptic':  # where no true segment is, nothing is known
+    if data.task == 'panoptic':  # where no true segment is, nothing is known
         known = _class_map(truth, (height, width)) != _NONE
     return _Found(name, before, after, truth, known)
 
@@ -150,24 +161,14 @@ def _beside(folder: Path, name: str, suffix: str) -> Path:
     return folder / PurePosixPath(name).with_suffix(suffix)
 
 
-def _read_photograph(data: Mapping[str, Any], name: str) -> np.ndarray:
+def _read_photograph(data: FitData, name: str) -> np.ndarray:
     """A photograph (H, W, 3) uint8, RGB, turned as its EXIF says, as models are shown it."""
-    content = (Path(data['images']) / name).read_bytes()
+    content = (Path(data.images) / name).read_bytes()
     return np.asarray(mmcv.imfrombytes(content, channel_order='rgb', backend='cv2'))
 
 
 def _read_labels(file: Path) -> np.ndarray:
     return np.asarray(mmcv.imfrombytes(file.read_bytes(), flag='unchanged', backend='cv2'))
-
-
-def _read_truth(
-    out: Path, data: Mapping[str, Any], name: str, label_ids: LabelIds
-) -> np.ndarray:
-    folder = out / 'data' / 'labels' if data['labels'] is None else Path(data['labels'])
-    suffix = data.get('seg_map_suffix') or '.png'
-    file = folder / PurePosixPath(name).parent / (PurePosixPath(name).stem + suffix)
-    loader = LoadLabelMap(ignore_index=label_ids.ignore_index, label_map=data.get('label_map'))
-    return np.asarray(loader.transform(dict(seg_map_path=str(file)))['gt_seg_map'])
 
 
 def _segments_of(labels: np.ndarray, label_ids: LabelIds) -> List[DrawnSegment]:
@@ -191,7 +192,7 @@ def _class_map(segments: Sequence[DrawnSegment], size: Tuple[int, ...]) -> np.nd
 # ---- drawing
 
 
-def _draw(data: Mapping[str, Any], found: _Found) -> Scene:
+def _draw(data: FitData, found: _Found) -> Scene:
     photograph = _read_photograph(data, found.name)
     names, palette = _names_and_colours(data)
     image = _fit(photograph, cv2.INTER_AREA)
@@ -200,31 +201,32 @@ def _draw(data: Mapping[str, Any], found: _Found) -> Scene:
     before, after, truth = (_fit_segments(each) for each in parts)
     maps = [_class_map(each, size) for each in (before, after, truth)]
     counted = _fit(found.counted.astype(np.uint8), cv2.INTER_NEAREST).astype(bool)
-    panels = [
+    shown_before, shown_after, shown_truth = (
         _to_panel(
             draw_segments(image, each, names, palette, alpha=0.68, with_labels=False),
             _describe(labels, names),
         )
         for each, labels in zip((before, after, truth), maps)
-    ]
+    )
     outlined = _outline(image, *((labels == maps[2]) & counted for labels in maps[:2]))
     present = sorted({int(number) for labels in maps for number in np.unique(labels)} - {_NONE})
     return Scene(
         found.name,
         _to_panel(outlined, f'Photograph {found.name}, with outlines where the results differ'),
-        *panels,
+        shown_before,
+        shown_after,
+        shown_truth,
         found.share_right(found.before),
         found.share_right(found.after),
         present,
     )
 
 
-def _names_and_colours(data: Mapping[str, Any]) -> Tuple[Sequence[str], Sequence[Sequence[int]]]:
+def _names_and_colours(data: FitData) -> Tuple[Sequence[str], Sequence[Sequence[int]]]:
     """Names and colours of the classes by their numbers in label maps."""
-    meta: Dict[str, Any] = dict(classes=data['classes'], palette=data['palette'])
-    if data['task'] == 'semantic':
-        ids = resolve_label_ids(len(data['classes']), rest_id=data.get('rest_id'))
-        meta = with_rest(meta, ids)
+    meta: Dict[str, Any] = dict(classes=data.classes, palette=data.palette)
+    if data.task == 'semantic':
+        meta = with_rest(meta, data.label_ids)
     return meta['classes'], meta['palette']
 
 

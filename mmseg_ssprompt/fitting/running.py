@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import mmengine.device.utils as device_utils
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -21,11 +22,20 @@ from ..files import write_json
 from ..main_process import unwrap_model
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 
-__all__ = ['evaluate', 'mean_figures', 'on_device', 'read_json', 'train']
+__all__ = ['check_device', 'evaluate', 'mean_figures', 'on_device', 'read_json', 'train']
 
 #: Where the message hub, and so each checkpoint, has what is known of a training.
 _KEY = 'fit'
 _NUMBERS = itertools.count()
+
+
+class _PlainConfig(Config):
+    """A config whose text is not laid out by yapf, which takes a second for each checkpoint."""
+
+    @property
+    def pretty_text(self) -> str:
+        """The text of a config with these settings."""
+        return ''.join(f'{key} = {value!r}\n' for key, value in self.to_dict().items())
 
 
 class _RecordHook(Hook):
@@ -51,7 +61,7 @@ class _RecordHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         self.record['seconds'] += time.perf_counter() - self._start
-        self.record['losses'].append(float(outputs['loss']))
+        self.record['losses'].append(float(outputs['loss'].detach()))
         scores = [each[self._metric] for each in self.record['validations']]
         self._report(runner.iter + 1, f'{self._metric} {max(scores):.1f}' if scores else '')
 
@@ -84,6 +94,21 @@ def read_json(file: Path) -> Optional[Dict[str, Any]]:
         return None
     content: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
     return content
+
+
+def check_device(device: Optional[str]) -> None:
+    """Refuse a device that torch cannot use here.
+
+    Raises:
+        ValueError: With what torch says of it.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f'--device {device!r}: expected cpu, or a GPU that torch can use, such as cuda:0, '
+            f'found that {str(error).splitlines()[0]}'
+        ) from error
 
 
 @contextlib.contextmanager
@@ -160,7 +185,7 @@ def evaluate(
     split = 'test' if cfg.get('test_dataloader') is not None else 'val'
     loader, evaluator = cfg[f'{split}_dataloader'], cfg[f'{split}_evaluator']
     loader = dict(loader, dataset=dict(loader['dataset'], names=names))
-    cfg = Config(
+    cfg = _PlainConfig(
         dict(
             cfg.to_dict(),
             train_dataloader=None,
@@ -175,6 +200,7 @@ def evaluate(
             test_evaluator=evaluator,
             test_cfg=dict(type='PromptTestLoop'),
             load_from=None if checkpoint is None else str(checkpoint),
+            resume=False,  # the config may be the one that a training left
         )
     )
     with _runner(cfg) as runner:
@@ -185,14 +211,15 @@ def evaluate(
 
 def _load(config: Path, work_dir: Path) -> Config:
     """A config, of a run whose data were checked before."""
-    cfg = Config.fromfile(config)
+    # Without the name of the file, over which the runner would write.
+    cfg = _PlainConfig(Config.fromfile(config).to_dict())
     cfg.work_dir = str(work_dir)
     cfg.launcher = 'none'
     # Else runs that begin within a second would share loggers and histories.
     cfg.experiment_name = f'fit_{os.getpid()}_{next(_NUMBERS)}'
     if cfg.get('visualizer'):
         cfg.visualizer.name = cfg.experiment_name
-    cfg.default_hooks.dataset_check = None
+    cfg.default_hooks.pop('dataset_check', None)
     return cfg
 
 

@@ -211,12 +211,11 @@ def list_regions(label_map: np.ndarray, label_ids: LabelIds) -> List[FoundObject
     """The connected regions of each class of a label map; pixels that share a corner touch."""
     found = []
     for index, number in enumerate(label_ids.classes):
-        mask = label_map == number
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not len(rows):
+        mask = cv2.inRange(label_map, number, number)
+        second, first, width, height = cv2.boundingRect(mask)
+        if width == 0:
             continue
-        first, second = int(rows[0]), int(columns[0])
-        part = mask[first : rows[-1] + 1, second : columns[-1] + 1].astype(np.uint8)
+        part = mask[first : first + height, second : second + width]
         count, numbers, boxes, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
         for region in range(1, count):
             left, top, width, height = boxes[region, :4].tolist()

@@ -52,6 +52,10 @@ class FitResult:
     table: List[Dict[str, Any]]
     results: Dict[str, Any] = field(repr=False)
 
+    def __fspath__(self) -> str:
+        """The folder, so that ``predict`` takes this in the place of a path."""
+        return str(self.out)
+
     def _repr_html_(self) -> str:
         """The table, for notebooks."""
         head = ''.join(f'<th>{escape(name)}</th>' for name in self.table[0])

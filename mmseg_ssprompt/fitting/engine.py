@@ -282,8 +282,11 @@ class Engine:
         config = self._config(folder / 'config.py', arm, self.schedule, rate, self._lists())
         run = self._train(f'{ARMS[arm]}, training', config, self.schedule)
         best = max(run['validations'], key=self._score)
-        iteration = best['iteration']
-        (checkpoint,) = folder.glob(f'best_*_iter_{iteration}.pth')
+        found = list(folder.glob(f'best_*_iter_{best["iteration"]}.pth'))
+        if not found:  # no validation had a result, as where no object was found at all
+            best = run['validations'][-1]
+            found = [folder / f'iter_{best["iteration"]}.pth']
+        (checkpoint,) = found
         result = self._describe(arm, rate, run, best, run['validations'])
         return _Trained(result, checkpoint, config, [])
 

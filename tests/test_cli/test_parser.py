@@ -90,7 +90,7 @@ def test_what_the_parser_knows_is_what_the_package_says():
     assert parser._PROMPT_PARTS == transfer.PARTS
     assert parser._TASKS == fit_data.TASKS
     assert sorted(parser._BASES) == sorted(bases.BASES)
-    assert parser._METHODS == ('auto', *config_text.ARMS)
+    assert ('auto', *config_text.ARMS) == parser._METHODS
     (subparsers,) = (a for a in parser.build_parser()._actions if a.dest == 'command')
     phase = next(a for a in subparsers.choices['complexity']._actions if a.dest == 'phase')
     assert set(phase.choices) == set(MEASURES)

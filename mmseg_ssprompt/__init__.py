@@ -6,6 +6,8 @@ nothing and must be imported explicitly: matplotlib takes longer than all of the
 """
 
 # ruff: noqa: E402
+from typing import TYPE_CHECKING, Any
+
 from .compat import allow_mmcv_without_ops, require_packages
 from .version import __version__
 
@@ -19,9 +21,28 @@ __all__ = [
     'cache',
     'datasets',
     'evaluation',
+    'fit',
     'hooks',
     'miniature',
     'models',
+    'predict',
     'prompt_files',
     'weights',
 ]
+
+if TYPE_CHECKING:
+    from .fitting.fit import fit
+    from .prediction import predict
+
+
+def __getattr__(name: str) -> Any:
+    """``fit`` and ``predict``, whose modules are imported when they are asked for."""
+    if name == 'fit':
+        from .fitting.fit import fit
+
+        return fit
+    if name == 'predict':
+        from .prediction import predict
+
+        return predict
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -29,6 +29,8 @@ FLOORS = (
     'hooks',
     'miniature',
     'analysis',
+    'prediction',
+    'fitting',
     'cli',
 )
 #: They only gather what is below them.

@@ -3,10 +3,12 @@
 from .embedded_dataset import EmbeddedDataset
 from .embedder import EmbeddedSample, Embedder, SourceViews
 from .embedding_cache import EmbeddingCache, fill_cache, finish_cache
+from .making import CacheMaker, make_caches
 from .recipe import CacheError, Recipe
 
 __all__ = [
     'CacheError',
+    'CacheMaker',
     'EmbeddedDataset',
     'EmbeddedSample',
     'Embedder',
@@ -15,4 +17,5 @@ __all__ = [
     'SourceViews',
     'fill_cache',
     'finish_cache',
+    'make_caches',
 ]

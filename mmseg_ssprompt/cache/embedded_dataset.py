@@ -3,21 +3,23 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.dataset import BaseDataset, Compose, force_full_init
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..models.base.precomputed import ENCODER_KEY
-from ..segments import make_gt_segments
+from ..segments import IGNORED, make_gt_segments
 from .embedder import EmbeddedSample
 from .embedding_cache import EmbeddingCache
 from .recipe import COMMAND, CacheError, Recipe
@@ -38,6 +40,13 @@ class EmbeddedDataset(Dataset[Any]):
 
     Args:
         cache_dir: Folder of the cache.
+        names: The images to take of the cache, in this order: paths below the folder of images, or
+            a text file with one a line. Defaults to None: all.
+        resize_labels: Whether label maps and segments, which a cache for testing has at the size of
+            the photographs, are resized to that of the images in the frame, as the pipelines of
+            training do. So one cache serves training and testing. Defaults to False.
+        min_pixels: As for ``PackSegmentInputs``, of segments that are resized so. Defaults to 16,
+            as in the pipelines of training.
         lazy_init: Whether to open the cache later, in :meth:`full_init`. Defaults to False.
         **recipe: As for :class:`Recipe`: ``dataset``, ``encoder``, ``data_preprocessor``,
             ``views``, ``seed``, ``dtype`` and ``test_mode``. An encoder without a ``checkpoint``
@@ -48,14 +57,30 @@ class EmbeddedDataset(Dataset[Any]):
         CacheError: If there is no such cache, it is damaged, or was made in another way, with the
             file, what was expected and found, and the command that makes it.
         FileNotFoundError: If the encoder's checkpoint is not there.
-        ValueError: As :class:`Recipe`.
+        ValueError: As :class:`Recipe`; and if labels are to be resized that are not those of a
+            cache for testing.
     """
 
     pipeline = Compose([])  # all of it was run before
 
-    def __init__(self, cache_dir: str, lazy_init: bool = False, **recipe: Any) -> None:
+    def __init__(
+        self,
+        cache_dir: str,
+        names: Union[str, Sequence[str], None] = None,
+        resize_labels: bool = False,
+        min_pixels: int = 16,
+        lazy_init: bool = False,
+        **recipe: Any,
+    ) -> None:
         self.cache_dir = Path(cache_dir).expanduser()
+        self.names, self.resize_labels, self.min_pixels = names, resize_labels, min_pixels
         self.recipe = Recipe(**recipe)
+        if resize_labels and not self.recipe.test_mode:
+            raise ValueError(
+                'EmbeddedDataset.resize_labels: expected a cache with test_mode=True, whose labels '
+                'have the size of the photographs; those of another have that of the images '
+                'already. Leave resize_labels out'
+            )
         self.test_mode = self.recipe.test_mode
         self._fully_initialized = False
         if not lazy_init:
@@ -76,7 +101,31 @@ class EmbeddedDataset(Dataset[Any]):
         self._source: Optional[BaseDataset] = self.recipe.build_dataset() if here else None
         key = self.recipe.key(self._source, weights=self.recipe.names_weights())
         self._cache = EmbeddingCache(self.cache_dir, key)
+        self._chosen = self._choose()
         self._fully_initialized = True
+
+    def _choose(self) -> List[int]:
+        """The numbers of the images that are taken."""
+        views = self.recipe.views
+        if self.names is None:
+            return list(range(len(self._cache) // views))
+        wanted = _read_names(self.names)
+        # All lie below one folder, so of several paths that end with a name the shortest is meant.
+        paths = ['/' + path.replace('\\', '/') for path in self._cache.image_paths()[::views]]
+        order = sorted(range(len(paths)), key=lambda index: len(paths[index]), reverse=True)
+        ends: Dict[str, int] = {}
+        for index in order:
+            parts = paths[index].split('/')
+            ends.update(('/'.join(parts[start:]), index) for start in range(1, len(parts)))
+        missing = [name for name in wanted if name not in ends]
+        if missing or not wanted:
+            found = f'{len(missing)} others, such as {missing[0]!r}' if missing else 'none'
+            raise CacheError(
+                f'EmbeddedDataset.names ({self.names!r}): expected names of images of the cache '
+                f'{str(self.cache_dir)!r}, which has {len(paths)}, such as {paths[0][1:]!r}, found '
+                f'{found}. Mend the list, or run `{COMMAND}` for these images'
+            )
+        return [ends[name] for name in wanted]
 
     @property
     @force_full_init
@@ -87,7 +136,7 @@ class EmbeddedDataset(Dataset[Any]):
     @force_full_init
     def __len__(self) -> int:
         """Number of images, however many views there are."""
-        return len(self._cache) // self.recipe.views
+        return len(self._chosen)
 
     @force_full_init
     def __getitem__(self, idx: int) -> Dict[str, Any]:
@@ -100,7 +149,10 @@ class EmbeddedDataset(Dataset[Any]):
         view = 0
         if not self.test_mode and self.recipe.views > 1:
             view = int(np.random.randint(self.recipe.views))
-        return _pack(self._read(idx, view), self._cache.weights)
+        sample = self._read(idx, view)
+        if self.resize_labels:
+            sample = _resize_labels(sample, self.min_pixels)
+        return _pack(sample, self._cache.weights)
 
     @force_full_init
     def get_data_info(self, idx: int) -> Dict[str, Any]:
@@ -122,11 +174,62 @@ class EmbeddedDataset(Dataset[Any]):
     def _read(self, idx: int, view: int) -> EmbeddedSample:
         if not -len(self) <= idx < len(self):
             raise IndexError(f'{idx}: there are {len(self)} images')
-        idx = idx % len(self)
+        idx = self._chosen[idx]
         sample = self._cache[idx * self.recipe.views + view]
         if self._source is not None:
             _check_file_sizes(self._source.get_data_info(idx), sample.files or {})
         return sample
+
+
+def _read_names(names: Union[str, Sequence[str]]) -> List[str]:
+    """Names, of a list or of a text file with one a line."""
+    if not isinstance(names, str):
+        return [str(name) for name in names]
+    file = Path(names).expanduser()
+    if not file.is_file():
+        raise CacheError(
+            f'EmbeddedDataset.names: expected a text file with the name of an image a line, found '
+            f'no file {names!r}'
+        )
+    lines = file.read_text(encoding='utf-8-sig').split('\n')
+    return [line.rstrip('\r') for line in lines if line.strip()]
+
+
+def _resize_labels(sample: EmbeddedSample, min_pixels: int) -> EmbeddedSample:
+    """A sample whose labels have the size of the image in the frame, padded below and right."""
+    meta = dict(sample.metainfo)
+    (height, width), frame = meta['img_shape'][:2], meta.get('pad_shape', meta['img_shape'])
+    meta['padding_size'] = (0, int(frame[1]) - int(width), 0, int(frame[0]) - int(height))
+    labels = sample.labels
+    if labels is not None:
+        # Padded, as the labels of a cache for training are.
+        labels = F.pad(_resize_nearest(labels, (height, width)), meta['padding_size'])
+    segments, infos = sample.segments, sample.segments_info
+    if segments is not None:
+        segments, infos = _keep_large(
+            _resize_nearest(segments, (height, width)), infos or [], min_pixels
+        )
+    return sample._replace(labels=labels, segments=segments, segments_info=infos, metainfo=meta)
+
+
+def _resize_nearest(numbers: Tensor, size: Sequence[int]) -> Tensor:
+    """A map (1, H, W) at another size, of the places that Pillow reads for the pipelines."""
+    picture = Image.fromarray(numbers[0].numpy().astype(np.int32))
+    picture = picture.resize((int(size[1]), int(size[0])), Image.Resampling.NEAREST)
+    return torch.from_numpy(np.array(picture)).to(numbers.dtype)[None]
+
+
+def _keep_large(
+    segments: Tensor, infos: Sequence[Mapping[str, int]], min_pixels: int
+) -> Tuple[Tensor, List[Dict[str, int]]]:
+    """Segments, counted from 1, of which those with fewer pixels became void, 0."""
+    counts = torch.bincount(segments.reshape(-1).long(), minlength=len(infos) + 1)[1:]
+    kept = [number for number in range(len(infos)) if counts[number] >= min_pixels]
+    table = torch.full((len(infos) + 1,), IGNORED + 1, dtype=torch.int32)
+    table[torch.tensor(kept, dtype=torch.long) + 1] = torch.arange(
+        1, len(kept) + 1, dtype=torch.int32
+    )
+    return table[segments.long()], [dict(infos[number]) for number in kept]
 
 
 def _check_file_sizes(info: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -78,6 +78,11 @@ class EmbeddingCache:
         """How many embedded samples there are."""
         return int(self._samples)
 
+    def image_paths(self) -> List[str]:
+        """Where the image of each embedded sample lay when it was embedded."""
+        shards = zip(_each_shard(self.folder, self._samples), self._sizes)
+        return [path for (file, _), size in shards for path in _open(file, size).image_paths()]
+
     def __getitem__(self, number: int) -> EmbeddedSample:
         """Read an embedded sample.
 
@@ -239,6 +244,14 @@ class _Shard:
             self.files = [record['files'] for record in self._records]
         except _NONSENSE as error:
             raise _damaged(file, 'a shard', repr(error)) from error
+
+    def image_paths(self) -> List[str]:
+        """The ``img_path`` of each sample; '' where it has none."""
+        try:
+            found = [from_json(record['metainfo']).get('img_path') for record in self._records]
+        except _NONSENSE as error:
+            raise _damaged(self.file, 'metainfo', repr(error)) from error
+        return [str(path or '') for path in found]
 
     def read(self, position: int) -> EmbeddedSample:
         """A sample as it was written."""

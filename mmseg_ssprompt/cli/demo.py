@@ -23,6 +23,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from ..analysis.figures import Comparison, PromptMark, Scene, draw_comparison
+from ..config_files import find_config, find_home
 from ..files import write_json
 from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
 from ..models.heads.ssprompt_head import HeadOutput, SSPromptHead, enlarge, find_frame
@@ -30,7 +31,6 @@ from ..models.prompts.spatial import point_grid
 from ..segment_drawing import DrawnSegment, draw_segments, find_middle
 from ..segments import number_things
 from ..weights.checkpoint_loader import safe_checkpoint_loading
-from .configs import find_config, find_home
 from .logged import run_logged
 from .records import read_metrics, read_train_seconds
 

@@ -24,8 +24,9 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).resolve().parent
-#: Modules of sub-commands that need the standard library alone, like this one.
-_STANDALONE = ('configs',)
+#: Modules of sub-commands that lie outside of this folder. Like this one they need the standard
+#: library alone.
+_STANDALONE = dict(configs='config_files')
 #: What names of prompt files end with: ``prompt_files.prompt_file.SUFFIXES``.
 _PROMPT_SUFFIXES = ('.pth', '.pt', '.safetensors')
 #: The prompts that can be transferred: ``prompt_files.transfer.PARTS``.
@@ -33,6 +34,15 @@ _PROMPT_PARTS = ('spatial', 'semantic')
 #: What few-shot draws count: ``datasets.few_shot_manifest.UNITS``.
 _UNITS = ('images', 'objects')
 _SPLITS = ('train', 'val', 'test')
+#: The tasks: ``fitting.fit_data.TASKS``.
+_TASKS = ('semantic', 'instance', 'panoptic')
+#: The base models: ``fitting.bases.BASES``.
+_BASES = (
+    *('sam-tiny', 'sam-vit-b', 'sam-vit-l', 'sam-vit-h'),
+    *('seem-tiny', 'seem-focal-t', 'seem-focal-l', 'seem-sam-vit-b', 'seem-sam-vit-l'),
+)
+#: What is trained: ``fitting.arms.ARMS``.
+_METHODS = ('auto', 'ssprompt', 'ssprompt-projection', 'projection')
 
 _Commands = Any  # argparse names the type of what add_subparsers() returns with an underscore
 
@@ -58,9 +68,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def _load(name: str) -> ModuleType:
     """The module of a sub-command, in which ``run(args)`` does the work."""
-    if name not in _STANDALONE or 'mmseg_ssprompt' in sys.modules:
+    if name not in _STANDALONE:
         return importlib.import_module(f'mmseg_ssprompt.cli.{name}')
-    spec = importlib.util.spec_from_file_location(name, _HERE / f'{name}.py')
+    name = _STANDALONE[name]
+    if 'mmseg_ssprompt' in sys.modules:
+        return importlib.import_module(f'mmseg_ssprompt.{name}')
+    spec = importlib.util.spec_from_file_location(name, _HERE.parent / f'{name}.py')
     assert spec is not None and spec.loader is not None  # a file that ends with .py has both
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -80,8 +93,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'mmseg-ssprompt {version[1]}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for add in (
-        *(_add_demo, _add_configs, _add_check_data, _add_few_shot, _add_cache, _add_prompts),
-        *(_add_explain, _add_masks, _add_failures, _add_oracle, _add_complexity, _add_mmseg),
+        *(_add_demo, _add_fit, _add_predict, _add_configs, _add_check_data, _add_few_shot),
+        *(
+            _add_cache,
+            _add_prompts,
+            _add_explain,
+            _add_masks,
+            _add_failures,
+            _add_oracle,
+            _add_complexity,
+            _add_mmseg,
+        ),
     ):
         add(commands)
     return parser
@@ -147,6 +169,13 @@ def _at_least_one(text: str) -> int:
     """The type of an argument that counts something."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'expected a number, at least 1, found {text!r}')
+    return int(text)
+
+
+def _from_zero(text: str) -> int:
+    """The type of a number that may be zero."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'expected a number, at least 0, found {text!r}')
     return int(text)
 
 
@@ -240,7 +269,7 @@ def _add_demo(commands: _Commands) -> None:
     parser.add_argument('--seed', type=int, default=0, help='draws training set and noise')
     parser.add_argument(
         '--task',
-        choices=('semantic', 'panoptic', 'instance'),
+        choices=_TASKS,
         default='semantic',
         help='what is found: label maps, objects and regions, or objects',
     )
@@ -248,6 +277,121 @@ def _add_demo(commands: _Commands) -> None:
         '--work-dir',
         type=output_folder,
         help='default: work_dirs/demo, or work_dirs/demo_BASE_TASK',
+    )
+
+
+def _add_fit(commands: _Commands) -> None:
+    parser = _add_command(
+        *(commands, 'fit', 'fit', 'learn from a folder of photographs, and write a report'),
+        'All files are checked first; those that cannot be used are named and left out. Killed '
+        'and run again, it goes on where it was. OUT/report.html says what was found.',
+    )
+    data = parser.add_argument_group('photographs and labels')
+    data.add_argument('--images', required=True, metavar='DIR', help='folder of photographs')
+    data.add_argument(
+        '--labels',
+        metavar='DIR',
+        help='folder of label maps, of the names of the photographs; with a panoptic --coco of '
+        'its pictures',
+    )
+    data.add_argument(
+        '--masks', metavar='DIR', help='folder of masks of one class: 0 and 255, or 0 and 1'
+    )
+    data.add_argument('--foreground', metavar='NAME', help='what masks show')
+    data.add_argument(
+        '--coco',
+        metavar='FILE',
+        help="objects in COCO's format; in semantic label maps the smaller lies on top",
+    )
+    data.add_argument(
+        '--classes',
+        metavar='NAMES',
+        help='"sky,road,car" in the order of the ids in label maps, "7=sky,9=road", or a text '
+        'file with one a line; left out, the ids are listed',
+    )
+    data.add_argument(
+        '--ignore',
+        metavar='IDS',
+        help='"0,11": ids that do not count, besides 255; with --coco names of categories, and '
+        '"background" for what no object covers',
+    )
+    data.add_argument(
+        '--val',
+        default=0.2,
+        metavar='SHARE',
+        help='of the photographs for validation, or a folder below that of --images (0.2); few '
+        'are cross-validated',
+    )
+    data.add_argument(
+        '--test', default=0.2, metavar='SHARE', help='as --val, looked at once at the end (0.2)'
+    )
+    data.add_argument(
+        '--shots', type=_at_least_one, metavar='K', help='train on K photographs of each class'
+    )
+    data.add_argument('--task', choices=_TASKS, default=_TASKS[0], help='what is found')
+    model = parser.add_argument_group('model')
+    model.add_argument(
+        '--base', choices=_BASES, default=_BASES[0], help='frozen base model (sam-tiny)'
+    )
+    model.add_argument('--weights', metavar='FILE', help='published weights of the base model')
+    model.add_argument('--clip-weights', metavar='FILE', help="CLIP's, for bases of SAM")
+    model.add_argument(
+        '--method',
+        choices=_METHODS,
+        default=_METHODS[0],
+        help='what is trained; auto trains all, and takes the best in validation',
+    )
+    model.add_argument('--device', help='such as cpu or cuda:0; by default a GPU, if there is one')
+    model.add_argument('--seed', type=_from_zero, default=0, help='of all draws')
+    parser.add_argument(
+        '--out', required=True, metavar='DIR', help='new folder, or one to go on with'
+    )
+
+
+def _add_predict(commands: _Commands) -> None:
+    parser = _add_command(
+        *(commands, 'predict', 'predict', 'predict pictures and videos with a trained model'),
+        'OUT/labels has a label map of each picture: PNG, or GeoTIFF of a GeoTIFF. What cannot be '
+        'read is named, and the others go on. Stopped and run again, it goes on where it was.',
+    )
+    parser.add_argument(
+        'model', metavar='MODEL', help='folder that "fit" has written, or a config with --prompts'
+    )
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        metavar='INPUT',
+        help='pictures and videos: folders, files, or patterns such as "*.jpg"',
+    )
+    parser.add_argument('--out', type=output_folder, required=True, help='folder for the results')
+    parser.add_argument('--prompts', metavar='FILE', help='trained prompts of a config')
+    parser.add_argument(
+        '--overlay', action='store_true', help='write OUT/overlays, pictures to look at'
+    )
+    parser.add_argument(
+        '--coco',
+        action='store_true',
+        help="write OUT/coco.json, objects or connected regions in COCO's format",
+    )
+    parser.add_argument(
+        '--tile',
+        type=_at_least_one,
+        metavar='PIXELS',
+        help='side of the tiles that larger pictures are cut into; by default those more than '
+        'twice as large as the photographs of training are, into tiles of their size',
+    )
+    parser.add_argument(
+        '--overlap', type=_from_zero, metavar='PIXELS', help='what tiles share (a quarter)'
+    )
+    parser.add_argument(
+        '--every', type=_at_least_one, default=1, metavar='N', help='one video frame in N (1)'
+    )
+    parser.add_argument(
+        '--batch-size', type=_at_least_one, metavar='N', help='pictures at once; what fits'
+    )
+    parser.add_argument('--device', help='such as cpu or cuda:0; by default a GPU, if there is one')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='predict all again, into an OUT that holds files'
     )
 
 

@@ -61,6 +61,9 @@ class SampleFindings(NamedTuple):
     pixels: int = 0  # of the label map
     ignored: int = 0  # how many of them have the ignored id
     segments: Optional[int] = None  # objects and regions that count
+    size: Optional[Tuple[int, int]] = None  # (H, W) of the image, turned upright
+    class_pixels: Optional[np.ndarray] = None  # of each class, (C,) int64
+    class_objects: Optional[np.ndarray] = None  # without crowds, (C,) int64
 
 
 class SampleChecks(Dataset[SampleFindings]):
@@ -104,7 +107,8 @@ class SampleChecks(Dataset[SampleFindings]):
                         _check_field(transform, sample)
             except DatasetError as error:
                 errors.append((f'{kind}s', error))
-        findings = SampleFindings(str(sample.get('img_path')), errors, remarks)
+        size = tuple(sample['img'].shape[:2]) if sample.get('img') is not None else None
+        findings = SampleFindings(str(sample.get('img_path')), errors, remarks, size=size)
         labels = sample.get('gt_seg_map')
         try:
             check_sample(sample, self.ids, self._map, orientation)
@@ -121,7 +125,12 @@ class SampleChecks(Dataset[SampleFindings]):
         remarks += ['orientation'] * (orientation != 1)
         remarks += ['ignored'] * bool(pixels[ignored] == labels.size > 0)
         present = (pixels[classes] > 0) & (classes != ignored)
-        return findings._replace(present=present, pixels=labels.size, ignored=int(pixels[ignored]))
+        return findings._replace(
+            present=present,
+            pixels=labels.size,
+            ignored=int(pixels[ignored]),
+            class_pixels=pixels[classes] * (classes != ignored),
+        )
 
     def _missing_kind(self, transform: Any, sample: Dict[str, Any]) -> Optional[str]:
         """What a transform of somebody's own may load: what is not there yet."""
@@ -135,13 +144,22 @@ def _survey_segments(
     """Add what the segments of a sample show, a crowd as its class."""
     infos, size = sample['segments_info'], sample['gt_segment_map'].size
     counted = [info for info in infos if info['category_id'] >= 0]
-    present = np.zeros(num_classes, bool)
-    present[[info['category_id'] for info in counted if info['pixels']]] = True
+    numbers = [info['category_id'] for info in counted]
+    pixels = [info['pixels'] for info in counted]
+    class_pixels = np.bincount(numbers, pixels, num_classes).astype(np.int64)
+    objects = [info['pixels'] > 0 and not info['iscrowd'] for info in counted]
+    class_objects = np.bincount(numbers, objects, num_classes).astype(np.int64)
     ignored = size - sum(info['pixels'] for info in infos)
     findings.remarks.extend(['hidden'] * any(info['pixels'] == 0 for info in counted))
     findings.remarks.extend(['ignored'] * (ignored == size))
-    number = sum(info['pixels'] > 0 and not info['iscrowd'] for info in counted)
-    return findings._replace(present=present, pixels=size, ignored=ignored, segments=number)
+    return findings._replace(
+        present=class_pixels > 0,
+        pixels=size,
+        ignored=ignored,
+        segments=sum(objects),
+        class_pixels=class_pixels,
+        class_objects=class_objects,
+    )
 
 
 def _check_field(transform: Any, sample: Dict[str, Any]) -> None:

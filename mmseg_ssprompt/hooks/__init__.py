@@ -2,6 +2,7 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .dataset_check_hook import DatasetCheckHook
+from .early_stopping_hook import ResumableEarlyStoppingHook
 from .finite_guard_hook import FiniteGuardHook, NonFiniteError
 from .loops import PromptTestLoop, PromptValLoop, ResumableTrainLoop
 from .mmengine_fixes import (
@@ -35,6 +36,7 @@ __all__ = [
     'PromptTestLoop',
     'PromptValLoop',
     'PromptVisualizationHook',
+    'ResumableEarlyStoppingHook',
     'ResumableTrainLoop',
     'RunLockHook',
     'RunRecordError',

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from commands import run_here
-from mmseg_ssprompt.cli import configs
+from mmseg_ssprompt import config_files as configs
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / 'configs' / 'ssprompt_sam-tiny_shapes.py'
@@ -70,7 +70,7 @@ def test_a_copy_overwrites_nothing(tmp_path):
 
 def test_an_installed_package_has_its_own(tmp_path, monkeypatch):
     package = tmp_path / 'mmseg_ssprompt'
-    monkeypatch.setattr(configs, '__file__', str(package / 'cli' / 'configs.py'))
+    monkeypatch.setattr(configs, '__file__', str(package / 'config_files.py'))
     with pytest.raises(FileNotFoundError, match=r'expected configs in \.mim'):
         configs.find_home()
     (tmp_path / 'configs' / '_base_').mkdir(parents=True)

@@ -4,7 +4,8 @@
     mmseg-ssprompt configs --path ssprompt_sam-tiny_shapes
     mmseg-ssprompt configs --copy ssprompt_sam_ade20k my_config.py
 
-Like ``parser.py`` it needs the standard library alone, so that the console script answers at once.
+Like ``cli/parser.py`` it needs the standard library alone, so that the console script answers at
+once.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def find_home() -> Path:
     Raises:
         FileNotFoundError: If neither has configs.
     """
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parent
     for home in (package / '.mim', package.parent):
         if (home / 'configs' / '_base_').is_dir():
             return home

@@ -194,9 +194,8 @@ def predict(
     check_outputs({'--out': folder}, model_inputs, ['--out'], overwrite or is_ours)
     check_writable(folder)
     made_by = dict(
-        model=os.fspath(model), digest=predictor.digest, tile=session.tiling.tile,
-        overlap=session.tiling.overlap,
-    )  # fmt: skip
+        model=os.fspath(model), digest=predictor.digest, tiles=session.tiling.describe()
+    )
     record = PredictionRecord(folder, made_by, is_new=overwrite)
     predictions = session.write_all(found, every, _Writer(record, session, overlay, coco))
     predictions.notes += _describe_inputs(found, predictor)
@@ -320,7 +319,8 @@ class _Session:
             if len(tiles) > 1:
                 self._tell(f'{task.shown}: tile {number + 1} of {len(tiles)}', number / len(tiles))
             packed = self.predictor.prepare(task.picture.read(tile.seen), task.title)
-            if waiting and not self.predictor.fit_together(waiting[0][2], packed):
+            # Others would be padded to the largest, which may change what is predicted of them.
+            if waiting and waiting[0][2]['inputs'].shape != packed['inputs'].shape:
                 yield from self._flush(waiting, predictions)
             waiting.append((canvas, tile, packed))
             if len(waiting) >= self._batches.size:

@@ -159,16 +159,6 @@ class Predictor:
             ) from error
         return packed
 
-    def fit_together(self, first: Dict[str, Any], second: Dict[str, Any]) -> bool:
-        """Whether two of what :meth:`prepare` returns may be in one batch.
-
-        Those of other sizes are padded to the frame, if there is one. Where there is none, the
-        larger would change what is predicted of the smaller.
-        """
-        has_frame = getattr(self.model.backbone, 'frame', None) is not None
-        has_frame = has_frame and self.model.test_cfg.mode == 'whole'
-        return has_frame or first['inputs'].shape == second['inputs'].shape
-
     @torch.no_grad()
     def __call__(self, packed: Sequence[Dict[str, Any]]) -> List[SegDataSample]:
         """Predict a batch of what :meth:`prepare` has returned, of one size."""

@@ -12,7 +12,7 @@ page marks its tables and figures is said in ``marked_page.py``. What a key stan
     components / SSPrompt / trained                        its trained parameters
     components / SSPrompt / below / projection alone       the paired difference and its interval
     components / SSPrompt / below / projection alone | mean    without the interval
-    runs / demo / sam / 0 / ssprompt_miou | .2f            an entry of another file, and its format
+    runs / camvid / after / mIoU | .2f                     an entry of another file, and its format
 
 ``above`` and ``below`` fail where the difference has the other sign, ``over`` has a sign.
 """
@@ -67,17 +67,26 @@ def figure(key: str) -> str:
             return _of_study(name, parts, style)
         value: Any = read_results(name)
         for part in parts:
-            value = value[int(part)] if isinstance(value, list) else value[part]
+            value = _look_up(value, part)
         return _write_number(value, style)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
         raise PageError(f'{key!r}: {error!r}, in docs/evidence/{name}.json') from error
+
+
+def _look_up(value: Any, part: str) -> Any:
+    """An entry of a dict, or of a list by its number, or by its "name"."""
+    if not isinstance(value, list):
+        return value[part]
+    if part.isdigit():
+        return value[int(part)]
+    return next(entry for entry in value if entry['name'] == part)
 
 
 def _write_number(value: Any, style: str) -> str:
     if style.endswith('%'):  # the sign stays in the text
         return format(100 * value, f'{style[:-1] or ".0"}f')
     if isinstance(value, str):
-        return value
+        return format(value, style)
     return format(value, style or (',' if isinstance(value, int) else '.1f'))
 
 
@@ -105,7 +114,7 @@ RIVALS = {
     'SemPrompt': ('SSPrompt, semantic prompts alone', 'as SSPrompt'),
     'SSPrompt': (
         '**SSPrompt**',
-        'SAM stays as published; prompts are files, those of equal class names serve elsewhere',
+        'SAM stays as published; with other data, prompts of equal class names gain in part',
     ),
     'linear classifier on the image embedding': (
         'a linear classifier of image features',
@@ -197,6 +206,7 @@ def _format_benchmark(pattern: str) -> str:
 
 #: The tables of each page that has tables or figures of results.
 PAGES: Dict[str, Tables] = {
+    'README.md': dict(rivals=format_rivals),
     'docs/datasets.md': dict(camvid=format_camvid),
     'docs/interpretation.md': {},
     'docs/performance.md': dict(

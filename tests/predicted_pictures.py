@@ -7,9 +7,8 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-from own_photographs import own_config
-
 from mmseg_ssprompt.prompt_files.prompt_file import write_prompts
+from own_photographs import own_config
 
 NAMES = ('sky', 'tree', 'road', 'car')
 

@@ -193,9 +193,7 @@ def predict(
     is_ours = (folder / RECORD).is_file()
     check_outputs({'--out': folder}, model_inputs, ['--out'], overwrite or is_ours)
     check_writable(folder)
-    made_by = dict(
-        model=os.fspath(model), digest=predictor.digest, tiles=session.tiling.describe()
-    )
+    made_by = dict(model=os.fspath(model), digest=predictor.digest, tiles=session.tiling.describe())
     record = PredictionRecord(folder, made_by, is_new=overwrite)
     predictions = session.write_all(found, every, _Writer(record, session, overlay, coco))
     predictions.notes += _describe_inputs(found, predictor)

@@ -27,6 +27,9 @@ OTHER_TABLES = {
     'docs/tasks.md': ['| `model.test_cfg` |', '| | time | peak memory |'],
     'docs/training.md': ['| `optim_wrapper.dtype` |', '| | losses differ by |'],
     'docs/evidence/README.md': ['| claim | downstream world |'],  # has a comment of figures
+    'docs/install.md': ['| you have | install |', '| | torch | mmengine |'],
+    'README.md': ['| | |'],  # requirements; has a comment of figures
+    'docs/evidence/mutants.md': ['|'],  # of another study, by hand
     'docs/evidence/complexity.md': ['| config | input |'],  # made by its own command
 }
 MADE = {f'docs/evidence/{name}.md' for name in figures.STUDY_PAGES}
@@ -91,7 +94,28 @@ def test_the_model_zoo_has_the_figures_of_the_runs():
     assert {name: value for name, value in found.items() if value is not None} == made
 
 
+#: Decimals of the README that are no results.
+NO_RESULTS = {
+    *('2401.04651', '2.0', '0.2.0'),  # the paper, licence and version
+    *('3.10', '2.1', '1.2.2'),  # what is needed
+    '5.5',  # GB on disk
+}
+
+
+def test_each_decimal_of_the_readme_comes_from_results():
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    keys = ''.join(re.findall(r'<!-- figures\n(.*?)-->', text, flags=re.DOTALL))
+    comments = re.compile(r'<!-- (figures.*?-->|table: .*?<!-- end of table -->)', re.DOTALL)
+    made = [line.partition(' = ')[0] for line in keys.splitlines()]
+    written = re.findall(r'\d+(?:\.\d+)+', comments.sub('', text))
+    decimals = [each for each in made if '.' in each]
+    assert sorted(each for each in written if each not in NO_RESULTS) == sorted(decimals)
+
+
 # What keys stand for
+
+
+NAMED = [dict(name='first', d=9), dict(name='second', d=8)]
 
 
 @pytest.fixture
@@ -101,7 +125,9 @@ def results(monkeypatch):
         dict(name='ours', miou=[60.0, 61.0, 62.0], trainable_parameters=1234),
         dict(name='other', miou=[50.0, 50.0, 50.0], trainable_parameters=5),
     ]
-    files = dict(small=dict(study='small', rows=rows), runs=dict(a=dict(b=[0.25, 7, 'sky'])))
+    files = dict(
+        small=dict(study='small', rows=rows), runs=dict(a=dict(b=[0.25, 7, 'sky']), c=NAMED)
+    )
     monkeypatch.setattr(figures, 'read_results', files.__getitem__)
 
 
@@ -120,6 +146,7 @@ def results(monkeypatch):
         ('runs / a / b / 0 | .1%', '25.0'),
         ('runs / a / b / 1', '7'),
         ('runs / a / b / 2', 'sky'),
+        ('runs / c / second / d', '8'),
     ],
 )
 def test_figures(results, key, expected):

@@ -17,11 +17,11 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 
 import mmseg_ssprompt
-from own_photographs import draw_photograph, make_photographs, save
-from predicted_pictures import NAMES, write_model
 from mmseg_ssprompt.outputs import OutputError
 from mmseg_ssprompt.prediction import predict, predicting
 from mmseg_ssprompt.prediction.predictor import load_predictor
+from own_photographs import draw_photograph, make_photographs, save
+from predicted_pictures import NAMES, write_model
 
 
 @pytest.fixture(scope='module')
@@ -100,9 +100,7 @@ def test_files_of_every_kind_and_name(run, tmp_path):
     (folder / 'loop').symlink_to(folder)
     found = run('in put', overlay=True, coco=True)
     assert found.errors == {}
-    assert found.notes == [
-        'files that are neither pictures nor videos, and were left out: 1 .txt'
-    ]
+    assert found.notes == ['files that are neither pictures nor videos, and were left out: 1 .txt']
     labels = tmp_path / 'out' / 'labels'
     written = {str(file.relative_to(labels)): read(file) for file in labels.rglob('*.png')}
     names = ('16 bits', 'alpha', 'grey', 'link', 'sub, folder/ä b', 'turned')

@@ -157,7 +157,10 @@ class Engine:
             self.reporter.advance_to(count - total + done)
 
         with self.reporter.step(f'{self.base.name} encodes {count} pictures', count):
-            make_caches([CacheMaker(folder, recipe, report=report)])
+            make_caches(
+                [CacheMaker(folder, recipe, report=report)],
+                'Make room, and give the same command again, or give another --out',
+            )
 
     # ---- configs
 

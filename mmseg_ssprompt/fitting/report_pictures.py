@@ -201,19 +201,21 @@ def _draw(data: FitData, found: _Found) -> Scene:
     before, after, truth = (_fit_segments(each) for each in parts)
     maps = [_class_map(each, size) for each in (before, after, truth)]
     counted = _fit(found.counted.astype(np.uint8), cv2.INTER_NEAREST).astype(bool)
-    panels = [
+    shown_before, shown_after, shown_truth = (
         _to_panel(
             draw_segments(image, each, names, palette, alpha=0.68, with_labels=False),
             _describe(labels, names),
         )
         for each, labels in zip((before, after, truth), maps)
-    ]
+    )
     outlined = _outline(image, *((labels == maps[2]) & counted for labels in maps[:2]))
     present = sorted({int(number) for labels in maps for number in np.unique(labels)} - {_NONE})
     return Scene(
         found.name,
         _to_panel(outlined, f'Photograph {found.name}, with outlines where the results differ'),
-        *panels,
+        shown_before,
+        shown_after,
+        shown_truth,
         found.share_right(found.before),
         found.share_right(found.after),
         present,

@@ -6,7 +6,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from ..evaluation.grouped_iou_metric import name_rest
+from ..label_ids import name_rest
 from .fit_data import FitData, FoundPicture
 from .report_numbers import UNKNOWN, format_duration, format_large, format_number
 

@@ -19,7 +19,7 @@ from pycocotools import mask as coco_masks
 import mmseg_ssprompt
 from mmseg_ssprompt.outputs import OutputError
 from mmseg_ssprompt.prediction import predict, predicting
-from mmseg_ssprompt.prediction.predictor import load_predictor
+from mmseg_ssprompt.prediction.predictor import Predictor, read_model
 from own_photographs import draw_photograph, make_photographs, save
 from predicted_pictures import NAMES, write_model
 
@@ -32,13 +32,16 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def models_are_loaded_once(monkeypatch):
-    monkeypatch.setattr(predicting, 'load_predictor', load_once)
+    monkeypatch.setattr(predicting, 'Predictor', load_once)
+
+
+def load_once(trained, device=None):
+    return load_files(trained.config, trained.prompts, trained.folder, device)
 
 
 @lru_cache(maxsize=8)
-def load_once(*arguments):
-    predictor, inputs = load_predictor(*arguments)
-    return predictor, inputs._replace(files=dict(inputs.files), folders=dict(inputs.folders))
+def load_files(config, prompts, folder, device):
+    return Predictor(read_model(folder or config, None if folder else prompts), device)
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def read(file: Path) -> np.ndarray:
 
 def labels_of(model: Path, file: Path) -> np.ndarray:
     """What the model predicts of a picture by mmseg's own ways."""
-    predictor, _ = load_once(str(model), str(model.parent / 'prompts.safetensors'), None)
+    predictor = load_once(read_model(model, model.parent / 'prompts.safetensors'))
     cfg = Config.fromfile(model).test_dataloader.dataset
     cfg.update(data_root=str(file.parent), data_prefix=dict(img_path=''), img_suffix=file.suffix)
     cfg.pipeline = [step for step in cfg.pipeline if step.type != 'LoadAnnotations']
@@ -369,10 +372,11 @@ def test_a_folder_of_fit(model, tmp_path):
     sizes = [(20, 30, 'train'), (24, 30, 'train'), (22, 34, 'train'), (900, 900, 'test')]
     pictures = [dict(height=h, width=w, split=split) for h, w, split in sizes]
     (folder / 'data.json').write_text(json.dumps(dict(pictures=pictures)))
-    predictor, inputs = load_once(str(folder), None, None)
+    trained = read_model(folder)
+    predictor = load_once(trained)
     assert predictor.training_size == (22, 30)
     assert not predictor.is_zero_shot
-    assert inputs.folders[folder] == 'the model'
+    assert trained.find_inputs().folders[folder] == 'the model'
     save(draw_photograph(0, (50, 40))[0], tmp_path / 'img' / 'a.png')
     shown = []
     found = predict(str(folder), [str(tmp_path / 'img')], tmp_path / 'out',
@@ -396,4 +400,6 @@ def test_a_folder_of_fit(model, tmp_path):
 )
 def test_arguments_that_cannot_be(model, options, text):
     with pytest.raises(ValueError, match=text):
-        predict(str(model), [draw_photograph()[0]], **options)
+        predict(
+            model, [draw_photograph()[0]], prompts=model.parent / 'prompts.safetensors', **options
+        )

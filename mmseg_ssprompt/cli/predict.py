@@ -3,8 +3,8 @@
     mmseg-ssprompt predict runs/first new_photos --out predictions --overlay
     mmseg-ssprompt predict CONFIG "photos/*.jpg" --prompts FILE --out predictions
 
-writes ``labels/``, ``overlays/`` and ``coco.json`` into the folder, and ``predictions.jsonl``, where
-what is complete is listed.
+writes ``labels/``, ``overlays/`` and ``coco.json`` into the folder, and ``predictions.jsonl``, which
+lists what is complete.
 """
 
 import argparse

@@ -17,7 +17,7 @@ from mmseg_ssprompt.prompt_files import prompt_file, transfer
 ROOT = Path(parser.__file__).resolve().parents[2]
 COMMANDS = (
     *('demo', 'configs', 'check-data', 'few-shot', 'cache', 'explain', 'masks', 'failures'),
-    *('oracle', 'complexity', 'mmseg'),
+    *('oracle', 'complexity', 'mmseg', 'predict'),
     *(f'prompts {action}' for action in ('inspect', 'convert', 'merge', 'transfer')),
 )
 #: Prints which of these are imported once a command line was parsed.

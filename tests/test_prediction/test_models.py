@@ -104,13 +104,13 @@ def test_a_model_of_embedded_samples_takes_pictures(scene, tmp_path):
 
 @pytest.mark.parametrize('rest_id', [0, 255])
 def test_one_class_and_the_rest(tmp_path, rest_id):
-    head = 'model.decode_head'
+    head, meta = 'model.decode_head', dict(classes=('crack',))
     config = write_model(
         tmp_path / 'model', 3,
         **{
             f'{head}.num_classes': 1, f'{head}.rest_id': rest_id,
             f'{head}.semantic_prompts.class_names': ('crack',),
-            **{f'{s}_dataloader.dataset.metainfo': dict(classes=('crack',)) for s in ('val', 'test')},
+            'val_dataloader.dataset.metainfo': meta, 'test_dataloader.dataset.metainfo': meta,
         },
     )  # fmt: skip
     save(draw_photograph()[0], tmp_path / 'in' / 'a.png')

@@ -399,7 +399,6 @@ def test_a_folder_of_fit(model, tmp_path):
     ],
 )
 def test_arguments_that_cannot_be(model, options, text):
+    prompts = model.parent / 'prompts.safetensors'
     with pytest.raises(ValueError, match=text):
-        predict(
-            model, [draw_photograph()[0]], prompts=model.parent / 'prompts.safetensors', **options
-        )
+        predict(model, [draw_photograph()[0]], prompts=prompts, **options)

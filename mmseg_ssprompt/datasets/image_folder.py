@@ -13,7 +13,7 @@ from mmseg.registry import DATASETS
 
 from ..class_names import find_palette_problem, read_class_names
 from .checks import DatasetError
-from .left_out import SUFFIXES
+from .left_out import SUFFIXES, walk_files
 
 __all__ = ['ImageFolderDataset']
 
@@ -143,11 +143,11 @@ class ImageFolderDataset(BaseSegDataset):
                 f'are images: {counts}',
                 'current',
             )
-        _check_single(names.values(), f'{folder!r}: expected one image of each name', 'img_suffix')
-        images = {name: files[0] for name, files in names.items()}
-        return self._choose(images) if self.ann_file else images
+        chosen = self._choose(names) if self.ann_file else names
+        _check_single(chosen.values(), f'{folder!r}: expected one image of each name', 'img_suffix')
+        return {name: files[0] for name, files in chosen.items()}
 
-    def _choose(self, images: Dict[str, str]) -> Dict[str, str]:
+    def _choose(self, images: Mapping[str, List[str]]) -> Dict[str, List[str]]:
         """Those that the list names."""
         wanted: List[str] = []
         is_file = os.path.isfile(self.ann_file)
@@ -159,16 +159,17 @@ class ImageFolderDataset(BaseSegDataset):
                 f'ann_file {self.ann_file!r}: expected a text file with the name of an image a '
                 f'line, found {"an empty" if is_file else "no such"} file'
             )
-        by_file = {file: name for name, file in images.items()}
-        names = [by_file.get(line, line) for line in wanted]
-        missing = [line for line, name in zip(wanted, names) if name not in images]
+        by_file = {file: name for name, files in images.items() for file in files}
+        chosen = {by_file.get(line, line): [line] for line in wanted if line in by_file}
+        chosen.update((line, images[line]) for line in wanted if line in images)
+        missing = [line for line in wanted if line not in by_file and line not in images]
         if missing:
             raise DatasetError(
                 f'ann_file {self.ann_file!r}: expected names of images in '
                 f'{self.data_prefix["img_path"]!r}, found {len(missing)} of {len(wanted)} lines '
                 f'without such an image: {_show(missing)}'
             )
-        return {name: images[name] for name in names}
+        return chosen
 
     def _find_labels(
         self, images: Mapping[str, str], image_folder: str, folder: str
@@ -212,9 +213,12 @@ class ImageFolderDataset(BaseSegDataset):
     def _list(self, folder: str, other: Optional[str], key: str) -> List[str]:
         """Paths of files beneath a folder, without those of the other folder inside of it."""
         try:
-            files = fileio.list_dir_or_file(
-                folder, list_dir=False, recursive=True, backend_args=self.backend_args
-            )
+            if self.backend_args is None and os.path.isdir(folder):
+                files = [os.path.relpath(file, folder) for file in walk_files(folder)]
+            else:
+                files = fileio.list_dir_or_file(
+                    folder, list_dir=False, recursive=True, backend_args=self.backend_args
+                )
             files = sorted(file.replace(os.sep, '/') for file in files)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DatasetError(

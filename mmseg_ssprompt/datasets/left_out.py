@@ -3,22 +3,40 @@
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, Iterator, List, Mapping
 
-__all__ = ['SUFFIXES', 'count_pictures', 'find_left_out']
+__all__ = ['SUFFIXES', 'count_pictures', 'find_left_out', 'walk_files']
 
 #: Ends of the names of pictures, in lower case.
 SUFFIXES = ('.bmp', '.jfif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 
 
+def walk_files(folder: str) -> Iterator[str]:
+    """Paths of the files below a folder of this machine, without what is hidden.
+
+    Links are followed, but for those to a folder in which they lie, which have no end.
+    """
+    for where, folders, names in os.walk(folder, followlinks=True):
+        above = os.path.realpath(where)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith('.') and not _contains(os.path.join(where, name), above)
+        )
+        yield from (os.path.join(where, name) for name in sorted(names) if name[:1] != '.')
+
+
+def _contains(link: str, folder: str) -> bool:
+    """Whether a link leads to a folder or to one above it."""
+    if not os.path.islink(link):
+        return False
+    real = os.path.realpath(link)
+    return os.path.commonpath([real, folder]) == real
+
+
 def _list_pictures(folder: str) -> List[str]:
     """Paths of pictures below a folder of this machine, without hidden files."""
-    return [
-        os.path.join(where, name)
-        for where, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith('.')
-    ]
+    return [path for path in walk_files(folder) if path.lower().endswith(SUFFIXES)]
 
 
 def count_pictures(folder: str) -> Dict[str, int]:

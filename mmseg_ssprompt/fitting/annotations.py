@@ -78,10 +78,11 @@ def describe_unpaired(what: str, unlabelled: Sequence[str], unused: Sequence[str
     notes = []
     if unlabelled:
         notes.append(
-            f'{len(unlabelled)} pictures have no {what} and are not used, such as {unlabelled[0]!r}'
+            f'pictures without {what}, which are not used: {len(unlabelled)}, such as '
+            f'{unlabelled[0]!r}'
         )
     if unused:
-        notes.append(f'{len(unused)} label maps have no picture, such as {unused[0]!r}')
+        notes.append(f'label maps without picture: {len(unused)}, such as {unused[0]!r}')
     return notes
 
 
@@ -114,7 +115,7 @@ def read_label_maps(source: Source, out: Path, track: Track) -> Annotations:
             left_out.append(LeftOut(name, _name_label_map(pairs.labels[name], problem)))
             del files[name]
     palette = _choose_palette(ids, files.values())
-    shared = dict(
+    shared: Dict[str, Any] = dict(
         names=sorted(files),
         classes=ids.names,
         palette=palette,
@@ -132,9 +133,11 @@ def read_label_maps(source: Source, out: Path, track: Track) -> Annotations:
     for name in track(sorted(files), 'making label maps', len(files)):
         labels, _ = read_label_file(source.labels / pairs.labels[name])
         write_label_map(ids.convert(labels), folder / f'{os.path.splitext(name)[0]}.png')
+    odd = [name for name, file in files.items() if not file.is_exact]
     notes.append(
-        f'label maps of {len(files)} pictures were made in {str(folder)!r}, because some of those '
-        'in the files are colours, JPEG or between the two values of a mask'
+        f'label maps were made in {str(folder)!r}, because {len(odd) or "some"} of those in '
+        f'{str(source.labels)!r} are not read as they are (JPEG, several channels, or values '
+        'between those of a mask)'
     )
     return Annotations(labels=folder, **shared)
 

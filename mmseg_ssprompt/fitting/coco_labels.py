@@ -220,14 +220,14 @@ def _check_entries(
     notes = describe_unpaired('label', entries.unlabelled, [])
     if entries.unused:
         notes.append(
-            f'{len(entries.unused)} images in {file.path!r} have no picture in '
-            f'{str(source.images)!r}, such as {entries.unused[0]!r}'
+            f'images in {file.path!r} without picture in {str(source.images)!r}: '
+            f'{len(entries.unused)}, such as {entries.unused[0]!r}'
         )
     empty = [name for name, image in images.items() if not image['annotations']]
     if empty:
         notes.append(
-            f'{len(empty)} pictures are listed without any object, such as {empty[0]!r}, and are '
-            'taken to show none'
+            f'pictures that are listed without any object, and taken to show none: {len(empty)}, '
+            f'such as {empty[0]!r}'
         )
     return images, left_out, notes
 
@@ -323,7 +323,7 @@ def _keep_objects(
                 del images[name]
     kept = {number for number, index in classes.numbers.items() if index != NO_CLASS}
     path = out / 'data' / 'annotations.json'
-    categories = [
+    categories: List[Dict[str, Any]] = [
         dict(id=number, name=_name_of(number, file, classes), isthing=int(number in _things(file)))
         for number in sorted(kept)
     ]
@@ -354,6 +354,7 @@ def _keep_objects(
         palette=class_colours(len(classes.names)),
         labels=source.labels,
         coco=path,
+        rest_id=0 if len(classes.names) == 1 else None,
         thing_classes=things,
         void_classes=void or None,
         left_out=left_out,

@@ -152,6 +152,7 @@ class FitData:
         prefix = dict(img_path=self.images)
         if self.labels is not None:
             prefix['seg_map_path'] = self.labels
+        config: Dict[str, Any]
         if self.task != 'semantic':
             if part != 'pictures':
                 raise ValueError(f"part: expected 'pictures' with the task {self.task}: {part!r}")
@@ -251,7 +252,7 @@ class FitData:
             lines.append(line + (f'  {row["objects"]:>7}' if 'objects' in row else ''))
         lines.append(f'{100 * self.ignored_share:.1f} % of the pixels are ignored')
         if self.left_out:
-            lines.append(f'{len(self.left_out)} files are left out:')
+            lines.append(f'left out: {len(self.left_out)}')
             lines += [f'  {each["file"]}: {each["reason"]}' for each in self.left_out[:10]]
             if len(self.left_out) > 10:
                 lines.append(f'  and {len(self.left_out) - 10} more, see data.json')

@@ -1,6 +1,7 @@
 """Label maps as people have them: which ids they hold, and which of these are classes."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -95,7 +96,7 @@ class ClassIds(NamedTuple):
             values = set(np.unique(labels).tolist())
             limit = 1 if values <= {0, 1} else 128
             return (labels >= limit).astype(np.uint8)
-        table = np.zeros(1 + IGNORED_16_BITS, self.ids.dtype)
+        table: np.ndarray = np.zeros(1 + IGNORED_16_BITS, self.ids.dtype)
         table[list(self.label_map)] = list(self.label_map.values())
         return np.asarray(table[labels])
 
@@ -113,8 +114,10 @@ def check_size(file: Path) -> None:
         DatasetError: With its size.
     """
     try:
-        with Image.open(file) as picture:
-            width, height = picture.size
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            with Image.open(file) as picture:
+                width, height = picture.size
     except Image.DecompressionBombError as error:
         found = re.search(r'\((\d+) pixels\)', str(error))
         pixels = int(found[1]) if found else 2 * LARGEST
@@ -232,16 +235,17 @@ def read_classes(
 
 def _read_entries(classes: Union[str, Path]) -> List[str]:
     file = Path(classes)
-    is_path = isinstance(classes, Path) or file.suffix.lower() in ('.txt', '.csv', '.names')
     try:
-        if not file.is_file():
-            if is_path:
-                raise DatasetError(
-                    f'--classes: expected names with commas between, or a text file of names, one '
-                    f'a line, but {str(classes)!r} does not exist'
-                )
-            return str(classes).split(',')
+        is_file = file.is_file()
     except (OSError, ValueError):  # no path: too long, a null byte
+        is_file = False
+    is_path = isinstance(classes, Path) or file.suffix.lower() in ('.txt', '.csv', '.names')
+    if is_path and not is_file:
+        raise DatasetError(
+            '--classes: expected names with commas between, or a text file of names, one a line, '
+            f'but {str(classes)!r} does not exist'
+        )
+    if not is_file:
         return str(classes).split(',')
     try:
         lines = file.read_text(encoding='utf-8-sig').splitlines()

@@ -3,10 +3,10 @@
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Union
 
 from ..datasets.checks import DatasetError
-from ..datasets.left_out import SUFFIXES
+from ..datasets.left_out import SUFFIXES, walk_files
 
 __all__ = ['LeftOut', 'Pairs', 'find_pairs', 'find_pictures', 'find_problems']
 
@@ -40,8 +40,6 @@ class Pairs(NamedTuple):
 def find_pictures(folder: Path, what: str, without: Sequence[Path] = ()) -> List[str]:
     """Names of the pictures in a folder and below it, sorted, without hidden files.
 
-    Links are followed, each folder once.
-
     Args:
         folder: Where to look.
         what: The argument that names it, for errors.
@@ -56,23 +54,18 @@ def find_pictures(folder: Path, what: str, without: Sequence[Path] = ()) -> List
             f'{what}: expected a folder of pictures, but {str(folder)!r} {state}. Give the path of '
             'the folder'
         )
-    seen = {os.path.realpath(path) for path in without}
+    real = _real(folder)
+    passed_over = tuple(path for path in map(_real, without) if path.startswith(real))
     names: List[str] = []
     others: Counter[str] = Counter()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
+    for file in walk_files(str(folder)):
+        suffix = os.path.splitext(file)[1]
+        if _real(os.path.dirname(file)).startswith(passed_over):
             continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        for file in files:
-            if file.startswith('.'):
-                continue
-            if file.lower().endswith(SUFFIXES):
-                names.append(os.path.relpath(os.path.join(where, file), folder))
-            else:
-                others[os.path.splitext(file)[1] or 'without suffix'] += 1
+        if suffix.lower() in SUFFIXES:
+            names.append(os.path.relpath(file, folder))
+        else:
+            others[suffix or 'without suffix'] += 1
     if not names:
         found = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
         raise DatasetError(
@@ -81,6 +74,11 @@ def find_pictures(folder: Path, what: str, without: Sequence[Path] = ()) -> List
             'they lie'
         )
     return sorted(name.replace(os.sep, '/') for name in names)
+
+
+def _real(folder: Union[str, Path]) -> str:
+    """The path of a folder behind all links, with what separates it from names."""
+    return os.path.join(os.path.realpath(folder), '')
 
 
 def find_problems(names: Sequence[str]) -> Dict[str, str]:

@@ -243,23 +243,23 @@ def _survey(source: Source, annotations: Annotations, out: Path, track: Track) -
     names.sort()
     remarks: Dict[str, List[str]] = {}
     if names:
-        data.pictures = [FoundPicture(n, 0, 0, 'train', None, {}, None, 0) for n in names]
+        pictures = {n: FoundPicture(n, 0, 0, 'train', None, {}, None, 0) for n in names}
+        data.pictures = list(pictures.values())
         annotations.select(names)
         data.write_lists()
         for name, findings in _read_all(data, track):
             if findings.errors:
                 left_out.append(LeftOut(name, str(findings.errors[0][1])))
-                names.remove(name)
-            for remark in () if findings.errors else findings.remarks:
+                continue
+            _note(pictures[name], findings, data.classes)
+            for remark in findings.remarks:
                 remarks.setdefault(remark, []).append(name)
-            if not findings.errors:
-                _note(data, name, findings)
         data.pictures = [each for each in data.pictures if each.height]
         if len(data.pictures) < len(annotations.names):
             annotations.select(data.names())
     data.left_out = [dict(file=each.file, reason=each.reason) for each in left_out]
     data.notes += [
-        f'{len(found)} pictures {REMARKS[kind]}; the first is {found[0]!r}'
+        f'{len(found)} of {len(data.pictures)} pictures {REMARKS[kind]}; the first is {found[0]!r}'
         for kind, found in remarks.items()
         if kind in _REMARKS
     ]
@@ -290,15 +290,14 @@ def _read_all(data: FitData, track: Track) -> Iterator[Tuple[str, SampleFindings
             yield os.path.relpath(path, data.images).replace(os.sep, '/'), checks[index]
 
 
-def _note(data: FitData, name: str, findings: SampleFindings) -> None:
+def _note(picture: FoundPicture, findings: SampleFindings, classes: Sequence[str]) -> None:
     """Note in the entry of a picture what was found."""
-    picture = next(each for each in data.pictures if each.name == name)
     assert findings.size is not None and findings.class_pixels is not None
     picture.height, picture.width = findings.size
-    picture.pixels = _by_name(data.classes, findings.class_pixels)
+    picture.pixels = _by_name(classes, findings.class_pixels)
     picture.ignored = findings.ignored
     if findings.class_objects is not None:
-        picture.objects = _by_name(data.classes, findings.class_objects)
+        picture.objects = _by_name(classes, findings.class_objects)
 
 
 def _by_name(classes: Sequence[str], counts: np.ndarray) -> Dict[str, int]:
@@ -321,7 +320,7 @@ def _check_enough(data: FitData, left_out: Sequence[LeftOut], annotations: Annot
             'than half. Mend the others, or take them away'
         )
     if unlabelled:
-        text += f', and {len(unlabelled)} without labels, such as {unlabelled[0]!r}'
+        text += f', besides {len(unlabelled)} without labels, such as {unlabelled[0]!r}'
     advice = f'\n{annotations.advice}' if annotations.advice and left_out else ''
     raise DatasetError(f'{text}{f":{chr(10)}{listed}" if listed else ""}{advice}')
 
@@ -435,23 +434,30 @@ def _note_missing(data: FitData) -> None:
     """Note which classes a part does not show."""
     for split, what in (('train', 'training'), ('val', 'validation'), ('test', 'test')):
         own = [each for each in data.pictures if each.split == split]
-        shown = presence_of(own, data.classes).any(0)
-        missing = [name for name, there in zip(data.classes, shown) if not there]
+        missing = [name for name in data.classes if not any(each.pixels.get(name) for each in own)]
         if own and missing:
             data.notes.append(f'no picture of the {what} part shows {", ".join(missing)}')
 
 
 def _digest(data: FitData) -> str:
-    """What changes with the content of a file that is used, or a setting."""
+    """What changes with the content of a file that is used, or a setting; copies are noted."""
     content = dataclasses.asdict(data)
     for key in ('out', 'stamp', 'digest', 'notes', 'left_out', 'arguments'):
         del content[key]
-    for key in ('images', 'labels', 'coco'):
+    for key in ('images', 'labels', 'coco'):  # they may be moved
         del content[key]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     dataset = DATASETS.build(dict(data.dataset(), pipeline=[], serialize_data=False))
     records = [dataset.get_data_info(index) for index in range(len(dataset))]
     paths = [record.get(key) for record in records for key in ('img_path', 'seg_map_path')]
-    for path in dict.fromkeys(filter(None, paths)):  # a file of annotations is that of all
-        digest.update(sha256_of(Path(path)).encode())
+    hashes = {path: sha256_of(Path(path)) for path in dict.fromkeys(filter(None, paths))}
+    for each in hashes.values():
+        digest.update(each.encode())
+    pictures = [hashes[record['img_path']] for record in records]
+    copies = [name for name, each in zip(data.names(), pictures) if pictures.count(each) > 1]
+    if copies:
+        data.notes.append(
+            f'pictures of which there is a copy: {len(copies)}, such as {copies[0]!r}. What is '
+            'found in the test part is too good if it has copies of training pictures'
+        )
     return digest.hexdigest()

@@ -32,7 +32,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .fitting.fit import fit
-    from .fitting.predicting import predict
+    from .prediction import predict
 
 
 def __getattr__(name: str) -> Any:
@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
 
         return fit
     if name == 'predict':
-        from .fitting.predicting import predict
+        from .prediction import predict
 
         return predict
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -29,6 +29,7 @@ FLOORS = (
     'hooks',
     'miniature',
     'analysis',
+    'prediction',
     'fitting',
     'cli',
 )

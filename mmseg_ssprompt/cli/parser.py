@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).resolve().parent
-#: Modules of sub-commands that lie outside of this folder, and need the standard library alone, like
-#: this one.
+#: Modules of sub-commands that lie outside of this folder. Like this one they need the standard
+#: library alone.
 _STANDALONE = dict(configs='config_files')
 #: What names of prompt files end with: ``prompt_files.prompt_file.SUFFIXES``.
 _PROMPT_SUFFIXES = ('.pth', '.pt', '.safetensors')
@@ -93,8 +93,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'mmseg-ssprompt {version[1]}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for add in (
-        *(_add_demo, _add_fit, _add_configs, _add_check_data, _add_few_shot, _add_cache),
+        *(_add_demo, _add_fit, _add_predict, _add_configs, _add_check_data, _add_few_shot),
         *(
+            _add_cache,
             _add_prompts,
             _add_explain,
             _add_masks,
@@ -172,7 +173,7 @@ def _at_least_one(text: str) -> int:
 
 
 def _from_zero(text: str) -> int:
-    """The type of a seed."""
+    """The type of a number that may be zero."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f'expected a number, at least 0, found {text!r}')
     return int(text)
@@ -344,6 +345,53 @@ def _add_fit(commands: _Commands) -> None:
     model.add_argument('--seed', type=_from_zero, default=0, help='of all draws')
     parser.add_argument(
         '--out', required=True, metavar='DIR', help='new folder, or one to go on with'
+    )
+
+
+def _add_predict(commands: _Commands) -> None:
+    parser = _add_command(
+        *(commands, 'predict', 'predict', 'predict pictures and videos with a trained model'),
+        'OUT/labels has a label map of each picture: PNG, or GeoTIFF of a GeoTIFF. What cannot be '
+        'read is named, and the others go on. Stopped and run again, it goes on where it was.',
+    )
+    parser.add_argument(
+        'model', metavar='MODEL', help='folder that "fit" has written, or a config with --prompts'
+    )
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        metavar='INPUT',
+        help='pictures and videos: folders, files, or patterns such as "*.jpg"',
+    )
+    parser.add_argument('--out', type=output_folder, required=True, help='folder for the results')
+    parser.add_argument('--prompts', metavar='FILE', help='trained prompts of a config')
+    parser.add_argument(
+        '--overlay', action='store_true', help='write OUT/overlays, pictures to look at'
+    )
+    parser.add_argument(
+        '--coco',
+        action='store_true',
+        help="write OUT/coco.json, objects or connected regions in COCO's format",
+    )
+    parser.add_argument(
+        '--tile',
+        type=_at_least_one,
+        metavar='PIXELS',
+        help='side of the tiles that larger pictures are cut into; by default those more than '
+        'twice as large as the photographs of training are, into tiles of their size',
+    )
+    parser.add_argument(
+        '--overlap', type=_from_zero, metavar='PIXELS', help='what tiles share (a quarter)'
+    )
+    parser.add_argument(
+        '--every', type=_at_least_one, default=1, metavar='N', help='one video frame in N (1)'
+    )
+    parser.add_argument(
+        '--batch-size', type=_at_least_one, metavar='N', help='pictures at once; what fits'
+    )
+    parser.add_argument('--device', help='such as cpu or cuda:0; by default a GPU, if there is one')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='predict all again, into an OUT that holds files'
     )
 
 

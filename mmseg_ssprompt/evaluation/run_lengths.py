@@ -1,6 +1,6 @@
 """Masks as run lengths, packed as COCO's files have them."""
 
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -16,18 +16,29 @@ def box_of_mask(mask: np.ndarray) -> Tuple[int, int, int, int]:
     return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
 
 
-def pack_mask(mask: np.ndarray) -> Dict[str, Any]:
-    """The run lengths of a mask (H, W) bool, with ``size`` and ``counts`` as pycocotools has them.
+def pack_mask(
+    mask: np.ndarray, place: Tuple[int, int] = (0, 0), size: Optional[Tuple[int, int]] = None
+) -> Dict[str, Any]:
+    """The run lengths of a mask (h, w) bool, with ``size`` and ``counts`` as pycocotools has them.
 
     Runs of 0 and of 1 in turn go down the columns.
+
+    Args:
+        mask: Of a picture, or of a part of it outside of which nothing belongs to the mask.
+        place: Top and left of that part in the picture, in pixels.
+        size: (H, W) of the picture. Defaults to None: the mask is as large as the picture.
     """
-    height, width = mask.shape
-    left, _, columns, _ = box_of_mask(mask)
-    # Outside of these columns are zeros alone.
-    pixels = mask[:, left : left + columns].T.ravel()
-    padded = np.concatenate([[False], pixels, [False]])
-    changes = np.flatnonzero(padded[1:] != padded[:-1]) + left * height
-    edges = [0, *changes.tolist(), height * width]
+    height, width = mask.shape if size is None else size
+    top, left = place
+    inside = np.pad(mask.T, ((0, 0), (1, 1)))
+    columns, rows = np.nonzero(inside[:, 1:] != inside[:, :-1])
+    changes = (left + columns) * height + top + rows
+    # A run that goes on at the top of the next column has ended and begun at the same place.
+    goes_on = changes[1:] == changes[:-1]
+    is_change = np.ones(len(changes), bool)
+    is_change[1:] &= ~goes_on
+    is_change[:-1] &= ~goes_on
+    edges = [0, *changes[is_change].tolist(), height * width]
     counts = np.diff(edges).tolist()
     if len(counts) > 1 and counts[-1] == 0:  # the mask goes on to the last pixel
         counts.pop()

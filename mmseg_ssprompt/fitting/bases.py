@@ -58,7 +58,9 @@ def _sam(name: str, variant: Optional[str], file: str) -> Base:
 
 
 def _seem(name: str, variant: Optional[str], file: str, frame: Optional[int] = None) -> Base:
-    size = dict(min_size=800, max_size=1333) if frame is None else dict(min_size=1000, max_size=1024)
+    size = (
+        dict(min_size=800, max_size=1333) if frame is None else dict(min_size=1000, max_size=1024)
+    )
     config = 'ssprompt_seem' if frame is None else 'ssprompt_seem_sam-vit'
     resize = dict(type='SEEMResize', **size)
     return Base(name, config, variant, 'seem', resize, frame, dict(seem=file))

@@ -49,10 +49,7 @@ def make_schedule(batch_size: int, cross_validated: bool) -> Tuple[Schedule, Sch
     With single images, three short runs and what follows are at most 600 steps: 3 x 60 and 420, or,
     with three folds, 3 x 40, 3 x 120 and a last training of at most 120.
     """
-    if batch_size > 1:
-        short, iterations = 60, 150 if cross_validated else 300
-    else:
-        short, iterations = (40, 120) if cross_validated else (60, 420)
+    short, iterations = (40, 120) if cross_validated else (60, 420 if batch_size == 1 else 300)
     return (
         Schedule(short, short, short),
         Schedule(iterations, iterations, iterations // 10, None if cross_validated else 4),
@@ -211,7 +208,7 @@ def _loaders(lists: Mapping[str, Optional[str]], batch_size: int) -> List[str]:
         if name is None:
             lines.append(f'{split}_dataloader = None')
             continue
-        own = ", resize_labels=True" if split == 'train' else ''
+        own = ', resize_labels=True' if split == 'train' else ''
         dataset = _Code(f"dict(embedded, names=out + '/data/{name}.txt'{own})")
         sampler = 'InfiniteSampler' if split == 'train' else 'DefaultSampler'
         config = dict(
@@ -282,9 +279,7 @@ def _training(task: str, schedule: Schedule, rate: float) -> List[str]:
     interval = schedule.interval
     steps = [
         dict(type='LinearLR', start_factor=0.1, begin=0, end=warm_up, by_epoch=False),
-        dict(
-            type='CosineAnnealingLR', eta_min=0.0, begin=warm_up, end=iterations, by_epoch=False
-        ),
+        dict(type='CosineAnnealingLR', eta_min=0.0, begin=warm_up, end=iterations, by_epoch=False),
     ]
     lines = [
         f'optim_wrapper = dict(optimizer=dict(lr={rate}))',
@@ -302,4 +297,3 @@ def _training(task: str, schedule: Schedule, rate: float) -> List[str]:
         )
         lines.append(f'custom_hooks = {_python([hook])}')
     return lines
-

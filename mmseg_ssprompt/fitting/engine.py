@@ -1,6 +1,5 @@
 """The stages of ``fit`` after its data are known; what a stage has written is not done again."""
 
-import json
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -10,7 +9,6 @@ from PIL import Image
 
 from ..cache import CacheMaker, EmbeddedDataset, EmbeddedSample, Recipe, make_caches
 from ..cache.recipe import CacheError
-from ..config_files import find_home
 from ..files import replacing, write_atomically, write_json
 from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
 from ..label_ids import LabelIds
@@ -249,10 +247,7 @@ class Engine:
             short_runs.append(run)
             rates[rate] = self._score(run['validations'][-1])
         rate = max(RATES, key=lambda each: rates[each])
-        if self.folds:
-            trained = self._train_folds(arm, rate)
-        else:
-            trained = self._train_once(arm, rate)
+        trained = self._train_folds(arm, rate) if self.folds else self._train_once(arm, rate)
         seconds = trained.result['train_seconds'] + sum(each['seconds'] for each in short_runs)
         shown = {f'{each:g}': None if np.isinf(rates[each]) else rates[each] for each in RATES}
         trained.result.update(rates=shown, train_seconds=seconds)

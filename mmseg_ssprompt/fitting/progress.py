@@ -28,7 +28,7 @@ class Reporter:
         self.console = Console(file=stream or sys.stdout, quiet=quiet, highlight=False)
         self._progress: Optional[Progress] = None
         self._task: Any = None
-        self._title, self._total, self._done = '', 0, 0
+        self._title, self._total, self._done = '', 0, 0.0
         self._start = self._last = 0.0
 
     def say(self, line: str) -> None:
@@ -63,7 +63,7 @@ class Reporter:
         if total:
             self.say(f'{title}: {time.monotonic() - self._start:.0f} s')
 
-    def advance_to(self, done: int, note: str = '') -> None:
+    def advance_to(self, done: float, note: str = '') -> None:
         """Note how much of the step is done.
 
         Args:
@@ -79,7 +79,7 @@ class Reporter:
         if now - self._last >= _INTERVAL and 0 < done < self._total:
             self._last = now
             left = (now - self._start) / done * (self._total - done)
-            self.say(f'  {text}: {done} of {self._total}, {left:.0f} s left')
+            self.say(f'  {text}: {done:g} of {self._total}, {left:.0f} s left')
 
 
 @contextlib.contextmanager

@@ -28,6 +28,15 @@ _KEY = 'fit'
 _NUMBERS = itertools.count()
 
 
+class _PlainConfig(Config):
+    """A config whose text is not laid out by yapf, which takes a second for each checkpoint."""
+
+    @property
+    def pretty_text(self) -> str:
+        """The text of a config with these settings."""
+        return ''.join(f'{key} = {value!r}\n' for key, value in self.to_dict().items())
+
+
 class _RecordHook(Hook):
     """Keeps losses, validations and seconds in the message hub, and tells how far training is.
 
@@ -160,7 +169,7 @@ def evaluate(
     split = 'test' if cfg.get('test_dataloader') is not None else 'val'
     loader, evaluator = cfg[f'{split}_dataloader'], cfg[f'{split}_evaluator']
     loader = dict(loader, dataset=dict(loader['dataset'], names=names))
-    cfg = Config(
+    cfg = _PlainConfig(
         dict(
             cfg.to_dict(),
             train_dataloader=None,
@@ -185,14 +194,14 @@ def evaluate(
 
 def _load(config: Path, work_dir: Path) -> Config:
     """A config, of a run whose data were checked before."""
-    cfg = Config.fromfile(config)
+    cfg = _PlainConfig(Config.fromfile(config).to_dict(), filename=str(config))
     cfg.work_dir = str(work_dir)
     cfg.launcher = 'none'
     # Else runs that begin within a second would share loggers and histories.
     cfg.experiment_name = f'fit_{os.getpid()}_{next(_NUMBERS)}'
     if cfg.get('visualizer'):
         cfg.visualizer.name = cfg.experiment_name
-    cfg.default_hooks.dataset_check = None
+    cfg.default_hooks.pop('dataset_check', None)
     return cfg
 
 

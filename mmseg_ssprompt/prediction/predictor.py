@@ -1,0 +1,302 @@
+"""A trained model that takes pictures of any kind: read from a folder of ``fit``, or a config."""
+
+import hashlib
+import json
+import os
+import statistics
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import DATASETS, MODELS
+from mmseg.structures import SegDataSample
+
+from ..config_reading import ConfigError, read_config
+from ..dataset_wrappers import each_dataset_config, find_configs
+from ..datasets.checks import DatasetError, check_classes
+from ..datasets.file_checks import check_image
+from ..datasets.steps import loaded_kind
+from ..files import sha256_of
+from ..label_ids import LabelIds, with_rest
+from ..models.segmentors import PromptSegmentor
+from ..outputs import Inputs, find_inputs
+from ..weights.checkpoint_loader import safe_checkpoint_loading
+from .pictures import LoadedPicture
+
+__all__ = ['ModelFiles', 'Predictor', 'find_model_files', 'load_predictor']
+
+#: What ``fit`` leaves in its folder.
+_CONFIG, _PROMPTS, _DATA = 'config.py', 'prompts.safetensors', 'data.json'
+_OBJECTS = ('panoptic', 'instances')
+_LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
+
+
+class ModelFiles(NamedTuple):
+    """Where a trained model lies.
+
+    Attributes:
+        config: Of the model and the data it was trained on.
+        prompts: The trained prompts; None for the handcrafted ones.
+        folder: That of ``fit``; None if the files were named.
+    """
+
+    config: Path
+    prompts: Optional[Path]
+    folder: Optional[Path] = None
+
+
+def find_model_files(
+    model: Union[str, 'os.PathLike[str]'], prompts: Union[str, 'os.PathLike[str]', None] = None
+) -> ModelFiles:
+    """Find the files of a model.
+
+    Args:
+        model: A folder that ``fit`` has written, or a config.
+        prompts: The file of prompts that belongs to a config. Defaults to None.
+
+    Raises:
+        FileNotFoundError: If they are not there, with what to do.
+        ConfigError: If prompts are given with a folder.
+    """
+    path = Path(model).expanduser()
+    if not path.is_dir():
+        if not path.exists():
+            raise FileNotFoundError(
+                f'model {str(path)!r} does not exist: give the folder that `mmseg-ssprompt fit` '
+                'has written, or a config with --prompts FILE'
+            )
+        return ModelFiles(path, None if prompts is None else Path(prompts).expanduser())
+    if prompts is not None:
+        raise ConfigError(
+            f'model {str(path)!r}: expected a config where prompts are given, found a folder. '
+            'Leave them out, or give the config in it'
+        )
+    files = ModelFiles(path / _CONFIG, path / _PROMPTS, path)
+    missing = [file.name for file in (files.config, path / _PROMPTS) if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'model {str(path)!r}: expected a folder that `mmseg-ssprompt fit` has written, with '
+            f'{_CONFIG} and {_PROMPTS}, found no {" and no ".join(missing)}. If `fit` has not '
+            'ended, run its command again'
+        )
+    return files
+
+
+class Predictor:
+    """A model, and what its pipeline does to pictures.
+
+    Args:
+        cfg: The config; is changed.
+        files: Where it and the prompts lie.
+        device: Where the model runs.
+
+    Attributes:
+        model: In eval mode.
+        classes: Names by the numbers in label maps.
+        palette: Colours by the numbers in label maps.
+        label_ids: Which numbers these are.
+        things: The numbers of the classes of which objects are told apart, from 0 on.
+        finds_objects: Whether there are objects beside label maps.
+        is_zero_shot: Whether its prompts are the handcrafted ones.
+        training_size: (height, width) of the photographs that it was trained on; None if unknown.
+        digest: Tells this model from others.
+    """
+
+    def __init__(self, cfg: Config, files: ModelFiles, device: torch.device) -> None:
+        dataset_cfg = _find_dataset(cfg)
+        _use_image_encoder(cfg)
+        cfg.model.setdefault('test_cfg', {})
+        cfg.model.test_cfg.logits = False  # one label a pixel in memory, instead of a score each
+        # Each picture is seen once, so that nothing is gained where decoded ones are kept.
+        ((cfg.model.get('decode_head') or {}).get('segmenter') or {}).pop('remember_bytes', None)
+        self.device, self.is_zero_shot = device, files.prompts is None
+        self.model = _build_model(cfg, files, device)
+        self.label_ids: LabelIds = self.model.label_ids
+        dataset = DATASETS.build(dict(dataset_cfg, lazy_init=True))
+        check_classes(dataset, self.model.decode_head.class_names, 'test')
+        meta = with_rest(dataset.metainfo, self.label_ids)
+        self.classes = tuple(str(name) for name in meta['classes'])
+        self.palette = [[int(value) for value in colour] for colour in meta['palette']]
+        self.things = tuple(getattr(self.model.decode_head, 'things', None) or ())
+        self.finds_objects = any(name in self.model.outputs for name in _OBJECTS)
+        self._loader, self._steps = _split_pipeline(dataset_cfg)
+        self.training_size = None if files.folder is None else _read_sizes(files.folder / _DATA)
+        self.digest = _digest(cfg, dataset_cfg, files)
+
+    def load(self, file: Path) -> LoadedPicture:
+        """Read a whole picture, as in tests.
+
+        Raises:
+            DatasetError: If it cannot be read or is damaged, or is no picture that the model takes.
+        """
+        sample, _, _ = check_image(self._loader, dict(img_path=str(file)))
+        return LoadedPicture(sample['img'])
+
+    def prepare(self, pixels: np.ndarray, name: str) -> Dict[str, Any]:
+        """What the pipeline makes of (a part of) a picture.
+
+        Args:
+            pixels: (H, W, 3) uint8, blue first.
+            name: For errors.
+
+        Raises:
+            DatasetError: If it does not pass, such as a picture of very unequal sides.
+        """
+        size = pixels.shape[:2]
+        sample = dict(img=pixels, img_path=name, img_shape=size, ori_shape=size)
+        try:
+            packed: Dict[str, Any] = self._steps(sample)
+        except Exception as error:  # transforms raise almost any type
+            raise DatasetError(
+                f'image {name!r}: {size[0]} x {size[1]} pixels (height x width) do not pass the '
+                f'pipeline of the model ({type(error).__name__}: {error})'
+            ) from error
+        return packed
+
+    def fit_together(self, first: Dict[str, Any], second: Dict[str, Any]) -> bool:
+        """Whether two of what :meth:`prepare` returns may be in one batch.
+
+        Those of other sizes are padded to the frame, if there is one. Where there is none, the
+        larger would change what is predicted of the smaller.
+        """
+        has_frame = getattr(self.model.backbone, 'frame', None) is not None
+        has_frame = has_frame and self.model.test_cfg.mode == 'whole'
+        return has_frame or first['inputs'].shape == second['inputs'].shape
+
+    @torch.no_grad()
+    def __call__(self, packed: Sequence[Dict[str, Any]]) -> List[SegDataSample]:
+        """Predict a batch of what :meth:`prepare` has returned, of one size."""
+        found: List[SegDataSample] = self.model.test_step(pseudo_collate(list(packed)))
+        return found
+
+
+def load_predictor(
+    model: Union[str, 'os.PathLike[str]'],
+    prompts: Union[str, 'os.PathLike[str]', None] = None,
+    device: Optional[str] = None,
+) -> Tuple[Predictor, Inputs]:
+    """Load a model.
+
+    Args:
+        model: A folder that ``fit`` has written, or a config.
+        prompts: The file of prompts that belongs to a config. Defaults to None: the handcrafted
+            prompts.
+        device: Such as 'cpu' or 'cuda:0'. Defaults to None: a GPU, if there is one.
+
+    Returns:
+        The model, and the files and folders that it is read from.
+
+    Raises:
+        FileNotFoundError: If a file is not there, with what to do.
+        ConfigError: If the config cannot be read, has no model of prompts, or no data to predict.
+        CheckpointError: If the prompts are damaged.
+        PromptStateError: If they are of another model.
+        DatasetError: If the classes of the data set are not those of the prompts.
+    """
+    files = find_model_files(model, prompts)
+    cfg = read_config(files.config, needs=['model'])
+    inputs = find_inputs(cfg, files=[files.config, files.prompts])
+    if files.folder is not None:
+        inputs.folders[files.folder] = 'the model'
+    try:
+        place = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:  # the latter of a torch without CUDA
+        raise ConfigError(f'device {device!r}: expected one of this machine ({error})') from error
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    return Predictor(cfg, files, place), inputs
+
+
+def _find_dataset(cfg: Config) -> ConfigDict:
+    """The config of the data set that tests, or else validates, on pictures.
+
+    That of embedded samples may also be the one of training, which has the pipeline of tests.
+    """
+    for key in _LOADERS:
+        loader = cfg.get(key) or {}
+        for dataset in each_dataset_config(loader.get('dataset')):
+            is_embedded = any(find_configs(loader.get('dataset'), 'EmbeddedDataset'))
+            if is_embedded or key != 'train_dataloader':
+                return dataset
+    raise ConfigError(
+        f'config {str(cfg.filename)!r}: expected the settings test_dataloader.dataset, whose '
+        'pipeline prepares pictures and whose classes are predicted, found none. Add them'
+    )
+
+
+def _use_image_encoder(cfg: Config) -> None:
+    """Let a model of embedded samples take pictures."""
+    model = cfg.model
+    if (model.get('backbone') or {}).get('type') != 'PrecomputedFeatures':
+        return
+    for key in _LOADERS:
+        loader = cfg.get(key) or {}
+        for embedded in find_configs(loader.get('dataset'), 'EmbeddedDataset'):
+            model.backbone = embedded['encoder']
+            model.data_preprocessor = embedded['data_preprocessor']
+            return
+    raise ConfigError(
+        f'config {str(cfg.filename)!r}: expected an image encoder, or an EmbeddedDataset that says '
+        'which one it was embedded with, found neither'
+    )
+
+
+@safe_checkpoint_loading()
+def _build_model(cfg: Config, files: ModelFiles, device: torch.device) -> BaseSegmentor:
+    model = MODELS.build(cfg.model)
+    if not isinstance(model, PromptSegmentor) or model.label_ids is None:
+        raise ConfigError(
+            f'config {str(files.config)!r}: expected a model of prompts (PromptSegmentor), found '
+            f"{type(model).__name__}. mmseg's inference_model and MMSegInferencer take others"
+        )
+    if files.prompts is not None:
+        load_checkpoint(model, str(files.prompts), map_location='cpu', logger='silent')
+    return model.to(device).eval()
+
+
+def _split_pipeline(dataset: ConfigDict) -> Tuple[Any, Compose]:
+    """What reads a picture, and what is done to it then; labels are not read."""
+    pipeline = Compose(dataset.get('pipeline') or [])
+    kinds = [loaded_kind(step) for step in pipeline.transforms]
+    if 'image' not in kinds:
+        raise ConfigError(
+            f'the pipeline of {dataset.get("type")}: expected a step that reads a picture, such as '
+            f'LoadImageFromFile, found {[type(step).__name__ for step in pipeline.transforms]}'
+        )
+    first = kinds.index('image')
+    loader = pipeline.transforms[first]
+    pipeline.transforms = [
+        step for step, kind in zip(pipeline.transforms[first + 1 :], kinds[first + 1 :]) if not kind
+    ]
+    return loader, pipeline
+
+
+def _read_sizes(file: Path) -> Optional[Tuple[int, int]]:
+    """The median height and width of the pictures that ``fit`` has trained on."""
+    try:
+        pictures = json.loads(file.read_text(encoding='utf-8'))['pictures']
+        used = [each for each in pictures if each['split'] == 'train'] or pictures
+        height, width = (round(statistics.median(e[key] for e in used)) for key in _SIDES)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # only where large pictures are cut depends on it
+    return height, width
+
+
+_SIDES = ('height', 'width')
+
+
+def _digest(cfg: Config, dataset: ConfigDict, files: ModelFiles) -> str:
+    """What changes whenever label maps may."""
+    parts = [
+        cfg.model.to_dict(),
+        ConfigDict(pipeline=dataset.get('pipeline')).to_dict(),
+        None if files.prompts is None else sha256_of(files.prompts),
+    ]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

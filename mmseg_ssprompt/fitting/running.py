@@ -184,6 +184,7 @@ def evaluate(
             test_evaluator=evaluator,
             test_cfg=dict(type='PromptTestLoop'),
             load_from=None if checkpoint is None else str(checkpoint),
+            resume=False,  # the config may be the one that a training left
         )
     )
     with _runner(cfg) as runner:

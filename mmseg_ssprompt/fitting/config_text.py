@@ -19,7 +19,7 @@ _EVALUATORS = dict(
 ARMS = {
     'ssprompt': 'SSPrompt',
     'ssprompt-projection': 'SSPrompt and projection',
-    'projection': 'projection alone',
+    'projection': 'Projection alone',
 }
 #: Learning rates that short runs are made with.
 RATES = (0.003, 0.01, 0.03)

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from .fit_data import FitData
-from .report_tables import ClassRow
+from .report_tables import ClassRow, last_iteration
 
 __all__ = ['RULES', 'Advice', 'ClassRow', 'find_advice']
 
@@ -165,11 +165,12 @@ def _on_training(best: Mapping[str, Any]) -> List[Advice]:
                 f'{"lowest" if lower else "highest"} of them.',
             )
         )
-    if best['best_iteration'] >= best['iterations']:
+    last = last_iteration(best)
+    if best['best_iteration'] >= last:
         advice.append(
             Advice(
                 'Train longer: set more iterations in config.py.',
-                f'The validation result was best at the last of {best["iterations"]} iterations.',
+                f'The validation result was best at the last of {last} iterations.',
             )
         )
     return advice

@@ -18,6 +18,7 @@ __all__ = [
     'count_pictures',
     'describe_sizes',
     'find_confusions',
+    'last_iteration',
     'list_arms',
     'list_classes',
     'name_numbers',
@@ -104,7 +105,7 @@ def list_arms(results: Mapping[str, Any]) -> List[ArmRow]:
                 arm['trainable_parameters'],
                 f'{arm["learning_rate"]:g}',
                 ', '.join(f'{float(r):g}: {format_number(v)}' for r, v in arm['rates'].items()),
-                f'{arm["best_iteration"]} of {arm["iterations"]}',
+                f'{arm["best_iteration"]} of {last_iteration(arm)}',
                 arm['train_seconds'],
                 arm['name'] == results['best'],
                 number,
@@ -115,6 +116,13 @@ def list_arms(results: Mapping[str, Any]) -> List[ArmRow]:
 
 def _score(figures: Optional[Mapping[str, Any]], key: str) -> Optional[float]:
     return None if figures is None else figures.get(key)
+
+
+def last_iteration(arm: Mapping[str, Any]) -> int:
+    """How far an arm was trained; after a cross-validation the last training ends earlier."""
+    return int(
+        max([arm['iterations'], *(iteration for iteration, _ in arm['curve']['validation'])])
+    )
 
 
 def subtract(after: Optional[float], before: Optional[float]) -> Optional[float]:

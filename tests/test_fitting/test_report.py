@@ -483,6 +483,12 @@ def test_each_rule_speaks_alone(out, settings, expected):
     assert len(advice) == 1 and expected in advice[0], advice
 
 
+def test_what_a_cross_validation_cut_is_not_too_short(out):
+    """The last training ends where the folds were best, on the mean."""
+    curve = dict(loss=[], validation=[[200, 60.0], [300, 50.0]])
+    assert not advise(out, confusion=CLEAN, best=dict(iterations=200, curve=curve))
+
+
 def test_classes_that_lack_examples_are_named(out):
     first = make_data(out)['pictures'][0]
     without = dict(first, pixels=dict(sky=1200, tree=1200))

@@ -100,11 +100,9 @@ def show_scenes(
         batch = pseudo_collate([dataset[index]])
         image = batch['inputs'][0].permute(1, 2, 0).numpy()[..., ::-1]
         truth = show_truth(batch['data_samples'][0], dataset.metainfo, task)
-        before, after = (
-            show_model(model, batch, dataset.metainfo, task) for model in (zero_shot, learned)
-        )
-        found, prompts = zip(before, after)
-        scenes.append(Scene(image, truth, found, prompts))
+        before, its_prompts = show_model(zero_shot, batch, dataset.metainfo, task)
+        after, own_prompts = show_model(learned, batch, dataset.metainfo, task)
+        scenes.append(Scene(image, truth, (before, after), (its_prompts, own_prompts)))
     return scenes
 
 
@@ -135,7 +133,7 @@ def mark_prompts(
         places = [find_middle(mask) if mask.any() else None for mask in masks]
     labels, no_object = output.class_logits[0].argmax(dim=-1).tolist(), len(head.class_names)
     return [
-        PromptMark(*place, label=None if label == no_object else label)
+        PromptMark(place[0], place[1], None if label == no_object else label)
         for place, label in zip(places, labels)
         if place is not None
     ]

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     foot = 0.55 + _LEGEND * lines
     with new_figure(12.0, _ROW * rows + _HEAD + foot) as figure:
         heights = [_HEAD, _ROW * rows, foot]
-        head, middle, below = figure.subfigures(3, 1, height_ratios=heights)
+        (head,), (middle,), (below,) = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)
         _write_head(comparison, head)
         for scene, axes in zip(comparison.scenes, middle.subplots(rows, 5, squeeze=False)):
             _draw_scene(comparison, scene, axes)
@@ -104,8 +104,16 @@ def _write_head(comparison: Comparison, figure: Figure) -> None:
         colour = '#1a6b2d' if is_learned else '#555555'
         number = f'{mean:.1f} {comparison.mean_measure}'
         figure.text(left, 0.78, title, ha='center', va='center', fontsize=14, color=colour)
-        style = dict(ha='center', va='center', fontsize=24, fontweight='bold', color=colour)
-        figure.text(left, 0.3, number, **style)
+        figure.text(
+            left,
+            0.3,
+            number,
+            ha='center',
+            va='center',
+            fontsize=24,
+            fontweight='bold',
+            color=colour,
+        )
     figure.text(0.9, 0.78, 'truth', ha='center', va='center', fontsize=14)
 
 
@@ -128,13 +136,16 @@ def _draw_prompts(comparison: Comparison, marks: Sequence[PromptMark], axis: Axe
     """Dots in the colour of the class that a prompt finds; small ones where it finds none."""
     idle = [mark for mark in marks if mark.label is None]
     busy = [mark for mark in marks if mark.label is not None]
-    places = [(mark.x, mark.y) for mark in idle]
-    if places:
-        axis.scatter(*zip(*places), s=9, c='white', edgecolors='black', linewidths=0.5)
+    if idle:
+        x, y = _places(idle)
+        axis.scatter(x, y, s=9, c='white', edgecolors='black', linewidths=0.5)
     if busy:
-        colours = [comparison.palette[mark.label] / 255 for mark in busy]
-        places = [(mark.x, mark.y) for mark in busy]
-        axis.scatter(*zip(*places), s=90, c=colours, edgecolors='black', linewidths=1.3)
+        (x, y), colours = _places(busy), [comparison.palette[mark.label] / 255 for mark in busy]
+        axis.scatter(x, y, s=90, c=colours, edgecolors='black', linewidths=1.3)
+
+
+def _places(marks: Sequence[PromptMark]) -> Tuple[List[float], List[float]]:
+    return [mark.x for mark in marks], [mark.y for mark in marks]
 
 
 def _write_classes(comparison: Comparison, figure: Figure) -> None:

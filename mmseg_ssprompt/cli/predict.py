@@ -3,8 +3,8 @@
     mmseg-ssprompt predict runs/first new_photos --out predictions --overlay
     mmseg-ssprompt predict CONFIG "photos/*.jpg" --prompts FILE --out predictions
 
-writes ``labels/``, ``overlays/`` and ``coco.json`` into the folder, and ``predictions.jsonl``, which
-lists what is complete.
+writes ``labels/``, ``overlays/`` and ``coco.json`` into the folder, and ``predictions.jsonl``: what
+is complete.
 """
 
 import argparse

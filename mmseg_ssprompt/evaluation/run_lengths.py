@@ -6,6 +6,8 @@ import numpy as np
 
 __all__ = ['box_of_mask', 'pack_mask']
 
+_COLUMNS = 1024  # of a mask at a time
+
 
 def box_of_mask(mask: np.ndarray) -> Tuple[int, int, int, int]:
     """Left, top, width and height of a mask (H, W) bool in pixels; zeros where it is empty."""
@@ -30,9 +32,12 @@ def pack_mask(
     """
     height, width = mask.shape if size is None else size
     top, left = place
-    inside = np.pad(mask.T, ((0, 0), (1, 1)))
-    columns, rows = np.nonzero(inside[:, 1:] != inside[:, :-1])
-    changes = (left + columns) * height + top + rows
+    found = [np.empty(0, np.int64)]
+    for start in range(0, mask.shape[1], _COLUMNS):  # large masks would be there several times
+        inside = np.pad(mask[:, start : start + _COLUMNS].T, ((0, 0), (1, 1)))
+        columns, rows = np.nonzero(inside[:, 1:] != inside[:, :-1])
+        found.append((left + start + columns) * height + top + rows)
+    changes = np.concatenate(found)
     # A run that goes on at the top of the next column has ended and begun at the same place.
     goes_on = changes[1:] == changes[:-1]
     is_change = np.ones(len(changes), bool)

@@ -51,7 +51,7 @@ class BatchSize:
             part = batch[done : done + self.size]
             results: List[Union[T, MemoryError]] = []
             try:
-                results += self._measure(model, part)
+                results.extend(self._measure(model, part))
             except Exception as error:
                 if not _is_out_of_memory(error):
                     raise

@@ -248,7 +248,7 @@ class _Canvas:
         self.task, self.tiles = task, tiles
         ids = predictor.label_ids
         self._void_id = find_void_id(ids)
-        self.label_map = np.full(task.picture.size, self._void_id, ids.dtype)
+        self.label_map: np.ndarray = np.full(task.picture.size, self._void_id, ids.dtype)
         self.objects: Optional[List[FoundObject]] = None
         self.missing = len(tiles)
 

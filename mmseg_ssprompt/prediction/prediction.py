@@ -29,6 +29,8 @@ __all__ = [
 MIN_SCORE = 0.3
 #: The longest side of an overlay, in pixels: it is there to be looked at.
 _OVERLAY = 2048
+#: Pixels that are counted at once: numpy makes eight bytes of each.
+_COUNTED = 10_000_000
 
 
 class ModelFacts(NamedTuple):
@@ -113,10 +115,13 @@ class Prediction:
 
     def shares(self) -> Dict[str, float]:
         """The share of pixels of each class that was found, by name, the largest first."""
-        counts = np.bincount(self.label_map.reshape(-1), minlength=len(self.classes))
-        found = [number for number in self._facts.label_ids.counted if counts[number]]
-        found.sort(key=lambda number: -counts[number])
-        return {self.classes[n]: float(counts[n]) / self.label_map.size for n in found}
+        counts = np.zeros(len(self.classes), np.int64)
+        for rows in np.array_split(self.label_map, -(-self.label_map.size // _COUNTED)):
+            found = np.bincount(rows.reshape(-1), minlength=len(counts))
+            counts += found[: len(counts)]
+        numbers = [number for number in self._facts.label_ids.counted if counts[number]]
+        numbers.sort(key=lambda number: -counts[number])
+        return {self.classes[n]: float(counts[n]) / self.label_map.size for n in numbers}
 
     def overlay(self, alpha: float = 0.6, longest: int = _OVERLAY) -> np.ndarray:
         """The picture with what was found drawn over it, and the name of each class.
@@ -133,23 +138,24 @@ class Prediction:
         factor = min(1.0, longest / max(size))
         small = max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
         picture = enlarge_picture(self._reduce(small))
-        segments, first = self._list_segments(), self._facts.label_ids.classes.start
-        if self.objects is None:
-            first = 0
+        first = 0 if self.objects is None else self._facts.label_ids.classes.start
         drawn = [
-            each._replace(mask=enlarge_picture(_shrink(each.mask, small))) for each in segments
+            each._replace(mask=enlarge_picture(each.mask)) for each in self._list_segments(small)
         ]
         return draw_segments(picture, drawn, self.classes[first:], self.palette[first:], alpha)
 
-    def _list_segments(self) -> List[DrawnSegment]:
+    def _list_segments(self, size: Tuple[int, int]) -> List[DrawnSegment]:
+        """What is drawn, with masks of a smaller size (h, w)."""
         if self.objects is not None:
             kept = [each for each in self.objects if each.score >= MIN_SCORE]
             kept.sort(key=lambda each: each.score)  # the best on top
-            size = self.label_map.shape
-            return [DrawnSegment(o.on_canvas(size), o.label, o.is_thing) for o in kept]
-        counts = np.bincount(self.label_map.reshape(-1), minlength=len(self.classes))
-        numbers = [number for number in self._facts.label_ids.counted if counts[number]]
-        return [DrawnSegment(self.label_map == number, number, False) for number in numbers]
+            whole = self.label_map.shape
+            masks = (_shrink(each.on_canvas(whole).view(np.uint8), size) > 0 for each in kept)
+            return [DrawnSegment(m, each.label, each.is_thing) for m, each in zip(masks, kept)]
+        labels = _shrink(self.label_map, size)
+        found = set(np.unique(labels).tolist())
+        numbers = [number for number in self._facts.label_ids.counted if number in found]
+        return [DrawnSegment(labels == number, number, False) for number in numbers]
 
     def annotations(self) -> List[Dict[str, Any]]:
         """The objects, or the connected regions of the label map, as COCO's files have them.
@@ -169,11 +175,10 @@ class Prediction:
         return content.getvalue()
 
 
-def _shrink(mask: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    if mask.shape == size:
-        return mask
-    small = cv2.resize(mask.view(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
-    return np.asarray(small.astype(bool))
+def _shrink(numbers: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    if numbers.shape == size:
+        return numbers
+    return np.asarray(cv2.resize(numbers, size[::-1], interpolation=cv2.INTER_NEAREST))
 
 
 def _annotate(found: FoundObject, size: Tuple[int, int], has_score: bool) -> Dict[str, Any]:
@@ -206,12 +211,11 @@ def list_regions(label_map: np.ndarray, label_ids: LabelIds) -> List[FoundObject
     """The connected regions of each class of a label map; pixels that share a corner touch."""
     found = []
     for index, number in enumerate(label_ids.classes):
-        mask = label_map == number
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not len(rows):
+        mask = cv2.inRange(label_map, number, number)
+        second, first, width, height = cv2.boundingRect(mask)
+        if width == 0:
             continue
-        first, second = int(rows[0]), int(columns[0])
-        part = mask[first : rows[-1] + 1, second : columns[-1] + 1].astype(np.uint8)
+        part = mask[first : first + height, second : second + width]
         count, numbers, boxes, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
         for region in range(1, count):
             left, top, width, height = boxes[region, :4].tolist()
@@ -261,7 +265,7 @@ def paint_objects(
     objects: Sequence[FoundObject], size: Tuple[int, int], label_ids: LabelIds
 ) -> np.ndarray:
     """A label map of objects, (H, W), the best on top, and :func:`find_void_id` elsewhere."""
-    label_map = np.full(size, find_void_id(label_ids), label_ids.dtype)
+    label_map: np.ndarray = np.full(size, find_void_id(label_ids), label_ids.dtype)
     for each in sorted(objects, key=lambda each: each.score):
         if each.score >= MIN_SCORE:
             top, left = each.place

@@ -13,7 +13,7 @@ from pycocotools import mask as official_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmseg_ssprompt.evaluation import InstanceMetric, instance_metric
+from mmseg_ssprompt.evaluation import InstanceMetric, instance_metric, run_lengths
 from mmseg_ssprompt.evaluation.run_lengths import box_of_mask, pack_mask
 from segment_scenes import (
     CATEGORY_IDS,
@@ -276,3 +276,17 @@ def test_a_model_that_predicts_no_objects():
 
     with pytest.raises(ValueError, match=r"test_cfg.outputs=\('instances',\)"):
         run_metric(CONFIG, [Without(*SCENES[0])])
+
+
+@pytest.mark.parametrize('columns', [1, 3, 1024])
+def test_a_part_of_a_mask_is_packed_like_the_whole(columns, monkeypatch):
+    """Also one whose columns reach from the top of the picture to its bottom."""
+    monkeypatch.setattr(run_lengths, '_COLUMNS', columns)
+    generator = np.random.default_rng(0)
+    for top, bottom, left, right in ((0, 7, 2, 6), (2, 5, 0, 9), (1, 1, 3, 3), (0, 7, 0, 9)):
+        for part in (1, generator.integers(0, 2, (bottom - top, right - left))):
+            mask = np.zeros((7, 9), bool)
+            mask[top:bottom, left:right] = part
+            expected = official_masks.encode(np.asfortranarray(mask, dtype=np.uint8))
+            packed = pack_mask(mask[top:bottom, left:right], (top, left), mask.shape)
+            assert packed == dict(size=[7, 9], counts=expected['counts'].decode())

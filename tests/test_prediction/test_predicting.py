@@ -4,6 +4,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 
 import mmseg_ssprompt
+from mmseg_ssprompt.fitting.fit import FitResult
 from mmseg_ssprompt.outputs import OutputError
 from mmseg_ssprompt.prediction import predict, predicting
 from mmseg_ssprompt.prediction.predictor import Predictor, read_model
@@ -379,8 +382,9 @@ def test_a_folder_of_fit(model, tmp_path):
     assert trained.find_inputs().folders[folder] == 'the model'
     save(draw_photograph(0, (50, 40))[0], tmp_path / 'img' / 'a.png')
     shown = []
-    found = predict(str(folder), [str(tmp_path / 'img')], tmp_path / 'out',
-                    on_progress=lambda *each: shown.append(each[2]))  # fmt: skip
+    result = FitResult(folder, *[None] * 7)  # which stands for its folder
+    options = dict(on_progress=lambda *each: shown.append(each[2]))
+    found = predict(result, [str(tmp_path / 'img')], tmp_path / 'out', **options)
     assert found.written == 1
     assert 'a.png: tile 6 of 6' in shown
     (folder / 'prompts.safetensors').unlink()
@@ -402,3 +406,25 @@ def test_arguments_that_cannot_be(model, options, text):
     prompts = model.parent / 'prompts.safetensors'
     with pytest.raises(ValueError, match=text):
         predict(model, [draw_photograph()[0]], prompts=prompts, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_picture_of_200_megapixels_needs_less_than_4_gigabytes(model, tmp_path):
+    large = cv2.resize(draw_photograph()[0], (16400, 12300))
+    cv2.imwrite(str(tmp_path / 'a.jpg'), large)
+    arguments = [str(model), str(tmp_path / 'a.jpg'), str(tmp_path / 'out')]
+    prompts = str(model.parent / 'prompts.safetensors')
+    code = f"""
+import resource
+from mmseg_ssprompt import predict
+found = predict(*{arguments!r}, prompts={prompts!r}, overlay=True, coco=True, tile=4096)
+print(found.written, found.errors, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    written, errors, kilobytes = done.stdout.split()
+    assert (written, errors) == ('1', '{}'), done.stderr
+    assert int(kilobytes) < 4_000_000
+    labels = cv2.imread(str(tmp_path / 'out' / 'labels' / 'a.png'), cv2.IMREAD_UNCHANGED)
+    assert labels.shape == (12300, 16400)
+    assert max(cv2.imread(str(tmp_path / 'out' / 'overlays' / 'a.jpg')).shape) == 2048

@@ -101,6 +101,8 @@ setup(
         # For the AP of objects: by COCO's rules, and by those of Cityscapes.
         'instances': ['faster-coco-eval>=1.6'],
         'cityscapes': ['cityscapesscripts>=2.2.4'],
+        # For predictions of GeoTIFFs that keep their place.
+        'geo': ['rasterio>=1.3'],
         'tests': read_requirements('tests'),
     },
     zip_safe=False,

@@ -38,7 +38,8 @@ class Annotations(NamedTuple):
         left_out: Files that cannot be used.
         unlabelled: Pictures without labels.
         notes: Sentences on what was found.
-        advice: What may be wrong as a whole, for errors.
+        advice: What may be wrong with the ids of classes, for errors.
+        has_wrong_ids: Whether pictures are left out for ids of no class.
         file_ids: Ids in files by class name, for errors.
         select: Is called with the names of the pictures that are used, before they are read.
     """
@@ -57,6 +58,7 @@ class Annotations(NamedTuple):
     unlabelled: Sequence[str] = ()
     notes: Sequence[str] = ()
     advice: str = ''
+    has_wrong_ids: bool = False
     file_ids: Dict[str, int] = {}
     select: Callable[[Sequence[str]], None] = lambda names: None
 
@@ -109,8 +111,8 @@ def read_label_maps(source: Source, out: Path, track: Track) -> Annotations:
             left_out.append(LeftOut(name, _name_label_map(label, str(error))))
     ids = _choose_ids(source, files)
     advice = _advise(source, ids, files.values())
-    for name, file in list(files.items()):
-        problem = ids.find_problem(file)
+    problems = {name: ids.find_problem(file) for name, file in files.items()}
+    for name, problem in problems.items():
         if problem is not None:
             left_out.append(LeftOut(name, _name_label_map(pairs.labels[name], problem)))
             del files[name]
@@ -124,6 +126,7 @@ def read_label_maps(source: Source, out: Path, track: Track) -> Annotations:
         unlabelled=pairs.unlabelled,
         notes=notes,
         advice=advice,
+        has_wrong_ids=any(problems.values()),
         file_ids={} if ids.is_mask else _ids_in_files(ids),
     )
     if all(file.is_exact and _is_exact_mask(ids, file) for file in files.values()):
@@ -187,7 +190,7 @@ def _advise(source: Source, ids: ClassIds, files: Iterable[LabelFile]) -> str:
     seen = {number for file in files for number in file.pixels}
     unseen = [old for old, new in ids.label_map.items() if new in ids.ids.counted]
     unseen = [number for number in unseen if number not in seen]
-    text = f'The {len(files)} label maps have these ids:\n{describe_ids(files)}'
+    text = f'The label maps have these ids:\n{describe_ids(files)}'
     if seen <= {0, 255} and 255 in seen and len(ids.names) == 1:
         return f'{text}\nMasks of 0 and 255 are given as --masks DIR --foreground {ids.names[0]!r}'
     unknown = seen - set(ids.label_map)

@@ -20,7 +20,7 @@ from .engine import Engine, choose_arms
 from .photographs import find_photographs
 from .progress import Reporter, output_to
 from .report import summary_table, write_report
-from .running import on_device, read_json
+from .running import check_device, on_device, read_json
 
 __all__ = ['FitResult', 'fit']
 
@@ -135,6 +135,7 @@ def fit(
     choose_arms(chosen, method)
     files = model_weights(chosen, *(None if f is None else str(f) for f in (weights, clip_weights)))
     check_weights(chosen, files)
+    check_device(device)
     reporter, folder = Reporter(), Path(os.path.abspath(Path(out).expanduser()))
     data = find_photographs(
         *(images, labels, masks, foreground, coco, classes, ignore, val, test, shots, task, seed),

@@ -321,7 +321,7 @@ def _check_enough(data: FitData, left_out: Sequence[LeftOut], annotations: Annot
         )
     if unlabelled:
         text += f', besides {len(unlabelled)} without labels, such as {unlabelled[0]!r}'
-    advice = f'\n{annotations.advice}' if annotations.advice and left_out else ''
+    advice = f'\n{annotations.advice}' if annotations.has_wrong_ids else ''
     raise DatasetError(f'{text}{f":{chr(10)}{listed}" if listed else ""}{advice}')
 
 

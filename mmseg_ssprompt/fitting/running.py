@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import mmengine.device.utils as device_utils
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -21,7 +22,7 @@ from ..files import write_json
 from ..main_process import unwrap_model
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 
-__all__ = ['evaluate', 'mean_figures', 'on_device', 'read_json', 'train']
+__all__ = ['check_device', 'evaluate', 'mean_figures', 'on_device', 'read_json', 'train']
 
 #: Where the message hub, and so each checkpoint, has what is known of a training.
 _KEY = 'fit'
@@ -93,6 +94,21 @@ def read_json(file: Path) -> Optional[Dict[str, Any]]:
         return None
     content: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
     return content
+
+
+def check_device(device: Optional[str]) -> None:
+    """Refuse a device that torch cannot use here.
+
+    Raises:
+        ValueError: With what torch says of it.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f'--device {device!r}: expected cpu, or a GPU that torch can use, such as cuda:0, '
+            f'found that {str(error).splitlines()[0]}'
+        ) from error
 
 
 @contextlib.contextmanager
@@ -195,7 +211,8 @@ def evaluate(
 
 def _load(config: Path, work_dir: Path) -> Config:
     """A config, of a run whose data were checked before."""
-    cfg = _PlainConfig(Config.fromfile(config).to_dict(), filename=str(config))
+    # Without the name of the file, over which the runner would write.
+    cfg = _PlainConfig(Config.fromfile(config).to_dict())
     cfg.work_dir = str(work_dir)
     cfg.launcher = 'none'
     # Else runs that begin within a second would share loggers and histories.

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Optional, Tuple
 
@@ -44,7 +45,8 @@ def can_read_windows() -> bool:
 
 def read_tiff_facts(file: Path) -> Optional[TiffFacts]:
     """What the header of a file says; None if it is no TIFF, or a damaged one."""
-    with contextlib.suppress(Exception):  # Pillow raises almost any type
+    with contextlib.suppress(Exception), warnings.catch_warnings():  # Pillow raises almost any type
+        warnings.simplefilter('ignore')  # of a file that is cut off
         with file.open('rb') as stream:
             # Pillow opens no TIFF of very many pixels, but reads its header.
             head = stream.read(8)
@@ -149,8 +151,6 @@ def _naming(file: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
     """Open files that have no place, of which rasterio warns."""
-    import warnings
-
     from rasterio.errors import NotGeoreferencedWarning
 
     with warnings.catch_warnings():
@@ -159,7 +159,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def write_geotiff_labels(
-    labels: np.ndarray, file: Path, source: Path, ignored: int, colours: Any
+    labels: np.ndarray, file: Path, source: Path, void_id: int, colours: Any
 ) -> None:
     """Write a label map as GeoTIFF, with the coordinate system and the place of its picture.
 
@@ -167,7 +167,7 @@ def write_geotiff_labels(
         labels: (H, W) uint8 or uint16.
         file: What is written, as a whole or not at all; its folder exists.
         source: The picture.
-        ignored: The number of pixels without label, which is written as "no data".
+        void_id: The number of pixels without label, which is written as "no data".
         colours: (R, G, B) by number; files of 8 bits have them.
     """
     import rasterio
@@ -178,7 +178,7 @@ def write_geotiff_labels(
         tags = raster.tags(ns='RPC')
     options = dict(
         driver='GTiff', height=labels.shape[0], width=labels.shape[1], count=1,
-        dtype=labels.dtype.name, nodata=ignored, compress='deflate', tiled=True,
+        dtype=labels.dtype.name, nodata=void_id, compress='deflate', tiled=True,
         blockxsize=256, blockysize=256, bigtiff='if_safer',
     )  # fmt: skip
     if points:

@@ -36,10 +36,11 @@ from .prediction import (
     ModelFacts,
     Prediction,
     find_objects,
+    find_void_id,
     paint_objects,
     read_objects,
 )
-from .predictor import Predictor, load_predictor
+from .predictor import Predictor, TrainedModel, read_model
 from .record import RECORD, PredictionRecord, file_state
 from .tiles import Tile, Tiling
 
@@ -139,7 +140,8 @@ def predict(
         out: A folder for results. Defaults to None: nothing is written. ``labels/NAME.png`` are
             label maps, of 16 bits above 255 classes; of a GeoTIFF ``labels/NAME.tif``, in its
             place. A command that was stopped goes on there.
-        prompts: The prompts that belong to a config. Defaults to None: the handcrafted ones.
+        prompts: The file of trained prompts that belongs to a config. Defaults to None: the config
+            has handcrafted ones.
         overlay: Whether ``overlays/NAME.jpg`` are written, at most 2048 pixels wide and high.
         coco: Whether ``coco.json`` is written: objects, or connected regions of label maps.
         tile: The side of square tiles in pixels, or (height, width). Larger pictures are cut.
@@ -179,7 +181,10 @@ def predict(
         pictures = [LoadedPicture(to_bgr(each)) for each in inputs]
     else:
         found = find_input_files([os.fspath(each) for each in inputs])
-    predictor, model_inputs = load_predictor(model, prompts, device)
+    trained = read_model(model, prompts)
+    if out is not None and found is not None:
+        folder = _prepare_folder(Path(out).expanduser(), trained, found, overwrite)
+    predictor = Predictor(trained, device)
     session = _Session(predictor, _tiling(predictor, tile, overlap), batch_size, on_progress)
     if found is None:
         names = [f'picture {number}' for number in range(len(pictures))]
@@ -187,20 +192,24 @@ def predict(
         return Predictions(lambda own: (p for _, p in session.run(tasks, own, len(tasks))))
     if out is None:
         return Predictions(partial(session.each_of_files, found, every))
-    folder = Path(out).expanduser()
-    model_inputs.folders.update((each, 'the pictures') for each in found.folders)
-    model_inputs.files.update((each.path, 'a picture') for each in found.files)
-    is_ours = (folder / RECORD).is_file()
-    check_outputs({'--out': folder}, model_inputs, ['--out'], overwrite or is_ours)
-    check_writable(folder)
-    made_by = dict(
-        model=os.fspath(model), digest=predictor.digest, tile=session.tiling.tile,
-        overlap=session.tiling.overlap,
-    )  # fmt: skip
+    made_by = dict(model=os.fspath(model), digest=predictor.digest, tiles=session.tiling.describe())
     record = PredictionRecord(folder, made_by, is_new=overwrite)
     predictions = session.write_all(found, every, _Writer(record, session, overlay, coco))
     predictions.notes += _describe_inputs(found, predictor)
     return predictions
+
+
+def _prepare_folder(
+    folder: Path, trained: TrainedModel, found: InputFiles, overwrite: bool
+) -> Path:
+    """Refuse a folder that is read or holds files of others, before a model is built."""
+    inputs = trained.find_inputs()
+    inputs.folders.update((each, 'the pictures') for each in found.folders)
+    inputs.files.update((each.path, 'a picture') for each in found.files)
+    is_ours = (folder / RECORD).is_file()
+    check_outputs({'--out': folder}, inputs, ['--out'], overwrite or is_ours)
+    check_writable(folder)
+    return folder
 
 
 def _describe_inputs(found: InputFiles, predictor: Predictor) -> Iterator[str]:
@@ -209,7 +218,7 @@ def _describe_inputs(found: InputFiles, predictor: Predictor) -> Iterator[str]:
         others = ', '.join(f'{count} {suffix}' for suffix, count in sorted(found.left_out.items()))
         yield f'files that are neither pictures nor videos, and were left out: {others}'
     if predictor.is_zero_shot:
-        yield 'no prompts were given: these are predictions of the handcrafted ones'
+        yield 'these are predictions of handcrafted prompts'
 
 
 def _tiling(
@@ -238,7 +247,8 @@ class _Canvas:
     def __init__(self, task: _Task, tiles: Sequence[Tile], predictor: Predictor) -> None:
         self.task, self.tiles = task, tiles
         ids = predictor.label_ids
-        self.label_map = np.full(task.picture.size, ids.ignore_index, ids.dtype)
+        self._void_id = find_void_id(ids)
+        self.label_map = np.full(task.picture.size, self._void_id, ids.dtype)
         self.objects: Optional[List[FoundObject]] = None
         self.missing = len(tiles)
 
@@ -255,7 +265,7 @@ class _Canvas:
         kept = labels[part.rows, part.columns].astype(self.label_map.dtype)
         void = self.task.picture.find_void(tile.kept)
         if void is not None:
-            kept[void] = predictor.label_ids.ignore_index
+            kept[void] = self._void_id
         self.label_map[tile.kept.rows, tile.kept.columns] = kept
 
 
@@ -320,7 +330,8 @@ class _Session:
             if len(tiles) > 1:
                 self._tell(f'{task.shown}: tile {number + 1} of {len(tiles)}', number / len(tiles))
             packed = self.predictor.prepare(task.picture.read(tile.seen), task.title)
-            if waiting and not self.predictor.fit_together(waiting[0][2], packed):
+            # Others would be padded to the largest, which may change what is predicted of them.
+            if waiting and waiting[0][2]['inputs'].shape != packed['inputs'].shape:
                 yield from self._flush(waiting, predictions)
             waiting.append((canvas, tile, packed))
             if len(waiting) >= self._batches.size:
@@ -449,8 +460,8 @@ class _Writer:
         labels = result_file(self.folder / LABELS, task.name, suffix)
         facts = self._session.facts
         if task.is_geotiff:
-            ignored = facts.label_ids.ignore_index
-            write_geotiff_labels(prediction.label_map, labels, file.path, ignored, facts.palette)
+            void_id = prediction.void_id
+            write_geotiff_labels(prediction.label_map, labels, file.path, void_id, facts.palette)
         else:
             write_atomically(labels, _encode(prediction.label_map, 'PNG'))
         entry['labels'] = labels.relative_to(self.folder).as_posix()

@@ -19,6 +19,7 @@ __all__ = [
     'ModelFacts',
     'Prediction',
     'find_objects',
+    'find_void_id',
     'list_regions',
     'paint_objects',
     'read_objects',
@@ -90,7 +91,7 @@ class Prediction:
         name, label_map, objects: As given.
         classes: Names by the numbers in the label map.
         palette: Colours by the numbers in the label map, RGB from 0 to 255.
-        ignore_index: The number of pixels where nothing was predicted.
+        void_id: The number of pixels where nothing was predicted.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Prediction:
     ) -> None:
         self.name, self.label_map, self.objects = name, label_map, objects
         self.classes, self.palette = facts.classes, facts.palette
-        self.ignore_index = facts.label_ids.ignore_index
+        self.void_id = find_void_id(facts.label_ids)
         self._facts, self._reduce = facts, reduce
 
     def __repr__(self) -> str:
@@ -246,11 +247,21 @@ def _crop(mask: np.ndarray, label: int, is_thing: bool, score: float) -> List[Fo
     return [FoundObject(label, is_thing, float(score), (int(rows[0]), int(columns[0])), part)]
 
 
+def find_void_id(label_ids: LabelIds) -> int:
+    """The number of pixels of a label map where nothing was predicted.
+
+    With one class it is that of the rest, where a file has no room for the one that is ignored.
+    """
+    limit = np.iinfo(label_ids.dtype).max
+    rest_id, ignored = label_ids.rest_id, label_ids.ignore_index
+    return ignored if rest_id is None or ignored <= limit else rest_id
+
+
 def paint_objects(
     objects: Sequence[FoundObject], size: Tuple[int, int], label_ids: LabelIds
 ) -> np.ndarray:
-    """A label map of objects, (H, W), the best on top; ignored where there is none."""
-    label_map = np.full(size, label_ids.ignore_index, label_ids.dtype)
+    """A label map of objects, (H, W), the best on top, and :func:`find_void_id` elsewhere."""
+    label_map = np.full(size, find_void_id(label_ids), label_ids.dtype)
     for each in sorted(objects, key=lambda each: each.score):
         if each.score >= MIN_SCORE:
             top, left = each.place

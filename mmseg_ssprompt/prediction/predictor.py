@@ -29,40 +29,52 @@ from ..outputs import Inputs, find_inputs
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .pictures import LoadedPicture
 
-__all__ = ['ModelFiles', 'Predictor', 'find_model_files', 'load_predictor']
+__all__ = ['Predictor', 'TrainedModel', 'read_model']
 
 #: What ``fit`` leaves in its folder.
 _CONFIG, _PROMPTS, _DATA = 'config.py', 'prompts.safetensors', 'data.json'
 _OBJECTS = ('panoptic', 'instances')
+_SIDES = ('height', 'width')
 _LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 
-class ModelFiles(NamedTuple):
-    """Where a trained model lies.
+class TrainedModel(NamedTuple):
+    """Where a trained model lies, before it is built.
 
     Attributes:
-        config: Of the model and the data it was trained on.
-        prompts: The trained prompts; None for the handcrafted ones.
+        cfg: The config of the model and of the data that it was trained on.
+        config: Its path.
+        prompts: The trained prompts; None where the config trains none.
         folder: That of ``fit``; None if the files were named.
     """
 
+    cfg: Config
     config: Path
     prompts: Optional[Path]
-    folder: Optional[Path] = None
+    folder: Optional[Path]
+
+    def find_inputs(self) -> Inputs:
+        """The files and folders that it is read from."""
+        inputs = find_inputs(self.cfg, files=[self.config, self.prompts])
+        if self.folder is not None:
+            inputs.folders[self.folder] = 'the model'
+        return inputs
 
 
-def find_model_files(
+def read_model(
     model: Union[str, 'os.PathLike[str]'], prompts: Union[str, 'os.PathLike[str]', None] = None
-) -> ModelFiles:
-    """Find the files of a model.
+) -> TrainedModel:
+    """Find a model, and read its config.
 
     Args:
         model: A folder that ``fit`` has written, or a config.
-        prompts: The file of prompts that belongs to a config. Defaults to None.
+        prompts: The file of prompts that belongs to a config. Defaults to None: the config trains
+            none.
 
     Raises:
-        FileNotFoundError: If they are not there, with what to do.
-        ConfigError: If prompts are given with a folder.
+        FileNotFoundError: If a file is not there, with what to do.
+        ConfigError: If the config cannot be read or has no model, or prompts are given with a
+            folder.
     """
     path = Path(model).expanduser()
     if not path.is_dir():
@@ -71,30 +83,32 @@ def find_model_files(
                 f'model {str(path)!r} does not exist: give the folder that `mmseg-ssprompt fit` '
                 'has written, or a config with --prompts FILE'
             )
-        return ModelFiles(path, None if prompts is None else Path(prompts).expanduser())
+        file = None if prompts is None else Path(prompts).expanduser()
+        if file is not None and not file.is_file():
+            raise FileNotFoundError(f'prompts {str(file)!r}: expected a file, found none')
+        return TrainedModel(read_config(path, needs=['model']), path, file, None)
     if prompts is not None:
         raise ConfigError(
             f'model {str(path)!r}: expected a config where prompts are given, found a folder. '
             'Leave them out, or give the config in it'
         )
-    files = ModelFiles(path / _CONFIG, path / _PROMPTS, path)
-    missing = [file.name for file in (files.config, path / _PROMPTS) if not file.is_file()]
+    config, file = path / _CONFIG, path / _PROMPTS
+    missing = [each.name for each in (config, file) if not each.is_file()]
     if missing:
         raise FileNotFoundError(
             f'model {str(path)!r}: expected a folder that `mmseg-ssprompt fit` has written, with '
             f'{_CONFIG} and {_PROMPTS}, found no {" and no ".join(missing)}. If `fit` has not '
             'ended, run its command again'
         )
-    return files
+    return TrainedModel(read_config(config, needs=['model']), config, file, path)
 
 
 class Predictor:
     """A model, and what its pipeline does to pictures.
 
     Args:
-        cfg: The config; is changed.
-        files: Where it and the prompts lie.
-        device: Where the model runs.
+        trained: Of :func:`read_model`; its config is changed.
+        device: Such as 'cpu' or 'cuda:0'. Defaults to None: a GPU, if there is one.
 
     Attributes:
         model: In eval mode.
@@ -106,17 +120,29 @@ class Predictor:
         is_zero_shot: Whether its prompts are the handcrafted ones.
         training_size: (height, width) of the photographs that it was trained on; None if unknown.
         digest: Tells this model from others.
+
+    Raises:
+        FileNotFoundError: If files of weights are not there, with all that are not.
+        ConfigError: If it is no model of prompts, has no pipeline of tests, or trains prompts that
+            are not given; or there is no such device.
+        CheckpointError: If the prompts are damaged.
+        PromptStateError: If they are of another model.
+        DatasetError: If the classes of the data set are not those of the prompts.
     """
 
-    def __init__(self, cfg: Config, files: ModelFiles, device: torch.device) -> None:
+    def __init__(self, trained: TrainedModel, device: Optional[str] = None) -> None:
+        cfg = trained.cfg
+        self.device = _find_device(device)
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
         dataset_cfg = _find_dataset(cfg)
+        self._loader, self._steps = _split_pipeline(dataset_cfg)
         _use_image_encoder(cfg)
         cfg.model.setdefault('test_cfg', {})
         cfg.model.test_cfg.logits = False  # one label a pixel in memory, instead of a score each
         # Each picture is seen once, so that nothing is gained where decoded ones are kept.
         ((cfg.model.get('decode_head') or {}).get('segmenter') or {}).pop('remember_bytes', None)
-        self.device, self.is_zero_shot = device, files.prompts is None
-        self.model = _build_model(cfg, files, device)
+        self.model = _build_model(trained).to(self.device).eval()
+        self.is_zero_shot = trained.prompts is None
         self.label_ids: LabelIds = self.model.label_ids
         dataset = DATASETS.build(dict(dataset_cfg, lazy_init=True))
         check_classes(dataset, self.model.decode_head.class_names, 'test')
@@ -125,9 +151,9 @@ class Predictor:
         self.palette = [[int(value) for value in colour] for colour in meta['palette']]
         self.things = tuple(getattr(self.model.decode_head, 'things', None) or ())
         self.finds_objects = any(name in self.model.outputs for name in _OBJECTS)
-        self._loader, self._steps = _split_pipeline(dataset_cfg)
-        self.training_size = None if files.folder is None else _read_sizes(files.folder / _DATA)
-        self.digest = _digest(cfg, dataset_cfg, files)
+        folder = trained.folder
+        self.training_size = None if folder is None else _read_sizes(folder / _DATA)
+        self.digest = _digest(trained, dataset_cfg)
 
     def load(self, file: Path) -> LoadedPicture:
         """Read a whole picture, as in tests.
@@ -159,16 +185,6 @@ class Predictor:
             ) from error
         return packed
 
-    def fit_together(self, first: Dict[str, Any], second: Dict[str, Any]) -> bool:
-        """Whether two of what :meth:`prepare` returns may be in one batch.
-
-        Those of other sizes are padded to the frame, if there is one. Where there is none, the
-        larger would change what is predicted of the smaller.
-        """
-        has_frame = getattr(self.model.backbone, 'frame', None) is not None
-        has_frame = has_frame and self.model.test_cfg.mode == 'whole'
-        return has_frame or first['inputs'].shape == second['inputs'].shape
-
     @torch.no_grad()
     def __call__(self, packed: Sequence[Dict[str, Any]]) -> List[SegDataSample]:
         """Predict a batch of what :meth:`prepare` has returned, of one size."""
@@ -176,41 +192,13 @@ class Predictor:
         return found
 
 
-def load_predictor(
-    model: Union[str, 'os.PathLike[str]'],
-    prompts: Union[str, 'os.PathLike[str]', None] = None,
-    device: Optional[str] = None,
-) -> Tuple[Predictor, Inputs]:
-    """Load a model.
-
-    Args:
-        model: A folder that ``fit`` has written, or a config.
-        prompts: The file of prompts that belongs to a config. Defaults to None: the handcrafted
-            prompts.
-        device: Such as 'cpu' or 'cuda:0'. Defaults to None: a GPU, if there is one.
-
-    Returns:
-        The model, and the files and folders that it is read from.
-
-    Raises:
-        FileNotFoundError: If a file is not there, with what to do.
-        ConfigError: If the config cannot be read, has no model of prompts, or no data to predict.
-        CheckpointError: If the prompts are damaged.
-        PromptStateError: If they are of another model.
-        DatasetError: If the classes of the data set are not those of the prompts.
-    """
-    files = find_model_files(model, prompts)
-    cfg = read_config(files.config, needs=['model'])
-    inputs = find_inputs(cfg, files=[files.config, files.prompts])
-    if files.folder is not None:
-        inputs.folders[files.folder] = 'the model'
+def _find_device(device: Optional[str]) -> torch.device:
     try:
         place = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:  # the latter of a torch without CUDA
         raise ConfigError(f'device {device!r}: expected one of this machine ({error})') from error
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
-    return Predictor(cfg, files, place), inputs
+    return place
 
 
 def _find_dataset(cfg: Config) -> ConfigDict:
@@ -248,16 +236,22 @@ def _use_image_encoder(cfg: Config) -> None:
 
 
 @safe_checkpoint_loading()
-def _build_model(cfg: Config, files: ModelFiles, device: torch.device) -> BaseSegmentor:
-    model = MODELS.build(cfg.model)
+def _build_model(trained: TrainedModel) -> BaseSegmentor:
+    model = MODELS.build(trained.cfg.model)
     if not isinstance(model, PromptSegmentor) or model.label_ids is None:
         raise ConfigError(
-            f'config {str(files.config)!r}: expected a model of prompts (PromptSegmentor), found '
+            f'config {str(trained.config)!r}: expected a model of prompts (PromptSegmentor), found '
             f"{type(model).__name__}. mmseg's inference_model and MMSegInferencer take others"
         )
-    if files.prompts is not None:
-        load_checkpoint(model, str(files.prompts), map_location='cpu', logger='silent')
-    return model.to(device).eval()
+    if trained.prompts is not None:
+        load_checkpoint(model, str(trained.prompts), map_location='cpu', logger='silent')
+    elif any(each.requires_grad for each in model.parameters()):
+        raise ConfigError(
+            f'config {str(trained.config)!r}: expected the file of trained prompts too (--prompts '
+            'FILE), found none, and this config trains some. Handcrafted prompts are those of '
+            'configs whose names end with _zero-shot'
+        )
+    return model
 
 
 def _split_pipeline(dataset: ConfigDict) -> Tuple[Any, Compose]:
@@ -288,15 +282,12 @@ def _read_sizes(file: Path) -> Optional[Tuple[int, int]]:
     return height, width
 
 
-_SIDES = ('height', 'width')
-
-
-def _digest(cfg: Config, dataset: ConfigDict, files: ModelFiles) -> str:
+def _digest(trained: TrainedModel, dataset: ConfigDict) -> str:
     """What changes whenever label maps may."""
     parts = [
-        cfg.model.to_dict(),
+        trained.cfg.model.to_dict(),
         ConfigDict(pipeline=dataset.get('pipeline')).to_dict(),
-        None if files.prompts is None else sha256_of(files.prompts),
+        None if trained.prompts is None else sha256_of(trained.prompts),
     ]
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

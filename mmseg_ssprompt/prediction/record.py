@@ -26,7 +26,7 @@ class PredictionRecord:
     Args:
         folder: Of the predictions; it exists.
         made_by: What predictions depend on: ``model``, its path; ``digest``, which tells it from
-            others; ``tile`` and ``overlap``.
+            others; and ``tiles``, in words.
         is_new: Whether what is there is forgotten. Defaults to False.
 
     Raises:
@@ -153,9 +153,8 @@ def _check_header(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: P
     others = None
     if found.get('digest') != wanted['digest']:
         others = f'of another model ({found.get("model")!r}, or what it was since then)'
-    for key in ('tile', 'overlap'):
-        if others is None and found.get(key) != wanted[key]:
-            others = f'with the {key} {found.get(key)}, and not {wanted[key]}'
+    elif found.get('tiles') != wanted['tiles']:
+        others = f'by tiles of {found.get("tiles")}, and not of {wanted["tiles"]}'
     if others is not None:
         raise OutputError(
             f'--out={str(folder)!r}: expected a new folder, or one of predictions made in the same '

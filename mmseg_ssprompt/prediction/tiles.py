@@ -74,6 +74,14 @@ class Tiling(NamedTuple):
             )
         return cls(tile, (shared[0], shared[1]), is_forced)
 
+    def describe(self) -> str:
+        """How pictures are cut, in words."""
+        if self.tile is None:
+            return 'none'
+        sides, shared = (f'{height} x {width}' for height, width in (self.tile, self.overlap))
+        which = 'all that are larger' if self.is_forced else 'very large ones'
+        return f'{sides} pixels with an overlap of {shared}, of {which}'
+
     def cut(self, size: Size) -> List[Tile]:
         """The tiles of a picture (H, W); one, if it is seen as a whole."""
         factor = 1 if self.is_forced else LARGE

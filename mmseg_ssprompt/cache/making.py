@@ -116,12 +116,15 @@ class Progress:
         say(f'  {done}/{total} of rank 0, {rate:.2f} a second, {(total - done) / rate:.0f} s left')
 
 
-def check_room(makers: Sequence[CacheMaker], needed: Sequence[int]) -> None:
+def check_room(
+    makers: Sequence[CacheMaker], needed: Sequence[int], advice: Optional[str] = None
+) -> None:
     """Refuse to start where a disk has not enough room for all caches that go there.
 
     Args:
         makers: Of the caches.
         needed: Bytes that each of them will write.
+        advice: What to do. Defaults to None: what the command ``cache`` has for it.
 
     Raises:
         CacheError: With the folders on that disk, the bytes needed and free, and what to do.
@@ -138,7 +141,7 @@ def check_room(makers: Sequence[CacheMaker], needed: Sequence[int]) -> None:
             folders = ' and '.join(repr(str(maker.folder)) for maker in writing)
             raise CacheError(
                 f'no room in {folders}: expected {total:,} bytes, found {free:,} free. '
-                f'{_take_less(writing)}'
+                f'{advice or _take_less(writing)}'
             )
 
 
@@ -159,10 +162,15 @@ def _take_less(makers: Sequence[CacheMaker]) -> str:
 
 
 @explain_dataset_errors()
-def make_caches(makers: Sequence[CacheMaker]) -> None:
+def make_caches(makers: Sequence[CacheMaker], advice: Optional[str] = None) -> None:
     """Make caches, if there is room for all of them.
 
     Nothing is written before the first sample of each has said how large it is.
+
+    Args:
+        makers: Of the caches.
+        advice: What to do where there is no room. Defaults to None: what the command ``cache`` has
+            for it.
 
     Raises:
         CacheError: If there is no room.
@@ -173,7 +181,7 @@ def make_caches(makers: Sequence[CacheMaker]) -> None:
         same = [each.encoder for each in embedders if each.recipe.encoder == config]
         embedders.append(Embedder(maker.recipe, get_device(), same[0] if same else None))
     needed = [maker.needed_bytes(embed) for maker, embed in zip(makers, embedders)]
-    check_room(makers, needed)
+    check_room(makers, needed, advice)
     barrier()  # no rank writes before all have looked
     for maker, embed in zip(makers, embedders):
         maker.make(embed)

@@ -1,7 +1,9 @@
 """The stages of ``fit`` after its data are known; what a stage has written is not done again."""
 
+import contextlib
+import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 from mmengine.config import Config
@@ -85,6 +87,7 @@ class Engine:
     Args:
         data: The pictures.
         base: The base model.
+        base_name: Its key in ``BASES``.
         weights: ``model.weights``; empty where the base's own are meant.
         method: 'auto' or an arm.
         seed: Of all draws.
@@ -111,7 +114,10 @@ class Engine:
         self.has_test = 'test' in data.lists()
         self.batch_size = 4 if base.is_small and self._is_one_frame() else 1
         self.short, self.schedule = make_schedule(self.batch_size, self.folds > 0)
-        self.seconds: Dict[str, float] = {}
+        self._seconds_file = self.out / 'runs' / 'seconds.json'
+        self.seconds: Dict[str, float] = read_json(self._seconds_file) or {}
+        self._trainings = len(self.arms) * (len(RATES) + 1 + self.folds)
+        self._training = 0
 
     def _is_one_frame(self) -> bool:
         """Whether all pictures have features of one size, so that a batch can hold several."""
@@ -132,6 +138,15 @@ class Engine:
                 DECODED.clear()
             write_json(results, file)
         return results
+
+    @contextlib.contextmanager
+    def _stage(self, stage: str, title: str, total: int) -> Iterator[None]:
+        """One step of a stage, whose seconds are added up, also over interruptions."""
+        start = time.monotonic()
+        with self.reporter.step(title, total):
+            yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - start
+        write_json(self.seconds, self._seconds_file)
 
     # ---- embedding
 
@@ -156,8 +171,11 @@ class Engine:
         def report(done: int, total: int, sample: EmbeddedSample) -> None:
             self.reporter.advance_to(count - total + done)
 
-        with self.reporter.step(f'{self.base.name} encodes {count} pictures', count):
-            make_caches([CacheMaker(folder, recipe, report=report)])
+        with self._stage('encoding', f'{self.base.name} encodes {count} pictures', count):
+            make_caches(
+                [CacheMaker(folder, recipe, report=report)],
+                'Make room, and give the same command again, or give another --out',
+            )
 
     # ---- configs
 
@@ -204,7 +222,7 @@ class Engine:
         known = read_json(file)
         if known is None or take is not None:
             count = len(self.data.lists()[names])
-            with self.reporter.step(f'{title} on {count} pictures', count):
+            with self._stage('testing', f'{title} on {count} pictures', count):
                 known = evaluate(
                     *(config, file.parent / 'logs', checkpoint, str(self.data.list_file(names))),
                     *(self.reporter.advance_to, take),
@@ -226,10 +244,12 @@ class Engine:
 
     def _train(self, title: str, config: Path, schedule: Schedule) -> Dict[str, Any]:
         folder = config.parent
+        self._training += 1
         result = read_json(folder / 'result.json')
         if result is not None:
             return result
-        with self.reporter.step(title, schedule.max_iters):
+        title = f'{self._training}/{self._trainings} {title}'
+        with self._stage('training', title, schedule.max_iters):
             return train(config, folder, self.metric, self.reporter.advance_to)
 
     def _score(self, figures: Mapping[str, Any]) -> float:
@@ -367,9 +387,7 @@ class Engine:
             confusion=drawings[1].confusion(),
             pictures_shown=shown,
             notes=self._notes(zero_shot, best),
-            seconds={
-                'training': sum(each['train_seconds'] for each in arms),
-            },
+            seconds=self.seconds,
         )
 
     def _write_best(self, best: _Trained) -> None:

@@ -1,8 +1,8 @@
 """``mmseg_ssprompt.fit``: from a folder of photographs to prompts, a config and a report."""
 
+import contextlib
 import os
 import re
-import sys
 import time
 from dataclasses import dataclass, field
 from html import escape
@@ -184,8 +184,9 @@ def _check_arguments(folder: Path, arguments: Dict[str, Any]) -> None:
         )
 
 
-def _lock(folder: Path) -> FileLock:
-    """The lock of a folder, which two processes cannot have."""
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder."""
     lock = FileLock(str(folder / 'fit.lock'), timeout=0)
     try:
         lock.acquire()
@@ -194,9 +195,12 @@ def _lock(folder: Path) -> FileLock:
             f'--out {str(folder)!r}: expected no other process there, found one that fits. Wait '
             'for it, or give another --out'
         ) from None
-    except (OSError, NotImplementedError):  # a file system without locks
-        print(f'{folder} cannot be locked', file=sys.stderr)
-    return lock
+    except NotImplementedError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _result(folder: Path, results: Dict[str, Any]) -> FitResult:

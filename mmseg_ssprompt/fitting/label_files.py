@@ -1,5 +1,6 @@
 """Label maps as people have them: which ids they hold, and which of these are classes."""
 
+import os
 import re
 import warnings
 from pathlib import Path
@@ -194,7 +195,7 @@ def _find_mask_problem(label_file: LabelFile) -> Optional[str]:
 
 
 def read_classes(
-    classes: Optional[Union[str, Path, Sequence[str], Mapping[Any, str]]],
+    classes: Optional[Union[str, 'os.PathLike[str]', Sequence[str], Mapping[Any, str]]],
 ) -> Optional[Union[List[str], Dict[int, str]]]:
     """Class names as they are given, checked: in the order of the ids, or by id.
 
@@ -209,7 +210,7 @@ def read_classes(
         return None
     if isinstance(classes, Mapping):
         entries = [f'{number}={name}' for number, name in classes.items()]
-    elif isinstance(classes, (str, Path)):
+    elif isinstance(classes, (str, os.PathLike)):
         entries = _read_entries(classes)
     else:
         entries = list(classes)
@@ -233,13 +234,13 @@ def read_classes(
     return dict(sorted(zip(numbers, names)))
 
 
-def _read_entries(classes: Union[str, Path]) -> List[str]:
+def _read_entries(classes: Union[str, 'os.PathLike[str]']) -> List[str]:
     file = Path(classes)
     try:
         is_file = file.is_file()
     except (OSError, ValueError):  # no path: too long, a null byte
         is_file = False
-    is_path = isinstance(classes, Path) or file.suffix.lower() in ('.txt', '.csv', '.names')
+    is_path = not isinstance(classes, str) or file.suffix.lower() in ('.txt', '.csv', '.names')
     if is_path and not is_file:
         raise DatasetError(
             '--classes: expected names with commas between, or a text file of names, one a line, '

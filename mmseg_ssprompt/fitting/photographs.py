@@ -31,7 +31,7 @@ from .coco_labels import read_coco_labels
 from .fit_data import FitData, FoundPicture, presence_of
 from .label_files import check_size
 from .pairs import LeftOut
-from .sources import Source, find_source
+from .sources import AnyPath, Source, find_source
 from .splits import divide
 
 from mmseg.registry import DATASETS, TRANSFORMS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
@@ -49,7 +49,7 @@ _OWN = ('data', 'arguments.json', 'fit.log')
 #: Which remarks of single pictures are said.
 _REMARKS = ('orientation', 'dark', 'lossy labels', 'hidden', 'ignored')
 
-Share = Union[float, str, Path]
+Share = Union[float, AnyPath]
 
 
 def track_plainly(items: Iterable[Any], what: str, count: int) -> Iterator[Any]:
@@ -58,12 +58,12 @@ def track_plainly(items: Iterable[Any], what: str, count: int) -> Iterator[Any]:
 
 
 def find_photographs(
-    images: Union[str, Path],
-    labels: Optional[Union[str, Path]] = None,
-    masks: Optional[Union[str, Path]] = None,
+    images: AnyPath,
+    labels: Optional[AnyPath] = None,
+    masks: Optional[AnyPath] = None,
     foreground: Optional[str] = None,
-    coco: Optional[Union[str, Path]] = None,
-    classes: Optional[Union[str, Path, Sequence[str], Mapping[int, str]]] = None,
+    coco: Optional[AnyPath] = None,
+    classes: Optional[Union[AnyPath, Sequence[str], Mapping[int, str]]] = None,
     ignore: Optional[Union[str, Sequence[Any]]] = None,
     val: Share = _SHARE,
     test: Share = _SHARE,
@@ -71,7 +71,7 @@ def find_photographs(
     task: str = 'semantic',
     seed: int = 0,
     *,
-    out: Union[str, Path],
+    out: AnyPath,
     track: Track = track_plainly,
 ) -> FitData:
     """Find photographs and their labels, check each file, and divide them.
@@ -158,7 +158,7 @@ def _share_of(name: str, value: Share) -> Optional[float]:
     try:
         share = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        if isinstance(value, (str, Path)):
+        if isinstance(value, (str, os.PathLike)):
             return None
         raise DatasetError(f'--{name}: expected a share or a folder, found {value!r}') from None
     if not 0 <= share < 1:

@@ -56,8 +56,10 @@ class Reporter:
             )
             with Progress(*columns, console=self.console) as self._progress:
                 self._task = self._progress.add_task(escape(title), total=total)
-                yield
-            self._progress = None
+                try:
+                    yield
+                finally:
+                    self._progress = None
             return
         yield
         if total:

@@ -61,7 +61,7 @@ class _RecordHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         self.record['seconds'] += time.perf_counter() - self._start
-        self.record['losses'].append(float(outputs['loss']))
+        self.record['losses'].append(float(outputs['loss'].detach()))
         scores = [each[self._metric] for each in self.record['validations']]
         self._report(runner.iter + 1, f'{self._metric} {max(scores):.1f}' if scores else '')
 

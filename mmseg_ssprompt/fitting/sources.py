@@ -9,9 +9,9 @@ from .fit_data import TASKS
 from .label_files import read_classes
 from .pairs import Pairs, find_pairs, find_pictures
 
-__all__ = ['Source', 'find_source']
+__all__ = ['AnyPath', 'Source', 'find_source']
 
-_AnyPath = Optional[Union[str, Path]]
+AnyPath = Union[str, 'os.PathLike[str]']
 
 
 class Source(NamedTuple):
@@ -86,12 +86,12 @@ class Source(NamedTuple):
 
 
 def find_source(
-    images: Union[str, Path],
-    labels: _AnyPath = None,
-    masks: _AnyPath = None,
+    images: AnyPath,
+    labels: Optional[AnyPath] = None,
+    masks: Optional[AnyPath] = None,
     foreground: Optional[str] = None,
-    coco: _AnyPath = None,
-    classes: Optional[Union[str, Path, Sequence[str], Mapping[Any, str]]] = None,
+    coco: Optional[AnyPath] = None,
+    classes: Optional[Union[AnyPath, Sequence[str], Mapping[Any, str]]] = None,
     ignore: Optional[Union[str, int, Sequence[Any]]] = None,
     task: str = 'semantic',
 ) -> Source:
@@ -120,10 +120,10 @@ def find_source(
 
 
 def _check_combination(
-    labels: _AnyPath,
-    masks: _AnyPath,
+    labels: Optional[AnyPath],
+    masks: Optional[AnyPath],
     foreground: Optional[str],
-    coco: _AnyPath,
+    coco: Optional[AnyPath],
     classes: Any,
     task: str,
 ) -> None:
@@ -154,5 +154,5 @@ def _check_combination(
         raise DatasetError(f'expected --labels, --masks or --coco, {problem}')
 
 
-def _absolute(path: Union[str, Path]) -> Path:
+def _absolute(path: AnyPath) -> Path:
     return Path(os.path.abspath(Path(path).expanduser()))

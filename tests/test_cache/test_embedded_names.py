@@ -106,9 +106,7 @@ def test_resized_segments_are_those_of_training(tmp_path):
     pack = dict(type='PackSegmentInputs', min_pixels=16)
     train = recipe_of(dict(scenes, pipeline=[*SEGMENTS, small, pack]))
     kept = dict(pack, min_pixels=0)
-    test = recipe_of(
-        dict(scenes, pipeline=[SEGMENTS[0], small, SEGMENTS[1], kept]), test_mode=True
-    )
+    test = recipe_of(dict(scenes, pipeline=[SEGMENTS[0], small, SEGMENTS[1], kept]), test_mode=True)
     with DefaultScope.overwrite_default_scope('mmseg'):
         fill(tmp_path / 'train', train)
         fill(tmp_path / 'test', test)

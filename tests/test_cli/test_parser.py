@@ -12,12 +12,13 @@ from commands import run_here
 from mmseg_ssprompt import __version__
 from mmseg_ssprompt.analysis.complexity.cost import MEASURES
 from mmseg_ssprompt.cli import parser
+from mmseg_ssprompt.fitting import bases, config_text, fit_data
 from mmseg_ssprompt.prompt_files import prompt_file, transfer
 
 ROOT = Path(parser.__file__).resolve().parents[2]
 COMMANDS = (
-    *('demo', 'configs', 'check-data', 'few-shot', 'cache', 'explain', 'masks', 'failures'),
-    *('oracle', 'complexity', 'mmseg'),
+    *('demo', 'fit', 'predict', 'configs', 'check-data', 'few-shot', 'cache', 'explain', 'masks'),
+    *('failures', 'oracle', 'complexity', 'mmseg'),
     *(f'prompts {action}' for action in ('inspect', 'convert', 'merge', 'transfer')),
 )
 #: Prints which of these are imported once a command line was parsed.
@@ -87,6 +88,9 @@ def test_what_the_parser_knows_is_what_the_package_says():
     """It imports nothing of the package, so that it has copies."""
     assert parser._PROMPT_SUFFIXES == prompt_file.SUFFIXES
     assert parser._PROMPT_PARTS == transfer.PARTS
+    assert parser._TASKS == fit_data.TASKS
+    assert sorted(parser._BASES) == sorted(bases.BASES)
+    assert parser._METHODS == ('auto', *config_text.ARMS)
     (subparsers,) = (a for a in parser.build_parser()._actions if a.dest == 'command')
     phase = next(a for a in subparsers.choices['complexity']._actions if a.dest == 'phase')
     assert set(phase.choices) == set(MEASURES)

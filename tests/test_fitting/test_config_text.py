@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS
 
 from fit_trees import CLASSES, make_photographs
 from mmseg_ssprompt.fitting.bases import BASES, find_base
-from mmseg_ssprompt.fitting.config_text import ARMS, Schedule, config_text, make_schedule
+from mmseg_ssprompt.fitting.config_text import Schedule, config_text, make_schedule
 from mmseg_ssprompt.fitting.photographs import find_photographs
 
 SCHEDULE = Schedule(300, 300, 30, 4)
@@ -58,7 +58,7 @@ def test_every_base_and_arm(tmp_path, data, base):
 
 def test_settings_of_training(tmp_path, data):
     cfg, text = read(tmp_path, data)
-    assert text.startswith(f'# SSPrompt on sam-tiny, of embedded photographs')
+    assert text.startswith('# SSPrompt on sam-tiny, of embedded photographs')
     assert f'#     python tools/train.py {tmp_path / "config.py"}' in text
     assert cfg.optim_wrapper.optimizer.lr == 0.01
     assert cfg.optim_wrapper.optimizer.type == 'AdamW'

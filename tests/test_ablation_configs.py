@@ -125,7 +125,16 @@ def test_a_step_changes_what_trains_and_nothing_else(row):
     assert set(changed) == set(trainable)
 
 
-@pytest.mark.parametrize('row', TRAINS)
+#: Rows whose parts that train are those of no row before them; the others are slow tests.
+KINDS = (
+    *('coordinates', 'spatial-only', 'coop_spatial', 'projection', 'linear', 'decoder', 'token'),
+    *('ensemble', 'coop_seem-tiny_shapes', 'coordinates_seem-tiny_shapes'),
+)
+
+
+@pytest.mark.parametrize(
+    'row', [pytest.param(r, marks=[] if r in KINDS else [pytest.mark.slow]) for r in TRAINS]
+)
 def test_a_checkpoint_of_the_prompts_gives_the_same_prediction(row, tmp_path):
     model = build(row)
     take_one_step(model, row)

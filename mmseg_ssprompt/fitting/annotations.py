@@ -2,7 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+)
 
 import numpy as np
 from PIL import Image
@@ -80,11 +91,11 @@ def describe_unpaired(what: str, unlabelled: Sequence[str], unused: Sequence[str
     notes = []
     if unlabelled:
         notes.append(
-            f'pictures without {what}, which are not used: {len(unlabelled)}, such as '
+            f'Pictures without {what}, which are not used: {len(unlabelled)}, such as '
             f'{unlabelled[0]!r}'
         )
     if unused:
-        notes.append(f'label maps without picture: {len(unused)}, such as {unused[0]!r}')
+        notes.append(f'Label maps without picture: {len(unused)}, such as {unused[0]!r}')
     return notes
 
 
@@ -112,6 +123,8 @@ def read_label_maps(source: Source, out: Path, track: Track) -> Annotations:
     ids = _choose_ids(source, files)
     advice = _advise(source, ids, files.values())
     problems = {name: ids.find_problem(file) for name, file in files.items()}
+    wrong = [name for name, problem in problems.items() if problem is not None]
+    notes += _find_shift(ids, files, wrong)
     for name, problem in problems.items():
         if problem is not None:
             left_out.append(LeftOut(name, _name_label_map(pairs.labels[name], problem)))
@@ -126,7 +139,7 @@ def read_label_maps(source: Source, out: Path, track: Track) -> Annotations:
         unlabelled=pairs.unlabelled,
         notes=notes,
         advice=advice,
-        has_wrong_ids=any(problems.values()),
+        has_wrong_ids=bool(wrong),
         file_ids={} if ids.is_mask else _ids_in_files(ids),
     )
     if all(file.is_exact and _is_exact_mask(ids, file) for file in files.values()):
@@ -138,7 +151,7 @@ def read_label_maps(source: Source, out: Path, track: Track) -> Annotations:
         write_label_map(ids.convert(labels), folder / f'{os.path.splitext(name)[0]}.png')
     odd = [name for name, file in files.items() if not file.is_exact]
     notes.append(
-        f'label maps were made in {str(folder)!r}, because {len(odd) or "some"} of those in '
+        f'Label maps were made in {str(folder)!r}, because {len(odd) or "some"} of those in '
         f'{str(source.labels)!r} are not read as they are (JPEG, several channels, or values '
         'between those of a mask)'
     )
@@ -199,7 +212,35 @@ def _advise(source: Source, ids: ClassIds, files: Iterable[LabelFile]) -> str:
             '\nNames of classes are in the order of the ids from 0; or give --classes '
             '"ID=NAME,...". Ids that do not count go to --ignore; 255 never counts'
         )
+        text += _propose_ids(ids, sorted(seen))
     return text
+
+
+def _propose_ids(ids: ClassIds, seen: Sequence[int]) -> str:
+    """Arguments with which as many ids as there are names are their classes; else empty."""
+    if len(seen) == len(ids.names) + 1 and ids.ids.ignore_index in seen:
+        seen = [number for number in seen if number != ids.ids.ignore_index]
+    ignored, numbers = '', list(seen)
+    if len(numbers) == len(ids.names) + 1 and numbers[0] == 0:
+        ignored, numbers = ' --ignore 0', numbers[1:]
+    if len(numbers) != len(ids.names) or numbers == list(ids.ids.classes):
+        return ''
+    entries = ','.join(f'{number}={name}' for number, name in zip(numbers, ids.names))
+    return f'. Perhaps this is meant: --classes "{entries}"{ignored}'
+
+
+def _find_shift(ids: ClassIds, files: Mapping[str, LabelFile], wrong: Sequence[str]) -> List[str]:
+    """A sentence where label maps may begin with 1, so that all names are those of others."""
+    last = len(ids.names)
+    unknown = {number for name in wrong for number in files[name].pixels} - set(ids.label_map)
+    if ids.is_mask or unknown != {last} or list(ids.label_map)[:last] != list(range(last)):
+        return []
+    entries = ','.join(f'{number}={name}' for number, name in enumerate(ids.names[:2], start=1))
+    return [
+        f'Only the id {last} is none of a class, in label maps that are left out: {len(wrong)}. If '
+        f'ids begin with 1 in these files, all names are shifted by one, and this is meant: '
+        f'--classes "{entries},..." --ignore 0'
+    ]
 
 
 def _is_exact_mask(ids: ClassIds, file: LabelFile) -> bool:

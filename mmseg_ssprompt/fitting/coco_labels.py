@@ -220,13 +220,13 @@ def _check_entries(
     notes = describe_unpaired('label', entries.unlabelled, [])
     if entries.unused:
         notes.append(
-            f'images in {file.path!r} without picture in {str(source.images)!r}: '
+            f'Images in {file.path!r} without picture in {str(source.images)!r}: '
             f'{len(entries.unused)}, such as {entries.unused[0]!r}'
         )
     empty = [name for name, image in images.items() if not image['annotations']]
     if empty:
         notes.append(
-            f'pictures that are listed without any object, and taken to show none: {len(empty)}, '
+            f'Pictures that are listed without any object, and taken to show none: {len(empty)}, '
             f'such as {empty[0]!r}'
         )
     return images, left_out, notes
@@ -235,7 +235,7 @@ def _check_entries(
 def _describe_left_out(classes: _Classes) -> List[str]:
     if not classes.left_out:
         return []
-    return [f'categories without any annotation are no classes: {", ".join(classes.left_out)}']
+    return [f'Categories without any annotation are no classes: {", ".join(classes.left_out)}']
 
 
 def _paint(

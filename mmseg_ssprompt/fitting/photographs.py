@@ -436,7 +436,7 @@ def _note_missing(data: FitData) -> None:
         own = [each for each in data.pictures if each.split == split]
         missing = [name for name in data.classes if not any(each.pixels.get(name) for each in own)]
         if own and missing:
-            data.notes.append(f'no picture of the {what} part shows {", ".join(missing)}')
+            data.notes.append(f'No picture of the {what} part shows {", ".join(missing)}')
 
 
 def _digest(data: FitData) -> str:
@@ -457,7 +457,7 @@ def _digest(data: FitData) -> str:
     copies = [name for name, each in zip(data.names(), pictures) if pictures.count(each) > 1]
     if copies:
         data.notes.append(
-            f'pictures of which there is a copy: {len(copies)}, such as {copies[0]!r}. What is '
+            f'Pictures of which there is a copy: {len(copies)}, such as {copies[0]!r}. What is '
             'found in the test part is too good if it has copies of training pictures'
         )
     return digest.hexdigest()

@@ -133,7 +133,9 @@ def test_semantic_prompts_without_weights(figures, tmp_path):
     assert [t.get_text() for t in legend.get_texts()] == ['things', 'stuff', 'its cosine']
 
 
-@pytest.mark.parametrize('count', [10, 40, 41, 150])
+@pytest.mark.parametrize(
+    'count', [10, 41, *(pytest.param(n, marks=pytest.mark.slow) for n in (40, 150))]
+)
 def test_class_names_do_not_overlap(figures, tmp_path, count):
     draw_semantic_prompts(semantic(count), tmp_path / 'a.png')
     assert_apart(axes_of(figures[0], 'weight').get_yticklabels())
@@ -242,7 +244,10 @@ def test_worst_images(figures, tmp_path):
     assert [t.get_text() for t in legends[1].get_texts()] == ['cat', 'dog', 'sea']
 
 
-@pytest.mark.parametrize(('count', 'classes'), [(1, 3), (8, 19), (3, 150)])
+@pytest.mark.parametrize(
+    ('count', 'classes'),
+    [(1, 3), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((8, 19), (3, 150)))],
+)
 def test_legends_do_not_overlap(figures, tmp_path, count, classes):
     names = [f'class of number {i}' for i in range(classes)]
     palette = np.zeros((classes, 3))

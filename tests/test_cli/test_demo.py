@@ -60,7 +60,10 @@ def test_demo(started, tmp_path, capsys, base, work_dir, trained):
 
 @pytest.mark.parametrize(
     ('task', 'main', 'key', 'last_row'),
-    [('panoptic', 'PQ', 'pq', 'PQ all'), ('instance', 'segm_mAP', 'map', 'mAP all')],
+    [
+        ('panoptic', 'PQ', 'pq', 'PQ all'),
+        pytest.param('instance', 'segm_mAP', 'map', 'mAP all', marks=pytest.mark.slow),
+    ],
 )
 def test_demo_of_segments(started, tmp_path, capsys, task, main, key, last_row):
     run_here('demo', '--task', task)

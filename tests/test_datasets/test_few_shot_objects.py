@@ -73,7 +73,7 @@ def test_each_class_has_k_objects_or_all(shots):
     assert counts == {c: min(shots, n) for c, n in {0: 4, 1: 4, 2: 2}.items()}
 
 
-@pytest.mark.parametrize('dataset', [SCENES, THINGS])
+@pytest.mark.parametrize('dataset', [pytest.param(SCENES, marks=pytest.mark.slow), THINGS])
 def test_samples_show_only_drawn_objects(dataset):
     few = build(dataset, shots=3)
     counts = objects_of(few)

@@ -130,6 +130,7 @@ def test_studies_share_a_training_but_not_one_with_other_options(tmp_path):
     assert len(set(layout)) == len(layout)
 
 
+@pytest.mark.slow
 def test_a_training_makes_its_caches_and_is_measured_on_them(tmp_path):
     small = [option for option in SMALL if '.dataset.' not in option]
     small += [f'{split}_dataloader.dataset.dataset.num_images=4' for split in ('train', 'val')]

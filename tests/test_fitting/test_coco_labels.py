@@ -34,7 +34,7 @@ def change(file: Path, how: Callable[[Dict[str, Any]], None]) -> None:
 def test_label_maps_of_objects_and_regions_are_those_that_were_drawn(tmp_path):
     data = find(make_coco(tmp_path))
     assert data.classes == list(CLASSES)
-    assert any('categories without any annotation are no classes: objects' in n for n in data.notes)
+    assert any('Categories without any annotation are no classes: objects' in n for n in data.notes)
     for number in range(6):
         np.testing.assert_array_equal(load(data, number)['gt_seg_map'], draw(number)[1])
     assert data.ignored_share == 0 and data.coco is None

@@ -231,6 +231,39 @@ def test_ids_by_name_and_ignored_ones(tmp_path):
     assert '--ignore' in str(error.value) and '1000' in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('ids', 'names', 'expected'),
+    [
+        ([0, 255, 0], ['sky', 'car'], r'--classes "0=sky,255=car"'),
+        ([0, 127, 255], CLASSES, r'--classes "0=sky,127=road,255=car"'),
+        ([1, 2, 3], CLASSES, r'--classes "1=sky,2=road,3=car"'),
+        ([0, 1, 2], ['road', 'car'], r'--classes "1=road,2=car" --ignore 0'),
+    ],
+)
+def test_what_may_be_meant_by_other_ids_is_proposed(tmp_path, ids, names, expected):
+    make_photographs(tmp_path, 4)
+    for file in (tmp_path / 'labels').iterdir():
+        save(np.array(ids, np.uint8)[np.array(Image.open(file))], file)
+    with pytest.raises(DatasetError, match=f'Perhaps this is meant: {expected}') as error:
+        find(tmp_path, classes=names)
+    arguments = str(error.value).rpartition('--classes "')[2].split('" --ignore ')
+    classes, ignore = (*arguments, None)[:2]
+    data = find(tmp_path, classes=classes.strip('"'), ignore=ignore)
+    assert data.classes == list(names) and not data.left_out
+
+
+def test_names_that_may_be_shifted_are_said(tmp_path):
+    make_photographs(tmp_path, 6)
+    for number in range(6):
+        file = tmp_path / 'labels' / f'{number:02d}.png'
+        labels = draw(number)[1]
+        save(labels if number == 2 else np.minimum(labels, 1), file)
+    data = find(tmp_path, classes=['road', 'car'])  # 0 is void, and road is 1
+    assert [each['file'] for each in data.left_out] == ['02.png']
+    assert any('all names are shifted by one' in note for note in data.notes)
+    assert '--classes "1=road,2=car,..." --ignore 0' in '\n'.join(data.notes)
+
+
 def test_missing_classes_are_asked_for_with_the_ids_found(tmp_path):
     make_photographs(tmp_path, 4)
     with pytest.raises(DatasetError, match='--classes') as error:

@@ -119,5 +119,5 @@ def test_a_class_of_one_picture_is_said_to_be_missing_elsewhere(tmp_path):
     )
     assert '00.png' in data.names('train')
     notes = '\n'.join(data.notes)
-    assert 'no picture of the validation part shows car' in notes
-    assert 'no picture of the test part shows car' in notes
+    assert 'No picture of the validation part shows car' in notes
+    assert 'No picture of the test part shows car' in notes

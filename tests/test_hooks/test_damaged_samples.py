@@ -43,6 +43,7 @@ def test_others_are_taken_and_each_is_logged_once(tmp_path, workers):
     assert 'WARNING' in text
 
 
+@pytest.mark.slow
 def test_workers_and_resuming_change_nothing(tmp_path):
     whole, workers, rest = Record(), Record(), Record()
     trained = build(tmp_path / 'whole', Damaged(), whole)

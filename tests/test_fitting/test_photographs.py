@@ -386,6 +386,23 @@ def test_the_same_call_again_reads_nothing(tmp_path, monkeypatch):
         find(tmp_path)
 
 
+@pytest.mark.parametrize('step', ['reading label maps', 'making label maps', 'reading pictures'])
+def test_an_interrupted_call_is_made_again(tmp_path, step):
+    make_photographs(tmp_path, 4)
+    save(np.stack([draw(1)[1]] * 3, -1), tmp_path / 'labels' / '01.png')
+
+    def interrupt(items, what, count):
+        for number, item in enumerate(items):
+            if number == 2 and what.startswith(step):
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        find(tmp_path, track=interrupt)
+    assert not (tmp_path / 'out' / 'data.json').exists()
+    assert find(tmp_path).digest == find(tmp_path, out=tmp_path / 'other').digest
+
+
 def test_other_arguments_are_refused_by_name(tmp_path):
     make_photographs(tmp_path, 6)
     find(tmp_path)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import statistics
+import warnings
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -237,7 +238,9 @@ def _use_image_encoder(cfg: Config) -> None:
 
 @safe_checkpoint_loading()
 def _build_model(trained: TrainedModel) -> BaseSegmentor:
-    model = MODELS.build(trained.cfg.model)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='``build_loss``')  # mmseg itself calls it
+        model = MODELS.build(trained.cfg.model)
     if not isinstance(model, PromptSegmentor) or model.label_ids is None:
         raise ConfigError(
             f'config {str(trained.config)!r}: expected a model of prompts (PromptSegmentor), found '

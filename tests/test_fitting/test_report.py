@@ -226,7 +226,7 @@ def test_table_of_arms_has_the_figures_of_the_results(page):
 def test_it_says_what_won_and_by_how_much(page):
     assert 'Both & more is 24.2 mIoU above zero-shot prompts' in page.text
     assert 'There it is 0.4 above “Projection” (40.9) and 7.9 above “SSPrompt” (33.3).' in page.text
-    assert 'by its result on the 1 validation picture.' in page.text
+    assert 'was chosen among 3 ways to learn, by its result on the 1 validation pic' in page.text
     assert 'On the test part “Projection” (42.0) is above the choice (40.4)' in page.text
 
 

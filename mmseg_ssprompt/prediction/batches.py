@@ -51,7 +51,8 @@ class BatchSize:
             part = batch[done : done + self.size]
             results: List[Union[T, MemoryError]] = []
             try:
-                results.extend(self._measure(model, part))
+                found = self._measure(model, part)
+                results += found
             except Exception as error:
                 if not _is_out_of_memory(error):
                     raise

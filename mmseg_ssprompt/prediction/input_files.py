@@ -52,7 +52,7 @@ class InputFiles(NamedTuple):
 
     Attributes:
         files: In the order of the arguments, those of a folder sorted by path.
-        folders: What was looked through, and the folders of files.
+        folders: What was looked through, with what is below.
         left_out: How many other files there are, by suffix.
     """
 
@@ -79,10 +79,12 @@ def find_input_files(arguments: Sequence[str]) -> InputFiles:
     left_out: Counter[str] = Counter()
     for argument in arguments:
         for path, base in _expand(str(argument)):
-            folders.setdefault(base)
+            if '**' in argument and not os.path.exists(argument):
+                folders.setdefault(base)
             if not os.path.isdir(path):
                 found.setdefault(path, base)
                 continue
+            folders.setdefault(path)
             for file in _walk(path):
                 if file.lower().endswith((*SUFFIXES, *VIDEO_SUFFIXES)):
                     found.setdefault(file, base)

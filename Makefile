@@ -2,6 +2,7 @@
 # make demo     learn prompts on the embedded data and show what they change
 # make test     the fast tests, on CPUs: some minutes on two cores
 # make test-all the fast and the slow tests: kills, fuzzing, whole studies, models at their real size
+# make figures  every table and figure of README and docs again, from docs/evidence
 # make gpu      the tests and benchmark rows that need a GPU, into one JSON file
 # Every target works from any directory: make -C path/to/checkout demo
 
@@ -23,7 +24,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 FULL := MMSEG_SSPROMPT_EXAMPLES=full
 
-.PHONY: help setup demo test test-all test-slow test-onedl coverage gpu lint format release-check clean
+.PHONY: help setup demo test test-all test-slow test-onedl coverage figures gpu lint format release-check clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(ROOT)/Makefile
@@ -61,6 +62,10 @@ coverage: setup
 	@cd $(ROOT) && rm -f .coverage .coverage.*
 	@cd $(ROOT) && $(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 	@cd $(ROOT) && $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report
+
+# From committed results; `python -m dev.measured_runs` and `python -m dev.reproduce` renew those.
+figures: setup
+	@cd $(ROOT) && $(BIN)/python -m dev.figures
 
 # With PYTHON=... an environment that is there, and no network; otherwise in that of `make setup`.
 ifeq ($(origin PYTHON),command line)

@@ -1,22 +1,15 @@
-"""Write what the studies say of each claim, SAM beside SEEM, into a page between its two marks.
+"""What the studies say of each claim, SAM beside SEEM: the table of docs/evidence/README.md."""
 
-    python -m dev.bases_page docs/evidence/README.md
-
-The figures come from the JSON files of ``python -m dev.reproduce``, in the folder of the page. The
-page keeps everything before ``<!-- bases -->`` and after ``<!-- end of bases -->``.
-"""
-
-import argparse
 import json
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
-from .marked_page import write_between
 from .studies.report import mean_and_interval
 
-START, END = '<!-- bases -->', '<!-- end of bases -->'
+__all__ = ['BASES', 'CLAIMS', 'Claim', 'format_claims']
+
 BASES = dict(SAM='', SEEM='_seem')
 
 
@@ -132,14 +125,3 @@ def _read_mious(file: Path) -> Dict[str, List[float]]:
         return {}
     rows: List[Dict[str, Any]] = json.loads(file.read_text(encoding='utf-8'))['rows']
     return {row['name']: row['miou'] for row in rows}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description='Claims on both base models, as a table in a page')
-    parser.add_argument('page', type=Path, help='in the folder of the JSON files')
-    page: Path = parser.parse_args().page
-    write_between(page, START, END, format_claims(page.parent))
-
-
-if __name__ == '__main__':
-    main()

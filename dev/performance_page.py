@@ -1,31 +1,13 @@
-"""Write runs of ``dev/benchmark.py`` into a page, between the marks of a table.
+"""The tables of docs/performance.md: runs of ``dev/benchmark.py``, as Markdown."""
 
-    python -m dev.performance_page docs/performance.md docs/evidence/performance_cpu_*.json
-    python -m dev.performance_page docs/performance.md docs/evidence/performance_seem_cpu_*.json \
-        --table seem
-
-The page keeps everything before ``<!-- table -->``, or ``<!-- table: seem -->``, and after the
-next ``<!-- end of table -->``.
-"""
-
-import argparse
 import json
 import statistics
 from pathlib import Path
 from typing import Any, Dict, List
 
-from .marked_page import write_between
+__all__ = ['format_runs', 'read_run']
 
-END = '<!-- end of table -->'
 HEADER = '| what | ours | reference | ratio in each run | must | aim | | difference |'
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Runs of the benchmark as a table in a page')
-    parser.add_argument('page', type=Path)
-    parser.add_argument('runs', type=Path, nargs='+', help='JSON files of dev/benchmark.py')
-    parser.add_argument('--table', help='name of the table in the page; without: the one without')
-    return parser.parse_args()
 
 
 def read_run(file: Path) -> Dict[str, Any]:
@@ -91,16 +73,3 @@ def _format_row(rows: List[Dict[str, Any]]) -> str:
         f'{max(differences):.0e}' if differences else '',
     ]
     return f'| {" | ".join(cells)} |'
-
-
-def main() -> None:
-    args = parse_args()
-    for file in (args.page, *args.runs):
-        if not file.is_file():
-            raise SystemExit(f'{str(file)!r}: expected a file, found none')
-    start = f'<!-- table: {args.table} -->' if args.table else '<!-- table -->'
-    write_between(args.page, start, END, format_runs([read_run(file) for file in args.runs]))
-
-
-if __name__ == '__main__':
-    main()

@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-__all__ = ['DrawnSegment', 'draw_segments', 'enlarge_picture', 'vary_colour']
+__all__ = ['DrawnSegment', 'draw_segments', 'enlarge_picture', 'find_middle', 'vary_colour']
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 #: Smaller pictures are enlarged, so that names leave room for what they name.
@@ -135,11 +135,11 @@ def _write_names(
     # The names of small segments lie on top, which others would hide.
     for label, number in sorted(largest.items(), key=lambda each: -areas[each[1]]):
         if areas[number]:
-            place = _find_middle(owner == number)
+            place = find_middle(owner == number)
             _write(picture, str(names[label]), place, palette[label], scale)
 
 
-def _find_middle(mask: np.ndarray) -> Tuple[int, int]:
+def find_middle(mask: np.ndarray) -> Tuple[int, int]:
     """The pixel (x, y) of a mask that is farthest from its edge."""
     padded = np.pad(mask, 1).astype(np.uint8)
     distances = cv2.distanceTransform(padded, cv2.DIST_L2, 3)

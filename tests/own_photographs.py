@@ -9,6 +9,8 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
+from trees import MMSEG_LAYOUT
+
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 SIZE = (48, 64)  # height and width
 NAMES = ('background', 'crack')
@@ -57,7 +59,7 @@ def own_config(root: Path, names: Sequence[str] = NAMES, **options: Any) -> Conf
         names: Class names.
         **options: Of the three data sets, such as ``type`` or ``data_prefix``.
     """
-    cfg = Config.fromfile(CONFIGS / 'ssprompt_sam_camvid.py')
+    cfg = Config.fromfile(MMSEG_LAYOUT)
     dataset: Dict[str, Any] = dict(
         data_root=str(root),
         metainfo=dict(_delete_=True, classes=tuple(names)),

@@ -222,8 +222,9 @@ def test_the_oldest_python_is_the_same_everywhere():
     settings = (ROOT / 'pyproject.toml').read_text()
     assert "target-version = 'py310'" in settings
     readme = (ROOT / 'README.md').read_text()
-    assert 'With Python 3.10 or newer, git and make' in readme
-    assert 'The package needs Python 3.10' in readme
+    assert 'with Python 3.10 or newer, git and make' in readme
+    assert 'Linux, Python 3.10 or newer' in readme
+    assert 'The package needs Python 3.10' in (ROOT / 'docs' / 'install.md').read_text()
     assert 'Python 3.10' in (ROOT / 'CONTRIBUTING.md').read_text()
     for page in [*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')]:
         assert not re.search(r'Python 3\.[6-9]\b', page.read_text()), page
@@ -233,9 +234,20 @@ def test_the_version_is_a_development_version_that_pip_sorts_before_the_release(
     assert re.fullmatch(r'0\.2\.0(\.dev\d+)?', __version__)
 
 
-def test_the_readme_names_extras_that_exist():
-    readme = (ROOT / 'README.md').read_text()
-    named = re.findall(r'pip install "?\.\[([\w,]+)\]', readme)
+@pytest.mark.parametrize('page', ['README.md', 'docs/install.md'])
+def test_pages_name_extras_that_exist(page):
+    text = (ROOT / page).read_text()
+    named = re.findall(r'"[\w./-]*\[([\w,]+)\]"', text)
     assert named
     assert {name for group in named for name in group.split(',')} <= {*extras(), 'tests'}
-    assert 'requirements/mminstall' not in readme
+    assert 'requirements/mminstall' not in text
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/install.md'])
+def test_pages_name_the_wheel_of_this_version(page):
+    wheels_named = re.findall(r'mmseg_ssprompt-[\w.]+-py3-none-any\.whl', (ROOT / page).read_text())
+    assert set(wheels_named) == {f'mmseg_ssprompt-{__version__}-py3-none-any.whl'}
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / 'README.md').read_text().splitlines()) <= 120

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 CAMVID = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'camvid'
+#: The config of the photographs of :func:`make_photograph_tree`.
+MMSEG_LAYOUT = Path(__file__).resolve().parent / 'data' / 'configs' / 'mmseg_layout.py'
 VOID = 255
 
 
@@ -25,6 +27,14 @@ def write_pair(folder: Path, image: str, label: str, picture: np.ndarray, ids: n
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         assert cv2.imwrite(str(path), content)
+
+
+def link_camvid(root: Path) -> None:
+    """Lay the photographs of CamVid out as SegNet did, for its subset; void is 255 in them."""
+    root.mkdir(parents=True)
+    for split in ('train', 'val'):
+        (root / split).symlink_to(require_camvid() / 'img_dir' / split)
+        (root / f'{split}annot').symlink_to(CAMVID / 'ann_dir' / split)
 
 
 def make_ade20k_tree(root: Path, ids: Sequence[int]) -> None:
@@ -49,8 +59,8 @@ def make_ade20k_tree(root: Path, ids: Sequence[int]) -> None:
             )
 
 
-def make_camvid_tree(root: Path, num_images: int = 4, size: Sequence[int] = (36, 48)) -> None:
-    """Random pictures and labels in the layout of ``configs/ssprompt_sam_camvid.py``."""
+def make_photograph_tree(root: Path, num_images: int = 4, size: Sequence[int] = (36, 48)) -> None:
+    """Random pictures and labels in mmseg's layout, for ``MMSEG_LAYOUT``."""
     rng = np.random.default_rng(0)
     for split in ('train', 'val'):
         for index in range(num_images):
@@ -138,6 +148,18 @@ def make_acdc_tree(root: Path) -> None:
                 write_pair(root, reference, 'unused.png', *np.zeros((2, 4, 4), np.uint8))
 
 
+def make_camvid_tree(root: Path) -> None:
+    """``data/CamVid``: two training images and one of each other split, 4:3; 11 is void."""
+    for split, names in (
+        ('train', ('0001TP_006690', '0006R0_f00930')),
+        ('val', ('0016E5_07959',)),
+        ('test', ('0001TP_008550',)),
+    ):
+        for name in names:
+            image, label = f'{split}/{name}.png', f'{split}annot/{name}.png'
+            write_random_pair(root, image, label, (36, 48), range(12))
+
+
 def make_own_tree(root: Path) -> None:
     """Random pictures with two classes in the layout of ``configs/ssprompt_sam_folder.py``."""
     for split in ('train', 'val'):
@@ -153,7 +175,7 @@ _MAKERS = dict(
     mapillary=make_mapillary_tree,
     VOCdevkit=make_pascal_context_tree,
     acdc=make_acdc_tree,
-    camvid=make_camvid_tree,
+    CamVid=make_camvid_tree,
     mine=make_own_tree,
 )
 

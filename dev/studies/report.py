@@ -10,7 +10,7 @@ from scipy import stats
 
 from .definitions import Study
 
-__all__ = ['mean_and_interval', 'write_report']
+__all__ = ['format_report', 'mean_and_interval', 'write_report']
 
 
 def mean_and_interval(differences: Sequence[float]) -> Tuple[float, float]:
@@ -39,11 +39,12 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     content = dict(study=name, seeds=list(seeds), rows=rows)
     (folder / f'{name}.json').write_text(json.dumps(content, indent=1) + '\n')
-    (folder / f'{name}.md').write_text(_page(name, study, seeds, rows))
+    (folder / f'{name}.md').write_text(format_report(name, study, seeds, rows))
     _draw(study, rows, folder / f'{name}.png')
 
 
-def _page(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, Any]]) -> str:
+def format_report(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, Any]]) -> str:
+    """The page, as Markdown; arguments as of :func:`write_report`."""
     metric = study.metric
     scores = {row['name']: row[metric.lower()] for row in rows}
     references = {row.name: row.reference or study.reference for row in study.rows}

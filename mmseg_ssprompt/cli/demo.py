@@ -11,6 +11,7 @@ writes ``summary.json`` and ``comparison.png`` into ``work_dirs/demo``, or ``wor
 
 import argparse
 import contextlib
+import copy
 import os
 import sys
 from pathlib import Path
@@ -21,11 +22,13 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from ..analysis.figures import Comparison, Scene, draw_comparison
+from ..analysis.figures import Comparison, PromptMark, Scene, draw_comparison
 from ..config_files import find_config, find_home
 from ..files import write_json
 from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
-from ..segment_drawing import DrawnSegment, draw_segments
+from ..models.heads.ssprompt_head import HeadOutput, SSPromptHead, enlarge, find_frame
+from ..models.prompts.spatial import point_grid
+from ..segment_drawing import DrawnSegment, draw_segments, find_middle
 from ..segments import number_things
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .logged import run_logged
@@ -35,11 +38,8 @@ from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt, which m
 from mmseg.models.segmentors import BaseSegmentor  # isort: skip
 from mmseg.registry import DATASETS  # isort: skip
 
-#: What the spatial prompts of the figure are, which has rows of 8 of them.
-SPATIAL_PROMPTS = dict(
-    sam='place of the default point in the image', seem="SEEM's own queries, in rows of 8"
-)
-SCENES_SHOWN = (0, 1, 2, 3)
+#: The first scenes of the test set, not chosen ones.
+SCENES_SHOWN = (0, 1, 2)
 #: Objects with a lower score are not drawn.
 MIN_SCORE = 0.3
 
@@ -100,13 +100,43 @@ def show_scenes(
         batch = pseudo_collate([dataset[index]])
         image = batch['inputs'][0].permute(1, 2, 0).numpy()[..., ::-1]
         truth = show_truth(batch['data_samples'][0], dataset.metainfo, task)
-        with torch.no_grad():
-            found = [
-                show_prediction(model.test_step(batch)[0], dataset.metainfo, task)
-                for model in (zero_shot, learned)
-            ]
-        scenes.append(Scene(image, truth, *found))
+        before, its_prompts = show_model(zero_shot, batch, dataset.metainfo, task)
+        after, own_prompts = show_model(learned, batch, dataset.metainfo, task)
+        scenes.append(Scene(image, truth, (before, after), (its_prompts, own_prompts)))
     return scenes
+
+
+@torch.no_grad()
+def show_model(
+    model: BaseSegmentor, batch: Dict[str, Any], metainfo: Dict[str, Any], task: str
+) -> Tuple[np.ndarray, List[PromptMark]]:
+    """What a model finds in an image, and the prompts that it finds it with."""
+    prepared = model.data_preprocessor(copy.deepcopy(batch), False)
+    frame = find_frame([prepared['data_samples'][0].metainfo])
+    output = model.decode_head(model.extract_feat(prepared['inputs']))
+    marks = mark_prompts(model.decode_head, output, frame)
+    return show_prediction(model.test_step(batch)[0], metainfo, task), marks
+
+
+def mark_prompts(
+    head: SSPromptHead, output: HeadOutput, frame: Tuple[int, int]
+) -> List[PromptMark]:
+    """Each prompt with the class of its mask, at the point that it starts from.
+
+    SEEM's own queries have no place: they are in the middle of their masks, if those are not empty.
+    The image fills the frame, as it does in all scenes of the miniature.
+    """
+    masks = enlarge(output.mask_logits, frame)[0].numpy() > 0
+    if head.segmenter.default_prompts() is None:
+        places = (point_grid(len(masks)) * torch.tensor(frame[::-1])).tolist()
+    else:
+        places = [find_middle(mask) if mask.any() else None for mask in masks]
+    labels, no_object = output.class_logits[0].argmax(dim=-1).tolist(), len(head.class_names)
+    return [
+        PromptMark(place[0], place[1], None if label == no_object else label)
+        for place, label in zip(places, labels)
+        if place is not None
+    ]
 
 
 def show_truth(sample: Any, metainfo: Dict[str, Any], task: str) -> np.ndarray:
@@ -157,9 +187,7 @@ def compare(work_dir: Path, checkpoint: str, args: argparse.Namespace) -> Dict[s
     zero_shot = init_model(str(zero_shot_config), device='cpu')
     learned = init_model(str(config), checkpoint, device='cpu')
     dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
-    head = learned.decode_head
-    semantic_weights = head.semantic_prompts.fusion.weight.detach().numpy()
-    spatial_weights = head.spatial_prompts.fusion.weight.detach().numpy()
+    semantic_weights = learned.decode_head.semantic_prompts.fusion.weight.detach().numpy()
     class_names = list(dataset.metainfo['classes'])
     before_of, after_of = (
         {each: metrics[f'{task.of_class}.{each}'] for each in class_names}
@@ -197,13 +225,8 @@ def compare(work_dir: Path, checkpoint: str, args: argparse.Namespace) -> Dict[s
             class_names=class_names,
             palette=np.array(dataset.metainfo['palette']),
             scenes=show_scenes(zero_shot, learned, dataset, args.task),
-            zero_shot_iou=before_of,
-            learned_iou=after_of,
-            zero_shot_miou=before[task.mean],
-            learned_miou=after[task.mean],
-            semantic_weights=semantic_weights,
-            spatial_weights=spatial_weights.reshape(-1, 8),
-            spatial_label=SPATIAL_PROMPTS[args.base],
+            of_classes=(before_of, after_of),
+            means=(before[task.mean], after[task.mean]),
             measure=task.measure,
             mean_measure=task.mean_measure,
         ),

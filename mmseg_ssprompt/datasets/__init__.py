@@ -1,6 +1,7 @@
 """Data sets and what can be wrong with them."""
 
 from .acdc import ACDCDataset
+from .camvid import CamVidDataset
 from .checks import DatasetError, UnreadableFileError, explain_dataset_errors
 from .few_shot import FewShotDataset, draw_few_shot
 from .image_folder import ImageFolderDataset
@@ -30,6 +31,7 @@ __all__ = [
     'BDD100KPanopticDataset',
     'COCOInstanceDataset',
     'COCOPanopticDataset',
+    'CamVidDataset',
     'CityscapesInstanceDataset',
     'CityscapesPanopticDataset',
     'DatasetError',

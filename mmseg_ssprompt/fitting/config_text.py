@@ -93,7 +93,7 @@ def config_text(
     command = 'test.py' if arm is None else 'train.py'
     lines = [
         f'# {what} on {base.name}, of embedded photographs, as `mmseg-ssprompt fit` has chosen it:',
-        f'#     python tools/{command} {file}',
+        f'#     python {find_home() / "tools" / command} {file}',
         f'_base_ = {_python([str(path) for path in bases])}',
         '',
         f'out = {str(data.out.absolute())!r}',

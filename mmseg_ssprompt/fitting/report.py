@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Sequence
 
 import jinja2
 
+from ..config_files import find_home
 from ..files import write_atomically
 from .fit_data import FitData
 from .report_advice import RULES, find_advice
@@ -150,5 +151,7 @@ def _commands(out: Path) -> Dict[str, str]:
     folder = shlex.quote(str(out))
     return dict(
         predict=f'mmseg-ssprompt predict {folder} new_photos --out predictions',
-        train=f'python tools/train.py {shlex.quote(str(out / "config.py"))}',
+        train=shlex.join(
+            ['python', str(find_home() / 'tools' / 'train.py'), str(out / 'config.py')]
+        ),
     )

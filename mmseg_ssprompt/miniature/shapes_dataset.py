@@ -1,7 +1,6 @@
 """ShapesWorld as an mmseg data set: its files are drawn when they are read."""
 
-import colorsys
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -10,6 +9,7 @@ from ..datasets.segment_maps import VOID
 from ..datasets.segments_dataset import is_instance_task
 from ..segments import NO_CLASS
 from .shapes_backend import shapes_path
+from .shapes_tables import COLOURS
 from .shapes_world import get_world
 
 __all__ = [
@@ -38,18 +38,10 @@ def world_metainfo(world: str, things_only: bool = False) -> Dict[str, Any]:
     things, stuff = described.thing_classes, () if things_only else described.stuff_classes
     return dict(
         classes=things + stuff,
-        palette=_palette(len(described.classes))[: len(things + stuff)],
+        palette=[list(COLOURS[name]) for name in things + stuff],
         thing_classes=things,
         stuff_classes=stuff,
     )
-
-
-def _palette(count: int) -> List[List[int]]:
-    """Colours that differ in hue, RGB between 0 and 255."""
-    colours: List[Tuple[float, ...]] = [
-        colorsys.hsv_to_rgb(i / count, 0.85, 0.95 if i % 2 else 0.65) for i in range(count)
-    ]
-    return [[round(255 * channel) for channel in colour] for colour in colours]
 
 
 @DATASETS.register_module()

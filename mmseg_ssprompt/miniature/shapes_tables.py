@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
 
-__all__ = ['WORLDS', 'ShapesWorld', 'StuffClass', 'ThingClass', 'get_world']
+__all__ = ['COLOURS', 'WORLDS', 'ShapesWorld', 'StuffClass', 'ThingClass', 'get_world']
 
 Range = Tuple[float, float]
 
@@ -178,6 +178,40 @@ _COAST = ShapesWorld(
     blur=(0.4, 0.7),
     noise=7.0,
 )
+
+#: What classes are drawn in, RGB: near the colour of what they are called, and never the same.
+COLOURS: Dict[str, Tuple[int, int, int]] = {
+    'ball': (226, 62, 50),
+    'heart balloon': (240, 104, 166),
+    'kite': (250, 206, 62),
+    'tent': (242, 142, 44),
+    'house': (140, 84, 52),
+    'first aid post': (250, 248, 240),
+    'sky': (156, 206, 240),
+    'forest': (62, 124, 68),
+    'lake': (42, 104, 172),
+    'tiled pavement': (158, 158, 162),
+    'sailing boat': (116, 70, 150),
+    'lighthouse': (188, 32, 96),
+    'life buoy': (255, 120, 80),
+    'sea': (24, 116, 138),
+    'sand': (228, 204, 150),
+    'circle': (200, 40, 60),
+    'square': (120, 90, 200),
+    'triangle': (240, 150, 60),
+    'star': (255, 220, 90),
+    'cross': (248, 244, 232),
+    'ring': (220, 110, 60),
+    'crescent': (230, 230, 160),
+    'heart': (236, 92, 150),
+    'arrow': (70, 70, 80),
+    'water': (40, 120, 190),
+    'grass': (110, 170, 70),
+    'brick wall': (168, 82, 62),
+    'tiled floor': (170, 176, 186),
+    'striped cloth': (160, 100, 176),
+    'pebbles': (134, 122, 108),
+}
 
 #: All worlds by name; another one is one more entry.
 WORLDS: Dict[str, ShapesWorld] = dict(

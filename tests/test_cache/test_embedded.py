@@ -24,7 +24,7 @@ from mmseg_ssprompt.hooks import DatasetCheckHook
 from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.models.base.precomputed import ENCODER_KEY
 from tiny_model import build_tiny, tiny_config, use_sam_tiny
-from trees import make_camvid_tree, make_tree
+from trees import make_photograph_tree, make_tree
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 EXACT = recipe_of(shapes(4), dtype='float32')
@@ -173,7 +173,7 @@ def test_predictions_are_those_without_a_cache(folder):
 
 def test_padded_predictions_have_the_images_size(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'camvid', num_images=1)
+    make_photograph_tree(tmp_path / 'camvid', num_images=1)
     pipeline = [
         LOAD[0],
         dict(type='Resize', scale=(96, 96), keep_ratio=True, backend='pillow'),
@@ -299,7 +299,7 @@ def test_checks_find_other_classes(folder):
 def test_neither_images_nor_their_list_are_needed(tmp_path, monkeypatch):
     """But all else is compared."""
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'camvid', num_images=1)
+    make_photograph_tree(tmp_path / 'camvid', num_images=1)
     source = dict(
         type='BaseSegDataset',
         data_root='camvid',

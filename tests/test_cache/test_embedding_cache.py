@@ -36,9 +36,9 @@ from mmseg_ssprompt.models.base import ImageFeatures
 from mmseg_ssprompt.plain import from_json, to_json
 from mmseg_ssprompt.weights.state_dicts import read_checkpoint
 from tiny_model import build_tiny
-from trees import make_camvid_tree, write_pair
+from trees import MMSEG_LAYOUT, make_photograph_tree, write_pair
 
-CAMVID = Path(__file__).resolve().parents[2] / 'configs' / 'ssprompt_sam_camvid.py'
+CAMVID = MMSEG_LAYOUT
 WEIGHTS = 'mmseg_ssprompt://sam-tiny_shapes.pth'
 
 
@@ -46,7 +46,7 @@ WEIGHTS = 'mmseg_ssprompt://sam-tiny_shapes.pth'
 def camvid(tmp_path, monkeypatch):
     """The config of each split, whose images of 4:3 are padded."""
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'data' / 'camvid', num_images=2)
+    make_photograph_tree(tmp_path / 'data' / 'photographs', num_images=2)
     config = Config.fromfile(CAMVID)
     return {s: config[f'{s}_dataloader'].dataset.to_dict() for s in ('train', 'val')}
 
@@ -649,7 +649,7 @@ def test_another_place_is_no_mismatch_but_another_file_is(camvid, tmp_path, monk
     recipe = recipe_of(camvid['train'])
     fill(tmp_path / 'cache', recipe)
     moved = replace(recipe, dataset=dict(camvid['train'], data_root=str(tmp_path / 'moved')))
-    (tmp_path / 'data' / 'camvid').rename(tmp_path / 'moved')
+    (tmp_path / 'data' / 'photographs').rename(tmp_path / 'moved')
     assert len(open_cache(tmp_path / 'cache', moved)) == 2
     for kind in ('img_dir', 'ann_dir'):
         folder = tmp_path / 'moved' / kind / 'train'

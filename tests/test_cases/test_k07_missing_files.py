@@ -75,11 +75,9 @@ def test_splits_that_are_not_used_do_not_matter(tmp_path):
     ],
 )
 def test_wrappers_are_looked_into(wrap, tmp_path):
-    cfg = read('ssprompt_sam_camvid', tmp_path)
+    cfg = read('ssprompt_sam-tiny_camvid', tmp_path)
     cfg.train_dataloader.dataset = wrap(cfg.train_dataloader.dataset.to_dict())
-    said = (
-        "  data folder 'data/camvid/img_dir/train' does not exist (for train_dataloader.dataset). "
-    )
+    said = "  data folder 'data/CamVid/train' does not exist (for train_dataloader.dataset). "
     assert f'{said}Set data_root and data_prefix' in missing(cfg, 'train')
 
 

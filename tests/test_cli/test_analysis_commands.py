@@ -15,12 +15,12 @@ from mmseg.registry import DATASETS, METRICS, MODELS
 from commands import run_here
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.models.segmentors.prompt_segmentor import PromptStateError
-from trees import make_camvid_tree
+from trees import MMSEG_LAYOUT, make_photograph_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 SHAPES = CONFIGS / 'ssprompt_sam-tiny_shapes.py'
-CAMVID = CONFIGS / 'ssprompt_sam_camvid.py'
+CAMVID = MMSEG_LAYOUT
 FEW = 'test_dataloader.dataset.num_images=3'
 
 
@@ -147,7 +147,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
 def camvid(tmp_path, monkeypatch) -> Path:
     """Four random pictures of 36 x 48 pixels as CamVid."""
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'data' / 'camvid')
+    make_photograph_tree(tmp_path / 'data' / 'photographs')
     return CAMVID
 
 

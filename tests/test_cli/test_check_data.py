@@ -11,10 +11,10 @@ from mmengine.config import Config
 
 from commands import run_here
 from picture_files import encode
-from trees import make_camvid_tree
+from trees import MMSEG_LAYOUT, make_photograph_tree
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs' / 'ssprompt_sam_camvid.py'
+CONFIG = MMSEG_LAYOUT
 SIZE = (36, 48)
 
 
@@ -38,8 +38,8 @@ def check(capsys) -> Callable[..., Tuple[str, str]]:
 def data(tmp_path, monkeypatch):
     """CamVid with 12 random images in each split."""
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'data' / 'camvid', num_images=12)
-    return tmp_path / 'data' / 'camvid'
+    make_photograph_tree(tmp_path / 'data' / 'photographs', num_images=12)
+    return tmp_path / 'data' / 'photographs'
 
 
 def test_good_data(data, tmp_path, check):
@@ -71,14 +71,14 @@ def test_all_that_is_wrong_is_listed(data, tmp_path, check):
 
     for line in (
         'train: 12 samples were read',
-        "image 'data/camvid/img_dir/train/0.png': expected a whole JPEG file",
-        "cannot read image 'data/camvid/img_dir/train/1.png'",
-        "'data/camvid/ann_dir/train/2.png' has 36 x 48 pixels, but its image",
+        "image 'data/photographs/img_dir/train/0.png': expected a whole JPEG file",
+        "cannot read image 'data/photographs/img_dir/train/1.png'",
+        "'data/photographs/ann_dir/train/2.png' has 36 x 48 pixels, but its image",
         "train/4.png': expected numbers from 0 to 255, found [300]. For more than 255 classes",
-        "cannot read label map 'data/camvid/ann_dir/train/5.png'",
+        "cannot read label map 'data/photographs/ann_dir/train/5.png'",
         '1 of 12 images have only ignored pixels',
         'ERROR, label maps: 12',
-        "'data/camvid/ann_dir/val/0.png': expected ids from 0 to 10",
+        "'data/photographs/ann_dir/val/0.png': expected ids from 0 to 10",
         '... and 2 more',
         '1 images are training images too',
         '2 of 12 images are nearly black',
@@ -92,7 +92,7 @@ def test_all_that_is_wrong_is_listed(data, tmp_path, check):
     assert counts == {'images': 2, 'label maps': 3}
     assert len(val['errors']['label maps']['listed']) == 12
     (pair,) = report['shared_with_training']['val']['listed']
-    assert pair == "'data/camvid/img_dir/train/7.png' = 'data/camvid/img_dir/val/7.png'"
+    assert pair == "'data/photographs/img_dir/train/7.png' = 'data/photographs/img_dir/val/7.png'"
 
 
 def test_data_sets_that_cannot_be_built(data, tmp_path, check):
@@ -138,7 +138,7 @@ def test_what_training_would_find(data, tmp_path, check):
         "ERROR, evaluators: 1\n    val_evaluator[1] returns ['aAcc', 'mAcc', 'mIoU'], which anothe",
         'ERROR, pipeline: 1',
         'Put LoadAnnotations before what changes sizes',
-        "1 of 12 images in 'data/camvid/img_dir/val' are left out",
+        "1 of 12 images in 'data/photographs/img_dir/val' are left out",
         '2 errors, 1 warnings',
     ):
         assert line in printed

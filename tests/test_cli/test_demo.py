@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import pytest
+import torch
 
 from commands import TOOLS, run_here
 from mmseg_ssprompt.cli import demo
+from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
 
 SHORT = (
     *('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2'),
@@ -85,3 +87,32 @@ def test_demo_of_segments(started, tmp_path, capsys, task, main, key, last_row):
 def test_paths_are_printed_as_they_are_typed(monkeypatch, path, shown):
     monkeypatch.setattr(Path, 'cwd', lambda: Path('/here'))
     assert demo._shorten(path) == shown
+
+
+class FakeHead:
+    """What ``mark_prompts`` asks a head: its classes, and prompts of the base model's own."""
+
+    class_names = ('sky', 'sea')
+
+    def __init__(self, own_prompts: Optional[torch.Tensor]) -> None:
+        self.segmenter = self
+        self.default_prompts = lambda: own_prompts
+
+
+def head_output() -> HeadOutput:
+    """Four prompts in a frame of 8 x 16 pixels: an empty mask, and the mask of one place each."""
+    masks, labels = torch.full((1, 4, 8, 16), -5.0), torch.zeros(1, 4, 3)
+    for prompt, (x, y, label) in enumerate([(2, 1, 0), (9, 3, 1), (15, 7, 2)], start=1):
+        masks[0, prompt, y, x] = 5
+        labels[0, prompt, label] = 1
+    return HeadOutput(masks, labels)
+
+
+def test_prompts_that_start_from_points_are_drawn_there():
+    marks = demo.mark_prompts(FakeHead(None), head_output(), (8, 16))
+    assert marks == [(4, 2, 0), (12, 2, 0), (4, 6, 1), (12, 6, None)]
+
+
+def test_prompts_without_a_place_are_drawn_in_their_masks():
+    marks = demo.mark_prompts(FakeHead(torch.zeros(4, 1, 2)), head_output(), (8, 16))
+    assert marks == [(2, 1, 0), (9, 3, 1), (15, 7, None)]

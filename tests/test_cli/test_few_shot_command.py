@@ -9,10 +9,10 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from commands import run_here
-from trees import make_camvid_tree
+from trees import MMSEG_LAYOUT, make_photograph_tree
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs' / 'ssprompt_sam_camvid.py'
+CONFIG = MMSEG_LAYOUT
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def sample(capsys) -> Callable[..., str]:
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'data' / 'camvid', num_images=13)
+    make_photograph_tree(tmp_path / 'data' / 'photographs', num_images=13)
     return tmp_path
 
 

@@ -25,7 +25,7 @@ from mmseg_ssprompt.datasets.few_shot_manifest import (
 )
 from mmseg_ssprompt.hooks import DatasetCheckHook
 from picture_files import CLASSES, LOAD, dataset_config
-from trees import make_camvid_tree, write_pair
+from trees import MMSEG_LAYOUT, make_photograph_tree, write_pair
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 #: Classes of each image of the tree below: 'cat' is in two, 'dog' in five, 'sky' in all but one.
@@ -515,8 +515,8 @@ def test_two_processes_draw_the_same(tree):
 
 def test_training(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'data' / 'camvid', num_images=13)
-    cfg = Config.fromfile(CONFIGS / 'ssprompt_sam_camvid.py')
+    make_photograph_tree(tmp_path / 'data' / 'photographs', num_images=13)
+    cfg = Config.fromfile(MMSEG_LAYOUT)
     whole = cfg.train_dataloader.pop('dataset')
     few = dict(type='FewShotDataset', shots=1, manifest='draw.json', dataset=whole)
     cfg.train_dataloader.update(dataset=few, batch_size=2, num_workers=2, persistent_workers=True)

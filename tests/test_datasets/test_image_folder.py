@@ -14,6 +14,7 @@ from mmseg_ssprompt.models.prompts.semantic import resolve_class_names
 from mmseg_ssprompt.prompt_files.open_vocabulary import with_class_names
 from own_photographs import CONFIGS, draw_photograph, save
 from picture_files import LOAD
+from trees import MMSEG_LAYOUT
 
 NAMES = ('background', 'crack')
 
@@ -200,7 +201,7 @@ def test_a_list_of_names_chooses(tmp_path):
 
 def test_classes_replace_what_a_base_says(tmp_path):
     write(tmp_path, ['a.jpg'])
-    base = Config.fromfile(CONFIGS / 'ssprompt_sam_camvid.py').train_dataloader.dataset
+    base = Config.fromfile(MMSEG_LAYOUT).train_dataloader.dataset
     own = dict(type='ImageFolderDataset', data_root=str(tmp_path), classes=list(NAMES))
     own['data_prefix'] = dict(img_path='images', seg_map_path='labels')
     dataset = DATASETS.build(dict(dict(base, **own), img_suffix='.jpg'))

@@ -8,6 +8,7 @@ from mmengine import fileio
 
 from mmseg_ssprompt.miniature.shapes_backend import shapes_path
 from mmseg_ssprompt.miniature.shapes_dataset import ShapesCoastDataset, ShapesWorldDataset
+from mmseg_ssprompt.miniature.shapes_tables import COLOURS
 from mmseg_ssprompt.miniature.shapes_world import get_world, render_scene, scene_seed
 
 from mmseg.registry import DATASETS  # isort: skip
@@ -98,7 +99,7 @@ def test_metainfo_of_the_coast():
         assert metainfo['classes'] == things + stuff
         assert metainfo['thing_classes'] == things
         assert metainfo['stuff_classes'] == stuff
-        assert metainfo['palette'][0] == [166, 25, 25]  # hue 0: 0.65, and 0.65 * (1 - 0.85)
+        assert metainfo['palette'] == [list(COLOURS[name]) for name in things + stuff]
     assert ShapesWorldDataset.METAINFO['classes'] == get_world('downstream').classes
 
 

@@ -1,16 +1,12 @@
 """The table of claims on both base models is the one that the studies give."""
 
 import json
-import shutil
-import sys
 
 import pytest
 
 from dev import bases_page
 from dev.studies.definitions import STUDIES
-from dev.studies.processes import ROOT
 
-EVIDENCE = ROOT / 'docs' / 'evidence'
 ROWS = dict(better=[60.0, 61.0, 62.0], same=[50.0, 49.0, 51.0], other=[50.0, 50.0, 50.0])
 
 
@@ -42,21 +38,3 @@ def test_every_claim_names_rows_of_its_study():
         for base, end in bases_page.BASES.items():
             names = {row.name for row in STUDIES[claim.study + end].rows}
             assert {claim.rows[base], claim.than[base]} <= names, claim.text
-
-
-def test_the_page_holds_the_table_of_the_committed_studies(tmp_path, monkeypatch):
-    for file in EVIDENCE.glob('*.json'):
-        shutil.copy(file, tmp_path)
-    page = shutil.copy(EVIDENCE / 'README.md', tmp_path)
-    monkeypatch.setattr(sys, 'argv', ['bases_page', str(page)])
-    bases_page.main()
-    assert (tmp_path / 'README.md').read_text() == (EVIDENCE / 'README.md').read_text()
-
-
-def test_a_page_without_marks_is_left_alone(tmp_path, monkeypatch):
-    page = tmp_path / 'page.md'
-    page.write_text('no marks')
-    monkeypatch.setattr(sys, 'argv', ['bases_page', str(page)])
-    with pytest.raises(SystemExit, match='expected the marks'):
-        bases_page.main()
-    assert page.read_text() == 'no marks'

@@ -15,7 +15,6 @@ from dev.benchmarks import rows as benchmark_rows
 from dev.performance_page import format_runs
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / 'docs' / 'performance.md'
 PUBLISHED, PUBLISHED_APART, PUBLISHED_SEEM = (
     sorted((ROOT / 'docs' / 'evidence').glob(f'performance_{kind}*.json'))
     for kind in ('cpu_', 'classify_cpu_', 'seem_cpu_')
@@ -163,41 +162,6 @@ def test_targets_have_rows_that_bear_their_names():
 
 def test_targets_of_seem_have_rows_that_bear_their_names():
     check_targets([PUBLISHED_SEEM], is_seem=True)
-
-
-@pytest.mark.parametrize(
-    'files',
-    [
-        pytest.param(PUBLISHED, id='sam'),
-        pytest.param(PUBLISHED_SEEM, id='seem'),
-    ],
-)
-def test_the_page_is_made_of_the_published_runs(files):
-    table = format_runs([json.loads(file.read_text()) for file in files])
-    assert table in PAGE.read_text()
-
-
-def test_each_table_of_a_page_is_written_alone(tmp_path):
-    page = tmp_path / 'page.md'
-    parts = ['# Page', '<!-- table -->', 'one', '<!-- end of table -->', 'between']
-    parts += ['<!-- table: seem -->', 'two', '<!-- end of table -->', 'end']
-    page.write_text('\n'.join(parts))
-    run_here('dev.performance_page', page, PUBLISHED[0], '--table', 'seem')
-    table = format_runs([json.loads(PUBLISHED[0].read_text())])
-    first, second = page.read_text().split('between')
-    assert first == '\n'.join(parts[:4]) + '\n'
-    assert second == f'\n{parts[5]}\n\n{table}\n\n{parts[7]}\nend'
-    run_here('dev.performance_page', page, PUBLISHED[0])
-    assert page.read_text().count(table) == 2
-
-
-def test_a_page_without_marks_is_left_alone(tmp_path):
-    page = tmp_path / 'page.md'
-    page.write_text('# Performance\n<!-- end of table --> <!-- table -->')
-    for mark, options in (('<!-- table -->', ()), ('<!-- table: seem -->', ('--table', 'seem'))):
-        with pytest.raises(SystemExit, match=mark):
-            run_here('dev.performance_page', page, *PUBLISHED, *options)
-    assert page.read_text() == '# Performance\n<!-- end of table --> <!-- table -->'
 
 
 @pytest.mark.slow

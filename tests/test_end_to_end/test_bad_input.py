@@ -12,18 +12,16 @@ from mmengine.runner import Runner
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.models.sam.sam_variants import build_sam
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
-from trees import make_camvid_tree
+from trees import MMSEG_LAYOUT, make_photograph_tree
 
-from .tools import CONFIGS
-
-CONFIG = CONFIGS / 'ssprompt_sam_camvid.py'
+CONFIG = MMSEG_LAYOUT
 
 
 @pytest.fixture
 def cfg(tmp_path, monkeypatch) -> Config:
     """The CamVid config on random pictures, which trains as it is."""
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'data' / 'camvid')
+    make_photograph_tree(tmp_path / 'data' / 'photographs')
     cfg = Config.fromfile(CONFIG)
     cfg.merge_from_dict(
         {
@@ -86,7 +84,7 @@ def test_wrong_variant(cfg, tmp_path):
 
 
 def test_text_file_given_as_image(cfg, tmp_path):
-    image = tmp_path / 'data' / 'camvid' / 'img_dir' / 'train' / '3.png'
+    image = tmp_path / 'data' / 'photographs' / 'img_dir' / 'train' / '3.png'
     image.write_text('not a picture')
     message = fails(cfg, DatasetError)
     assert str(image.relative_to(tmp_path)) in message
@@ -94,7 +92,7 @@ def test_text_file_given_as_image(cfg, tmp_path):
 
 
 def test_label_id_out_of_range(cfg, tmp_path):
-    path = tmp_path / 'data' / 'camvid' / 'ann_dir' / 'train' / '2.png'
+    path = tmp_path / 'data' / 'photographs' / 'ann_dir' / 'train' / '2.png'
     labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     labels[5, 7:10] = 11  # CamVid's void
     cv2.imwrite(str(path), labels)
@@ -105,7 +103,7 @@ def test_label_id_out_of_range(cfg, tmp_path):
 
 
 def test_label_id_out_of_range_in_validation(cfg, tmp_path):
-    path = tmp_path / 'data' / 'camvid' / 'ann_dir' / 'val' / '2.png'
+    path = tmp_path / 'data' / 'photographs' / 'ann_dir' / 'val' / '2.png'
     cv2.imwrite(str(path), np.full((36, 48), 200, np.uint8))
     assert 'found [200] in 1728 pixels' in fails(cfg, DatasetError)
 
@@ -127,11 +125,11 @@ def test_class_count_mismatch_with_the_prompts(cfg):
 
 
 def test_empty_data_folder(cfg, tmp_path):
-    for image in (tmp_path / 'data' / 'camvid' / 'img_dir' / 'train').iterdir():
+    for image in (tmp_path / 'data' / 'photographs' / 'img_dir' / 'train').iterdir():
         image.unlink()
     message = fails(cfg, DatasetError)
     assert 'data set BaseSegDataset is empty' in message
-    assert "'data/camvid/img_dir/train'" in message
+    assert "'data/photographs/img_dir/train'" in message
 
 
 def test_missing_data_folder(cfg):

@@ -2,17 +2,16 @@
 
 import pytest
 
-from trees import require_camvid
+from trees import link_camvid
 
 from .tools import CONFIGS, read_metrics, run_tool
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
-CONFIG = CONFIGS / 'ssprompt_sam_camvid.py'
+CONFIG = CONFIGS / 'ssprompt_sam-tiny_camvid_subset.py'
 
 
 def test_learning_raises_miou(tmp_path):
-    (tmp_path / 'data').mkdir()
-    (tmp_path / 'data' / 'camvid').symlink_to(require_camvid())
+    link_camvid(tmp_path / 'data' / 'CamVid')
     run_tool('test.py', CONFIG, '--work-dir', tmp_path / 'before', cwd=tmp_path)
     run_tool(
         *('train.py', CONFIG, '--work-dir', tmp_path / 'train', '--cfg-options'),

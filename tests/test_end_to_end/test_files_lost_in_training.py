@@ -8,9 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmseg_ssprompt.datasets import DatasetError
-from trees import make_camvid_tree
-
-from .tools import CONFIGS
+from trees import MMSEG_LAYOUT, make_photograph_tree
 
 
 class LoseFiles(Hook):
@@ -30,8 +28,8 @@ class LoseFiles(Hook):
 def camvid_config(tmp_path: Path, monkeypatch) -> Config:
     """A training on random pictures, in a process with one worker."""
     monkeypatch.chdir(tmp_path)
-    make_camvid_tree(tmp_path / 'data' / 'camvid')
-    cfg = Config.fromfile(CONFIGS / 'ssprompt_sam_camvid.py')
+    make_photograph_tree(tmp_path / 'data' / 'photographs')
+    cfg = Config.fromfile(MMSEG_LAYOUT)
     cfg.merge_from_dict(
         {
             'work_dir': str(tmp_path / 'work'),
@@ -59,8 +57,8 @@ def test_a_worker_names_the_file(tmp_path, monkeypatch, folder, keep, kind, foun
     """The checkpoint before stays, and nothing is tried again for ever."""
     cfg = camvid_config(tmp_path, monkeypatch)
     runner = Runner.from_cfg(cfg)
-    runner.register_hook(LoseFiles(tmp_path / 'data' / 'camvid' / folder / 'train', keep))
-    message = rf"(?s)cannot read {kind} 'data/camvid/{folder}/train/\d\.png'.*{found}"
+    runner.register_hook(LoseFiles(tmp_path / 'data' / 'photographs' / folder / 'train', keep))
+    message = rf"(?s)cannot read {kind} 'data/photographs/{folder}/train/\d\.png'.*{found}"
     with pytest.raises(DatasetError, match=message):
         runner.train()
     assert 1 <= runner.iter < 10
@@ -72,7 +70,7 @@ def test_damaged_files_are_skipped_if_that_is_asked_for(tmp_path, monkeypatch):
     cfg = camvid_config(tmp_path, monkeypatch)
     cfg.train_cfg.max_iters = 4
     cfg.train_cfg.max_damaged = 2
-    damaged = tmp_path / 'data' / 'camvid' / 'img_dir' / 'train' / '0.png'
+    damaged = tmp_path / 'data' / 'photographs' / 'img_dir' / 'train' / '0.png'
     damaged.write_bytes(damaged.read_bytes()[:300])
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -80,5 +78,5 @@ def test_damaged_files_are_skipped_if_that_is_asked_for(tmp_path, monkeypatch):
     (log,) = (tmp_path / 'work').glob('*/*.log')
     text = log.read_text()
     assert 'training data: 1 of ' in text
-    assert "the first is 'data/camvid/img_dir/train/0.png'" in text
-    assert text.count("cannot read image 'data/camvid/img_dir/train/0.png'") == 1
+    assert "the first is 'data/photographs/img_dir/train/0.png'" in text
+    assert text.count("cannot read image 'data/photographs/img_dir/train/0.png'") == 1

@@ -59,7 +59,7 @@ def test_every_base_and_arm(tmp_path, data, base):
 def test_settings_of_training(tmp_path, data):
     cfg, text = read(tmp_path, data)
     assert text.startswith('# SSPrompt on sam-tiny, of embedded photographs')
-    assert f'#     python tools/train.py {tmp_path / "config.py"}' in text
+    assert f'tools/train.py {tmp_path / "config.py"}' in text
     assert cfg.optim_wrapper.optimizer.lr == 0.01
     assert cfg.optim_wrapper.optimizer.type == 'AdamW'
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (300, 30)

@@ -150,7 +150,7 @@ def test_prompts_of_another_model(tmp_path):
 )
 def test_configs_that_cannot_predict(tmp_path, change, text):
     config = tmp_path / 'own.py'
-    base = str(CONFIGS / 'ssprompt_sam_camvid.py')
+    base = str(CONFIGS / 'ssprompt_sam-tiny_camvid.py')
     config.write_text(f'_base_ = [{base!r}]\n{change}\n')
     if 'decode_head=1' in change:
         config.write_text("model = dict(type='EncoderDecoder')\n")

@@ -18,6 +18,7 @@ from mmseg_ssprompt.prompt_files.open_vocabulary import (
     with_class_names,
 )
 from tiny_model import build_tiny, random_images, tiny_config
+from trees import MMSEG_LAYOUT
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 OWN = [
@@ -109,7 +110,7 @@ def test_names_as_prompts_have_them():
 
 
 def test_a_data_set_whose_classes_are_in_its_config():
-    cfg = with_class_names(str(CONFIGS / 'ssprompt_sam_camvid.py'), ['road', 'zebra'])
+    cfg = with_class_names(str(MMSEG_LAYOUT), ['road', 'zebra'])
     assert cfg.test_dataloader.dataset.label_map == {3: 0}
 
 

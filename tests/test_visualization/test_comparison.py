@@ -7,21 +7,22 @@ from typing import List
 import cv2
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
-from mmseg_ssprompt.analysis.figures import Comparison, Scene, draw_comparison
+from mmseg_ssprompt.analysis.figures import Comparison, PromptMark, Scene, draw_comparison
 
 CLASSES = ('cat', 'dog', 'sea')
 PALETTE = np.array([[250, 10, 20], [30, 240, 40], [50, 60, 230]])
-TITLES = ['image', 'truth', 'zero-shot (12.3 mIoU)', 'SSPrompt (45.7 mIoU)']
+MARKS = [PromptMark(1, 2, 0), PromptMark(5, 3, None), PromptMark(6, 4, 2)]
 
 
 def scene(seed: int, dtype: type = np.uint8) -> Scene:
     rng = np.random.default_rng(seed)
-    maps = [rng.integers(0, 3, (6, 8)).astype(dtype) for _ in range(3)]
-    maps[0][0, :2] = 255
-    return Scene(rng.integers(0, 256, (6, 8, 3)).astype(np.uint8), *maps)
+    truth, before, after = (rng.integers(0, 3, (6, 8)).astype(dtype) for _ in range(3))
+    truth[0, :2] = 255
+    image = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    return Scene(image, truth, (before, after), (MARKS[:2], MARKS[1:]))
 
 
 def comparison(num_scenes: int = 2, **changes) -> Comparison:
@@ -29,13 +30,8 @@ def comparison(num_scenes: int = 2, **changes) -> Comparison:
         class_names=CLASSES,
         palette=PALETTE,
         scenes=[scene(seed) for seed in range(num_scenes)],
-        zero_shot_iou=dict(sea=5.0, cat=10.0, dog=22.0),
-        learned_iou=dict(cat=30.0, dog=47.0, sea=60.0),
-        zero_shot_miou=12.34,
-        learned_miou=45.66,
-        semantic_weights=np.array([0.2, 0.5, 0.9]),
-        spatial_weights=np.array([[0.4, 0.5], [0.55, 0.7]]),
-        spatial_label='place',
+        of_classes=(dict(sea=5.0, cat=10.0, dog=22.0), dict(cat=30.0, dog=47.0, sea=60.0)),
+        means=(12.34, 45.66),
     )
     return replace(original, **changes)
 
@@ -53,23 +49,18 @@ def draw(monkeypatch, tmp_path):
     return draw_one
 
 
-def axes_of(figure: Figure, title: str) -> Axes:
-    (found,) = (axes for axes in figure.axes if axes.get_title() == title)
-    return found
-
-
-def labels_of(axes: Axes) -> List[str]:
-    return [label.get_text() for label in axes.get_yticklabels()]
-
-
-def widths_of(axes: Axes) -> List[float]:
-    return [bar.get_width() for bar in axes.patches]
-
-
 def pictures_of(figure: Figure) -> List[np.ndarray]:
     """What is drawn of the scenes, row by row."""
-    images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
-    return [np.asarray(image) for image in images if image.ndim == 3]
+    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+
+
+def texts_of(figure: Figure) -> List[str]:
+    return [text.get_text() for part in figure.subfigs for text in part.texts]
+
+
+def legend_of(figure: Figure) -> Legend:
+    (legend,) = (legend for part in figure.subfigs for legend in part.legends)
+    return legend
 
 
 def test_a_png_is_written(tmp_path):
@@ -77,8 +68,8 @@ def test_a_png_is_written(tmp_path):
     draw_comparison(comparison(), path)
     assert path.read_bytes().startswith(b'\x89PNG')
     height, width = cv2.imread(str(path)).shape[:2]
-    assert width == 12.5 * 110
-    assert height == pytest.approx((2 * 2.15 + 4.9) * 110, abs=1)
+    assert width == 12 * 110
+    assert height == pytest.approx((2 * 2.3 + 0.95 + 0.85) * 110, abs=1)
 
 
 def test_the_same_every_time(tmp_path):
@@ -100,13 +91,15 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize('num_scenes', [1, 3])
-def test_a_row_for_each_scene_and_three_charts(draw, num_scenes):
-    figure = draw(num_scenes=num_scenes)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[: 4 * num_scenes] == TITLES + 4 * (num_scenes - 1) * ['']
-    charts = ['IoU of each class', 'semantic prompts', 'spatial prompts']
-    assert titles[4 * num_scenes :] == [*charts, '']  # and the bar of colours
-    assert len(pictures_of(figure)) == 4 * num_scenes
+def test_a_row_for_each_scene(draw, num_scenes):
+    assert len(pictures_of(draw(num_scenes=num_scenes))) == 5 * num_scenes
+
+
+def test_the_means_are_above_their_columns(draw):
+    texts = texts_of(draw(mean_measure='PQ'))
+    assert texts == [
+        *('handcrafted prompts', '12.3 PQ', 'learned prompts', '45.7 PQ', 'truth'),
+    ]
 
 
 def test_images_and_label_maps_in_their_colours(draw):
@@ -115,9 +108,16 @@ def test_images_and_label_maps_in_their_colours(draw):
     expected = []
     for seed in range(2):
         given = scene(seed)
-        maps = (given.truth, given.zero_shot, given.learned)
-        expected += [given.image, *(colours[labels] for labels in maps)]
+        before, after, truth = (colours[labels] for labels in (*given.found, given.truth))
+        expected += [given.image, before, given.image, after, truth]
     for found, picture in zip(pictures_of(figure), expected):
+        np.testing.assert_array_equal(found, picture)
+
+
+def test_pictures_of_segments_stay_as_they_are(draw):
+    picture = scene(5).image
+    given = replace(scene(0), truth=picture, found=(picture, picture))
+    for found in pictures_of(draw(scenes=[given]))[1::2]:
         np.testing.assert_array_equal(found, picture)
 
 
@@ -126,48 +126,38 @@ def test_images_and_label_maps_in_their_colours(draw):
 def test_what_is_no_class_is_black(draw, label, dtype):
     given = scene(0, dtype)
     given.truth[2, 5] = label
-    truth = pictures_of(draw(scenes=[given]))[1]
+    truth = pictures_of(draw(scenes=[given]))[4]
     black = (truth == 0).all(axis=-1)
     assert black.sum() == 3
     assert black[2, 5] and black[0, 0] and black[0, 1]
 
 
-def test_iou_of_each_class_by_name(draw):
-    axes = axes_of(draw(), 'IoU of each class')
-    assert labels_of(axes) == list(CLASSES)
-    assert widths_of(axes) == [10, 22, 5, 30, 47, 60]  # zero-shot, then learned
-    legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ['zero-shot', 'SSPrompt']
-    assert axes.get_xlim() == (0, 100)
-    assert axes.yaxis_inverted()  # the first class is above
+def test_prompts_are_dots_in_the_colour_of_what_they_find(draw):
+    axes = draw(num_scenes=1).axes
+    assert [len(each.collections) for each in axes] == [2, 0, 2, 0, 0]
+    for axis, (x, y, label) in ((axes[0], MARKS[0]), (axes[2], MARKS[2])):
+        idle, busy = axis.collections
+        assert idle.get_offsets().tolist() == [[5, 3]]
+        assert busy.get_offsets().tolist() == [[x, y]]
+        np.testing.assert_allclose(255 * busy.get_facecolor()[0, :3], PALETTE[label])
+        assert busy.get_sizes()[0] > 4 * idle.get_sizes()[0]
 
 
-def test_semantic_weights(draw):
-    axes = axes_of(draw(), 'semantic prompts')
-    assert labels_of(axes) == list(CLASSES)
-    assert widths_of(axes) == [0.2, 0.5, 0.9]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ['start']
-    assert axes.get_xlim() == (0, 1)
+def test_a_scene_without_prompts_has_no_dots(draw):
+    axes = draw(scenes=[replace(scene(0), prompts=((), ()))]).axes
+    assert not any(each.collections for each in axes)
 
 
-@pytest.mark.parametrize(
-    ('weights', 'deviation'), [([[0.4, 0.5], [0.55, 0.7]], 0.2), (np.full((2, 2), 0.5), 0.01)]
-)
-def test_spatial_weights_around_where_they_started(draw, weights, deviation):
-    weights = np.asarray(weights)
-    image = axes_of(draw(spatial_weights=weights), 'spatial prompts').images[0]
-    np.testing.assert_array_equal(image.get_array(), weights)
-    assert image.get_clim() == pytest.approx((0.5 - deviation, 0.5 + deviation))
-
-
-def test_the_legend_names_each_colour(draw):
-    figure = draw()
-    (legend,) = (legend for part in figure.subfigs for legend in part.legends)
-    assert [text.get_text() for text in legend.get_texts()] == list(CLASSES)
+def test_the_legend_names_each_colour_and_the_gain(draw):
+    legend = legend_of(draw(measure='AP'))
+    gains = ['cat  10 → 30', 'dog  22 → 47', 'sea  5 → 60']
+    assert [text.get_text() for text in legend.get_texts()] == gains
+    assert legend.get_title().get_text().startswith('AP of each class')
     colours = [255 * np.array(patch.get_facecolor()[:3]) for patch in legend.get_patches()]
     np.testing.assert_allclose(colours, PALETTE)
 
 
-def test_an_undefined_iou_leaves_an_empty_bar(draw):
-    learned = dict(cat=float('nan'), dog=47.0, sea=60.0)
-    assert np.isnan(widths_of(axes_of(draw(learned_iou=learned), 'IoU of each class'))[3])
+def test_an_undefined_figure_is_a_dash(draw):
+    after = dict(cat=float('nan'), dog=47.0, sea=60.0)
+    legend = legend_of(draw(of_classes=(dict(sea=5.0, cat=10.0, dog=22.0), after)))
+    assert legend.get_texts()[0].get_text() == 'cat  10 → -'

@@ -1,10 +1,11 @@
-# CamVid (11 classes) in mmseg's folder layout, at the size of sam-tiny:
-#     data/camvid/{img_dir,ann_dir}/{train,val}/*.png
-# Label ids are those of the classes below; 255 is void.
+# CamVid (11 classes) as SegNet arranged it, at the size of sam-tiny:
+#     data/CamVid/{train,trainannot,val,valannot,test,testannot}/*.png
+# In the label maps 11 is void, which becomes 255.
 _base_ = ['../pipelines/semantic_96.py']
 
-dataset_type = 'BaseSegDataset'
-data_root = 'data/camvid'
+dataset_type = 'CamVidDataset'
+data_root = 'data/CamVid'
+# All classes but the last, "void".
 classes = (
     'sky',
     'building',
@@ -22,19 +23,6 @@ metainfo = dict(
     classes=classes,
     thing_classes=('pole', 'sign symbol', 'car', 'pedestrian', 'bicyclist'),
     stuff_classes=('sky', 'building', 'road', 'pavement', 'tree', 'fence'),
-    palette=[
-        [128, 128, 128],
-        [128, 0, 0],
-        [192, 192, 128],
-        [128, 64, 128],
-        [60, 40, 222],
-        [128, 128, 0],
-        [192, 128, 128],
-        [64, 64, 128],
-        [64, 0, 128],
-        [64, 64, 0],
-        [0, 128, 192],
-    ],
 )
 train_pipeline = [t for t in _base_.train_pipeline if t['type'] != 'PhotoMetricDistortion']
 train_dataloader = dict(
@@ -43,8 +31,7 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         metainfo=metainfo,
-        img_suffix='.png',
-        data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
+        data_prefix=dict(img_path='train', seg_map_path='trainannot'),
         pipeline=train_pipeline,
     ),
 )
@@ -53,10 +40,16 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         metainfo=metainfo,
-        img_suffix='.png',
-        data_prefix=dict(img_path='img_dir/val', seg_map_path='ann_dir/val'),
+        data_prefix=dict(img_path='val', seg_map_path='valannot'),
     ),
 )
-test_dataloader = val_dataloader
+test_dataloader = dict(
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        metainfo=metainfo,
+        data_prefix=dict(img_path='test', seg_map_path='testannot'),
+    ),
+)
 val_evaluator = dict(type='GroupedIoUMetric')
 test_evaluator = val_evaluator

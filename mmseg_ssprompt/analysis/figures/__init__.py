@@ -1,6 +1,6 @@
 """Figures of the analyses, and of predictions before and after."""
 
-from .comparison import Comparison, Scene, draw_comparison
+from .comparison import Comparison, PromptMark, Scene, draw_comparison
 from .failures import FailedScene, draw_error_types, draw_worst_images
 from .labels import colour_labels
 from .masks import draw_mask_usage
@@ -10,6 +10,7 @@ from .spatial import draw_spatial_prompts
 __all__ = [
     'Comparison',
     'FailedScene',
+    'PromptMark',
     'Scene',
     'colour_labels',
     'draw_comparison',

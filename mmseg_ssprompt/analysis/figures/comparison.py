@@ -1,20 +1,37 @@
 """One picture of what learning the prompts changes."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from .labels import colour_labels
+from .style import new_figure, shorten
 
-__all__ = ['Comparison', 'Scene', 'draw_comparison']
+__all__ = ['Comparison', 'PromptMark', 'Scene', 'draw_comparison']
 
-_COLOURS = {'zero-shot': '#9a9a9a', 'SSPrompt': '#2166ac'}
+_TITLES = ('handcrafted prompts', 'learned prompts')
+_ROW, _HEAD, _LEGEND = 2.3, 0.95, 0.3  # inches
+_LEGEND_COLUMNS = 5
+
+
+class PromptMark(NamedTuple):
+    """A spatial prompt, as it is drawn on an image.
+
+    Attributes:
+        x: In pixels of the image, from its left edge.
+        y: From its upper edge.
+        label: The class of the prompt's mask; None if that is "no object".
+    """
+
+    x: float
+    y: float
+    label: Optional[int]
 
 
 @dataclass(frozen=True)
@@ -22,36 +39,31 @@ class Scene:
     """One image, and what is true and predicted of it.
 
     Label maps are (H, W) class ids, where what is no class is drawn black; pictures are (H, W, 3)
-    uint8, RGB.
+    uint8, RGB. Each of the pairs has the handcrafted prompts first, then the learned ones.
 
     Attributes:
         image: A picture.
         truth: A label map or a picture.
-        zero_shot: Of the handcrafted prompts, as ``truth``.
-        learned: Of the learned prompts, as ``truth``.
+        found: What the prompts give, as ``truth``.
+        prompts: Where the prompts are.
     """
 
     image: np.ndarray
     truth: np.ndarray
-    zero_shot: np.ndarray
-    learned: np.ndarray
+    found: Tuple[np.ndarray, np.ndarray]
+    prompts: Tuple[Sequence[PromptMark], Sequence[PromptMark]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """What is compared: handcrafted prompts, the first of each pair, and learned ones.
 
     Attributes:
         class_names: The C names.
         palette: (C, 3) RGB, 0 to 255.
         scenes: What is shown.
-        zero_shot_iou: The figure of each class in percent, by its name.
-        learned_iou: The same of the learned prompts.
-        zero_shot_miou: Their mean in percent.
-        learned_miou: The same of the learned prompts.
-        semantic_weights: (C,) learned weights of the semantic prompts.
-        spatial_weights: (rows, columns) learned weights of the spatial prompts.
-        spatial_label: What their places are, below the figure.
+        of_classes: The figures of each class in percent, by its name.
+        means: Their means in percent.
         measure: What the figures of classes are called. Defaults to 'IoU'.
         mean_measure: What their mean is called. Defaults to 'mIoU'.
     """
@@ -59,103 +71,104 @@ class Comparison:
     class_names: Sequence[str]
     palette: np.ndarray
     scenes: Sequence[Scene]
-    zero_shot_iou: Dict[str, float]
-    learned_iou: Dict[str, float]
-    zero_shot_miou: float
-    learned_miou: float
-    semantic_weights: np.ndarray
-    spatial_weights: np.ndarray
-    spatial_label: str
+    of_classes: Tuple[Dict[str, float], Dict[str, float]]
+    means: Tuple[float, float]
     measure: str = 'IoU'
     mean_measure: str = 'mIoU'
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Draw images, truth and both predictions, figures by class, and the learned weights.
+    """Draw images with their prompts, what those give, the truth, and the gain of each class.
 
     Args:
         comparison: What is drawn.
         path: The PNG file to write.
     """
     rows = len(comparison.scenes)
-    with matplotlib.rc_context({'font.size': 9, 'axes.titlesize': 10}):
-        figure = Figure(figsize=(12.5, 2.15 * rows + 4.9), layout='constrained', dpi=110)
-        heights = [2.15 * rows, 4.9]
-        (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
-        _draw_scenes(comparison, top.subplots(rows, 4, squeeze=False))
-        handles = [
-            Patch(facecolor=tuple(np.asarray(colour) / 255), label=name)
-            for name, colour in zip(comparison.class_names, comparison.palette)
-        ]
-        top.legend(handles=handles, loc='outside right center', frameon=False)
-        bars, semantic, spatial = bottom.subplots(1, 3, width_ratios=[1.6, 1.1, 1.0])
-        _draw_ious(comparison, bars)
-        _draw_semantic_weights(comparison, semantic)
-        _draw_spatial_weights(comparison, bottom, spatial)
+    lines = -(-len(comparison.class_names) // _LEGEND_COLUMNS)
+    foot = 0.55 + _LEGEND * lines
+    with new_figure(12.0, _ROW * rows + _HEAD + foot) as figure:
+        heights = [_HEAD, _ROW * rows, foot]
+        (head,), (middle,), (below,) = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)
+        _write_head(comparison, head)
+        for scene, axes in zip(comparison.scenes, middle.subplots(rows, 5, squeeze=False)):
+            _draw_scene(comparison, scene, axes)
+        _write_classes(comparison, below)
         figure.savefig(path)
 
 
-def _draw_scenes(comparison: Comparison, axes: np.ndarray) -> None:
-    titles = (
-        'image',
-        'truth',
-        f'zero-shot ({comparison.zero_shot_miou:.1f} {comparison.mean_measure})',
-        f'SSPrompt ({comparison.learned_miou:.1f} {comparison.mean_measure})',
+def _write_head(comparison: Comparison, figure: Figure) -> None:
+    """The means, large, over the two columns of each kind of prompts."""
+    for left, title, mean in zip((0.2, 0.6), _TITLES, comparison.means):
+        is_learned = title == _TITLES[1]
+        colour = '#1a6b2d' if is_learned else '#555555'
+        number = f'{mean:.1f} {comparison.mean_measure}'
+        figure.text(left, 0.78, title, ha='center', va='center', fontsize=14, color=colour)
+        figure.text(
+            left,
+            0.3,
+            number,
+            ha='center',
+            va='center',
+            fontsize=24,
+            fontweight='bold',
+            color=colour,
+        )
+    figure.text(0.9, 0.78, 'truth', ha='center', va='center', fontsize=14)
+
+
+def _draw_scene(comparison: Comparison, scene: Scene, axes: Sequence[Axes]) -> None:
+    before, after = (_paint(comparison, found) for found in scene.found)
+    pictures = (scene.image, before, scene.image, after, _paint(comparison, scene.truth))
+    for axis, picture in zip(axes, pictures):
+        axis.imshow(picture, interpolation='nearest')
+        axis.set_axis_off()
+    for axis, marks in zip((axes[0], axes[2]), scene.prompts):
+        _draw_prompts(comparison, marks, axis)
+
+
+def _paint(comparison: Comparison, labels: np.ndarray) -> np.ndarray:
+    """A label map in the colours of its classes; a picture stays as it is."""
+    return colour_labels(labels, comparison.palette) if labels.ndim == 2 else labels
+
+
+def _draw_prompts(comparison: Comparison, marks: Sequence[PromptMark], axis: Axes) -> None:
+    """Dots in the colour of the class that a prompt finds; small ones where it finds none."""
+    idle = [mark for mark in marks if mark.label is None]
+    busy = [mark for mark in marks if mark.label is not None]
+    if idle:
+        x, y = _places(idle)
+        axis.scatter(x, y, s=9, c='white', edgecolors='black', linewidths=0.5)
+    if busy:
+        (x, y), colours = _places(busy), [comparison.palette[mark.label] / 255 for mark in busy]
+        axis.scatter(x, y, s=90, c=colours, edgecolors='black', linewidths=1.3)
+
+
+def _places(marks: Sequence[PromptMark]) -> Tuple[List[float], List[float]]:
+    return [mark.x for mark in marks], [mark.y for mark in marks]
+
+
+def _write_classes(comparison: Comparison, figure: Figure) -> None:
+    """The classes with their colours, and both figures of each."""
+    before, after = comparison.of_classes
+    handles = []
+    for name, colour in zip(comparison.class_names, comparison.palette):
+        gain = f'{_round(before[name])} → {_round(after[name])}'
+        face = tuple(np.asarray(colour) / 255)
+        label = f'{shorten(name, 18)}  {gain}'
+        handles.append(Patch(facecolor=face, edgecolor='black', linewidth=0.6, label=label))
+    figure.legend(
+        handles=handles,
+        title=f'{comparison.measure} of each class in percent, handcrafted → learned prompts. '
+        'Dots are prompts: large in the colour of the class that they find, small without one',
+        title_fontsize=10.5,
+        fontsize=11.5,
+        ncols=_LEGEND_COLUMNS,
+        loc='center',
+        frameon=False,
     )
-    for row, scene in zip(axes, comparison.scenes):
-        maps = (scene.truth, scene.zero_shot, scene.learned)
-        pictures = [scene.image]
-        for each in maps:
-            is_label_map = each.ndim == 2
-            pictures.append(colour_labels(each, comparison.palette) if is_label_map else each)
-        for axis, picture in zip(row, pictures):
-            axis.imshow(picture, interpolation='nearest')
-            axis.set_axis_off()
-    for axis, title in zip(axes[0], titles):
-        axis.set_title(title)
 
 
-def _draw_ious(comparison: Comparison, axis: Axes) -> None:
-    places = np.arange(len(comparison.class_names))
-    for offset, (name, ious) in zip(
-        (-0.2, 0.2),
-        (('zero-shot', comparison.zero_shot_iou), ('SSPrompt', comparison.learned_iou)),
-    ):
-        values = [ious[class_name] for class_name in comparison.class_names]
-        axis.barh(places + offset, values, height=0.4, color=_COLOURS[name], label=name)
-    axis.set_yticks(places, comparison.class_names)
-    axis.invert_yaxis()
-    axis.set_xlim(0, 100)
-    axis.set_xlabel(f'{comparison.measure} (%)')
-    axis.set_title(f'{comparison.measure} of each class', pad=24)
-    _legend_above(axis)
-
-
-def _draw_semantic_weights(comparison: Comparison, axis: Axes) -> None:
-    places = np.arange(len(comparison.class_names))
-    axis.barh(places, comparison.semantic_weights, color=_COLOURS['SSPrompt'])
-    axis.axvline(0.5, color='black', linewidth=0.8, linestyle='--', label='start')
-    axis.set_yticks(places, comparison.class_names)
-    axis.invert_yaxis()
-    axis.set_xlim(0, 1)
-    axis.set_xlabel('weight W of the learned prompt\n(1 - W: of the frozen text encoder)')
-    axis.set_title('semantic prompts', pad=24)
-    _legend_above(axis)
-
-
-def _legend_above(axis: Axes) -> None:
-    """Between title and bars, where it covers none of them."""
-    axis.legend(loc='lower center', bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
-
-
-def _draw_spatial_weights(comparison: Comparison, figure: Figure, axis: Axes) -> None:
-    deviation = max(0.01, float(np.abs(comparison.spatial_weights - 0.5).max()))
-    image = axis.imshow(
-        comparison.spatial_weights, cmap='RdBu', vmin=0.5 - deviation, vmax=0.5 + deviation
-    )
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.set_xlabel(comparison.spatial_label)
-    axis.set_title('spatial prompts')
-    bar = figure.colorbar(image, ax=axis, orientation='horizontal', shrink=0.85)
-    bar.set_label('weight W of the learned prompt')
+def _round(percent: float) -> str:
+    """Whole percents; a dash for a class that no image has."""
+    return '-' if math.isnan(percent) else f'{percent:.0f}'

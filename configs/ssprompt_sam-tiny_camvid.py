@@ -1,5 +1,5 @@
 # CamVid with sam-tiny, whose weights come with the package:
-#     python tools/train.py configs/ssprompt_sam_camvid.py
+#     python tools/train.py configs/ssprompt_sam-tiny_camvid.py
 _base_ = [
     './_base_/models/ssprompt_sam-tiny.py',
     './_base_/datasets/camvid_96x96.py',

@@ -1,0 +1,270 @@
+"""Make every table and figure of README and docs again from the committed results.
+
+    python -m dev.figures            # or: make figures
+    python -m dev.figures --check    # change nothing; fail where a page says something else
+
+Results are the JSON files in ``docs/evidence``: the studies of ``python -m dev.reproduce``, the
+runs of ``python -m dev.benchmark``, and ``runs.json`` of ``python -m dev.measured_runs``. How a
+page marks its tables and figures is said in ``marked_page.py``. What a key stands for:
+
+    components / SSPrompt / miou                           the mean over the seeds of a study
+    components / SSPrompt / miou ±                         and its standard deviation
+    components / SSPrompt / trained                        its trained parameters
+    components / SSPrompt / below / projection alone       the paired difference and its interval
+    components / SSPrompt / below / projection alone | mean    without the interval
+    runs / camvid / after / mIoU | .2f                     an entry of another file, and its format
+
+``above`` and ``below`` fail where the difference has the other sign, ``over`` has a sign.
+"""
+
+import argparse
+import functools
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Sequence
+
+import numpy as np
+
+from mmseg_ssprompt.files import write_atomically
+
+from .bases_page import format_claims
+from .marked_page import PageError, render
+from .performance_page import format_runs, read_run
+from .studies.definitions import STUDIES
+from .studies.processes import ROOT
+from .studies.report import mean_and_interval, write_report
+
+__all__ = ['PAGES', 'STUDY_PAGES', 'figure', 'make_page', 'write_studies']
+
+EVIDENCE = ROOT / 'docs' / 'evidence'
+Tables = Mapping[str, Callable[[], str]]
+
+
+@functools.cache
+def read_results(name: str) -> Dict[str, Any]:
+    """What a file in ``docs/evidence`` holds.
+
+    Raises:
+        PageError: If there is none.
+    """
+    file = EVIDENCE / f'{name}.json'
+    if not file.is_file():
+        raise PageError(f'{file}: expected results, found no file')
+    content: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
+    return content
+
+
+def figure(key: str) -> str:
+    """What a key stands for, as pages write it.
+
+    Raises:
+        PageError: If the results have no such entry, or a difference has another sign.
+    """
+    path, _, style = key.partition(' | ')
+    name, *parts = path.split(' / ')
+    try:
+        if 'study' in read_results(name):
+            return _of_study(name, parts, style)
+        value: Any = read_results(name)
+        for part in parts:
+            value = _look_up(value, part)
+        return _write_number(value, style)
+    except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
+        raise PageError(f'{key!r}: {error!r}, in docs/evidence/{name}.json') from error
+
+
+def _look_up(value: Any, part: str) -> Any:
+    """An entry of a dict, or of a list by its number, or by its "name"."""
+    if not isinstance(value, list):
+        return value[part]
+    if part.isdigit():
+        return value[int(part)]
+    return next(entry for entry in value if entry['name'] == part)
+
+
+def _write_number(value: Any, style: str) -> str:
+    if style.endswith('%'):  # the sign stays in the text
+        return format(100 * value, f'{style[:-1] or ".0"}f')
+    if isinstance(value, str):
+        return format(value, style)
+    return format(value, style or (',' if isinstance(value, int) else '.1f'))
+
+
+def _of_study(name: str, parts: Sequence[str], style: str) -> str:
+    rows = {row['name']: row for row in read_results(name)['rows']}
+    row, column = rows[parts[0]], parts[1]
+    if column in ('above', 'below', 'over'):
+        metric = 'miou' if 'miou' in row else STUDIES[name].metric.lower()
+        differences = np.subtract(row[metric], rows[parts[2]][metric])
+        mean, half = mean_and_interval(differences.tolist())
+        if (column == 'above' and mean < 0) or (column == 'below' and mean > 0):
+            raise ValueError(f'the difference is {mean:+.1f}')
+        shown = f'{mean:+.1f}' if column == 'over' else f'{abs(mean):.1f}'
+        return shown if style == 'mean' else f'{shown} ± {half:.1f}'
+    if column == 'trained':
+        return f'{row["trainable_parameters"]:,}'
+    name, _, spread = column.partition(' ')
+    mean = format(float(np.mean(row[name])), style or '.1f')
+    return f'{mean} ± {np.std(row[name], ddof=1):.1f}' if spread else mean
+
+
+#: What else one could train, by the rows of the study of components, and what to know of each.
+RIVALS = {
+    'handcrafted prompts (zero-shot)': ('nothing', 'any class names'),
+    'SemPrompt': ('SSPrompt, semantic prompts alone', 'as SSPrompt'),
+    'SSPrompt': (
+        '**SSPrompt**',
+        'SAM stays as published; with other data, prompts of equal class names gain in part',
+    ),
+    'linear classifier on the image embedding': (
+        'a linear classifier of image features',
+        'classes are fixed; no masks of SAM',
+    ),
+    'projection alone': (
+        'the projection from SAM to text alone',
+        'handcrafted prompts; transfer was not measured',
+    ),
+    'mask decoder fine-tuned': (
+        "SAM's mask decoder",
+        'another SAM for each data set; transfer was not measured',
+    ),
+}
+RUN_GROUPS = ('all', 'things', 'stuff')
+
+
+def format_rivals() -> str:
+    """SSPrompt and its rivals on the miniature: mIoU, parameters, and what else differs."""
+    lines = ['| what trains | mIoU (%) | parameters | to know |', '|---|---|---|---|']
+    for row, (text, note) in RIVALS.items():
+        miou, trained = (figure(f'components / {row} / {column}') for column in ('miou', 'trained'))
+        lines.append(f'| {text} | {miou} | {trained} | {note} |')
+    return '\n'.join(lines)
+
+
+def format_classifiers() -> str:
+    """The mIoU of each kind of classifier with each kind of prompts; the best of a row is bold."""
+    kinds = ('token', 'region', 'ensemble')
+    lines = [f'| | {" | ".join(kinds)} |', '|---|---|---|---|']
+    for prompts in ('handcrafted prompts (zero-shot)', 'SpaPrompt', 'SemPrompt', 'SSPrompt'):
+        keys = [f'classifiers / {kind}: {prompts} / miou' for kind in kinds]
+        best = max(range(3), key=lambda i: float(figure(keys[i])))
+        spread = '' if 'zero-shot' in prompts else ' ±'
+        cells = [figure(key + spread) for key in keys]
+        cells[best] = f'**{cells[best]}**'
+        lines.append(f'| {" | ".join([prompts, *cells])} |')
+    return '\n'.join(lines)
+
+
+def format_demo() -> str:
+    """The figures that the demo prints, as a table."""
+    run = read_results('runs')['demo']['sam']['semantic']['0']
+    lines = ['| IoU (%) | zero-shot | SSPrompt | weight |', '|---|---|---|---|']
+    for name, row in run['per_class'].items():
+        before, after = row['zero_shot_iou'], row['ssprompt_iou']
+        lines.append(f'| {name} | {before:.1f} | {after:.1f} | {row["semantic_weight"]:.2f} |')
+    for group in RUN_GROUPS:
+        before, after = (run[_key(kind, group, 'miou')] for kind in ('zero_shot', 'ssprompt'))
+        lines.append(f'| mIoU, {group} | {before:.1f} | {after:.1f} | |')
+    return '\n'.join(lines)
+
+
+def _key(kind: str, group: str, measure: str) -> str:
+    """The name of a figure in the demo's summary."""
+    return '_'.join([kind, *([] if group == 'all' else [group]), measure])
+
+
+def format_seeds(task: str, bases: Sequence[str], measure: str) -> str:
+    """The demo with each seed that was run: all classes, things and stuff."""
+    demos = read_results('runs')['demo']
+    seeds = sorted(demos[bases[0]][task], key=int)
+    lines = [f'| | zero-shot | {" | ".join(f"seed {seed}" for seed in seeds)} |']
+    lines.append('|---' * (2 + len(seeds)) + '|')
+    for base in bases:
+        runs = [demos[base][task][seed] for seed in seeds]
+        for group in RUN_GROUPS:
+            values = [runs[0][_key('zero_shot', group, measure)]]
+            values += [run[_key('ssprompt', group, measure)] for run in runs]
+            name = group if len(bases) == 1 else f'{base}-tiny, {group}'
+            lines.append(f'| {" | ".join([name, *(f"{value:.1f}" for value in values)])} |')
+    return '\n'.join(lines)
+
+
+def format_camvid() -> str:
+    """CamVid's subset before and after training."""
+    runs = read_results('runs')['camvid']
+    titles = dict(before='before: the initial prompts', after='after 300 steps')
+    lines = ['| validation mIoU (%) | all | things | stuff |', '|---|---|---|---|']
+    for when, title in titles.items():
+        values = (runs[when][key] for key in ('mIoU', 'mIoU.things', 'mIoU.stuff'))
+        lines.append(f'| {" | ".join([title, *(f"{value:.1f}" for value in values)])} |')
+    return '\n'.join(lines)
+
+
+def _format_benchmark(pattern: str) -> str:
+    return format_runs([read_run(file) for file in sorted(EVIDENCE.glob(pattern))])
+
+
+#: The tables of each page that has tables or figures of results.
+PAGES: Dict[str, Tables] = {
+    'README.md': dict(rivals=format_rivals),
+    'docs/datasets.md': dict(camvid=format_camvid),
+    'docs/interpretation.md': {},
+    'docs/performance.md': dict(
+        cpu=functools.partial(_format_benchmark, 'performance_cpu_*.json'),
+        seem=functools.partial(_format_benchmark, 'performance_seem_cpu_*.json'),
+    ),
+    'docs/region-classifier.md': dict(classifiers=format_classifiers),
+    'docs/sam-tiny.md': {
+        'demo': format_demo,
+        'sam-seeds': functools.partial(format_seeds, 'semantic', ['sam'], 'miou'),
+        'seem-seeds': functools.partial(format_seeds, 'semantic', ['seem'], 'miou'),
+    },
+    'docs/tasks.md': dict(
+        panoptic=functools.partial(format_seeds, 'panoptic', ['sam', 'seem'], 'pq')
+    ),
+    'docs/evidence/README.md': dict(bases=functools.partial(format_claims, EVIDENCE)),
+}
+#: Studies that have results, whose pages and figures are made as a whole.
+STUDY_PAGES = sorted(name for name in STUDIES if (EVIDENCE / f'{name}.json').is_file())
+
+
+def make_page(name: str) -> str:
+    """A page with what the results say.
+
+    Raises:
+        PageError: If its marks are wrong, or results lack what it speaks of.
+    """
+    text = (ROOT / name).read_text(encoding='utf-8')
+    try:
+        return render(text, PAGES[name], figure)
+    except PageError as error:
+        raise PageError(f'{name}: {error}') from error
+
+
+def write_studies(folder: Path) -> None:
+    """The page and the figure of each study."""
+    for name in STUDY_PAGES:
+        results = read_results(name)
+        write_report(name, STUDIES[name], results['seeds'], results['rows'], folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Make tables and figures from committed results')
+    parser.add_argument('--check', action='store_true', help='change nothing')
+    is_check = parser.parse_args().check
+    stale: List[str] = []
+    for name in PAGES:
+        made = make_page(name)
+        if made != (ROOT / name).read_text(encoding='utf-8'):
+            stale.append(name)
+            if not is_check:
+                write_atomically(ROOT / name, made.encode())
+    if not is_check:
+        write_studies(EVIDENCE)
+    print('\n'.join(stale) or 'every page says what the results say')
+    if is_check and stale:
+        raise SystemExit('`make figures` writes these pages')
+
+
+if __name__ == '__main__':
+    main()

@@ -160,5 +160,5 @@ def _check_geotiffs(files: Sequence[InputFile]) -> None:
         if facts is not None and facts.is_georeferenced:
             raise DatasetError(
                 f'{str(file.path)!r} is a GeoTIFF, and rasterio, which keeps its georeference, is '
-                "not installed: pip install 'mmseg-ssprompt[geo]', or pip install rasterio"
+                'not installed: pip install rasterio'
             )

@@ -1,7 +1,7 @@
 """Decoded images kept in memory, for trainings in which no prompt changes."""
 
 import hashlib
-from typing import Callable, Dict
+from typing import Any, Callable, Dict, Iterator
 
 import torch
 from torch import Tensor
@@ -62,7 +62,8 @@ class DecodedMemory:
                     self.bytes += size
             found.append(decoded)
         # Copies, so that nobody can change what is kept.
-        return Decoded(*(None if x[0] is None else torch.cat(x) for x in zip(*found)))
+        fields: Iterator[Any] = zip(*found)
+        return Decoded._make(None if each[0] is None else torch.cat(each) for each in fields)
 
 
 def _digest(settings: str, *tensors: Tensor) -> bytes:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import time
 from dataclasses import dataclass, field
 from html import escape
@@ -14,10 +13,9 @@ from mmengine.registry import DefaultScope
 
 from ..files import write_json
 from ..outputs import OutputError
-from ..plain import find_difference
 from .bases import check_weights, find_base, model_weights
 from .engine import Engine, choose_arms
-from .photographs import find_photographs
+from .photographs import find_photographs, refuse_other_arguments
 from .progress import Reporter, output_to
 from .report import summary_table, write_report
 from .running import check_device, on_device, read_json
@@ -146,8 +144,10 @@ def fit(
         out=folder,
         track=_tracker(reporter),
     )
-    arguments = dict(base=base, weights=files, method=method)
-    _check_arguments(folder, arguments)
+    clip = files.get('clip')
+    own = next((file for part, file in files.items() if part != 'clip'), None)
+    arguments = dict(base=base, weights=own, clip_weights=clip, method=method)
+    refuse_other_arguments(folder, read_json(folder / 'arguments.json') or arguments, arguments)
     for line in data.describe():
         reporter.say(line)
     scope = DefaultScope.overwrite_default_scope('mmseg')
@@ -173,19 +173,6 @@ def _tracker(reporter: Reporter) -> Any:
                 reporter.advance_to(number)
 
     return track
-
-
-def _check_arguments(folder: Path, arguments: Dict[str, Any]) -> None:
-    """Refuse a folder that was made with another model."""
-    known = read_json(folder / 'arguments.json')
-    found = None if known is None else find_difference(known, arguments)
-    if found is not None:
-        name, before, now = found
-        name = re.sub(r'^weights\.clip$', 'clip-weights', name).partition('.')[0]
-        raise OutputError(
-            f'--out {str(folder)!r} was made with --{name} {before}, and now it is {now}. Give the '
-            'same arguments to go on, or another --out to begin again'
-        )
 
 
 @contextlib.contextmanager

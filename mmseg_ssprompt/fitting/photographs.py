@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import (
     Any,
@@ -36,7 +37,7 @@ from .splits import divide
 
 from mmseg.registry import DATASETS, TRANSFORMS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
-__all__ = ['FEW', 'find_photographs', 'track_plainly']
+__all__ = ['FEW', 'find_photographs', 'refuse_other_arguments', 'track_plainly']
 
 #: Below this number of pictures that are not for the test, choices are made by cross-validation.
 FEW = 20
@@ -187,12 +188,29 @@ def _check_out(out: Path, source: Source, arguments: Dict[str, Any]) -> None:
                 f'written, found other files, such as {others[0]!r}. Give another folder'
             )
         return
-    found = find_difference(FitData.read(out).arguments, arguments)
+    refuse_other_arguments(out, FitData.read(out).arguments, arguments)
+
+
+def refuse_other_arguments(out: Path, known: Dict[str, Any], arguments: Dict[str, Any]) -> None:
+    """Refuse a folder that was made with other arguments.
+
+    Args:
+        out: The folder.
+        known: The arguments that it was made with, by their names.
+        arguments: Those of now.
+
+    Raises:
+        OutputError: With the first argument that differs, and what to do.
+    """
+    found = find_difference(known, arguments)
     if found is not None:
-        name, before, now = found
+        name = re.split(r'[.\[]', found[0])[0].replace('_', '-')
+        before, now = (
+            f'without --{name}' if each is None else f'with --{name} {each}' for each in found[1:]
+        )
         raise OutputError(
-            f'--out {str(out)!r} was made with --{name} {before!r}, and now it is {now!r}. Give '
-            'the same arguments to go on, or another --out to begin again'
+            f'--out {str(out)!r} was made {before}, and now it is {now}. Give the same arguments '
+            'to go on, or another --out to begin again'
         )
 
 

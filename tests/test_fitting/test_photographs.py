@@ -406,7 +406,7 @@ def test_an_interrupted_call_is_made_again(tmp_path, step):
 def test_other_arguments_are_refused_by_name(tmp_path):
     make_photographs(tmp_path, 6)
     find(tmp_path)
-    with pytest.raises(OutputError, match=r'was made with --val 0.2, and now it is 0.3'):
+    with pytest.raises(OutputError, match=r'was made with --val 0.2, and now it is with --val 0.3'):
         find(tmp_path, val=0.3)
     with pytest.raises(OutputError, match='--classes'):
         find(tmp_path, classes=['a', 'b', 'c'])

@@ -1,116 +1,112 @@
-r"""Measure what ``fit`` takes, and what the naive way would take: the encoder in each step.
+r"""Time ``fit`` on photographs, beside trainings that encode their images in each step.
 
-    python -m dev.fit_time --images PHOTOS --labels LABELS --classes "sky,road" --base sam-vit-b \
-        --weights sam.pth --clip-weights clip.pt --out work_dirs/fit_time --json fit_time.json
+    python -m dev.fit_time --images DIR --labels DIR --classes "sky,road" \
+        --weights sam_vit_b_01ec64.pth --clip-weights ViT-B-16.pt
 
-Everything after ``--steps`` and ``--json`` is given to ``mmseg-ssprompt fit``. Its folder must be
-new. The naive way is the best arm's config with photographs and image encoder in place of embedded
-photographs: a few of its steps and predictions are measured, and multiplied by how many the fit
-has made.
+``fit`` runs as a command, with all arms. Then steps of one image are measured, with the image's
+features at hand and with the image encoder in each; the naive time is that of as many steps as
+``fit`` took, each with the encoder, without any validation.
 """
 
 import argparse
-import inspect
 import json
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import torch
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import DefaultScope
-from mmseg.registry import DATASETS, MODELS
 
-from mmseg_ssprompt.analysis.complexity.measuring import describe_machine
-from mmseg_ssprompt.cli.parser import build_parser, output_file
+from mmseg_ssprompt.analysis.complexity.measuring import (
+    count_cores,
+    describe_machine,
+    measure_seconds,
+)
+from mmseg_ssprompt.cli.parser import output_file
 from mmseg_ssprompt.files import write_json
-from mmseg_ssprompt.fitting.fit import fit
+
+from .benchmarks.train import TrainingStep
+from .studies.processes import ROOT
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Time fit beside the naive way')
+    for name in ('images', 'labels', 'classes', 'weights', 'clip-weights'):
+        parser.add_argument(f'--{name}', required=True, help='as for fit')
+    parser.add_argument('--turns', type=int, default=5, help='steps of each kind')
+    parser.add_argument('--out', type=Path, help="fit's folder; by default one that is removed")
+    parser.add_argument(
+        '--json', type=output_file('.json'), default=ROOT / 'docs' / 'evidence' / 'fit_cpu.json'
+    )
+    return parser.parse_args()
+
+
+def run_fit(args: argparse.Namespace, out: Path) -> float:
+    """Seconds of the command, all arms."""
+    options = dict(images=args.images, labels=args.labels, classes=args.classes, out=out)
+    options.update({'base': 'sam-vit-b', 'weights': args.weights, 'device': 'cpu'})
+    options['clip-weights'] = args.clip_weights
+    command = [sys.executable, '-m', 'mmseg_ssprompt', 'fit']
+    for name, value in options.items():
+        command += [f'--{name}', str(value)]
+    start = time.monotonic()
+    subprocess.run(command, check=True)
+    return time.monotonic() - start
+
+
+def count_steps(out: Path) -> Dict[str, int]:
+    """Steps of each arm: those of all its short runs, folds and trainings."""
+    steps: Dict[str, int] = {}
+    for file in (out / 'runs').glob('*/*/result.json'):
+        arm = file.parent.parent.name
+        steps[arm] = steps.get(arm, 0) + len(json.loads(file.read_text())['losses'])
+    return steps
+
+
+def measure_steps(turns: int, num_classes: int) -> Dict[str, float]:
+    """Median seconds of a step of one image with N = 100, in turns."""
+    args = argparse.Namespace(
+        variant='vit_b', prompts=100, classes=num_classes, batch=1, small=False, device='cpu'
+    )
+    case = TrainingStep(args)
+    kinds: Dict[str, Callable[[], Any]] = dict(
+        from_embedding=case.from_embedding, with_encoder=case.from_images
+    )
+    for run in kinds.values():
+        run()
+    seconds: Dict[str, List[float]] = {name: [] for name in kinds}
+    for _ in range(turns):
+        for name, run in kinds.items():
+            seconds[name].append(measure_seconds(run, torch.device('cpu')))
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description='Time of fit, and of the naive way')
-    parser.add_argument('--steps', type=int, default=3, help='of the naive way that are measured')
-    parser.add_argument('--json', type=output_file('.json'), required=True)
-    own, others = parser.parse_known_args()
-    args = build_parser().parse_args(['fit', *others])
-    if Path(args.out).exists():
-        parser.error(f'--out {args.out!r}: expected a new folder')
-    start = time.perf_counter()
-    result = fit(**{name: getattr(args, name) for name in inspect.signature(fit).parameters})
-    seconds = time.perf_counter() - start
-    naive = measure_naive(result.config, own.steps)
-    counts = count_steps(result.out)
-    total = naive['step'] * counts['training_images'] + naive['prediction'] * counts['predictions']
-    found: Dict[str, Any] = dict(
+    args = parse_args()
+    torch.set_num_threads(count_cores())
+    with tempfile.TemporaryDirectory() as folder:
+        out = args.out or Path(folder) / 'out'
+        seconds = run_fit(args, out)
+        results = json.loads((out / 'results.json').read_text())
+        data = json.loads((out / 'data.json').read_text())
+        steps = count_steps(out)
+    step = measure_steps(args.turns, len(data['classes']))
+    found = dict(
         machine=describe_machine('cpu'),
-        base=args.base,
-        pictures=counts['pictures'],
-        fit_seconds=seconds,
-        stages=result.results['seconds'],
-        steps_of_arms=counts['steps_of_arms'],
-        naive_step_seconds=naive['step'],
-        naive_prediction_seconds=naive['prediction'],
-        naive_seconds=total,
-        table=result.table,
-    )
-    write_json(found, own.json)
-    print(json.dumps(found, indent=2))
-
-
-def measure_naive(config: Path, steps: int) -> Dict[str, float]:
-    """Seconds of a training step and of a prediction of one photograph, with the encoder."""
-    cfg = Config.fromfile(config)
-    embedded = cfg.train_dataloader.dataset
-    model_cfg = dict(
-        cfg.model, backbone=embedded.encoder, data_preprocessor=embedded.data_preprocessor
-    )
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        model = MODELS.build(model_cfg)
-        # Labels before the resize, as in training.
-        load, resize, labels, pack = embedded.dataset.pipeline
-        dataset = DATASETS.build(dict(embedded.dataset, pipeline=[load, labels, resize, pack]))
-    optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad])
-    times: Dict[str, List[float]] = dict(step=[], prediction=[])
-    for number in range(steps):
-        start = time.perf_counter()
-        batch = model.data_preprocessor(pseudo_collate([dataset[number % len(dataset)]]), True)
-        loss, _ = model.parse_losses(model.loss(**batch))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        times['step'].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        with torch.no_grad():
-            model.eval()
-            model.test_step(pseudo_collate([dataset[number % len(dataset)]]))
-            model.train()
-        times['prediction'].append(time.perf_counter() - start)
-    return {name: sum(values) / len(values) for name, values in times.items()}
-
-
-def count_steps(out: Path) -> Dict[str, Any]:
-    """How many pictures were trained on and predicted, one at a time, by all runs of a fit."""
-    data = json.loads((out / 'data.json').read_text())
-    lists = {file.stem: len(file.read_text().splitlines()) for file in out.glob('data/*.txt')}
-    images = predictions = 0
-    steps: Dict[str, int] = {}
-    for file in out.glob('runs/*/*/result.json'):
-        run = json.loads(file.read_text())
-        cfg = Config.fromfile(file.with_name('config.py'))
-        own = len(run['losses']) * cfg.train_dataloader.batch_size
-        steps[file.parents[1].name] = steps.get(file.parents[1].name, 0) + own
-        images += own
-        loader = cfg.val_dataloader
-        if loader is not None:
-            predictions += len(run['validations']) * lists[Path(loader.dataset.names).stem]
-    predictions += lists.get('test', 0) * (1 + len(steps))
-    return dict(
+        base=results['base'],
         pictures=len(data['pictures']),
-        training_images=images,
-        predictions=predictions,
-        steps_of_arms=steps,
+        classes=len(data['classes']),
+        steps=steps,
+        seconds=round(seconds, 1),
+        stages=results['seconds'],
+        seconds_of_a_step={name: round(value, 3) for name, value in step.items()},
+        naive_seconds=round(sum(steps.values()) * step['with_encoder'], 1),
     )
+    write_json(found, args.json)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from .fit_data import FitData
-from .report_tables import ClassRow, last_iteration
+from .report_tables import MEASURES, ClassRow, last_iteration
 
 __all__ = ['RULES', 'Advice', 'ClassRow', 'find_advice']
 
@@ -86,13 +86,14 @@ def _on_base(results: Mapping[str, Any]) -> List[Advice]:
 
 def _on_gain(results: Mapping[str, Any], best: Mapping[str, Any]) -> List[Advice]:
     metric = results['metric']
+    mean = MEASURES[metric][0]
     before, after = results['zero_shot']['validation'][metric], best['validation'][metric]
     if before is None or after is None or after > before:
         return []
     return [
         Advice(
             'Label more pictures, or keep the zero-shot prompts.',
-            f'Learning has not helped: {after:.1f} {metric} on validation, {before:.1f} without.',
+            f'Learning has not helped: {after:.1f} {mean} on validation, {before:.1f} without.',
         )
     ]
 
@@ -178,6 +179,7 @@ def _on_training(best: Mapping[str, Any]) -> List[Advice]:
 
 def _on_parts(data: FitData, results: Mapping[str, Any], best: Mapping[str, Any]) -> List[Advice]:
     metric, advice = results['metric'], []
+    mean = MEASURES[metric][0]
     counts = {part: sum(each.split == part for each in data.pictures) for part in ('val', 'test')}
     if results['cross_validated']:
         counts['val'] = sum(each.split == 'train' for each in data.pictures)
@@ -215,7 +217,7 @@ def _on_parts(data: FitData, results: Mapping[str, Any], best: Mapping[str, Any]
             advice.append(
                 Advice(
                     'Look whether validation and test pictures show the same things.',
-                    f'The best arm has {validation:.1f} {metric} on the one and {test:.1f} on the '
+                    f'The best arm has {validation:.1f} {mean} on the one and {test:.1f} on the '
                     'other.',
                 )
             )

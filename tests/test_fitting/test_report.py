@@ -381,8 +381,8 @@ def test_segments(out, task, metric, prefix):
         each['objects'] = {'sky': 5}
     results.update(task=task, metric=metric, confusion=None)
     for row in (results['zero_shot'], *results['arms']):
-        row['validation'] = {metric: 30.0}
-        row['test'] = {metric: 20.0, f'{prefix}.sky': 66.6}
+        row['validation'] = {metric: 25.0}
+        row['test'] = {metric: 36.0, f'{prefix}.sky': 66.6}
     for name in NAMES['test']:
         mask = np.zeros(SIZE, bool)
         mask[:, :30] = True
@@ -398,6 +398,9 @@ def test_segments(out, task, metric, prefix):
     assert (shares if task == 'panoptic' else f'5{shares}') in page.text
     assert page.tables['by-class'][1][:5] == ['sky', '', '66.6', '66.6', '0.0']
     assert 'confusion' not in page.tables
+    mean = 'mAP' if task == 'instance' else 'PQ'
+    assert f'25.0 {mean} on the one and 36.0 on the other' in page.text
+    assert 'segm_mAP' not in page.text
     assert page.tables['data-classes'][1][1] == ('3 / 15' if task == 'instance' else '3 / 2.16 k')
     _, before, after, truth = page.images()[:4]
     assert np.abs(after.astype(int) - truth).mean() < 2

@@ -277,6 +277,8 @@ def _extent(data: FitData) -> Tuple[float, float]:
 def _training(task: str, schedule: Schedule, rate: float) -> List[str]:
     iterations, warm_up = schedule.iterations, max(1, schedule.iterations // 20)
     interval = schedule.interval
+    # Which iteration of a fold counts is known when all folds are trained.
+    kept = ', max_keep_ckpts=-1' if schedule.patience is None else ''
     steps = [
         dict(type='LinearLR', start_factor=0.1, begin=0, end=warm_up, by_epoch=False),
         dict(type='CosineAnnealingLR', eta_min=0.0, begin=warm_up, end=iterations, by_epoch=False),
@@ -285,7 +287,7 @@ def _training(task: str, schedule: Schedule, rate: float) -> List[str]:
         f'optim_wrapper = dict(optimizer=dict(lr={rate}))',
         f'param_scheduler = {_python(steps)}',
         f'train_cfg = dict(max_iters={schedule.max_iters}, val_interval={interval})',
-        f'default_hooks = dict(checkpoint=dict(interval={interval}))',
+        f'default_hooks = dict(checkpoint=dict(interval={interval}{kept}))',
     ]
     if schedule.patience is not None:
         hook = dict(

@@ -180,9 +180,8 @@ def test_the_config_gives_the_same_prompts(fitted, whole, tmp_path):
         arm = next(each for each in results['arms'] if each['name'] == results['best'])
         work_dir = tmp_path / out.parent.name
         run_here('train.py', out / 'config.py', '--work-dir', work_dir)
-        name = 'iter_*.pth' if results['cross_validated'] else 'best_*.pth'
-        (checkpoint,) = work_dir.glob(name)
-        assert checkpoint.stem.endswith(f'_{arm["best_iteration"]}')
+        start = '' if results['cross_validated'] else 'best_*_'
+        (checkpoint,) = work_dir.glob(f'{start}iter_{arm["best_iteration"]}.pth')
         found = torch.load(checkpoint, map_location='cpu')['state_dict']
         expected = load_file(out / 'prompts.safetensors')
         assert all(torch.equal(found[key], value) for key, value in expected.items())
@@ -193,17 +192,25 @@ def test_the_config_gives_the_same_prompts(fitted, whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('task', ['instance', 'panoptic'])
-def test_objects(tmp_path, task):
-    if task == 'instance':
-        pytest.importorskip('faster_coco_eval')
-        make_coco(tmp_path, 6, regions=False)
-        data = dict(coco=tmp_path / 'objects.json', classes=['car'])
-    else:
-        pytest.skip('needs panoptic pictures')
+def test_without_a_test_part_each_fold_is_predicted_by_the_others(tmp_path):
+    root = make_photographs(tmp_path, 4)
+    result = short_fit(root, root / 'out', method='ssprompt')
+    results = result.results
+    assert results['cross_validated'] and results['zero_shot']['test'] is None
+    for folder in ('zero-shot', 'best'):
+        files = (root / 'out/predictions' / folder).glob('*.png')
+        assert sorted(file.name for file in files) == [f'{n:02d}.png' for n in range(4)]
+    assert np.sum(results['confusion']) == 4 * 20 * 28
+
+
+@pytest.mark.slow
+def test_objects(tmp_path):
+    pytest.importorskip('faster_coco_eval')
+    make_coco(tmp_path, 6, regions=False)
+    data = dict(coco=tmp_path / 'objects.json', classes=['car'])
     with few_iterations():
         result = mmseg_ssprompt.fit(
-            tmp_path / 'photos', task=task, base='seem-tiny', out=tmp_path / 'out', **data
+            tmp_path / 'photos', task='instance', base='seem-tiny', out=tmp_path / 'out', **data
         )
     assert result.metric == 'segm_mAP'
     files = list((tmp_path / 'out/predictions').rglob('*.json'))

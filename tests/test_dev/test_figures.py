@@ -21,10 +21,17 @@ OTHER_TABLES = {
         *('| data set | configuration |', '| data set | type | files |', '| data set | things |'),
     ],
     'docs/method.md': ['| question | here (ours) |'],
-    'docs/performance.md': ['| what | ours | official | ratio |'],  # performance_h100.txt
+    'docs/performance.md': [
+        '| what | ours | official | ratio |',  # performance_h100.txt
+        '| | |',  # of fit; has a comment of figures
+    ],
+    'docs/photographs.md': ['| | few pictures, in folds |'],  # settings
     'docs/sam-tiny.md': ['| | `coast` |', '| | measured |', '| | all |', '| mIoU (%) | all |'],
     'docs/seem.md': ['| what | agrees within |'],
-    'docs/tasks.md': ['| `model.test_cfg` |', '| | time | peak memory |'],
+    'docs/tasks.md': [
+        *('| `model.test_cfg` |', '| | time | peak memory |'),
+        '| | SpaPrompt alone |',  # has a comment of figures
+    ],
     'docs/training.md': ['| `optim_wrapper.dtype` |', '| | losses differ by |'],
     'docs/evidence/README.md': ['| claim | downstream world |'],  # has a comment of figures
     'docs/install.md': ['| you have | install |', '| | torch | mmengine |'],

@@ -218,8 +218,11 @@ def _advise(source: Source, ids: ClassIds, files: Iterable[LabelFile]) -> str:
 
 def _propose_ids(ids: ClassIds, seen: Sequence[int]) -> str:
     """Arguments with which as many ids as there are names are their classes; else empty."""
-    if len(seen) == len(ids.names) + 1 and ids.ids.ignore_index in seen:
-        seen = [number for number in seen if number != ids.ids.ignore_index]
+    counted = [number for number in seen if number != ids.ids.ignore_index]
+    if len(seen) == len(ids.names) + 1:
+        seen = counted
+    if len(ids.names) > 2 and counted == list(range(len(ids.names) - 1)):
+        return ''  # the last class is in no label map
     ignored, numbers = '', list(seen)
     if len(numbers) == len(ids.names) + 1 and numbers[0] == 0:
         ignored, numbers = ' --ignore 0', numbers[1:]

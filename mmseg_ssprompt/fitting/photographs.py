@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import (
     Any,
@@ -124,13 +125,19 @@ def find_photographs(
     known = FitData.read(out) if (out / 'data.json').is_file() else None
     if known is not None and known.stamp == stamp and _is_complete(known):
         return known
+    is_new = not out.exists()
     check_writable(out)
-    read = read_label_maps if source.coco is None else read_coco_labels
-    annotations = read(source, out, track)
-    data = _survey(source, annotations, out, track)
-    data.arguments, data.stamp = arguments, stamp
-    _divide(data, val, test, shots, seed)
-    data.digest = _digest(data)
+    try:
+        read = read_label_maps if source.coco is None else read_coco_labels
+        annotations = read(source, out, track)
+        data = _survey(source, annotations, out, track)
+        data.arguments, data.stamp = arguments, stamp
+        _divide(data, val, test, shots, seed)
+        data.digest = _digest(data)
+    except DatasetError:
+        if is_new:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     if known is not None and known.digest != data.digest:
         raise OutputError(
             f'--out {str(out)!r}: expected the pictures and labels that it was made of, found '

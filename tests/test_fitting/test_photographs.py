@@ -252,6 +252,18 @@ def test_what_may_be_meant_by_other_ids_is_proposed(tmp_path, ids, names, expect
     assert data.classes == list(names) and not data.left_out
 
 
+def test_ids_that_are_ignored_are_not_proposed_for_a_class_without_pixels(tmp_path):
+    make_photographs(tmp_path, 4)
+    for file in (tmp_path / 'labels').iterdir():
+        labels = np.array(Image.open(file))
+        labels[:3] = 255
+        save(labels, file)
+    with pytest.raises(DatasetError, match='unicorn') as error:
+        find(tmp_path, classes=[*CLASSES, 'unicorn'], out=tmp_path / 'refused')
+    assert 'Perhaps' not in str(error.value)
+    assert not (tmp_path / 'refused').exists()
+
+
 def test_names_that_may_be_shifted_are_said(tmp_path):
     make_photographs(tmp_path, 6)
     for number in range(6):

@@ -145,28 +145,36 @@ def whole(tmp_path_factory):
 #: Stages as they are said, each to be killed at least once.
 STAGES = (
     *('reading', 'encodes', 'zero-shot on', 'short run with rate 0.01', 'short run with rate 0.03'),
-    *('fold 1', 'fold 3', 'training on all', 'test on', 'projection alone, test'),
+    *('fold 1', 'fold 3', 'training on all', 'test on', 'Projection alone, test'),
 )
+
+
+def kill_in(stage: str, whole: Path, seconds: float) -> None:
+    """Fit, and kill it in a stage; sooner if it was not there any more."""
+    for _ in range(8):
+        command = [sys.executable, SCRIPT, whole, whole / 'out', stage, f'{seconds:.4f}']
+        done = warm_processes.run(command, cwd=SCRIPT.parent)
+        assert done.returncode in (-9, 0), done.stderr
+        if done.returncode == -9:
+            return
+        shutil.rmtree(whole / 'out')  # all is done, so that no stage would come again
+        seconds /= 4
+    raise AssertionError(f'{stage}: never killed')
 
 
 @pytest.mark.slow
 @pytest.mark.process
 def test_killed_in_each_stage(whole, tmp_path):
-    """Ten times in all, each at a random moment."""
+    """Ten times, in each stage, each at a random moment."""
     out, moments = whole / 'out', random.Random(int(os.environ.get('MMSEG_SSPROMPT_KILLS_SEED', 0)))
     expected = figures(out)
     kept = tmp_path / 'kept'
     out.rename(kept)
     try:
-        kills = 0
         for stage in STAGES:
-            command = [sys.executable, SCRIPT, whole, out, stage, f'{moments.uniform(0, 1):.3f}']
-            done = warm_processes.run(command, cwd=SCRIPT.parent)
-            kills += done.returncode == -9
-            assert done.returncode in (-9, 0), done.stderr
+            kill_in(stage, whole, moments.uniform(0, 0.1))
         done = warm_processes.run([sys.executable, SCRIPT, whole, out], cwd=SCRIPT.parent)
         assert done.returncode == 0, done.stderr
-        assert kills >= 5
         assert figures(out) == expected
     finally:
         shutil.rmtree(out, ignore_errors=True)

@@ -103,6 +103,12 @@ setup(
         'cityscapes': ['cityscapesscripts>=2.2.4'],
         # For predictions of GeoTIFFs that keep their place.
         'geo': ['rasterio>=1.3'],
+        # For the page in the browser.
+        'studio': ['gradio>=6.0'],
+        # For ONNX files, and for comparing what they give with PyTorch.
+        'onnx': ['onnx>=1.18', 'onnxruntime>=1.22', 'onnxscript>=0.5'],
+        # For prompts in a repository of the Hugging Face Hub.
+        'hub': ['huggingface_hub>=0.34'],
         'tests': read_requirements('tests'),
     },
     zip_safe=False,

@@ -31,6 +31,7 @@ FLOORS = (
     'analysis',
     'prediction',
     'fitting',
+    'export',
     'cli',
 )
 #: They only gather what is below them.

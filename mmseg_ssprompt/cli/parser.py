@@ -43,6 +43,9 @@ _BASES = (
 )
 #: What is trained: ``fitting.config_text.ARMS``.
 _METHODS = ('auto', 'ssprompt', 'ssprompt-projection', 'projection')
+#: Kinds of exported files, and of their weights: ``export.exporting.FORMATS`` and ``PRECISIONS``.
+_FORMATS = ('onnx', 'torch')
+_PRECISIONS = ('float32', 'float16')
 
 _Commands = Any  # argparse names the type of what add_subparsers() returns with an underscore
 
@@ -93,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'mmseg-ssprompt {version[1]}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for add in (
-        *(_add_demo, _add_fit, _add_predict, _add_configs, _add_check_data, _add_few_shot),
+        *(_add_demo, _add_fit, _add_predict, _add_export),
+        *(_add_configs, _add_check_data, _add_few_shot),
         *(
             _add_cache,
             _add_prompts,
@@ -392,6 +396,33 @@ def _add_predict(commands: _Commands) -> None:
     parser.add_argument('--device', help='such as cpu or cuda:0; by default a GPU, if there is one')
     parser.add_argument(
         '--overwrite', action='store_true', help='predict all again, into an OUT that holds files'
+    )
+
+
+def _add_export(commands: _Commands) -> None:
+    parser = _add_command(
+        *(commands, 'export', 'export', 'write a model as ONNX files that run without PyTorch'),
+        'OUT gets encoder.onnx, decoder.onnx with the prompts, model.json, and run.py, which needs '
+        'numpy, Pillow and onnxruntime. It is compared with PyTorch before it appears.',
+    )
+    parser.add_argument(
+        'model', metavar='MODEL', help='folder that "fit" has written, or a config with --prompts'
+    )
+    parser.add_argument(
+        '--out', type=output_folder, required=True, metavar='FOLDER', help='new or empty folder'
+    )
+    parser.add_argument('--prompts', metavar='FILE', help='trained prompts of a config')
+    parser.add_argument(
+        '--format', choices=_FORMATS, default=_FORMATS[0], help='torch: programs of torch.export'
+    )
+    parser.add_argument(
+        '--precision',
+        choices=_PRECISIONS,
+        default=_PRECISIONS[0],
+        help='float16: weights are stored in half, and computed with in float32',
+    )
+    parser.add_argument(
+        '--opset', type=_at_least_one, default=18, metavar='N', help="of ONNX's operators (18)"
     )
 
 

@@ -44,7 +44,10 @@ from .predictor import Predictor, TrainedModel, read_model
 from .record import RECORD, PredictionRecord, file_state
 from .tiles import Tile, Tiling
 
-__all__ = ['COCO_FILE', 'LABELS', 'OVERLAYS', 'Predictions', 'predict']
+__all__ = [
+    *('COCO_FILE', 'LABELS', 'LARGE_PICTURE', 'OVERLAYS', 'Predictions', 'find_tiling'),
+    'predict',
+]
 
 #: What is written into the folder of predictions.
 LABELS, OVERLAYS, COCO_FILE = 'labels', 'overlays', 'coco.json'
@@ -52,7 +55,7 @@ LABELS, OVERLAYS, COCO_FILE = 'labels', 'overlays', 'coco.json'
 _QUALITY = 90
 #: The sides of tiles in pixels, and the pixels from which on a picture is cut, where the size of
 #: the photographs that a model was trained on is unknown.
-_TILE, _LARGE_PICTURE = 2048, 50_000_000
+_TILE, LARGE_PICTURE = 2048, 50_000_000
 
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -185,7 +188,7 @@ def predict(
     if out is not None and found is not None:
         folder = _prepare_folder(Path(out).expanduser(), trained, found, overwrite)
     predictor = Predictor(trained, device)
-    session = _Session(predictor, _tiling(predictor, tile, overlap), batch_size, on_progress)
+    session = _Session(predictor, find_tiling(predictor, tile, overlap), batch_size, on_progress)
     if found is None:
         names = [f'picture {number}' for number in range(len(pictures))]
         tasks = [_Task(name, name, None, each) for name, each in zip(names, pictures)]
@@ -221,10 +224,16 @@ def _describe_inputs(found: InputFiles, predictor: Predictor) -> Iterator[str]:
         yield 'these are predictions of handcrafted prompts'
 
 
-def _tiling(
-    predictor: Predictor, tile: Union[int, Tuple[int, int], None], overlap: Optional[int]
+def find_tiling(
+    predictor: Predictor,
+    tile: Union[int, Tuple[int, int], None] = None,
+    overlap: Optional[int] = None,
 ) -> Tiling:
-    """How large pictures are cut."""
+    """How large pictures are cut; arguments and errors are those of :func:`predict`.
+
+    Where the size of the photographs of training is unknown, and no tile is given, this holds for
+    pictures of more than :data:`LARGE_PICTURE` pixels.
+    """
     if predictor.finds_objects or predictor.model.test_cfg.mode == 'slide':
         if tile is not None or overlap is not None:
             raise ConfigError(
@@ -343,7 +352,7 @@ class _Session:
         """The tiles of a picture; without a known size of photographs only huge ones have them."""
         height, width = picture.size
         is_known = self.tiling.is_forced or self.predictor.training_size is not None
-        if not is_known and height * width <= _LARGE_PICTURE:
+        if not is_known and height * width <= LARGE_PICTURE:
             return Tiling(None, (0, 0)).cut(picture.size)
         return self.tiling.cut(picture.size)
 

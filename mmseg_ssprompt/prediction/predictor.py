@@ -121,6 +121,8 @@ class Predictor:
         is_zero_shot: Whether its prompts are the handcrafted ones.
         training_size: (height, width) of the photographs that it was trained on; None if unknown.
         digest: Tells this model from others.
+        loader: The transform that reads a picture.
+        steps: The transforms that follow.
 
     Raises:
         FileNotFoundError: If files of weights are not there, with all that are not.
@@ -136,7 +138,7 @@ class Predictor:
         self.device = _find_device(device)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         dataset_cfg = _find_dataset(cfg)
-        self._loader, self._steps = _split_pipeline(dataset_cfg)
+        self.loader, self.steps = _split_pipeline(dataset_cfg)
         _use_image_encoder(cfg)
         cfg.model.setdefault('test_cfg', {})
         cfg.model.test_cfg.logits = False  # one label a pixel in memory, instead of a score each
@@ -162,7 +164,7 @@ class Predictor:
         Raises:
             DatasetError: If it cannot be read or is damaged, or is no picture that the model takes.
         """
-        sample, _, _ = check_image(self._loader, dict(img_path=str(file)))
+        sample, _, _ = check_image(self.loader, dict(img_path=str(file)))
         return LoadedPicture(sample['img'])
 
     def prepare(self, pixels: np.ndarray, name: str) -> Dict[str, Any]:
@@ -178,7 +180,7 @@ class Predictor:
         size = pixels.shape[:2]
         sample = dict(img=pixels, img_path=name, img_shape=size, ori_shape=size)
         try:
-            packed: Dict[str, Any] = self._steps(sample)
+            packed: Dict[str, Any] = self.steps(sample)
         except Exception as error:  # transforms raise almost any type
             raise DatasetError(
                 f'image {name!r}: {size[0]} x {size[1]} pixels (height x width) do not pass the '

@@ -90,7 +90,7 @@ def encode_patches(tower: CLIPImageTower, images: Tensor) -> Tuple[Tensor, Tuple
     """
     vit = tower.transformer
     patches, size = vit.patch_embed(images)
-    tokens = torch.cat([vit.cls_token.expand(len(images), -1, -1), patches], dim=1)
+    tokens = torch.cat([vit.cls_token.expand(images.shape[0], -1, -1), patches], dim=1)
     tokens = vit.pre_ln(vit._pos_embeding(tokens, size, vit.pos_embed))
     for block in vit.layers[:-1]:
         attended = F.scaled_dot_product_attention(*project_to_attend(block, tokens))

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from segment_anything.modeling.common import MLPBlock
 from torch import Tensor, nn
 
+from ..base.exporting import is_exporting
+
 __all__ = ['apply_mlp', 'project']
 
 #: Multiplications from which the detour pays: layers of the image encoder, and of independent
@@ -34,7 +36,8 @@ def apply_mlp(mlp: MLPBlock, x: Tensor) -> Tensor:
 
 def _is_faster_as_convolution(linear: nn.Linear, x: Tensor) -> bool:
     return (
-        x.device.type == 'cpu'
+        not is_exporting()  # the choice is that of who runs the export
+        and x.device.type == 'cpu'
         and x.dtype == torch.float32
         and not _is_autocast()  # lower precisions are oneDNN's anyway
         and torch.backends.mkldnn.is_available()

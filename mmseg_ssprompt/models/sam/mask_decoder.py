@@ -63,7 +63,7 @@ def decode_joint(
     """
     carried = tuple(token_indices if carried_indices is None else carried_indices)
     tokens = _prompt_tokens(decoder, sparse_prompts, carried)  # (1 or B, N, G, D)
-    num_images, (num_prompts, group) = len(image_embedding), tokens.shape[1:3]
+    num_images, (num_prompts, group) = image_embedding.shape[0], tokens.shape[1:3]
     keys = (image_embedding + dense_prompt).flatten(2).transpose(1, 2)  # (B, hw, D)
     key_pe = image_pe.flatten(2).transpose(1, 2)  # (1, hw, D)
 
@@ -98,7 +98,7 @@ def decode_independent(
     """
     carried = tuple(range(decoder.num_mask_tokens))
     tokens = _prompt_tokens(decoder, sparse_prompts, carried)  # (1 or B, N, G, D)
-    num_images, num_prompts = len(image_embedding), tokens.shape[1]
+    num_images, num_prompts = image_embedding.shape[0], tokens.shape[1]
     image = (image_embedding + dense_prompt).flatten(2).transpose(1, 2)  # (B, hw, D)
     key_pe = image_pe.flatten(2).transpose(1, 2)  # (1, hw, D)
 
@@ -202,7 +202,7 @@ class SAMMaskDecoder(FrozenModule):
         Raises:
             ValueError: If ``sparse_prompts`` has another shape, or holds no prompt.
         """
-        shape, count = tuple(sparse_prompts.shape), len(image_embedding)
+        shape, count = tuple(sparse_prompts.shape), image_embedding.shape[0]
         if len(shape) not in (3, 4) or shape[-3] == 0 or (len(shape) == 4 and shape[0] != count):
             raise ValueError(
                 f'sparse prompts must have shape (N, T, D), or ({count}, N, T, D) for {count} '
@@ -231,11 +231,14 @@ class SAMMaskDecoder(FrozenModule):
         if self.mask_output != 'best':
             return Decoded(masks.flatten(1, 2), tokens.flatten(1, 2), iou.flatten(1, 2))
         best = iou.argmax(dim=-1, keepdim=True)  # (B, N, 1)
-        return Decoded(
-            masks.take_along_dim(best[..., None, None], dim=2).squeeze(2),
-            tokens.take_along_dim(best[..., None], dim=2).squeeze(2),
-            iou.take_along_dim(best, dim=2).squeeze(2),
-        )
+        return Decoded(_take(masks, best), _take(tokens, best), _take(iou, best))
+
+
+def _take(x: Tensor, best: Tensor) -> Tensor:
+    """One of the M of each prompt: (B, N, M, ...) by (B, N, 1) -> (B, N, ...)."""
+    inner = x.shape[3:]
+    index = best.reshape(*best.shape, *[1] * len(inner)).expand(-1, -1, -1, *inner)
+    return x.gather(2, index).squeeze(2)
 
 
 def _prompt_tokens(decoder: MaskDecoder, sparse_prompts: Tensor, carried: Sequence[int]) -> Tensor:

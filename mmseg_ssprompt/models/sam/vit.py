@@ -14,6 +14,7 @@ from segment_anything.modeling.image_encoder import (
 )
 from torch import Tensor
 
+from ..base.exporting import is_exporting
 from .linear import apply_mlp, project
 
 __all__ = ['attend_with_relative_positions', 'encode_block', 'encode_image', 'encode_patches']
@@ -80,6 +81,8 @@ def attend_with_relative_positions(attention: Attention, x: Tensor) -> Tensor:
     query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, HW, C) each
     biases = _relative_biases(attention, query, size)
     attend = attend_with_extended_keys if x.is_cuda else attend_with_bias
+    if is_exporting():
+        attend = attend_head_by_head
     out = attend(query, key, value, *biases).transpose(1, 2).flatten(2)  # (B, HW, width)
     projected: Tensor = project(attention.proj, out).unflatten(1, size)
     return projected
@@ -125,6 +128,23 @@ def attend_with_extended_keys(
     padding = (0, -query.shape[-1] % 8)  # what fused kernels ask for
     query, key = F.pad(query, padding), F.pad(key, padding)
     return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+
+
+def attend_head_by_head(
+    query: Tensor, key: Tensor, value: Tensor, along_y: Tensor, along_x: Tensor
+) -> Tensor:
+    """As :func:`attend_with_bias`, in the plain form that is exported.
+
+    Where attention is global, other runtimes have the scores of one head in memory at a time.
+    """
+    num_heads, places = query.shape[1:3]
+    heads_at_once = max(1, min(num_heads, _MAX_BIAS_NUMBERS // places**2))
+    attended = []
+    parts = (t.split(heads_at_once, dim=1) for t in (query, key, value, along_y, along_x))
+    for q, k, v, bias_y, bias_x in zip(*parts):
+        bias = (bias_y.unsqueeze(-1) + bias_x.unsqueeze(-2)).flatten(4).flatten(2, 3)
+        attended.append(F.scaled_dot_product_attention(q, k, v, attn_mask=bias))
+    return torch.cat(attended, dim=1)
 
 
 def _relative_biases(

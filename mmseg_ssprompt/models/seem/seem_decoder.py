@@ -89,7 +89,7 @@ class SEEMDecoder(FrozenModule):
             (B, Q, D), normalised, for the heads.
         """
         levels = self._read_levels(features)
-        x = content.expand(len(features.embedding), -1, -1)
+        x = content.expand(features.embedding.shape[0], -1, -1)
         layers = zip(
             self.transformer_cross_attention_layers,
             self.transformer_self_attention_layers,

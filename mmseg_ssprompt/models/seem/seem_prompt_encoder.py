@@ -95,7 +95,7 @@ def sample(level: Tensor, points: Tensor) -> Tensor:
         (B, N, P, D) float32, also under autocast: lower precisions would move the points.
     """
     with torch.autocast(level.device.type, enabled=False):
-        grid = (2 * points - 1).float().expand(len(level), -1, -1, -1)
+        grid = (2 * points - 1).float().expand(level.shape[0], -1, -1, -1)
         seen = F.grid_sample(
             level.float(), grid, mode='bilinear', padding_mode='zeros', align_corners=True
         )

@@ -161,7 +161,7 @@ class SEEMSegmenter(BaseModule):
             ValueError: If ``T`` is of neither kind, or a shape differs.
         """
         self._check_features(features)
-        _check_prompts(spatial, len(features.embedding), self.token_dims)
+        _check_prompts(spatial, features.embedding.shape[0], self.token_dims)
         spatial = spatial if spatial.dim() == 4 else spatial.unsqueeze(0)
         decoder = self.mask_decoder
         if spatial.shape[2] == 2:
@@ -175,7 +175,7 @@ class SEEMSegmenter(BaseModule):
 
     def _answer(self, features: ImageFeatures, spatial: Tensor) -> Tuple[Tensor, Tensor]:
         """Of the queries of each prompt the one that answers: its token and its mask embedding."""
-        spatial = spatial.expand(len(features.embedding), -1, -1, -1)
+        spatial = spatial.expand(features.embedding.shape[0], -1, -1, -1)
         level_tokens = spatial[:, :, :-1].unflatten(2, (NUM_LEVELS, -1))
         mask_feature = spatial[:, :, -1].detach()
         num_prompts = spatial.shape[1]
@@ -221,7 +221,7 @@ class SEEMSegmenter(BaseModule):
 
 def _take(x: Tensor, best: Tensor) -> Tensor:
     """One of the R queries of each prompt: (B, N, R, D) -> (B, N, D)."""
-    return x.take_along_dim(best, dim=2).squeeze(2)
+    return x.gather(2, best.expand(-1, -1, -1, x.shape[-1])).squeeze(2)
 
 
 def _refuse(settings: Mapping[str, Any]) -> None:

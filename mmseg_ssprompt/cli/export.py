@@ -1,0 +1,51 @@
+"""Write a model as ONNX files with a runner: see ``mmseg_ssprompt.export.export``.
+
+mmseg-ssprompt export runs/first --out exported
+python exported/run.py picture.jpg --out labels
+"""
+
+import argparse
+import inspect
+import sys
+from typing import Optional
+
+from ..export import export
+from ..export.exporting import Exported
+
+__all__ = ['run']
+
+#: The status of a command that was interrupted, as shells have it.
+_INTERRUPTED = 130
+
+
+def run(args: argparse.Namespace) -> Optional[int]:
+    """Export; what is wrong is said in one message, without a traceback."""
+    own = [name for name in inspect.signature(export).parameters if name != 'on_step']
+    arguments = {name: getattr(args, name) for name in own}
+    try:
+        done = export(**arguments, on_step=lambda what: print(what, flush=True))
+    except (ValueError, OSError, ImportError) as error:  # those of the package are ValueErrors
+        print(f'mmseg-ssprompt export: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('interrupted: nothing was written', file=sys.stderr)
+        return _INTERRUPTED
+    _describe(done, args)
+    return None
+
+
+def _describe(done: Exported, args: argparse.Namespace) -> None:
+    """Say what was written, and how it compares with PyTorch."""
+    for name, size in done.files.items():
+        print(f'{done.folder / name}: {size / 1e6:,.1f} MB')
+    if done.comparison is None:
+        print(
+            'not compared with PyTorch: onnxruntime is not installed (pip install '
+            '"mmseg_ssprompt[onnx]")'
+        )
+    else:
+        share, largest = done.comparison.equal_pixels, done.comparison.largest_difference
+        print(f'compared with PyTorch: {share:.3%} of the pixels have the same label, ', end='')
+        print(f'numbers differ by {largest:.2g} at most')
+    if args.format == 'onnx':
+        print(f'python {done.folder / "run.py"} picture.jpg --out labels')

@@ -1,5 +1,6 @@
 """What run.py does besides running the graphs: sizes, tiles, segments, files. It needs numpy."""
 
+import itertools
 import json
 import os
 import sys
@@ -58,11 +59,11 @@ def lay_along(length, tile, overlap):
     """Tiles along a side: where each begins and ends, and from where to where its labels count."""
     last = max(length - tile, 0)
     starts = [*range(0, last, tile - overlap), last]
-    middles = [(start + after + tile) // 2 for start, after in zip(starts, starts[1:])]
+    middles = [(start + after + tile) // 2 for start, after in itertools.pairwise(starts)]
     borders = [0, *middles, length]
     return [
         (start, min(start + tile, length), first, end)
-        for start, first, end in zip(starts, borders, borders[1:])
+        for start, (first, end) in zip(starts, itertools.pairwise(borders))
     ]
 
 
@@ -147,11 +148,20 @@ def merge_instances(found, model):
 
 
 def name_results(pictures, folder):
-    """Pairs of a picture and what its results are called; those that would meet are refused."""
+    """Make the folder of results, and refuse those that would meet.
+
+    Returns:
+        Pairs of a picture and the path of its results, without what they end with.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f'--out: expected a folder, or a new one, found {folder} ({error.strerror})')
     inputs = {os.path.realpath(picture) for picture in pictures}
     names, targets = {}, []
     for picture in pictures:
-        target = Path(folder) / Path(picture).stem
+        target = folder / Path(picture).stem
         label_map = os.path.realpath(f'{target}.png')
         if label_map in inputs:
             sys.exit(f'--out: the label map of {picture} would lie over {label_map}, which is read')

@@ -200,6 +200,27 @@ def format_camvid() -> str:
     return '\n'.join(lines)
 
 
+def format_exports() -> str:
+    """What exported models weigh, take and differ by."""
+    lines = [
+        '| model, output | precision | encoder, decoder (MB) | PyTorch, onnxruntime (s a picture) '
+        '| equal pixels (%) | largest difference | export (s) |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    for name, case in read_results('export')['cases'].items():
+        for precision in ('float32', 'float16'):
+            row = case[precision]
+            cells = [
+                f'{row["encoder_megabytes"]:.1f}, {row["decoder_megabytes"]:.1f}',
+                f'{case["pytorch_seconds"]:.2f}, {row["onnxruntime_seconds"]:.2f}',
+                f'{100 * row["equal_pixels"]:.2f}',
+                f'{row["largest_difference"]:.0e}',
+                f'{row["export_seconds"]:.0f}',
+            ]
+            lines.append(f'| {" | ".join([name, precision, *cells])} |')
+    return '\n'.join(lines)
+
+
 def _format_benchmark(pattern: str) -> str:
     return format_runs([read_run(file) for file in sorted(EVIDENCE.glob(pattern))])
 
@@ -208,6 +229,7 @@ def _format_benchmark(pattern: str) -> str:
 PAGES: Dict[str, Tables] = {
     'README.md': dict(rivals=format_rivals),
     'docs/datasets.md': dict(camvid=format_camvid),
+    'docs/export.md': dict(export=format_exports),
     'docs/interpretation.md': {},
     'docs/performance.md': dict(
         cpu=functools.partial(_format_benchmark, 'performance_cpu_*.json'),

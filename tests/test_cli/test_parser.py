@@ -12,13 +12,14 @@ from commands import run_here
 from mmseg_ssprompt import __version__
 from mmseg_ssprompt.analysis.complexity.cost import MEASURES
 from mmseg_ssprompt.cli import parser
+from mmseg_ssprompt.export import exporting
 from mmseg_ssprompt.fitting import bases, config_text, fit_data
 from mmseg_ssprompt.prompt_files import prompt_file, transfer
 
 ROOT = Path(parser.__file__).resolve().parents[2]
 COMMANDS = (
-    *('demo', 'fit', 'predict', 'configs', 'check-data', 'few-shot', 'cache', 'explain', 'masks'),
-    *('failures', 'oracle', 'complexity', 'mmseg'),
+    *('demo', 'fit', 'predict', 'export', 'configs', 'check-data', 'few-shot', 'cache'),
+    *('explain', 'masks', 'failures', 'oracle', 'complexity', 'mmseg'),
     *(f'prompts {action}' for action in ('inspect', 'convert', 'merge', 'transfer')),
 )
 #: Prints which of these are imported once a command line was parsed.
@@ -91,7 +92,11 @@ def test_what_the_parser_knows_is_what_the_package_says():
     assert parser._TASKS == fit_data.TASKS
     assert sorted(parser._BASES) == sorted(bases.BASES)
     assert ('auto', *config_text.ARMS) == parser._METHODS
+    assert parser._FORMATS == exporting.FORMATS
+    assert parser._PRECISIONS == exporting.PRECISIONS
     (subparsers,) = (a for a in parser.build_parser()._actions if a.dest == 'command')
+    opset = next(a for a in subparsers.choices['export']._actions if a.dest == 'opset')
+    assert opset.default == exporting.OPSET
     phase = next(a for a in subparsers.choices['complexity']._actions if a.dest == 'phase')
     assert set(phase.choices) == set(MEASURES)
 

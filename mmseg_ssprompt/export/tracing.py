@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from ..models.base import FrozenModule
 from ..models.segmentors import PromptSegmentor
 from .graphs import DecoderGraph, EncoderGraph, output_names
+from .refusals import ExportError
 
 __all__ = ['Graph', 'make_graphs', 'narrow_weights', 'write_graph']
 
@@ -103,7 +104,7 @@ def narrow_weights(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def write_graph(graph: Graph, folder: Path, kind: str, opset: int) -> List[Path]:
+def write_graph(graph: Graph, folder: Path, kind: str, opset: int) -> None:
     """Trace a graph, and write it.
 
     Args:
@@ -113,33 +114,46 @@ def write_graph(graph: Graph, folder: Path, kind: str, opset: int) -> List[Path]
         kind: ``'onnx'`` or ``'torch'``.
         opset: Version of ONNX's operators.
 
-    Returns:
-        The files.
+    Raises:
+        ExportError: If torch has no form of an operator.
     """
-    with _quiet():
-        values = tuple(graph.inputs.values())
-        dynamic: Any = tuple(graph.dynamic)
-        if isinstance(graph.module, DecoderGraph):  # all its inputs are one argument
-            dynamic = (dynamic,)
-        program = torch.export.export(graph.module, values, dynamic_shapes=dynamic, strict=False)
-        if kind == 'torch':
-            file = folder / f'{graph.name}.pt2'
-            torch.export.save(program, file)
-            return [file]
-        file = folder / f'{graph.name}.onnx'
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=opset,
-            verbose=False,
-            input_names=list(graph.inputs),
-            output_names=graph.outputs,
-        )
-        assert exported is not None
-        weights = program.state_dict.values()
-        size = sum(each.numel() * each.element_size() for each in weights)
-        exported.save(str(file), external_data=size > _LARGE)
-        return [file, *folder.glob(f'{file.name}.data')]
+    try:
+        with _quiet():
+            _write(graph, folder, kind, opset)
+    except OSError:
+        raise
+    except Exception as error:  # exporters raise almost any type
+        reason = str(error).strip().partition('\n')[0]
+        raise ExportError(
+            f'the {graph.name} cannot be exported to {kind} by torch {torch.__version__} '
+            f'({type(error).__name__}: {reason}). Nothing was written. Another torch may do, or '
+            f'--format {"torch" if kind == "onnx" else "onnx"}'
+        ) from error
+
+
+def _write(graph: Graph, folder: Path, kind: str, opset: int) -> None:
+    values = tuple(graph.inputs.values())
+    dynamic: Any = tuple(graph.dynamic)
+    if isinstance(graph.module, DecoderGraph):  # all its inputs are one argument
+        dynamic = (dynamic,)
+    program = torch.export.export(graph.module, values, dynamic_shapes=dynamic, strict=False)
+    if kind == 'torch':
+        file = folder / f'{graph.name}.pt2'
+        torch.export.save(program, file)
+        return
+    file = folder / f'{graph.name}.onnx'
+    exported = torch.onnx.export(
+        program,
+        dynamo=True,
+        opset_version=opset,
+        verbose=False,
+        input_names=list(graph.inputs),
+        output_names=graph.outputs,
+    )
+    assert exported is not None
+    weights = program.state_dict.values()
+    size = sum(each.numel() * each.element_size() for each in weights)
+    exported.save(str(file), external_data=size > _LARGE)
 
 
 @contextlib.contextmanager

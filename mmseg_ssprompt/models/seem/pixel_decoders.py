@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..base.exporting import is_exporting
 from .multihead_attention import attend
 from .seem_variants import SEEMVariant
 from .sine_position import encode_places
@@ -226,6 +227,10 @@ class _DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).unflatten(-1, (*self.shape, 2))
         weights = self.attention_weights(query).unflatten(-1, (heads, -1)).softmax(dim=-1)
         weights = weights.unflatten(-1, (*self.shape[1:], 1))  # (B, L, heads, levels, points, 1)
+        if is_exporting():
+            sampled = _sample_levels(self.value_proj(x), centres, offsets, weights, sizes)
+            exported: Tensor = self.output_proj(sampled)
+            return exported
         cells, shares = _find_cells(centres, offsets, sizes)
         # Values have a row for each image, cell and head, of which each query sums some by their
         # weights. ``grid_sample`` reads each channel apart, in three times the time on CPUs.
@@ -241,6 +246,38 @@ class _DeformableAttention(nn.Module):
         )
         attended: Tensor = self.output_proj(seen.view_as(query))
         return attended
+
+
+def _sample_levels(
+    values: Tensor,
+    centres: Tensor,
+    offsets: Tensor,
+    weights: Tensor,
+    sizes: Sequence[Tuple[int, int]],
+) -> Tensor:
+    """What :class:`_DeformableAttention` sees, by operators that other runtimes have: (B, L, D).
+
+    Args:
+        values: (B, L, D).
+        centres: As for :func:`_find_cells`.
+        offsets: As for :func:`_find_cells`.
+        weights: (B, L, heads, levels, points, 1).
+        sizes: (h, w) of each level.
+    """
+    heads, start = offsets.shape[2], 0
+    seen = []
+    for level, (height, width) in enumerate(sizes):
+        own = values[:, start : start + height * width].unflatten(-1, (heads, -1))
+        start += height * width
+        maps = own.permute(0, 2, 3, 1).flatten(0, 1).unflatten(-1, (height, width))
+        sides = centres.new_tensor([width, height])
+        places = 2 * centres[:, None, None] + 2 * offsets[:, :, :, level] / sides - 1
+        grid = places.transpose(1, 2).flatten(0, 1)  # (B * heads, L, points, 2)
+        sampled = F.grid_sample(maps, grid, padding_mode='zeros', align_corners=False)
+        shares = weights[:, :, :, level, :, 0].transpose(1, 2).flatten(0, 1)
+        seen.append((sampled * shares.unsqueeze(1)).sum(dim=-1))  # (B * heads, D / heads, L)
+    total = torch.stack(seen).sum(dim=0)
+    return total.unflatten(0, (-1, heads)).flatten(1, 2).transpose(1, 2)
 
 
 def _find_cells(

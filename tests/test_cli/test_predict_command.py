@@ -121,7 +121,8 @@ def test_a_full_disk_ends_it_and_it_goes_on(run, monkeypatch):
     monkeypatch.setattr(predicting, 'write_atomically', write)
     status, _, wrong = run('img', '--out', 'out')
     assert status == 1
-    assert 'No space left on device' in wrong and '1.png' in wrong
+    assert "No space left on device: '" in wrong and '1.png' in wrong and '[Errno' not in wrong
+    assert "Make room, and give the same command again, which goes on in 'out'" in wrong
     monkeypatch.setattr(predicting, 'write_atomically', written)
     status, said, _ = run('img', '--out', 'out')
     assert status is None

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..cache import CacheMaker, EmbeddedDataset, EmbeddedSample, Recipe, make_caches
 from ..cache.recipe import CacheError
-from ..files import replacing, write_atomically, write_json
+from ..files import read_json, replacing, write_atomically, write_json
 from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
 from ..label_ids import LabelIds
 from ..models.sam.segmenter import DECODED
@@ -22,7 +22,7 @@ from .bases import Base
 from .config_text import ARMS, METRICS, RATES, Schedule, config_text, make_schedule
 from .fit_data import FitData
 from .progress import Reporter
-from .running import evaluate, mean_figures, read_json, train
+from .running import evaluate, mean_figures, train
 from .segment_files import write_segments
 
 __all__ = ['Engine', 'choose_arms']

@@ -1,14 +1,13 @@
 """What ``fit`` works with: pictures, their labels, and how they are divided (``data.json``)."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
 from ..datasets.checks import DatasetError
-from ..files import write_atomically, write_json
+from ..files import read_json, write_atomically, write_json
 from ..label_ids import LabelIds, resolve_label_ids
 from ..plain import DICT, NAMES, Kind, find_problem
 
@@ -199,13 +198,13 @@ class FitData:
         """
         file = Path(out) / 'data.json'
         try:
-            content = json.loads(file.read_text(encoding='utf-8'))
-        except FileNotFoundError as error:
-            raise DatasetError(
-                f'{str(file)!r} does not exist: expected a folder that fit has written'
-            ) from error
+            content = read_json(file)
         except ValueError as error:
             raise DatasetError(f'{str(file)!r}: expected JSON that fit wrote ({error})') from error
+        if content is None:
+            raise DatasetError(
+                f'{str(file)!r} does not exist: expected a folder that fit has written'
+            )
         problem = find_problem(content, _EXPECTED, needed=tuple(_EXPECTED))
         known = {field.name for field in dataclasses.fields(cls)} - {'out'}
         if problem is None and set(content) != known:

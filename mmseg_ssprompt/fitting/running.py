@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import logging
 import os
 import time
@@ -18,11 +17,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from ..datasets.checks import explain_dataset_errors
-from ..files import write_json
+from ..files import read_json, write_json
 from ..main_process import unwrap_model
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 
-__all__ = ['check_device', 'evaluate', 'mean_figures', 'on_device', 'read_json', 'train']
+__all__ = ['check_device', 'evaluate', 'mean_figures', 'on_device', 'train']
 
 #: Where the message hub, and so each checkpoint, has what is known of a training.
 _KEY = 'fit'
@@ -86,14 +85,6 @@ class _PredictionHook(Hook):
         for sample in outputs:
             self._take(sample)
         self._report(batch_idx + 1, '')
-
-
-def read_json(file: Path) -> Optional[Dict[str, Any]]:
-    """The content of a file that :func:`write_json` wrote; None if there is none."""
-    if not file.is_file():
-        return None
-    content: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
-    return content
 
 
 def check_device(device: Optional[str]) -> None:

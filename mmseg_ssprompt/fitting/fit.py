@@ -11,13 +11,14 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 from mmengine.registry import DefaultScope
 
 from ..files import read_json, take_lock, write_json
+from ..hooks.mmengine_fixes import runners_on
 from ..outputs import OutputError
 from .bases import check_weights, find_base, model_weights
 from .engine import Engine, choose_arms
 from .photographs import find_photographs, refuse_other_arguments
 from .progress import Reporter, output_to
 from .report import summary_table, write_report
-from .running import check_device, on_device
+from .running import check_device
 
 __all__ = ['FitResult', 'fit']
 
@@ -150,7 +151,7 @@ def fit(
     for line in data.describe():
         reporter.say(line)
     scope = DefaultScope.overwrite_default_scope('mmseg')
-    with _lock(folder), output_to(folder / 'fit.log'), on_device(device), scope:
+    with _lock(folder), output_to(folder / 'fit.log'), runners_on(device), scope:
         write_json(arguments, folder / 'arguments.json')
         engine = Engine(data, chosen, base, files, method, seed, reporter)
         results = engine.run()

@@ -180,9 +180,8 @@ def _on_training(best: Mapping[str, Any]) -> List[Advice]:
 def _on_parts(data: FitData, results: Mapping[str, Any], best: Mapping[str, Any]) -> List[Advice]:
     metric, advice = results['metric'], []
     mean = MEASURES[metric][0]
-    counts = {part: sum(each.split == part for each in data.pictures) for part in ('val', 'test')}
-    if results['cross_validated']:
-        counts['val'] = sum(each.split == 'train' for each in data.pictures)
+    split = 'train' if results['cross_validated'] else 'val'
+    counts = dict(val=len(data.part(split)), test=len(data.part('test')))
     judged = [part for part in ('val', 'test') if 0 < counts[part] < FEW_JUDGED]
     if judged:
         found = ' and '.join(

@@ -13,8 +13,8 @@ from mmengine.registry import DefaultScope
 from ..files import read_json, take_lock, write_json
 from ..hooks.mmengine_fixes import runners_on
 from ..outputs import OutputError
-from .bases import check_weights, find_base, model_weights
-from .engine import Engine, choose_arms
+from .bases import check_weights, choose_arms, find_base, model_weights
+from .engine import Engine
 from .photographs import find_photographs, refuse_other_arguments
 from .progress import Reporter, output_to
 from .report import summary_table, write_report

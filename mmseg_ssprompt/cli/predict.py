@@ -15,7 +15,7 @@ from typing import Iterator, Optional
 
 from ..fitting.progress import Reporter
 from ..prediction import Predictions, predict
-from ..prediction.predicting import COCO_FILE, LABELS, OVERLAYS
+from ..prediction.prediction_folder import COCO_FILE, LABELS, OVERLAYS
 from .messages import in_one_message
 
 __all__ = ['run']

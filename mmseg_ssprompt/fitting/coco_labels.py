@@ -234,7 +234,7 @@ def _paint(classes: _Classes, entries: _Entries, out: Path, track: Track) -> Ann
     numbers = (
         [1, ids.ignore_index, 0] if is_single else [*range(len(names)), ids.ignore_index, rest]
     )
-    table = np.array(numbers, ids.dtype)
+    table: np.ndarray = np.array(numbers, ids.dtype)
     covered = total = 0
     for name, image in track(entries.images.items(), 'making label maps', len(entries.images)):
         drawn = _draw(image, classes)

@@ -137,12 +137,12 @@ def divide_pictures(
     Raises:
         DatasetError: If a folder has no pictures, or a part would have none that it needs.
     """
-    total, sizes = len(data.pictures), {}
+    total, sizes = len(data.pictures), dict(val=0, test=0)
     for part, share in shares.items():
         if isinstance(share, str):
             _take_folder(data, part, share)
-        is_drawn = not isinstance(share, str) and share > 0
-        sizes[part] = max(1, round(share * total)) if is_drawn else 0
+        elif share > 0:
+            sizes[part] = max(1, round(share * total))
     if total < _ENOUGH_TO_TEST and sizes['test'] and shares['test'] == SHARE:
         sizes['test'] = 0
         data.notes.append(f'{total} pictures are too few to set some aside for the test')

@@ -6,30 +6,21 @@ python exported/run.py picture.jpg --out labels
 
 import argparse
 import inspect
-import sys
 from typing import Optional
 
 from ..export import export
 from ..export.exporting import Exported
+from .messages import in_one_message
 
 __all__ = ['run']
 
-#: The status of a command that was interrupted, as shells have it.
-_INTERRUPTED = 130
 
-
+@in_one_message()
 def run(args: argparse.Namespace) -> Optional[int]:
-    """Export; what is wrong is said in one message, without a traceback."""
+    """Export, and say what was written."""
     own = [name for name in inspect.signature(export).parameters if name != 'on_step']
     arguments = {name: getattr(args, name) for name in own}
-    try:
-        done = export(**arguments, on_step=lambda what: print(what, flush=True))
-    except (ValueError, OSError, ImportError) as error:  # those of the package are ValueErrors
-        print(f'mmseg-ssprompt export: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('interrupted: nothing was written', file=sys.stderr)
-        return _INTERRUPTED
+    done = export(**arguments, on_step=lambda what: print(what, flush=True))
     _describe(done, args)
     return None
 

@@ -41,7 +41,7 @@ _BASES = (
     *('sam-tiny', 'sam-vit-b', 'sam-vit-l', 'sam-vit-h'),
     *('seem-tiny', 'seem-focal-t', 'seem-focal-l', 'seem-sam-vit-b', 'seem-sam-vit-l'),
 )
-#: What is trained: ``fitting.config_text.ARMS``.
+#: What is trained: ``fitting.bases.ARMS``.
 _METHODS = ('auto', 'ssprompt', 'ssprompt-projection', 'projection')
 #: Kinds of exported files, and of their weights: ``export.exporting.FORMATS`` and ``PRECISIONS``.
 _FORMATS = ('onnx', 'torch')

@@ -14,7 +14,8 @@ import torch
 
 from ..files import check_writable, sha256_of, write_json
 from ..outputs import OutputError, check_outputs
-from ..prediction.predicting import LARGE_PICTURE, find_tiling
+from ..prediction.picture_stream import LARGE_PICTURE
+from ..prediction.predicting import find_tiling
 from ..prediction.prediction import MIN_SCORE, find_void_id
 from ..prediction.predictor import Predictor, TrainedModel, read_model
 from ..prediction.tiles import LARGE

@@ -34,6 +34,7 @@ TASKS = {
     ),
     'seem semantic': ('seem-tiny_shapes', {}),
     'seem panoptic': ('seem-tiny_shapes_panoptic', {}),
+    'seem semantic of resized masks': ('seem-tiny_shapes', dict(model__test_cfg__resize='masks')),
 }
 
 

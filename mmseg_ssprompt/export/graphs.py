@@ -41,6 +41,9 @@ class EncoderGraph(nn.Module):
         - Output: the tensors of :meth:`ImageFeatures.named`, in their order.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: PromptSegmentor) -> None:
         super().__init__()
         preprocessor = model.data_preprocessor
@@ -90,6 +93,8 @@ class DecoderGraph(nn.Module):
           a class and a prompt; ``masks`` is (B, N, H', W') bool and ``confidences`` (B, N).
     """
 
+    numbers: Tensor
+
     def __init__(
         self, model: PromptSegmentor, names: Sequence[str], strides: Tuple[int, int]
     ) -> None:
@@ -98,6 +103,7 @@ class DecoderGraph(nn.Module):
         self.names, self.strides = tuple(names), strides
         self.outputs, self.settings = model.outputs, dict(model.test_cfg)
         ids = model.label_ids
+        assert ids is not None  # the head has masks
         self.is_wide = ids.dtype().itemsize > 1
         self.register_buffer('numbers', torch.tensor(ids.channels))
 
@@ -106,9 +112,8 @@ class DecoderGraph(nn.Module):
         *features, size, output_size = inputs
         found = ImageFeatures.from_named(dict(zip(self.names, features)))
         output: HeadOutput = self.head(found)
-        frame = tuple(
-            side * stride for side, stride in zip(found.embedding.shape[-2:], self.strides)
-        )
+        height, width = found.embedding.shape[-2:]
+        frame = height * self.strides[0], width * self.strides[1]
         resize = _Resize(frame, _read_size(size, frame), _read_size(output_size))
         results: List[Tensor] = []
         for name in self.outputs:
@@ -131,13 +136,14 @@ class DecoderGraph(nn.Module):
             output.mask_logits.split(_AT_A_TIME, dim=1), class_scores.split(_AT_A_TIME, dim=1)
         ):
             total = total + torch.einsum('bnc,bnhw->bchw', own, resize(masks, True).sigmoid())
-        return self.head.add_rest(total, dim=1)
+        scores: Tensor = self.head.add_rest(total, dim=1)
+        return scores
 
     def _panoptic(self, output: HeadOutput, resize: '_Resize') -> List[Tensor]:
         as_seem = self.settings.get('resize') == 'masks'
         class_scores = output.class_logits.softmax(dim=-1)
         scores, labels = class_scores.max(dim=-1)
-        if self.settings['predicted_iou']:
+        if self.settings['predicted_iou'] and output.quality is not None:
             scores = scores * output.quality
         threshold = self.settings['object_mask_threshold']
         kept = (labels != class_scores.shape[-1] - 1) & (scores > threshold)
@@ -169,7 +175,7 @@ class DecoderGraph(nn.Module):
         most = min(self.settings['max_per_image'], flat.shape[1])
         scores, pairs = flat.topk(most, dim=1)
         prompts = torch.div(pairs, count, rounding_mode='floor')
-        if self.settings['predicted_iou']:
+        if self.settings['predicted_iou'] and output.quality is not None:
             scores = scores * output.quality.gather(1, prompts)
         masks, confidences = [], []
         for chunk in output.mask_logits.split(_AT_A_TIME, dim=1):
@@ -194,13 +200,13 @@ class _Resize:
     """
 
     def __init__(
-        self, frame: Sequence[int], size: Tuple[int, int], output_size: Tuple[int, int]
+        self, frame: Tuple[int, int], size: Tuple[int, int], output_size: Tuple[int, int]
     ) -> None:
         self.frame, self.size, self.output_size = frame, size, output_size
 
     def __call__(self, maps: Tensor, bicubic: bool = False) -> Tensor:
         """From (B, n, h, w) to (B, n, H', W')."""
-        cropped = enlarge(maps, tuple(self.frame))[..., : self.size[0], : self.size[1]]
+        cropped = enlarge(maps, self.frame)[..., : self.size[0], : self.size[1]]
         return F.interpolate(
             *(cropped, self.output_size),
             mode='bicubic' if bicubic else 'bilinear',
@@ -211,7 +217,7 @@ class _Resize:
 
 def _read_size(size: Tensor, limits: Sequence[Any] = ()) -> Tuple[int, int]:
     """Two numbers of a tensor, which are unknown where the graph is made."""
-    sides = [side.item() for side in size.unbind()]
+    sides: List[Any] = [side.item() for side in size.unbind()]
     for side in sides:
         torch._check(side >= 1)
     for side, limit in zip(sides, limits):

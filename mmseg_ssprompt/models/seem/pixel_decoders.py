@@ -276,8 +276,8 @@ def _sample_levels(
         sampled = F.grid_sample(maps, grid, padding_mode='zeros', align_corners=False)
         shares = weights[:, :, :, level, :, 0].transpose(1, 2).flatten(0, 1)
         seen.append((sampled * shares.unsqueeze(1)).sum(dim=-1))  # (B * heads, D / heads, L)
-    total = torch.stack(seen).sum(dim=0)
-    return total.unflatten(0, (-1, heads)).flatten(1, 2).transpose(1, 2)
+    total: Tensor = torch.stack(seen).sum(dim=0).unflatten(0, (-1, heads))
+    return total.flatten(1, 2).transpose(1, 2)
 
 
 def _find_cells(

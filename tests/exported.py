@@ -5,9 +5,10 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from PIL import Image
 
@@ -15,6 +16,7 @@ from mmseg_ssprompt.miniature.shapes_world import get_world, render_scene, scene
 from predicted_pictures import write_prompts_of
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+ASSETS = CONFIGS.parent / 'mmseg_ssprompt' / 'assets'
 CAMVID = Path(__file__).resolve().parents[1] / 'data' / 'camvid'
 #: (height, width) of photographs; the last is portrait.
 SIZES = ((96, 96), (120, 160), (75, 200), (300, 210))
@@ -56,6 +58,25 @@ def write_model(folder: Path, name: str, **options: Any) -> Tuple[Path, Path]:
     write_prompts_of(cfg, folder / 'prompts.safetensors')
     cfg.dump(str(folder / 'config.py'))
     return folder / 'config.py', folder / 'prompts.safetensors'
+
+
+def move_weights(kind: str, file: Path) -> Dict[str, Any]:
+    """Write the weights of sam-tiny or seem-tiny, which come in half, as others that do not.
+
+    Args:
+        kind: ``'sam'`` or ``'seem'``.
+        file: Where to.
+
+    Returns:
+        Settings of :func:`write_model`.
+    """
+    weights = torch.load(ASSETS / f'{kind}-tiny_shapes.pth', weights_only=True)
+    generator = torch.Generator().manual_seed(0)
+    for name, value in weights.items():
+        noise = torch.randn(value.shape, generator=generator)
+        weights[name] = value.float() * (1 + 1e-3 * noise)
+    torch.save(weights, file)
+    return {f'model__weights__{kind}': str(file)}
 
 
 def draw_pictures(folder: Path, count: int) -> List[Path]:

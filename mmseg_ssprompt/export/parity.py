@@ -103,11 +103,11 @@ def make_reference(predictor: Predictor, graphs: Sequence[Graph]) -> Reference:
     sides = frame or tuple(-(-side // divisor) * divisor for side in (height, width))
     pixels = torch.zeros(1, *sides, 3, dtype=torch.uint8)
     pixels[0, :height, :width] = first.flip(0).permute(1, 2, 0)
-    size = torch.tensor([height, width])
-    features = graphs[0].module(pixels, size)
+    inner = torch.tensor([height, width])
+    features = graphs[0].module(pixels, inner)
     output_size = torch.tensor(pictures[0].shape[:2])
-    results = graphs[1].module(*features, size, output_size)
-    inputs = [pixels, size, output_size]
+    results = graphs[1].module(*features, inner, output_size)
+    inputs = [pixels, inner, output_size]
     return Reference(pictures, label_maps, inputs, list(features), list(results))
 
 

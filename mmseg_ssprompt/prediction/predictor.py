@@ -27,16 +27,27 @@ from ..files import sha256_of
 from ..label_ids import LabelIds, with_rest
 from ..models.segmentors import PromptSegmentor
 from ..outputs import Inputs, find_inputs
+from ..prompt_files.published import CONFIG, is_published, read_published
 from ..weights.checkpoint_loader import safe_checkpoint_loading
+from ..weights.prompt_places import PROMPTS, find_prompt_file
 from .pictures import LoadedPicture
 
-__all__ = ['Predictor', 'TrainedModel', 'read_model']
+__all__ = [
+    'Predictor',
+    'TrainedModel',
+    'find_dataset',
+    'read_model',
+    'read_training_size',
+    'use_image_encoder',
+]
 
-#: What ``fit`` leaves in its folder.
-_CONFIG, _PROMPTS, _DATA = 'config.py', 'prompts.safetensors', 'data.json'
+#: What ``fit`` leaves in its folder, beside the prompts.
+_CONFIG, _DATA = 'config.py', 'data.json'
 _OBJECTS = ('panoptic', 'instances')
 _SIDES = ('height', 'width')
 _LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
+
+PathLike = Union[str, 'os.PathLike[str]']
 
 
 class TrainedModel(NamedTuple):
@@ -46,7 +57,7 @@ class TrainedModel(NamedTuple):
         cfg: The config of the model and of the data that it was trained on.
         config: Its path.
         prompts: The trained prompts; None where the config trains none.
-        folder: That of ``fit``; None if the files were named.
+        folder: That of ``fit`` or ``publish``; None if the files were named.
     """
 
     cfg: Config
@@ -63,43 +74,75 @@ class TrainedModel(NamedTuple):
 
 
 def read_model(
-    model: Union[str, 'os.PathLike[str]'], prompts: Union[str, 'os.PathLike[str]', None] = None
+    model: PathLike,
+    prompts: Optional[PathLike] = None,
+    weights: Optional[PathLike] = None,
+    clip_weights: Optional[PathLike] = None,
 ) -> TrainedModel:
     """Find a model, and read its config.
 
     Args:
-        model: A folder that ``fit`` has written, or a config.
-        prompts: The file of prompts that belongs to a config. Defaults to None: the config trains
-            none.
+        model: A folder that ``fit`` or ``publish`` has written, ``hf://USER/NAME[@REVISION]``, or a
+            config. What was published is read as plain data (:func:`read_published`).
+        prompts: The prompts that belong to a config, as :func:`find_prompt_file` takes them.
+            Defaults to None: the config trains none.
+        weights: The file of the base model. Defaults to None: the one that the config names.
+        clip_weights: That of CLIP, for SAM. Defaults to None: the one that the config names.
 
     Raises:
         FileNotFoundError: If a file is not there, with what to do.
         ConfigError: If the config cannot be read or has no model, or prompts are given with a
-            folder.
+            folder, or weights to a model that needs none.
+        CheckpointError: If what was published is damaged or none, or cannot be fetched.
+        MissingExtraError: If the hub's library is needed and not installed.
     """
+    trained = _find_model(model, prompts)
+    for argument, file, entries in (
+        ('--weights', weights, ('sam', 'seem')),
+        ('--clip-weights', clip_weights, ('clip',)),
+    ):
+        if file is not None:
+            needed = trained.cfg.model.get('weights') or {}
+            own = [each for each in entries if each in needed]
+            if not own:
+                raise ConfigError(
+                    f'{argument}: expected no file for this model, whose model.weights names '
+                    f'{", ".join(needed) or "none"}, found {str(file)!r}. Leave {argument} out'
+                )
+            needed[own[0]] = str(Path(file).expanduser().absolute())
+    return trained
+
+
+def _find_model(model: PathLike, prompts: Optional[PathLike]) -> TrainedModel:
+    """:func:`read_model`, with the files of weights that the config names."""
+    is_folder = is_published(model) or Path(model).expanduser().is_dir()
+    if prompts is not None and is_folder:
+        raise ConfigError(
+            f'model {os.fspath(model)!r}: expected a config where prompts are given, found a '
+            'folder. Leave them out, or give the config in it'
+        )
+    if is_published(model):
+        folder, cfg, config, file = read_published(model)
+        return TrainedModel(cfg, config, file, folder)
     path = Path(model).expanduser()
-    if not path.is_dir():
+    if not is_folder:
         if not path.exists():
             raise FileNotFoundError(
-                f'model {str(path)!r} does not exist: give the folder that `mmseg-ssprompt fit` '
-                'has written, or a config with --prompts FILE'
+                f'model {str(path)!r} does not exist: give a folder that `mmseg-ssprompt fit` or '
+                '`mmseg-ssprompt publish` has written, a name such as hf://USER/NAME, or a config '
+                'with --prompts FILE'
             )
-        file = None if prompts is None else Path(prompts).expanduser()
+        file = None if prompts is None else find_prompt_file(prompts)
         if file is not None and not file.is_file():
             raise FileNotFoundError(f'prompts {str(file)!r}: expected a file, found none')
         return TrainedModel(read_config(path, needs=['model']), path, file, None)
-    if prompts is not None:
-        raise ConfigError(
-            f'model {str(path)!r}: expected a config where prompts are given, found a folder. '
-            'Leave them out, or give the config in it'
-        )
-    config, file = path / _CONFIG, path / _PROMPTS
+    config, file = path / _CONFIG, path / PROMPTS
     missing = [each.name for each in (config, file) if not each.is_file()]
     if missing:
         raise FileNotFoundError(
-            f'model {str(path)!r}: expected a folder that `mmseg-ssprompt fit` has written, with '
-            f'{_CONFIG} and {_PROMPTS}, found no {" and no ".join(missing)}. If `fit` has not '
-            'ended, run its command again'
+            f'model {str(path)!r}: expected a folder that `mmseg-ssprompt fit` or `mmseg-ssprompt '
+            f'publish` has written, with {_CONFIG} or {CONFIG}, and {PROMPTS}, found no '
+            f'{" and no ".join(missing)}. If `fit` has not ended, run its command again'
         )
     return TrainedModel(read_config(config, needs=['model']), config, file, path)
 
@@ -135,9 +178,9 @@ class Predictor:
         cfg = trained.cfg
         self.device = _find_device(device)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        dataset_cfg = _find_dataset(cfg)
+        dataset_cfg = find_dataset(cfg)
         self._loader, self._steps = _split_pipeline(dataset_cfg)
-        _use_image_encoder(cfg)
+        use_image_encoder(cfg)
         cfg.model.setdefault('test_cfg', {})
         cfg.model.test_cfg.logits = False  # one label a pixel in memory, instead of a score each
         # Each picture is seen once, so that nothing is gained where decoded ones are kept.
@@ -152,8 +195,7 @@ class Predictor:
         self.palette = [[int(value) for value in colour] for colour in meta['palette']]
         self.things = tuple(getattr(self.model.decode_head, 'things', None) or ())
         self.finds_objects = any(name in self.model.outputs for name in _OBJECTS)
-        folder = trained.folder
-        self.training_size = None if folder is None else _read_sizes(folder / _DATA)
+        self.training_size = read_training_size(trained)
         self.digest = _digest(trained, dataset_cfg)
 
     def load(self, file: Path) -> LoadedPicture:
@@ -202,7 +244,7 @@ def _find_device(device: Optional[str]) -> torch.device:
     return place
 
 
-def _find_dataset(cfg: Config) -> ConfigDict:
+def find_dataset(cfg: Config) -> ConfigDict:
     """The config of the data set that tests, or else validates, on pictures.
 
     That of embedded samples may also be the one of training, which has the pipeline of tests.
@@ -219,7 +261,7 @@ def _find_dataset(cfg: Config) -> ConfigDict:
     )
 
 
-def _use_image_encoder(cfg: Config) -> None:
+def use_image_encoder(cfg: Config) -> None:
     """Let a model of embedded samples take pictures."""
     model = cfg.model
     if (model.get('backbone') or {}).get('type') != 'PrecomputedFeatures':
@@ -274,10 +316,15 @@ def _split_pipeline(dataset: ConfigDict) -> Tuple[Any, Compose]:
     return loader, pipeline
 
 
-def _read_sizes(file: Path) -> Optional[Tuple[int, int]]:
-    """The median height and width of the pictures that ``fit`` has trained on."""
+def read_training_size(trained: TrainedModel) -> Optional[Tuple[int, int]]:
+    """The median height and width of the pictures that ``fit`` has trained on; None if unknown."""
+    if trained.cfg.get('training_size') is not None:  # of what was published
+        height, width = trained.cfg.training_size
+        return round(height), round(width)
+    if trained.folder is None:
+        return None
     try:
-        pictures = json.loads(file.read_text(encoding='utf-8'))['pictures']
+        pictures = json.loads((trained.folder / _DATA).read_text(encoding='utf-8'))['pictures']
         used = [each for each in pictures if each['split'] == 'train'] or pictures
         height, width = (round(statistics.median(e[key] for e in used)) for key in _SIDES)
     except (OSError, ValueError, KeyError, TypeError):

@@ -60,7 +60,7 @@ def run_command(arguments: Optional[Sequence[str]] = None) -> Optional[int]:
     try:
         return main(arguments)
     except (ValueError, OSError) as error:  # those of the package are ValueErrors
-        print(f'mmseg-ssprompt: {type(error).__name__}: {error}', file=sys.stderr)
+        print(f'mmseg-ssprompt: {error}', file=sys.stderr)
         return 1
 
 
@@ -110,7 +110,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'mmseg-ssprompt {version[1]}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for add in (
-        *(_add_demo, _add_fit, _add_predict, _add_publish, _add_configs, _add_check_data, _add_few_shot),
+        *(
+            _add_demo,
+            _add_fit,
+            _add_predict,
+            _add_publish,
+            _add_configs,
+            _add_check_data,
+            _add_few_shot,
+        ),
         *(
             _add_cache,
             _add_prompts,

@@ -1,7 +1,7 @@
 """Write a folder of learned prompts for a model hub: see ``mmseg_ssprompt.publish``.
 
-    mmseg-ssprompt publish runs/first --out published --licence cc-by-4.0
-    mmseg-ssprompt publish CONFIG --prompts FILE --out published
+mmseg-ssprompt publish runs/first --out published --licence cc-by-4.0
+mmseg-ssprompt publish CONFIG --prompts FILE --out published
 """
 
 import argparse

@@ -48,7 +48,9 @@ _REFUSED = ('backend_args', 'dataset', 'file_client_args', 'init_cfg', 'pretrain
 _FILE = re.compile(rf'(?:weights/|{ASSETS_SCHEME})\w[\w.-]*')
 _IMPORTS = {'imports': [_PACKAGE], 'allow_failed_imports': False}
 _TEXT = Kind('a text', lambda value: isinstance(value, str))
-_LIST = Kind('a list of dicts', lambda value: isinstance(value, list) and all(map(DICT.fits, value)))
+_LIST = Kind(
+    'a list of dicts', lambda value: isinstance(value, list) and all(map(DICT.fits, value))
+)
 _SIZE = Kind(
     'two numbers of pixels',
     lambda value: isinstance(value, list) and len(value) == 2 and all(map(is_number, value)),

@@ -64,7 +64,8 @@ def find_intervals(data: FitData, results: Mapping[str, Any]) -> Dict[str, Inter
     edges = [(1 - _SHARE) / 2, (1 + _SHARE) / 2]
     found = (np.quantile(column, edges) for column in columns)
     return {
-        name: Interval(*map(float, each)) for name, each in zip(('zero-shot', 'best', 'gain'), found)
+        name: Interval(*map(float, each))
+        for name, each in zip(('zero-shot', 'best', 'gain'), found)
     }
 
 
@@ -86,4 +87,6 @@ def _mean_iou(tables: np.ndarray) -> np.ndarray:
     square = tables[..., :-1]
     either = tables.sum(axis=-1) + square.sum(axis=-2) - right
     with np.errstate(invalid='ignore'):
-        return 100 * np.nanmean(np.where(either > 0, right / np.maximum(either, 1), np.nan), axis=-1)
+        return 100 * np.nanmean(
+            np.where(either > 0, right / np.maximum(either, 1), np.nan), axis=-1
+        )

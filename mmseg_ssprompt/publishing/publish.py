@@ -285,4 +285,3 @@ def _move(temporary: Path, folder: Path) -> None:
             os.replace(temporary / name, folder / name)
         else:
             (folder / name).unlink(missing_ok=True)
-

@@ -5,6 +5,7 @@ cache (``HF_HOME``), the token of private repositories, and whether the network 
 (``HF_HUB_OFFLINE``).
 """
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any, Optional, Sequence
@@ -16,7 +17,9 @@ __all__ = ['HUB_SCHEME', 'HubError', 'fetch_files', 'is_hub_name']
 
 #: What the name of a repository begins with.
 HUB_SCHEME = 'hf://'
-_NAME = re.compile(rf'{HUB_SCHEME}(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?')
+_NAME = re.compile(
+    rf'{HUB_SCHEME}(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>(?!.*\.\.)[\w./-]+))?'
+)
 
 
 class HubError(CheckpointError):
@@ -52,10 +55,12 @@ def fetch_files(name: str, files: Sequence[str]) -> Path:
             'another form'
         )
     hub = import_extra('huggingface_hub', f'prompts of {name!r}')
+    for module in ('constants', 'errors'):  # which older versions do not import
+        importlib.import_module(f'{hub.__name__}.{module}')
     folder, revision = Path(), parts['revision']
     for file in files:
         try:
-            found = hub.hf_hub_download(parts['repository'], file, revision=revision)
+            found = _fetch(hub, parts['repository'], file, revision)
         except Exception as error:  # of the hub's library, and of the one that it connects with
             raise HubError(_describe(name, file, error, hub)) from error
         folder = Path(found).parent
@@ -63,9 +68,22 @@ def fetch_files(name: str, files: Sequence[str]) -> Path:
     return folder
 
 
+def _fetch(hub: Any, repository: str, file: str, revision: Optional[str]) -> str:
+    """The path of a file in the hub's cache."""
+    if not hub.constants.HF_HUB_OFFLINE:
+        try:  # without the half minute in which a download tries again to connect
+            hub.get_hf_file_metadata(hub.hf_hub_url(repository, file, revision=revision))
+        except Exception:
+            known = hub.try_to_load_from_cache(repository, file, revision=revision)
+            if isinstance(known, str):
+                return known
+            raise
+    return str(hub.hf_hub_download(repository, file, revision=revision))
+
+
 def _describe(name: str, file: str, error: Exception, hub: Any) -> str:
     """What is wrong, in one line."""
-    errors, endpoint = hub.errors, hub.constants.ENDPOINT
+    errors, endpoint, cache = hub.errors, hub.constants.ENDPOINT, hub.constants.HF_HUB_CACHE
     status = _find_status(error)
     if isinstance(error, errors.GatedRepoError):
         return (
@@ -82,15 +100,10 @@ def _describe(name: str, file: str, error: Exception, hub: Any) -> str:
             f'{name!r}: found no such repository at {endpoint} that you have access to. Look at the '
             'spelling; if it is private, log in with `hf auth login`, or set HF_TOKEN'
         )
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        if hub.constants.HF_HUB_OFFLINE:
-            return (
-                f'{name!r}: expected {file} in the cache {hub.constants.HF_HUB_CACHE!r}, since '
-                'HF_HUB_OFFLINE is set, found none. Fetch it once with network'
-            )
+    if hub.constants.HF_HUB_OFFLINE and isinstance(error, errors.LocalEntryNotFoundError):
         return (
-            f'{name!r}: {endpoint} cannot be reached, and {file} is not in the cache '
-            f'{hub.constants.HF_HUB_CACHE!r} ({_first_line(error.__cause__ or error)})'
+            f'{name!r}: expected {file} in the cache {cache!r}, since HF_HUB_OFFLINE is set, found '
+            'none. Fetch it once with network'
         )
     if isinstance(error, errors.EntryNotFoundError):
         return (
@@ -99,7 +112,10 @@ def _describe(name: str, file: str, error: Exception, hub: Any) -> str:
         )
     if isinstance(error, errors.HFValidationError):
         return f'{name!r}: expected the name of a repository ({_first_line(error)})'
-    return f'{name!r}: {file} cannot be fetched from {endpoint} ({_first_line(error)})'
+    return (
+        f'{name!r}: {file} cannot be fetched from {endpoint}, and is not in the cache {cache!r} '
+        f'({_first_line(error)})'
+    )
 
 
 def _find_status(error: Exception) -> Optional[int]:

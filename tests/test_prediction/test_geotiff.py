@@ -77,7 +77,9 @@ def test_headers_say_what_a_tiff_is(tmp_path):
 def test_a_geotiff_needs_rasterio(tmp_path, monkeypatch):
     monkeypatch.setattr(input_files, 'can_read_windows', lambda: False)
     write_geo_tags(tmp_path / 'a.tif', draw_photograph()[0])
-    with pytest.raises(MissingExtraError, match=r"a\.tif': .* a GeoTIFF: .*pip install \"rasterio>"):
+    with pytest.raises(
+        MissingExtraError, match=r"a\.tif': .* a GeoTIFF: .*pip install \"rasterio>"
+    ):
         predict('none', [str(tmp_path)], tmp_path / 'out')
 
 

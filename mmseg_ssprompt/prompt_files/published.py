@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Un
 from mmengine.config import Config
 from mmseg.registry import MODELS, TRANSFORMS
 
-from ..plain import COUNT, DICT, NAMES, Kind, find_problem, is_number, shorten
+from ..plain import COUNT, DICT, NAMES, Kind, find_problem, from_json, is_number, shorten
 from ..weights.hub import fetch_files, is_hub_name
 from ..weights.prompt_places import PROMPTS, find_within
 from ..weights.state_dicts import ASSETS_SCHEME, CheckpointError, read_safetensors_file
@@ -24,6 +24,7 @@ __all__ = [
     'CARD',
     'CONFIG',
     'FORMAT',
+    'META_KEY',
     'PublishedFolder',
     'PublishedFolderError',
     'find_config_problem',
@@ -33,6 +34,8 @@ __all__ = [
 
 #: What a folder has beside :data:`PROMPTS`.
 CONFIG, CARD = 'config.json', 'README.md'
+#: What the metadata of the prompts have a copy of the config under.
+META_KEY = 'published'
 #: Version of ``config.json``; a later one is refused.
 FORMAT = 1
 #: A config is some kilobytes; what is larger is not read.
@@ -46,7 +49,6 @@ _OTHERS = {
 #: Settings by which a component of these would read other files, other data sets or the network.
 _REFUSED = ('backend_args', 'dataset', 'file_client_args', 'init_cfg', 'pretrained')
 _FILE = re.compile(rf'(?:weights/|{ASSETS_SCHEME})\w[\w.-]*')
-_IMPORTS = {'imports': [_PACKAGE], 'allow_failed_imports': False}
 _TEXT = Kind('a text', lambda value: isinstance(value, str))
 _LIST = Kind(
     'a list of dicts', lambda value: isinstance(value, list) and all(map(DICT.fits, value))
@@ -59,8 +61,6 @@ _DATASET = 'test_dataloader.dataset'
 _KINDS = {
     'format': COUNT,
     'package': _TEXT,
-    'custom_imports': Kind(f'{_IMPORTS}', lambda value: value == _IMPORTS),
-    'default_scope': Kind("'mmseg'", lambda value: value == 'mmseg'),
     'training_size': _SIZE.or_none(),
     'model': DICT,
     'model.type': Kind("'PromptSegmentor'", lambda value: value == 'PromptSegmentor'),
@@ -142,7 +142,7 @@ def read_published(name: Union[str, 'PathLike[str]']) -> PublishedFolder:
             'publish` has written'
         )
     _, meta = read_safetensors_file(prompts)
-    if _parse(meta.get('cfg')) != content:
+    if meta.get(META_KEY) != content:
         raise PublishedFolderError(
             f'{str(config)!r}: expected the config that {PROMPTS} was published with and has in '
             'its metadata, found another one: one of both was changed or damaged. Get the folder '
@@ -158,7 +158,7 @@ def _read_json(file: Path) -> Tuple[str, Any]:
         if size > _MAX_BYTES:
             raise ValueError(f'it has {size} bytes')
         text = file.read_text(encoding='utf-8')
-        return text, json.loads(text, parse_constant=_refuse_constant)
+        return text, from_json(json.loads(text, parse_constant=_refuse_constant))
     except (RecursionError, ValueError) as error:  # that of UTF-8 too
         raise PublishedFolderError(
             f'{str(file)!r}: expected JSON of at most {_MAX_BYTES} bytes, found what cannot be '
@@ -168,14 +168,6 @@ def _read_json(file: Path) -> Tuple[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f'{name} is no number of JSON')
-
-
-def _parse(text: Any) -> Any:
-    """What a text holds; None if it is no JSON."""
-    try:
-        return json.loads(text)
-    except (RecursionError, TypeError, ValueError):
-        return None
 
 
 def find_config_problem(content: Any) -> Optional[str]:
@@ -220,13 +212,15 @@ def _walk(value: Any, where: str) -> Iterator[Tuple[str, Dict[str, Any]]]:
         yield where, value
         for key, entry in value.items():
             yield from _walk(entry, f'{where}.{key}')
-    elif isinstance(value, list):
+    elif isinstance(value, (list, tuple)):
         for number, entry in enumerate(value):
             yield from _walk(entry, f'{where}[{number}]')
 
 
 def _find_problem_of_part(part: Mapping[str, Any], registry: Any) -> Optional[str]:
     """Say which setting of a dict there may not be; None if all may be."""
+    if not all(isinstance(key, str) for key in part):
+        return f'expected names of settings, found {shorten(list(part))}'
     refused = [key for key in part if key in _REFUSED or key.startswith('_')]
     if refused:
         return f'expected no setting {refused[0]!r}, found {shorten(part[refused[0]])}'
@@ -244,6 +238,6 @@ def _find_problem_of_part(part: Mapping[str, Any], registry: Any) -> Optional[st
         if value is not None and not (isinstance(value, str) and _FILE.fullmatch(value)):
             return f"{key}: expected a file named 'weights/NAME', found {shorten(value)}"
     for key in ('class_names', 'classes', 'thing_classes'):
-        if key in part and part[key] is not None and not isinstance(part[key], list):
+        if key in part and part[key] is not None and not NAMES.fits(part[key]):
             return f'{key}: expected a list of names, found {shorten(part[key])}'
     return None

@@ -1,5 +1,5 @@
 """Learned prompts for others: what ``mmseg-ssprompt publish`` does."""
 
-from .publish import Publication, publish
+from .publishing import Publication, publish
 
 __all__ = ['Publication', 'publish']

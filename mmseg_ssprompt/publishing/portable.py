@@ -13,6 +13,7 @@ from ..config_reading import ConfigError
 from ..datasets.steps import loaded_kind
 from ..models.heads.settings import find_class_names, find_things
 from ..prediction.predictor import TrainedModel, find_dataset, read_training_size, use_image_encoder
+from ..plain import to_json
 from ..prompt_files.published import FORMAT, find_config_problem
 from ..version import __version__
 from ..weights.model_weights import walk_parts
@@ -49,7 +50,7 @@ class PortableConfig(NamedTuple):
     """A config for others.
 
     Attributes:
-        content: What ``config.json`` holds.
+        content: What ``config.json`` holds, with tuples, which JSON has not (``plain.to_json``).
         weights: The files that it names.
     """
 
@@ -81,7 +82,7 @@ def make_portable(trained: TrainedModel) -> PortableConfig:
     with DefaultScope.overwrite_default_scope('mmseg'):
         dataset_cfg = find_dataset(cfg)
         use_image_encoder(cfg)
-        model = _plain(cfg.model.to_dict())
+        model = cfg.model.to_dict()
         weights = _name_weights(model)
         _name_classes(model, name)
         meta = _read_metainfo(dataset_cfg, name)
@@ -93,18 +94,20 @@ def make_portable(trained: TrainedModel) -> PortableConfig:
         type='ImageFolderDataset',
         classes=[str(each) for each in meta['classes']],
         palette=[[int(number) for number in colour] for colour in meta['palette']],
-        pipeline=_plain([dict(step) for step in pipeline]),
+        pipeline=[ConfigDict(step).to_dict() for step in pipeline],
     )
     content = dict(
         format=FORMAT,
         package=__version__,
-        custom_imports=dict(imports=['mmseg_ssprompt'], allow_failed_imports=False),
-        default_scope='mmseg',
         training_size=None if size is None else list(size),
         model=model,
         test_dataloader=dict(dataset=dataset),
     )
-    problem = find_config_problem(content)
+    try:
+        to_json(content, 'config')
+        problem = find_config_problem(content)
+    except ValueError as error:  # something that is no plain value
+        problem = str(error)
     if problem is not None:
         raise ConfigError(
             f'{name} cannot be published: {problem}. Another machine has the components of this '
@@ -198,19 +201,10 @@ def _is_kept(step: Any) -> bool:
     return loaded_kind(TRANSFORMS.build(dict(step))) in (None, 'image')
 
 
-def _plain(value: Any) -> Any:
-    """A copy with lists in the place of tuples, as JSON has them."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value
-
-
 def _replace(value: Any, names: Dict[str, str]) -> Any:
     """A copy in which some texts are others."""
     if isinstance(value, dict):
         return {key: _replace(entry, names) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_replace(entry, names) for entry in value]
+    if isinstance(value, (list, tuple)):
+        return type(value)(_replace(entry, names) for entry in value)
     return names.get(value, value) if isinstance(value, str) else value

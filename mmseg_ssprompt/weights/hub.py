@@ -73,6 +73,8 @@ def _fetch(hub: Any, repository: str, file: str, revision: Optional[str]) -> str
     if not hub.constants.HF_HUB_OFFLINE:
         try:  # without the half minute in which a download tries again to connect
             hub.get_hf_file_metadata(hub.hf_hub_url(repository, file, revision=revision))
+        except (hub.errors.EntryNotFoundError, hub.errors.RevisionNotFoundError):
+            raise  # an older one in the cache is not what was asked for
         except Exception:
             known = hub.try_to_load_from_cache(repository, file, revision=revision)
             if isinstance(known, str):

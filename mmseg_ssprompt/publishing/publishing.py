@@ -24,11 +24,11 @@ from ..fitting.running import read_json
 from ..models.segmentors import PromptSegmentor
 from ..module_metadata import get_module_metadata, set_module_metadata
 from ..outputs import OutputError, check_outputs
-from ..plain import to_plain
+from ..plain import to_json, to_plain
 from ..prediction.predictor import Predictor, TrainedModel, read_model
 from ..prompt_files.prompt_file import read_prompt_source, write_prompts
 from ..prompt_files.prompt_metadata import METADATA_KEY
-from ..prompt_files.published import CARD, CONFIG, is_published, read_published
+from ..prompt_files.published import CARD, CONFIG, META_KEY, is_published, read_published
 from ..weights.prompt_places import PROMPTS
 from .card import PREVIEW, CardFacts, FitFacts, write_card
 from .intervals import find_intervals
@@ -42,7 +42,7 @@ _FILES = (PROMPTS, CONFIG, CARD, PREVIEW)
 _SCENES = 3
 _GAP, _QUALITY = 8, 88
 _LICENCE = re.compile(r'[a-z0-9][a-z0-9.+-]*')
-_REPOSITORY = re.compile(r'[\w.-]+/[\w.-]+')
+_REPOSITORY = re.compile(r'\w[\w.-]*/\w[\w.-]*')
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ def publish(
     check_writable(folder.parent)
     try:
         _write_prompts(state, portable, temporary)
-        text = json.dumps(portable.content, indent=2, ensure_ascii=False) + '\n'
+        content = to_json(portable.content, 'config')
+        text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
         write_atomically(temporary / CONFIG, text.encode())
         if pictures and fit is not None:
             write_atomically(temporary / PREVIEW, _draw_preview(fit))
@@ -244,10 +245,8 @@ def _keep_prompts(
 
 def _write_prompts(state: Mapping[str, Tensor], config: PortableConfig, folder: Path) -> None:
     dataset = config.content['test_dataloader']['dataset']
-    meta = dict(
-        cfg=json.dumps(config.content, ensure_ascii=False),
-        dataset_meta=dict(classes=dataset['classes'], palette=dataset['palette']),
-    )
+    facts = dict(classes=dataset['classes'], palette=dataset['palette'])
+    meta = {META_KEY: config.content, 'dataset_meta': facts}
     write_prompts(state, meta, folder / PROMPTS)
 
 

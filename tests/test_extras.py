@@ -14,8 +14,10 @@ from mmseg_ssprompt.evaluation import CityscapesInstanceMetric, InstanceMetric
 from mmseg_ssprompt.extras import EXTRAS, MissingExtraError, import_extra
 from mmseg_ssprompt.models.seem import SEEMImageEncoder
 from mmseg_ssprompt.prediction import input_files
+from mmseg_ssprompt.prediction.geotiff import TiffFacts
 from mmseg_ssprompt.prediction.input_files import find_input_files
 from mmseg_ssprompt.weights.hub import fetch_files
+from own_photographs import draw_photograph, save
 from test_packaging import ROOT, extras
 
 #: Those that change what is installed beneath, and those for tests.
@@ -65,11 +67,9 @@ def test_one_line_names_package_command_and_extra(package):
 
 
 def _predict_geotiff(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    from test_prediction.test_geotiff import write_geo_tags
-
-    from own_photographs import draw_photograph
-
-    write_geo_tags(folder / 'a.tif', draw_photograph()[0])
+    save(draw_photograph()[0], folder / 'a.tif')
+    facts = TiffFacts(is_georeferenced=True, size=(48, 64), is_upright=True)
+    patch.setattr(input_files, 'read_tiff_facts', lambda file: facts)
     patch.setattr(input_files, 'can_read_windows', lambda: False)
     find_input_files([str(folder)])
 

@@ -175,7 +175,7 @@ def _describe(facts: CardFacts) -> List[str]:
     trained = ', '.join(facts.prompts['trained']).replace('_', ' ') or 'nothing (handcrafted)'
     lines = [
         f'Prompts for {facts.task}{by}: what [SSPrompt]({_PAPER}) has learned for the frozen base '
-        f'model {escape(facts.base)}, which stays as it was published and is not among these files.',
+        f'model {escape(facts.base)}, which stays as it was published and is no part of these files.',
         '',
         f'`{PROMPTS}` has {facts.size:,} bytes and {facts.numbers:,} numbers. What trained: '
         f'{escape(trained)}. `{CONFIG}` is plain data, in which nothing runs.',
@@ -281,7 +281,7 @@ def _list_figures(facts: CardFacts) -> Iterator[str]:
             'training.'
         )
     else:
-        yield 'There are no intervals: figures are of one training and one division of the pictures.'
+        yield 'There are no intervals: figures are of one training and one division of the data.'
     few = [f'{counts[part]} in {part}' for part in parts if counts[part] < _FEW]
     if few:
         yield f'Figures of so few pictures are uncertain: {", ".join(few)}.'
@@ -331,8 +331,8 @@ def _say_how(facts: CardFacts) -> Iterator[str]:
     yield '```'
     yield ''
     yield (
-        f"In a config of MMSegmentation: `load_from = '{place}'`, with the same base model, classes "
-        'and kinds of prompts.'
+        f"In a config of MMSegmentation: `load_from = '{place}'`, with the same base model, the same "
+        'classes and kinds of prompts.'
     )
 
 

@@ -12,8 +12,8 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from ..config_reading import ConfigError
 from ..datasets.steps import loaded_kind
 from ..models.heads.settings import find_class_names, find_things
-from ..prediction.predictor import TrainedModel, find_dataset, read_training_size, use_image_encoder
 from ..plain import to_json
+from ..prediction.predictor import TrainedModel, find_dataset, read_training_size, use_image_encoder
 from ..prompt_files.published import FORMAT, find_config_problem
 from ..version import __version__
 from ..weights.model_weights import walk_parts

@@ -124,8 +124,8 @@ def publish(
     trained = read_model(model, prompts, weights, clip_weights)
     if trained.prompts is None:
         raise ConfigError(
-            f'model {os.fspath(model)!r}: expected the trained prompts of the config too (--prompts '
-            'FILE), found none'
+            f'model {os.fspath(model)!r}: expected the trained prompts of the config too '
+            '(--prompts FILE), found none'
         )
     source = read_prompt_source(trained.prompts)
     fit = _read_fit(trained, pictures)
@@ -226,8 +226,8 @@ def _keep_prompts(
     frozen = [key for key in found if key not in state]
     if frozen:
         raise ConfigError(
-            f'{name}: expected prompts alone, found frozen weights too, such as {frozen[0]!r}. Give '
-            'the file from before `mmseg-ssprompt prompts merge`'
+            f'{name}: expected prompts alone, found frozen weights too, such as {frozen[0]!r}. '
+            'Give the file from before `mmseg-ssprompt prompts merge`'
         )
     described = get_module_metadata(state)[''][METADATA_KEY]
     random = [part for part, digest in described['base']['parts'].items() if digest is None]

@@ -99,8 +99,8 @@ def _describe(name: str, file: str, error: Exception, hub: Any) -> str:
         )
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
         return (
-            f'{name!r}: found no such repository at {endpoint} that you have access to. Look at the '
-            'spelling; if it is private, log in with `hf auth login`, or set HF_TOKEN'
+            f'{name!r}: found no such repository at {endpoint} that you have access to. Look at '
+            'the spelling; if it is private, log in with `hf auth login`, or set HF_TOKEN'
         )
     if hub.constants.HF_HUB_OFFLINE and isinstance(error, errors.LocalEntryNotFoundError):
         return (
@@ -109,8 +109,8 @@ def _describe(name: str, file: str, error: Exception, hub: Any) -> str:
         )
     if isinstance(error, errors.EntryNotFoundError):
         return (
-            f'{name!r}: expected prompts that `mmseg-ssprompt publish` has written, found no {file} '
-            'in the repository'
+            f'{name!r}: expected prompts that `mmseg-ssprompt publish` has written, found no '
+            f'{file} in the repository'
         )
     if isinstance(error, errors.HFValidationError):
         return f'{name!r}: expected the name of a repository ({_first_line(error)})'

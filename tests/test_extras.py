@@ -21,7 +21,7 @@ from own_photographs import draw_photograph, save
 from test_packaging import ROOT, extras
 
 #: Those that change what is installed beneath, and those for tests.
-_OF_THE_STACK = {'torch', 'openmmlab', 'onedl', 'tests'}
+OF_THE_STACK = {'torch', 'openmmlab', 'onedl', 'tests'}
 
 
 @contextlib.contextmanager
@@ -39,7 +39,7 @@ def without(package: str) -> Iterator[None]:
 
 def test_each_package_of_an_extra_is_known():
     declared = {line: extra for extra, lines in extras().items() for line in lines
-                if extra not in _OF_THE_STACK}  # fmt: skip
+                if extra not in OF_THE_STACK}  # fmt: skip
     assert {each.requirement: each.extra for each in EXTRAS.values()} == declared
 
 

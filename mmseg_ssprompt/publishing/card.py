@@ -175,7 +175,7 @@ def _describe(facts: CardFacts) -> List[str]:
     trained = ', '.join(facts.prompts['trained']).replace('_', ' ') or 'nothing (handcrafted)'
     lines = [
         f'Prompts for {facts.task}{by}: what [SSPrompt]({_PAPER}) has learned for the frozen base '
-        f'model {escape(facts.base)}, which stays as it was published and is no part of these files.',
+        f'model {escape(facts.base)}, which is not among these files.',
         '',
         f'`{PROMPTS}` has {facts.size:,} bytes and {facts.numbers:,} numbers. What trained: '
         f'{escape(trained)}. `{CONFIG}` is plain data, in which nothing runs.',
@@ -331,7 +331,7 @@ def _say_how(facts: CardFacts) -> Iterator[str]:
     yield '```'
     yield ''
     yield (
-        f"In a config of MMSegmentation: `load_from = '{place}'`, with the same base model, the same "
+        f"In a config of MMSegmentation: `load_from = '{place}'`, with the same base model, "
         'classes and kinds of prompts.'
     )
 

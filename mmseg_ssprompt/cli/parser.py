@@ -42,14 +42,14 @@ _BASES = (
     *('sam-tiny', 'sam-vit-b', 'sam-vit-l', 'sam-vit-h'),
     *('seem-tiny', 'seem-focal-t', 'seem-focal-l', 'seem-sam-vit-b', 'seem-sam-vit-l'),
 )
-#: What is trained: ``fitting.config_text.ARMS``.
+#: What is trained: ``fitting.bases.ARMS``.
 _METHODS = ('auto', 'ssprompt', 'ssprompt-projection', 'projection')
 
 _Commands = Any  # argparse names the type of what add_subparsers() returns with an underscore
 
 
 def run_command(arguments: Optional[Sequence[str]] = None) -> Optional[int]:
-    """:func:`main` for people: what is wrong is said in one message, without a traceback.
+    """:func:`main` of a process: errors that commands leave are one message, without a traceback.
 
     Args:
         arguments: As for :func:`main`.
@@ -57,10 +57,11 @@ def run_command(arguments: Optional[Sequence[str]] = None) -> Optional[int]:
     Returns:
         The exit status.
     """
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return main(arguments)
+        return main(command_line)
     except (ValueError, OSError) as error:  # those of the package are ValueErrors
-        print(f'mmseg-ssprompt: {error}', file=sys.stderr)
+        print(f'mmseg-ssprompt {command_line[0]}: {error}', file=sys.stderr)
         return 1
 
 

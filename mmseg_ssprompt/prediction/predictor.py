@@ -23,7 +23,7 @@ from ..dataset_wrappers import each_dataset_config, find_configs
 from ..datasets.checks import DatasetError, check_classes
 from ..datasets.file_checks import check_image
 from ..datasets.steps import loaded_kind
-from ..files import sha256_of
+from ..files import read_json, sha256_of
 from ..label_ids import LabelIds, with_rest
 from ..models.segmentors import PromptSegmentor
 from ..outputs import Inputs, find_inputs
@@ -324,7 +324,7 @@ def read_training_size(trained: TrainedModel) -> Optional[Tuple[int, int]]:
     if trained.folder is None:
         return None
     try:
-        pictures = json.loads((trained.folder / _DATA).read_text(encoding='utf-8'))['pictures']
+        pictures = (read_json(trained.folder / _DATA) or {})['pictures']
         used = [each for each in pictures if each['split'] == 'train'] or pictures
         height, width = (round(statistics.median(e[key] for e in used)) for key in _SIDES)
     except (OSError, ValueError, KeyError, TypeError):

@@ -17,10 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..config_reading import ConfigError
-from ..files import check_writable, sha256_of, write_atomically
+from ..files import check_writable, read_json, sha256_of, write_atomically
 from ..fitting.fit_data import FitData
 from ..fitting.report_pictures import draw_scenes
-from ..fitting.running import read_json
 from ..models.segmentors import PromptSegmentor
 from ..module_metadata import get_module_metadata, set_module_metadata
 from ..outputs import OutputError, check_outputs

@@ -181,5 +181,5 @@ def test_by_the_variables_of_the_environment(hub, made, tmp_path):
     assert run(*inspect, HF_HUB_OFFLINE='1', HF_ENDPOINT='http://127.0.0.1:9').returncode == 0
     done = run('prompts', 'inspect', 'hf://user/none')
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("mmseg-ssprompt: 'hf://user/none': found no")
+    assert done.stderr.splitlines()[-1].startswith("mmseg-ssprompt prompts: 'hf://user/none'")
     assert 'Traceback' not in done.stderr

@@ -54,7 +54,9 @@ def call(programs: Path, *arguments: str) -> subprocess.CompletedProcess:
     kept = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
     environment = dict(kept, OMP_NUM_THREADS='1')
     command = [str(programs / arguments[0]), *arguments[1:]]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(  # elsewhere than in the checkout, which would be imported
+        command, cwd=programs, env=environment, capture_output=True, text=True, timeout=600
+    )
 
 
 def lacking(programs: Path) -> Dict[str, str]:

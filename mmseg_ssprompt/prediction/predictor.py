@@ -68,7 +68,7 @@ class TrainedModel(NamedTuple):
     def find_inputs(self) -> Inputs:
         """The files and folders that it is read from."""
         inputs = find_inputs(self.cfg, files=[self.config, self.prompts])
-        if self.folder is not None:
+        if self.folder is not None and self.config.name != CONFIG:  # of fit: all in it is read
             inputs.folders[self.folder] = 'the model'
         return inputs
 

@@ -337,7 +337,7 @@ def _say_how(facts: CardFacts) -> Iterator[str]:
 
 
 def _list_limits(facts: CardFacts) -> Iterator[str]:
-    yield f'- Only these {len(facts.classes)} classes are told apart.'
+    yield '- Only the classes above are told apart.'
     yield '- Photographs of other places, cameras or seasons were not measured.'
     if facts.fit is not None and facts.fit.results['base'].endswith('-tiny'):
         yield (

@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import struct
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 import yaml
 from mmengine.config import Config
+from PIL import Image
 
+from mmseg_ssprompt.cli.parser import main
 from mmseg_ssprompt.config_reading import ConfigError
 from mmseg_ssprompt.models.segmentors import PromptStateError
 from mmseg_ssprompt.outputs import OutputError
@@ -21,7 +24,7 @@ from mmseg_ssprompt.prediction import predict
 from mmseg_ssprompt.prompt_files.published import read_published
 from mmseg_ssprompt.publishing import publish
 from mmseg_ssprompt.weights.state_dicts import CheckpointError
-from own_photographs import draw_photograph
+from own_photographs import draw_photograph, save
 from predicted_pictures import write_model, write_prompts_of
 from published_folders import SECRETS, make_fit_folder
 
@@ -103,6 +106,22 @@ def test_the_card_says_what_is_known(fitted, published):
     digests = json.loads(header_of(published / 'prompts.safetensors')['mmseg_ssprompt'])
     parts = digests['metadata']['']['prompts']['base']['parts']
     assert all(f'`{digest}`' in card for digest in parts.values())
+
+
+def test_the_commands_and_the_program_of_the_card_run_as_written(published, tmp_path, monkeypatch):
+    shutil.copytree(published, tmp_path / 'copy')
+    save(draw_photograph()[0], tmp_path / 'copy' / 'new_photos' / 'a.png')
+    monkeypatch.chdir(tmp_path / 'copy')
+    card = Path('README.md').read_text()
+    (commands,) = re.findall(r'```bash\n(.*?)```', card, flags=re.DOTALL)
+    (program,) = re.findall(r'```python\n(.*?)```', card, flags=re.DOTALL)
+    for command in commands.splitlines():
+        name, *arguments = shlex.split(command)
+        assert (name, main(arguments)) == ('mmseg-ssprompt', None)
+    label_map = np.array(Image.open('predictions/labels/a.png'))
+    found = {}
+    exec(program, found)
+    assert np.array_equal(found['prediction'].label_map, label_map)
 
 
 def test_the_card_loads_in_the_hub_s_own_library(published):

@@ -44,8 +44,11 @@ def test_each_package_of_an_extra_is_known():
 
 
 def test_no_module_imports_one_of_them_when_it_is_imported():
-    """So that the package is there without them; and each that imports one says so."""
-    for file in sorted((ROOT / 'mmseg_ssprompt').rglob('*.py')):
+    """So that the package is there without them, apart from what is there for one of them."""
+    package = ROOT / 'mmseg_ssprompt'
+    for file in sorted(package.rglob('*.py')):
+        if file.relative_to(package).parts[0] in ('export', 'studio'):
+            continue
         for node in ast.parse(file.read_text()).body:
             names = []
             if isinstance(node, ast.Import):

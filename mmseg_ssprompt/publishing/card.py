@@ -173,9 +173,12 @@ def _make_metadata(facts: CardFacts, title: str) -> Dict[str, Any]:
 def _describe(facts: CardFacts) -> List[str]:
     by = f' by {", ".join(map(escape, facts.authors))}' if facts.authors else ''
     trained = ', '.join(facts.prompts['trained']).replace('_', ' ') or 'nothing (handcrafted)'
+    if facts.fit is not None:
+        best = next(row for row in list_arms(facts.fit.results) if row.is_best)
+        trained += f' (the arm "{best.title}" below)'
     lines = [
-        f'Prompts for {facts.task}{by}: what [SSPrompt]({_PAPER}) has learned for the frozen base '
-        f'model {escape(facts.base)}, which is not among these files.',
+        f'Prompts for {facts.task}{by}: what was learned by [SSPrompt]({_PAPER}) for the frozen '
+        f'base model {escape(facts.base)}, which is not among these files.',
         '',
         f'`{PROMPTS}` has {facts.size:,} bytes and {facts.numbers:,} numbers. What trained: '
         f'{escape(trained)}. `{CONFIG}` is plain data, in which nothing runs.',

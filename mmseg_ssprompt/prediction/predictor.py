@@ -122,8 +122,8 @@ def _find_model(model: PathLike, prompts: Optional[PathLike]) -> TrainedModel:
             'folder. Leave them out, or give the config in it'
         )
     if is_published(model):
-        folder, cfg, config, file = read_published(model)
-        return TrainedModel(cfg, config, file, folder)
+        found = read_published(model)
+        return TrainedModel(found.cfg, found.config, found.prompts, found.folder)
     path = Path(model).expanduser()
     if not is_folder:
         if not path.exists():
@@ -136,15 +136,15 @@ def _find_model(model: PathLike, prompts: Optional[PathLike]) -> TrainedModel:
         if file is not None and not file.is_file():
             raise FileNotFoundError(f'prompts {str(file)!r}: expected a file, found none')
         return TrainedModel(read_config(path, needs=['model']), path, file, None)
-    config, file = path / _CONFIG, path / PROMPTS
-    missing = [each.name for each in (config, file) if not each.is_file()]
+    files = path / _CONFIG, path / PROMPTS
+    missing = [each.name for each in files if not each.is_file()]
     if missing:
         raise FileNotFoundError(
             f'model {str(path)!r}: expected a folder that `mmseg-ssprompt fit` or `mmseg-ssprompt '
             f'publish` has written, with {_CONFIG} or {CONFIG}, and {PROMPTS}, found no '
             f'{" and no ".join(missing)}. If `fit` has not ended, run its command again'
         )
-    return TrainedModel(read_config(config, needs=['model']), config, file, path)
+    return TrainedModel(read_config(files[0], needs=['model']), *files, path)
 
 
 class Predictor:

@@ -210,8 +210,8 @@ def _list_weights(facts: CardFacts) -> Iterator[str]:
     text = facts.prompts.get('semantic_prompts', {}).get('text_encoder')
     if text is not None:
         parts['text_encoder'] = text
-    rows = [(f'{escape(str(part))}', f'`{digest}`') for part, digest in parts.items()]
-    yield from table(('part', 'SHA-256 of its tensors'), rows)
+    digests = [(escape(part), f'`{digest}`') for part, digest in parts.items()]
+    yield from table(('part', 'SHA-256 of its tensors'), digests)
 
 
 def _list_classes(facts: CardFacts) -> Iterator[str]:

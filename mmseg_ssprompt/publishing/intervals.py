@@ -86,7 +86,5 @@ def _mean_iou(tables: np.ndarray) -> np.ndarray:
     right = np.diagonal(tables, axis1=-2, axis2=-1)
     square = tables[..., :-1]
     either = tables.sum(axis=-1) + square.sum(axis=-2) - right
-    with np.errstate(invalid='ignore'):
-        return 100 * np.nanmean(
-            np.where(either > 0, right / np.maximum(either, 1), np.nan), axis=-1
-        )
+    shares = np.where(either > 0, right / np.maximum(either, 1), np.nan)
+    return np.asarray(100 * np.nanmean(shares, axis=-1))

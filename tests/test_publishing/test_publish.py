@@ -151,6 +151,7 @@ def test_names_that_look_like_markup(tmp_path):
     assert '| pipe ](http://x) `c`' in plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', ['panoptic', 'instance'])
 def test_objects(tmp_path, task):
     name = f'ssprompt_sam-tiny_shapes_{task}.py'

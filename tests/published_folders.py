@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, Sequence
 
 import numpy as np
+from PIL import Image
 
 from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.fitting.fit_data import FitData, FoundPicture
@@ -18,14 +19,19 @@ SECRETS = ('private_photo', 'secret_folder')
 SPLITS = ('train', 'train', 'train', 'val', 'test', 'test', 'test')
 
 
-def make_fit_folder(root: Path, names: Sequence[str] = ('sky', 'tree', 'road', 'car')) -> Path:
+def make_fit_folder(
+    root: Path, names: Sequence[str] = ('sky', 'tree', 'road', 'car'), has_model: bool = True
+) -> Path:
     """What ``fit`` leaves, with photographs, label maps and predictions, as of a training."""
     root = root / SECRETS[1]
     out = root / 'out'
-    head = 'model.decode_head.semantic_prompts.class_names'
-    meta = {f'{split}_dataloader.dataset.metainfo': dict(classes=tuple(names))
-            for split in ('train', 'val', 'test')}  # fmt: skip
-    write_model(out, **{head: tuple(names)}, **meta)
+    if has_model:
+        options: Dict[str, Any] = {
+            f'{split}_dataloader.dataset.metainfo': dict(classes=tuple(names))
+            for split in ('train', 'val', 'test')
+        }
+        options['model.decode_head.semantic_prompts.class_names'] = tuple(names)
+        write_model(out, **options)
     pictures = []
     rng = np.random.default_rng(0)
     for number, split in enumerate(SPLITS):
@@ -108,8 +114,6 @@ def _make_results(data: FitData) -> Dict[str, Any]:
 
 
 def _read(file: Path) -> np.ndarray:
-    from PIL import Image
-
     return np.array(Image.open(file))
 
 

@@ -242,11 +242,11 @@ def _list_classes(facts: CardFacts) -> Iterator[str]:
     yield (
         f'{len(data.pictures)} photographs with labels: {", ".join(uses)}{drawn}. '
         f'{100 * data.ignored_share:.1f} % of the pixels do not count. The photographs are not '
-        'among these files.'
+        f'among these files{", but for those in the picture" if facts.has_preview else ""}.'
     )
     if data.rest_id is not None:
         yield ''
-        yield f'Pixels that show the class nowhere have the number {data.rest_id}.'
+        yield f'Pixels that do not show the class have the number {data.rest_id}.'
 
 
 def _list_figures(facts: CardFacts) -> Iterator[str]:

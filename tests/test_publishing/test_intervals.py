@@ -15,7 +15,7 @@ from published_folders import make_fit_folder
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    return make_fit_folder(tmp_path)
+    return make_fit_folder(tmp_path, has_model=False)
 
 
 def intervals_of(folder: Path, **changes):

@@ -3,16 +3,15 @@
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..fitting.bases import find_base
-from ..fitting.fit_data import SPLITS, FitData
-from ..fitting.report_numbers import format_large, format_number
-from ..fitting.report_tables import MEASURES, list_arms
+from ..fitting.fit_data import SPLITS
+from ..fitting.report_tables import list_arms
 from ..prompt_files.published import CONFIG
 from ..weights.prompt_places import PROMPTS
-from .intervals import Interval
+from .figures import FitFacts, list_figures
 from .markdown import escape, front_matter, one_line, table
 from .portable import PortableConfig
 
-__all__ = ['PREVIEW', 'CardFacts', 'FitFacts', 'write_card']
+__all__ = ['PREVIEW', 'CardFacts', 'write_card']
 
 #: The picture beside the card.
 PREVIEW = 'preview.jpg'
@@ -45,22 +44,6 @@ _HUB_NAMES = {
         'xdecoder/SEEM',
     ),
 }
-#: Below this number of pictures figures are said to be uncertain.
-_FEW = 20
-
-
-class FitFacts(NamedTuple):
-    """What is known of a model that ``fit`` has trained.
-
-    Attributes:
-        data: The pictures.
-        results: The content of ``results.json``.
-        intervals: Of figures of the test part.
-    """
-
-    data: FitData
-    results: Mapping[str, Any]
-    intervals: Mapping[str, Interval]
 
 
 class CardFacts(NamedTuple):
@@ -126,7 +109,7 @@ def write_card(facts: CardFacts) -> str:
         _describe(facts),
         ['## Base model', '', *_list_weights(facts)],
         ['## Classes and data', '', *_list_classes(facts)],
-        ['## Figures', '', *_list_figures(facts)],
+        ['## Figures', '', *list_figures(facts.fit)],
         ['## How to use it', '', *_say_how(facts)],
         ['## Limits', '', *_list_limits(facts)],
         ['## Licence and citation', '', *_say_licence(facts)],
@@ -247,69 +230,6 @@ def _list_classes(facts: CardFacts) -> Iterator[str]:
     if data.rest_id is not None:
         yield ''
         yield f'Pixels that do not show the class have the number {data.rest_id}.'
-
-
-def _list_figures(facts: CardFacts) -> Iterator[str]:
-    if facts.fit is None:
-        yield 'No figures are known of these prompts.'
-        return
-    data, results, intervals = facts.fit
-    mean, _ = MEASURES[results['metric']]
-    counts = dict(validation=len(data.names('val')), test=len(data.names('test')))
-    if data.num_folds:
-        counts['validation'] = len(data.names('train'))
-    parts = ['validation'] + ['test'] * (results['zero_shot']['test'] is not None)
-    yield f'{mean} in percent; the best in validation was chosen, and is what is published:'
-    yield ''
-    rows, arms = [], list_arms(results)
-    for row in arms:
-        cells = [format_number(row.scores[part]) for part in parts]
-        own = 'zero-shot' if row.parameters is None else 'best' if row.is_best else ''
-        if 'test' in parts and intervals:
-            cells.append(_show(intervals.get(own)))
-        title = f'**{escape(row.title)}** (published)' if row.is_best else escape(row.title)
-        rows.append((title, *cells, format_large(row.parameters or 0)))
-    heads = [f'{part} ({_count(counts[part])})' for part in parts]
-    if 'test' in parts and intervals:
-        heads.append('95 % interval of the test')
-    head = ('what was learned', *heads, 'trained parameters')
-    yield from table(head, rows, numbers=len(head) - 1)
-    yield ''
-    if 'gain' in intervals:
-        yield (
-            f'On the test part the published prompts are between '
-            f'{format_number(intervals["gain"].low)} and {format_number(intervals["gain"].high)} '
-            'above zero-shot. Intervals are of 2,000 draws of the same number of test pictures, '
-            'with replacement: they say how far figures move with the pictures, not with another '
-            'training.'
-        )
-    else:
-        yield 'There are no intervals: figures are of one training and one division of the data.'
-    few = [f'{counts[part]} in {part}' for part in parts if counts[part] < _FEW]
-    if few:
-        yield f'Figures of so few pictures are uncertain: {", ".join(few)}.'
-    if 'test' not in parts:
-        yield 'No picture was kept for a test: figures in validation are too good.'
-    chosen = next(row for row in arms if row.is_best)
-    better = [
-        row.title
-        for row in arms
-        if 'test' in parts and (row.scores['test'] or 0.0) > (chosen.scores['test'] or 0.0)
-    ]
-    if better:
-        yield f'In the test {", ".join(map(escape, better))} is above what is published.'
-    for note in results['notes']:
-        yield escape(note)
-
-
-def _count(number: int) -> str:
-    return f'{number} picture{"" if number == 1 else "s"}'
-
-
-def _show(interval: Optional[Interval]) -> str:
-    if interval is None:
-        return ''
-    return f'{format_number(interval.low)} to {format_number(interval.high)}'
 
 
 def _say_how(facts: CardFacts) -> Iterator[str]:

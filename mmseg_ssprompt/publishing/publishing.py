@@ -29,7 +29,8 @@ from ..prompt_files.prompt_file import read_prompt_source, write_prompts
 from ..prompt_files.prompt_metadata import METADATA_KEY
 from ..prompt_files.published import CARD, CONFIG, META_KEY, is_published, read_published
 from ..weights.prompt_places import PROMPTS
-from .card import PREVIEW, CardFacts, FitFacts, write_card
+from .card import PREVIEW, CardFacts, write_card
+from .figures import FitFacts
 from .intervals import find_intervals
 from .portable import PortableConfig, make_portable
 

@@ -65,6 +65,8 @@ def export(
     out: PathLike,
     *,
     prompts: Optional[PathLike] = None,
+    weights: Optional[PathLike] = None,
+    clip_weights: Optional[PathLike] = None,
     format: str = 'onnx',
     precision: str = 'float32',
     opset: int = OPSET,
@@ -73,10 +75,12 @@ def export(
     """Write a model as ONNX files, or as programs of ``torch.export``, and compare it with PyTorch.
 
     Args:
-        model: A folder that ``fit`` has written, or a config.
+        model: A folder that ``fit`` or ``publish`` has written, ``hf://USER/NAME``, or a config.
         out: A new or empty folder. It appears when it is complete.
         prompts: The file of trained prompts that belongs to a config. Defaults to None: the config
             has handcrafted ones.
+        weights: The file of the base model. Defaults to None: where the config names it.
+        clip_weights: That of CLIP, for SAM. Defaults to None: where the config names it.
         format: 'onnx' or 'torch'. Defaults to 'onnx'.
         precision: 'float32', or 'float16': frozen weights are stored in half, and what is computed
             stays float32. Defaults to 'float32'.
@@ -96,7 +100,7 @@ def export(
     check_packages(format)
     if format == 'onnx':
         check_opset(opset)
-    trained = read_model(model, prompts)
+    trained = read_model(model, prompts, weights, clip_weights)
     check_config(trained.cfg)
     folder = _check_folder(Path(out).expanduser(), trained)
     on_step('building the model')

@@ -88,7 +88,8 @@ def export(
         on_step: Is told what is done next.
 
     Raises:
-        ExportError: If a package is missing, an option of the config cannot be exported, or the
+        MissingExtraError: If a package is missing.
+        ExportError: If an option of the config cannot be exported, or the
             result differs from PyTorch's. Nothing is written then.
         FileNotFoundError, ConfigError: As ``predict``.
         OutputError: If ``out`` is read, or holds files.
@@ -101,11 +102,11 @@ def export(
     if format == 'onnx':
         check_opset(opset)
     trained = read_model(model, prompts, weights, clip_weights)
-    check_config(trained.cfg)
+    check_config(trained)
     folder = _check_folder(Path(out).expanduser(), trained)
     on_step('building the model')
     predictor = Predictor(trained, 'cpu')
-    check_model(predictor, trained.cfg)
+    check_model(predictor, trained)
     with _new_folder(folder) as temporary:
         start = time.monotonic()
         graphs = make_graphs(predictor.model)
@@ -186,7 +187,7 @@ def _describe_model(
         void_id=find_void_id(ids),
         first_class=ids.classes.start,
         things=list(predictor.things),
-        resize=find_resize_rule(predictor, trained.cfg),
+        resize=find_resize_rule(predictor, trained),
         frame=None if backbone.frame is None else list(backbone.frame),
         divisor=backbone.divisor,
         mean=preprocessor.mean.flatten().tolist(),

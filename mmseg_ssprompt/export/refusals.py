@@ -1,6 +1,5 @@
 """What of a config cannot be exported, said by its options."""
 
-import importlib.util
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import torch
@@ -11,8 +10,9 @@ from mmseg.models import SegDataPreProcessor
 
 from ..datasets.label_maps import ResizeWithLabels
 from ..datasets.seem_resize import SEEMResize
+from ..extras import import_extra
 from ..models.heads import SSPromptHead
-from ..prediction.predictor import Predictor
+from ..prediction.predictor import Predictor, TrainedModel
 
 __all__ = [
     *('ExportError', 'check_config', 'check_model', 'check_opset', 'check_packages'),
@@ -42,20 +42,16 @@ def check_packages(kind: str) -> None:
         kind: ``'onnx'`` or ``'torch'``.
 
     Raises:
-        ExportError: With what to install.
+        MissingExtraError: With what to install.
+        ExportError: If torch is too old.
     """
     if not hasattr(torch.compiler, 'is_exporting'):
         raise ExportError(
             f'export needs torch 2.7 or newer, found {torch.__version__}. Export with another '
             'environment: models and prompts are the same there'
         )
-    names = ('onnx', 'onnxscript') if kind == 'onnx' else ()
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ExportError(
-            f'export to ONNX needs {" and ".join(missing)}: run `pip install '
-            '"mmseg_ssprompt[onnx]"`, or give --format torch, which needs neither'
-        )
+    for name in ('onnx', 'onnxscript') if kind == 'onnx' else ():
+        import_extra(name, 'export to ONNX')
 
 
 def check_opset(opset: int) -> None:
@@ -74,16 +70,16 @@ def check_opset(opset: int) -> None:
         )
 
 
-def check_config(cfg: Config) -> None:
+def check_config(trained: TrainedModel) -> None:
     """Refuse what cannot be exported, before a model is built.
 
     Args:
-        cfg: Of ``read_model``.
+        trained: Of ``read_model``.
 
     Raises:
         ExportError: With each option, and what to do.
     """
-    _raise(_problems_of_config(cfg), cfg)
+    _raise(_problems_of_config(trained.cfg), trained)
 
 
 def _problems_of_config(cfg: Config) -> Iterator[str]:
@@ -119,14 +115,14 @@ _WHY = dict(
 )
 
 
-def check_model(predictor: Predictor, cfg: Config) -> None:
+def check_model(predictor: Predictor, trained: TrainedModel) -> None:
     """Refuse parts that the graphs have no form of.
 
     Raises:
         ExportError: With each option, and what to do.
     """
-    _raise(_problems_of_model(predictor, cfg), cfg)
-    find_resize_rule(predictor, cfg)
+    _raise(_problems_of_model(predictor, trained.cfg), trained)
+    find_resize_rule(predictor, trained)
 
 
 def _problems_of_model(predictor: Predictor, cfg: Config) -> Iterator[str]:
@@ -159,7 +155,7 @@ def _problems_of_model(predictor: Predictor, cfg: Config) -> Iterator[str]:
         )
 
 
-def find_resize_rule(predictor: Predictor, cfg: Config) -> Dict[str, Any]:
+def find_resize_rule(predictor: Predictor, trained: TrainedModel) -> Dict[str, Any]:
     """How pictures come to their size in the frame, for ``merging.resized_size``.
 
     Raises:
@@ -189,7 +185,7 @@ def find_resize_rule(predictor: Predictor, cfg: Config) -> Dict[str, Any]:
                 f'{name} in the pipeline of tests: expected scale=(width, height), found '
                 f'scale_factor={step.scale_factor}. Set scale'
             )
-    _raise(problems, cfg)
+    _raise(problems, trained)
     return rule or dict(kind='none')
 
 
@@ -201,8 +197,8 @@ def _rule_of(step: Resize) -> Optional[Dict[str, Any]]:
     return dict(kind='within' if step.keep_ratio else 'exact', scale=list(step.scale))
 
 
-def _raise(problems: Any, cfg: Config) -> None:
+def _raise(problems: Any, trained: TrainedModel) -> None:
     found = list(dict.fromkeys(problems))
     if found:
         listed = found[0] if len(found) == 1 else ''.join(f'\n  {each}' for each in found)
-        raise ExportError(f'config {str(cfg.filename)!r} cannot be exported: {listed}')
+        raise ExportError(f'config {str(trained.config)!r} cannot be exported: {listed}')

@@ -1,13 +1,12 @@
 """What cannot be exported is said by its option, before a model is built; nothing is written."""
 
-import importlib.util
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmcv.transforms import LoadImageFromFile
-from mmengine.config import Config
 from mmseg.datasets.transforms import RandomFlip, Resize
 from mmseg.models import SegDataPreProcessor
 
@@ -18,6 +17,7 @@ from mmseg_ssprompt.export.parity import Comparison
 from mmseg_ssprompt.export.refusals import check_model, find_resize_rule
 from mmseg_ssprompt.models.heads import SSPromptHead
 from mmseg_ssprompt.outputs import OutputError
+from mmseg_ssprompt.prediction.predictor import read_model
 
 ZERO_SHOT = CONFIGS / 'ssprompt_sam-tiny_shapes_zero-shot.py'
 
@@ -93,29 +93,27 @@ RESIZE = dict(scale=(96, 64), keep_ratio=True, backend='pillow')
     ],
 )
 def test_parts_without_a_form_are_named(options, expected):
-    cfg = Config.fromfile(ZERO_SHOT)
+    trained = read_model(ZERO_SHOT)
     with pytest.raises(ExportError, match=expected):
-        check_model(predictor_of(**options), cfg)
+        check_model(predictor_of(**options), trained)
 
 
 def test_rules_of_sizes():
-    cfg = Config.fromfile(ZERO_SHOT)
-    found = find_resize_rule(predictor_of([Resize(**RESIZE)]), cfg)
+    trained = read_model(ZERO_SHOT)
+    found = find_resize_rule(predictor_of([Resize(**RESIZE)]), trained)
     assert found == dict(kind='within', scale=[96, 64])
     exact = Resize(scale=(96, 64), backend='pillow')
-    assert find_resize_rule(predictor_of([exact]), cfg) == dict(kind='exact', scale=[96, 64])
-    assert find_resize_rule(predictor_of(), cfg) == dict(kind='none')
+    assert find_resize_rule(predictor_of([exact]), trained) == dict(kind='exact', scale=[96, 64])
+    assert find_resize_rule(predictor_of(), trained) == dict(kind='none')
 
 
 def test_what_is_missing_is_said_in_one_line(monkeypatch, tmp_path, capsys):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, 'find_spec', lambda name, *a: None if name == 'onnxscript' else found(name)
-    )
+    monkeypatch.setitem(sys.modules, 'onnxscript', None)
     assert run_main('export', ZERO_SHOT, '--out', tmp_path / 'out') == 1
     error = capsys.readouterr().err
     assert error.count('\n') == 1
-    assert 'needs onnxscript: run `pip install "mmseg_ssprompt[onnx]"`' in error
+    assert 'export to ONNX: expected onnxscript' in error
+    assert 'pip install' in error
     assert not (tmp_path / 'out').exists()
 
 

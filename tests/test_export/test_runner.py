@@ -12,6 +12,7 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from mmseg_ssprompt.datasets.seem_resize import seem_size
@@ -26,7 +27,6 @@ from mmseg_ssprompt.models.segmentors.resized_masks import resize_masks
 from mmseg_ssprompt.prediction.prediction import FoundObject, paint_objects
 from mmseg_ssprompt.prediction.tiles import lay_tiles
 from own_photographs import draw_photograph
-from test_models.test_heads.test_outputs import random_case
 
 RUNNER = Path(merging.__file__).parent
 THINGS = (0, 2, 4)
@@ -65,6 +65,14 @@ def test_it_is_short_and_needs_three_packages():
         ]
         names = {getattr(node, 'module', None) or node.names[0].name for node in imported}
         assert {each.partition('.')[0] for each in names} <= OTHERS | sys.stdlib_module_names
+
+
+def random_case(prompts: int = 19, classes: int = 5, seed: int = 0):
+    """Smooth masks, and class logits of which some are sure."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = 6 * torch.randn(1, prompts, 4, 5, generator=generator)
+    masks = F.interpolate(coarse, size=(20, 30), mode='bilinear', align_corners=False)[0]
+    return masks, 4 * torch.randn(prompts, classes + 1, generator=generator)
 
 
 def decode(outputs, masks, logits, quality=None, output_size=(33, 47), **settings):

@@ -158,8 +158,8 @@ def test_an_export_of_one_class_with_a_rest(tmp_path):
     options: Any = dict(
         model__decode_head__num_classes=1,
         model__decode_head__rest_id=0,
-        model__decode_head__semantic_prompts__class_names=('ball',),
-        test_dataloader__dataset__metainfo=dict(classes=('ball',)),
+        model__decode_head__semantic_prompts__class_names=('car',),
+        test_dataloader__dataset__metainfo=dict(classes=('car',)),
     )
     config, prompts = write_model(tmp_path / 'model', 'sam-tiny_camvid', **options)
     done = export(config, tmp_path / 'out', prompts=prompts)
@@ -168,7 +168,7 @@ def test_an_export_of_one_class_with_a_rest(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (50, 70, 3)).astype(np.uint8)
     assert set(np.unique(predict_here(predictor, picture))) <= {0, 1}
     content = json.loads((tmp_path / 'out' / 'model.json').read_text())
-    assert (content['classes'], content['first_class']) == (['rest', 'ball'], 1)
+    assert (content['classes'], content['first_class']) == (['rest', 'car'], 1)
 
 
 def test_nothing_is_written_where_numbers_differ(tmp_path, monkeypatch):

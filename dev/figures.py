@@ -212,6 +212,7 @@ PAGES: Dict[str, Tables] = {
     'docs/performance.md': dict(
         cpu=functools.partial(_format_benchmark, 'performance_cpu_*.json'),
         seem=functools.partial(_format_benchmark, 'performance_seem_cpu_*.json'),
+        **{'label-maps': functools.partial(_format_benchmark, 'performance_label-maps_cpu_*.json')},
     ),
     'docs/region-classifier.md': dict(classifiers=format_classifiers),
     'docs/sam-tiny.md': {

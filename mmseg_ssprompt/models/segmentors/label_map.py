@@ -1,22 +1,21 @@
 """Label maps of the original size without a score for each class at each pixel in memory."""
 
+import functools
 import math
-from functools import partial
-from typing import Any, List, Mapping, Tuple
+from typing import Any, Callable, List, Mapping, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .resized_masks import find_padding, resize_masks
 
 __all__ = ['find_best_classes', 'find_candidates']
 
-#: The side of the tiles in which classes are compared, in places of the scores.
-_TILE = 8
+#: Classes that are compared at a time, so that they stay in the cache.
+_COMPARED = 8
 #: So many scores at most, of all classes at the larger size, are made at once.
-_AT_ONCE = 1 << 20
-#: Classes are compared in tiles where images have at least so many times the pixels of the scores.
+_AT_ONCE = 1 << 22
+#: Classes are compared where images have at least so many times the pixels of the scores.
 _ENLARGED = 4
 #: What two interpolations may add to the largest of their inputs, in units of its last place; they
 #: have about ten rounded operations.
@@ -43,7 +42,7 @@ def find_best_classes(
         (1, H', W') int64, as large as the original image.
     """
     size = tuple(metainfo['ori_shape'])[:2]
-    resize = partial(
+    resize = functools.partial(
         resize_masks, frame=frame, metainfo=metainfo, bicubic=False, align_corners=align_corners
     )
     if len(scores) * max(math.prod(frame), math.prod(size)) <= _AT_ONCE:
@@ -64,9 +63,9 @@ def find_candidates(
 ) -> List[int]:
     """The classes that may have the highest score at a pixel of the original image, in their order.
 
-    Bilinear interpolation stays within the range of the scores that surround a pixel. So in a tile,
-    with what surrounds it, only those classes can be the highest whose maximum reaches the largest
-    of all classes' minima.
+    Bilinear interpolation stays within the range of the scores that it sees of a class. So only
+    those classes can be the highest at a pixel whose maximum, in a window that holds all scores on
+    which the pixel depends, reaches the largest of all classes' minima there.
 
     Args:
         scores: (C, h, w) float, of one image at low resolution.
@@ -81,25 +80,35 @@ def find_candidates(
     if _ENLARGED * scores[0].numel() > pixels:
         return list(range(len(scores)))
     left, right, top, bottom = find_padding(metainfo)
-    kernel = []
+    window = []
     for axis, before, after in ((1, top, bottom), (2, left, right)):
         own, whole = scores.shape[axis], frame[axis - 1]
-        # A pixel depends on two adjacent ones of the frame, and these on so many scores.
-        span = math.ceil(own / whole) + 2
+        # A pixel depends on two adjacent ones of the frame, and these on so many scores; one more,
+        # because places are rounded too.
+        span = math.ceil(own / whole) + 3
         # What is seen only in the padding is not asked for.
         start = max(math.floor(before * own / whole) - span, 0)
-        scores = scores.narrow(
-            axis, start, min(math.ceil((whole - after) * own / whole) + span, own) - start
-        )
-        kernel.append(min(_TILE + span, scores.shape[axis]))
-    highest, lowest = (
-        F.max_pool2d(each[None], kernel, _TILE, ceil_mode=True)[0].flatten(1)
-        for each in (scores, -scores)
-    )
-    surpassed = (-lowest).amax(dim=0)
-    largest = torch.maximum(highest.amax(), lowest.amax())
-    margin = _ROUNDED * torch.finfo(scores.dtype).eps * largest
+        end = min(math.ceil((whole - after) * own / whole) + span, own)
+        scores = scores.narrow(axis, start, end - start)
+        window.append(min(span, end - start))
+    parts, surpassed, largest = scores.split(_COMPARED), None, scores.abs().amax()
+    for part in parts:
+        lowest = _reduce_windows(torch.minimum, part, window).amax(dim=0)
+        surpassed = lowest if surpassed is None else torch.maximum(surpassed, lowest)
+    surpassed = surpassed - _ROUNDED * torch.finfo(scores.dtype).eps * largest
     # Of NaN, which is not below anything, all are candidates.
-    is_candidate = ~(highest + margin < surpassed).all(dim=1)
-    found: List[int] = is_candidate.nonzero()[:, 0].tolist()
+    is_passed_over = torch.cat(
+        [(_reduce_windows(torch.maximum, part, window) < surpassed).all(2).all(1) for part in parts]
+    )
+    found: List[int] = (~is_passed_over).nonzero()[:, 0].tolist()
     return found
+
+
+def _reduce_windows(
+    reduce: Callable[[Tensor, Tensor], Tensor], x: Tensor, window: Sequence[int]
+) -> Tensor:
+    """The largest or smallest number of each window, (C, h, w) -> (C, h - height + 1, ...)."""
+    for axis, span in enumerate(window, start=1):
+        count = x.shape[axis] - span + 1
+        x = functools.reduce(reduce, [x.narrow(axis, start, count) for start in range(span)])
+    return x

@@ -49,7 +49,7 @@ def test_nothing_as_large_as_all_classes_is_made(monkeypatch):
     """Not of noise either, where each class is the highest somewhere; with ties the first is."""
     scores = torch.rand(20, 64, 64, generator=torch.Generator().manual_seed(0))
     scores[7] = scores[3]
-    metainfo, made = dict(ori_shape=(300, 500)), []
+    metainfo, made = dict(ori_shape=(500, 600)), []
 
     def watched(masks, **how):
         resized = resize_masks(masks, **how)
@@ -58,7 +58,7 @@ def test_nothing_as_large_as_all_classes_is_made(monkeypatch):
 
     monkeypatch.setattr(label_map, 'resize_masks', watched)
     found = label_map.find_best_classes(scores, (256, 256), metainfo)
-    assert len(made) == 20 and set(made) == {300 * 500}
+    assert len(made) == 20 and set(made) == {500 * 600}
     expected = resize_masks(scores, (256, 256), metainfo, bicubic=False).argmax(0, keepdim=True)
     assert torch.equal(found, expected)
     assert sorted(found.unique().tolist()) == [number for number in range(20) if number != 7]
@@ -72,7 +72,7 @@ def test_classes_that_are_the_highest_nowhere_are_not_resized(monkeypatch):
     monkeypatch.setattr(
         label_map, 'resize_masks', lambda m, **how: resized.append(m) or resize_masks(m, **how)
     )
-    metainfo = dict(ori_shape=(250, 250))
+    metainfo = dict(ori_shape=(400, 400))
     found = label_map.find_best_classes(scores, (256, 256), metainfo)
     # Between the two the third may be the highest, as far as maxima and minima say.
     assert [each.amax().item() for each in resized] == [3, 2, pytest.approx(1.9)]

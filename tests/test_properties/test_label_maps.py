@@ -47,15 +47,18 @@ def all_scores(draw) -> Tensor:
     """Scores of every kind, of any size."""
     random = torch.Generator().manual_seed(draw(st.integers(0, 9999)))
     classes, height, width = draw(st.integers(2, 40)), draw(SIDES), draw(SIDES)
-    kind = draw(st.sampled_from(['noise', 'smooth', 'constant', 'equal', 'few values', 'spikes']))
+    kind = draw(st.sampled_from(['noise', 'smooth', 'constant', 'ulps', 'equal', 'few', 'spikes']))
     noise = torch.randn(classes, height, width, generator=random)
     if kind == 'smooth':
         scores = smooth_scores(classes, height, width, random)
     elif kind == 'constant':  # some of them with the same number
         scores = noise[:, :1, :1].round(decimals=1).expand_as(noise).clone()
+    elif kind == 'ulps':  # constant, and so near to each other that rounding decides
+        steps = torch.randint(0, 3, (classes, 1, 1), generator=random) * 2.0**-24
+        return (noise[:1, :1, :1].abs() * (1 - steps)).expand_as(noise).clone()
     elif kind == 'equal':
         scores = noise[torch.randint(0, min(classes, 3), (classes,), generator=random)]
-    elif kind == 'few values':
+    elif kind == 'few':
         scores = noise.round().clamp(-1, 1)
     else:
         scores = noise if kind == 'noise' else noise.pow(9)

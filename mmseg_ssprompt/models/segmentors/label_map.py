@@ -91,11 +91,11 @@ def find_candidates(
         end = min(math.ceil((whole - after) * own / whole) + span, own)
         scores = scores.narrow(axis, start, end - start)
         window.append(min(span, end - start))
-    parts, surpassed, largest = scores.split(_COMPARED), None, scores.abs().amax()
+    parts, surpassed = scores.split(_COMPARED), scores.new_tensor(-math.inf)
     for part in parts:
         lowest = _reduce_windows(torch.minimum, part, window).amax(dim=0)
-        surpassed = lowest if surpassed is None else torch.maximum(surpassed, lowest)
-    surpassed = surpassed - _ROUNDED * torch.finfo(scores.dtype).eps * largest
+        surpassed = torch.maximum(surpassed, lowest)
+    surpassed = surpassed - _ROUNDED * torch.finfo(scores.dtype).eps * scores.abs().amax()
     # Of NaN, which is not below anything, all are candidates.
     is_passed_over = torch.cat(
         [(_reduce_windows(torch.maximum, part, window) < surpassed).all(2).all(1) for part in parts]

@@ -47,9 +47,9 @@ def resize_masks(
         cropped = cropped.flip(-1 if metainfo['flip_direction'] == 'horizontal' else -2)
     size = tuple(metainfo['ori_shape'])[:2]
     if bicubic:
-        options = dict(mode='bicubic', align_corners=False, antialias=True)
-    elif cropped.shape[2:] == size:
+        return F.interpolate(
+            cropped, size=size, mode='bicubic', align_corners=False, antialias=True
+        )[0]
+    if cropped.shape[2:] == size:
         return cropped[0]
-    else:
-        options = dict(mode='bilinear', align_corners=align_corners)
-    return F.interpolate(cropped, size=size, **options)[0]
+    return F.interpolate(cropped, size=size, mode='bilinear', align_corners=align_corners)[0]

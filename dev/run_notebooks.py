@@ -11,10 +11,11 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import nbformat
 from nbclient import NotebookClient
+from nbformat.v4 import new_output
 
 from mmseg_ssprompt.files import write_atomically
 
@@ -23,6 +24,8 @@ from .provenance import ROOT
 __all__ = ['NOTEBOOKS', 'run_notebook']
 
 NOTEBOOKS = ROOT / 'docs' / 'notebooks'
+#: What says how long something takes.
+_PROGRESS = re.compile(r'^.*\d s(?: left)?\n$|^\d+ s; ')
 _SECONDS = 600  # of a cell; CI's machines are slow
 
 
@@ -59,14 +62,22 @@ def _keep(cell: Dict[str, Any], folder: Path) -> Any:
     """The outputs of a cell without progress and places on this machine."""
     if cell['cell_type'] != 'code':
         return cell['metadata']
-    kept = []
+    kept: List[Any] = []
     for output in cell['outputs']:
-        if output['output_type'] == 'stream' and output['name'] == 'stderr':
-            continue
+        data = output.get('data', {})
+        if data.get('text/html', '').startswith('<pre'):  # each line that rich prints
+            output = new_output('stream', name='stdout', text=data['text/plain'])
+        if output['output_type'] == 'stream':
+            if output['name'] == 'stderr' or _PROGRESS.search(output['text']):
+                continue
+            if kept and kept[-1]['output_type'] == 'stream':
+                kept[-1]['text'] += output['text']
+                continue
+        kept.append(output)
+    for output in kept:
         for text in (output, output.get('data', {})):
             for key in {'text', 'text/plain', 'text/html'} & set(text):
                 text[key] = re.sub(rf'{re.escape(str(folder))}/?', '', text[key])
-        kept.append(output)
     return kept
 
 

@@ -1,9 +1,11 @@
 """An extension of griffe: docstrings, which are written for readers of code, as Markdown."""
 
+import itertools
 import re
+from pathlib import Path
 from typing import Any, Match
 
-from griffe import Docstring, Extension, Object
+from griffe import Attribute, Docstring, Extension, Object
 
 __all__ = ['Docstrings', 'to_markdown']
 
@@ -13,6 +15,15 @@ _SHARED = re.compile(r'^( +)([*\w]+(?:, [*\w]+)+): (.*\n?(?:\1 {4,}.*\n?)*)', re
 
 class Docstrings(Extension):
     """Rewrites the docstring of each object that is read."""
+
+    def on_attribute_instance(self, *, attr: Attribute, **kwargs: Any) -> None:
+        """Take the comment ``#: ...`` above a value for its docstring."""
+        if attr.docstring is None and attr.lineno and isinstance(attr.filepath, Path):
+            lines = attr.filepath.read_text(encoding='utf-8').splitlines()[: attr.lineno - 1]
+            text = '\n'.join(reversed(list(itertools.takewhile(_is_comment, reversed(lines)))))
+            if text:
+                comment = re.sub(r'^ *#:? ?', '', text, flags=re.MULTILINE)
+                attr.docstring = Docstring(to_markdown(comment), parent=attr)
 
     def on_instance(self, *, obj: Object, **kwargs: Any) -> None:
         """Rewrite one."""
@@ -25,6 +36,10 @@ def to_markdown(text: str) -> str:
     text = re.sub(r':[a-z]+:`~?([^`]+)`', r'`\1`', text)
     text = re.sub(r'(?<=\S)::\n', ':\n', text)
     return _SHARED.sub(_divide, text)
+
+
+def _is_comment(line: str) -> bool:
+    return re.match(r' *#:', line) is not None
 
 
 def _divide(match: Match[str]) -> str:

@@ -72,7 +72,9 @@ def walk(name: str, folder: Path) -> Dict[str, Any]:
     """
     script = make_script((PAGES / f'{name}.md').read_text(encoding='utf-8'))
     with tempfile.TemporaryDirectory() as binaries:
-        for command, arguments in dict(python='', **{'mmseg-ssprompt': '-m mmseg_ssprompt'}).items():
+        for command, arguments in dict(
+            python='', **{'mmseg-ssprompt': '-m mmseg_ssprompt'}
+        ).items():
             file = Path(binaries, command)
             file.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
             file.chmod(0o755)

@@ -6,9 +6,7 @@ from typing import Iterator, List, NamedTuple, Optional
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
-    page
-    for pattern in ('*.md', 'docs/**/*.md', 'configs/**/*.md')
-    for page in ROOT.glob(pattern)
+    page for pattern in ('*.md', 'docs/**/*.md', 'configs/**/*.md') for page in ROOT.glob(pattern)
 )
 _BLOCK = re.compile(
     r'^(?:<!-- not (?:run|walked): (?P<reason>[^>]+) -->\n+)?'
@@ -47,11 +45,15 @@ def read_blocks(page: Path) -> Iterator[Block]:
         return text.count('\n', 0, place) + 1
 
     for match in _BLOCK.finditer(text):
-        yield Block(name, line_of(match.start('code')) - 1, match['kind'], match['code'], match['reason'])
+        yield Block(
+            name, line_of(match.start('code')) - 1, match['kind'], match['code'], match['reason']
+        )
     # Of the same length, so that lines can still be counted.
     rest = re.sub(r'<!--.*?-->', _blank, _BLOCK.sub(_blank, text), flags=re.DOTALL)
     in_list = False
-    for match in re.finditer(r'^(?! {4})\S.*$|(?:^ {4}.*\n(?:[ \t]*\n(?= {4}))*)+', rest, re.MULTILINE):
+    for match in re.finditer(
+        r'^(?! {4})\S.*$|(?:^ {4}.*\n(?:[ \t]*\n(?= {4}))*)+', rest, re.MULTILINE
+    ):
         if not match[0].startswith('    '):
             in_list = re.match(r'[-*] |\d+\. ', match[0]) is not None
         elif not in_list:

@@ -23,7 +23,9 @@ PLACEHOLDERS = dict(
     GPUS='2',
 )
 MAKEFILE = (ROOT / 'Makefile').read_text(encoding='utf-8')
-EXTRAS = set(re.findall(r"^        '(\w+)': ", (ROOT / 'setup.py').read_text('utf-8'), re.MULTILINE))
+EXTRAS = set(
+    re.findall(r"^        '(\w+)': ", (ROOT / 'setup.py').read_text('utf-8'), re.MULTILINE)
+)
 _LEFT = frozenset(('cd', 'export', 'git', 'mkdir', 'pre-commit', 'source'))
 
 

@@ -18,6 +18,7 @@ from code_blocks import PAGES, ROOT, Block, all_blocks, read_blocks
 from documented_commands import check_command, commands_of
 from fit_trees import make_photographs
 from own_photographs import draw_photograph, save
+from mmseg_ssprompt.miniature.shapes_dataset import world_metainfo
 from short_fit import few_iterations, short_fit
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt)
@@ -160,7 +161,7 @@ def checkpoint(folder) -> Path:
     """A checkpoint of the demo, as its training writes it."""
     config = Config.fromfile(ROOT / 'configs' / 'ssprompt_sam-tiny_shapes.py')
     model = init_model(config, device='cpu')
-    meta = dict(dataset_meta=model.dataset_meta)
+    meta = dict(dataset_meta=world_metainfo('downstream'))
     file = folder / 'work_dirs' / 'demo' / 'train' / 'iter_300.pth'
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=model.state_dict(), meta=meta), file)

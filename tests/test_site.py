@@ -23,7 +23,15 @@ DOCS = ROOT / 'docs'
 CHROMIUM = Path('/usr/bin/chromium')
 #: Attributes by which a page loads something without being asked.
 LOADS = dict(script='src', img='src', iframe='src', source='src', video='src', embed='src')
-LOADING_LINKS = {'stylesheet', 'icon', 'preload', 'prefetch', 'preconnect', 'dns-prefetch', 'manifest'}
+LOADING_LINKS = {
+    'stylesheet',
+    'icon',
+    'preload',
+    'prefetch',
+    'preconnect',
+    'dns-prefetch',
+    'manifest',
+}
 #: Registered for tests of the package alone.
 NOT_DOCUMENTED = {'ShapesBackend'}
 
@@ -53,7 +61,9 @@ def test_every_package_has_a_page():
     expected = {name for name, names in PACKAGES.items() if names} - GATHERS
     assert expected <= documented_modules(), 'add "::: PACKAGE" to a page in docs/api'
     gathered = {name for each in GATHERS for name in PACKAGES[each]}
-    below = {name for package, names in PACKAGES.items() if package not in GATHERS for name in names}
+    below = {
+        name for package, names in PACKAGES.items() if package not in GATHERS for name in names
+    }
     assert gathered <= below
 
 
@@ -79,7 +89,9 @@ def registered_components() -> Set[str]:
 
 
 def test_every_registered_component_is_on_a_page():
-    shown = {name for module in documented_modules() for name in importlib.import_module(module).__all__}
+    shown = {
+        name for module in documented_modules() for name in importlib.import_module(module).__all__
+    }
     assert registered_components() - shown - NOT_DOCUMENTED == set()
     assert len(registered_components()) > 60
 

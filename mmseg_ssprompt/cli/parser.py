@@ -93,7 +93,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'mmseg-ssprompt {version[1]}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for add in (
-        *(_add_demo, _add_example, _add_fit, _add_predict, _add_configs, _add_check_data, _add_few_shot),
+        *(
+            _add_demo,
+            _add_example,
+            _add_fit,
+            _add_predict,
+            _add_configs,
+            _add_check_data,
+            _add_few_shot,
+        ),
         *(
             _add_cache,
             _add_prompts,

@@ -17,8 +17,8 @@ import mmseg_ssprompt  # noqa: F401  (registers what configs name)
 from code_blocks import PAGES, ROOT, Block, all_blocks, read_blocks
 from documented_commands import check_command, commands_of
 from fit_trees import make_photographs
-from own_photographs import draw_photograph, save
 from mmseg_ssprompt.miniature.shapes_dataset import world_metainfo
+from own_photographs import draw_photograph, save
 from short_fit import few_iterations, short_fit
 
 from mmseg.apis import init_model  # isort: skip  (after mmseg_ssprompt)
@@ -104,9 +104,9 @@ def test_wrong_commands_are_found():
         *('mmseg-ssprompt mmseg train --nothing 1', 'mim train mmseg_ssprompt nothing.py'),
     )
     for text in wrong:
+        (words,) = commands_of(text)
         with pytest.raises((SystemExit, AssertionError, ImportError)):
-            for words in commands_of(text):
-                check_command(words)
+            check_command(words)
 
 
 @pytest.mark.parametrize('block', [b for b in all_blocks('python') if is_file(b)], ids=str)
@@ -197,7 +197,7 @@ def test_notebooks_are_stored_as_they_were_run(file):
     assert not re.search(r'"[^"]*(?:/tmp/|/home/|/root/|/Users/)', text)
     code = [cell for cell in notebook['cells'] if cell['cell_type'] == 'code']
     assert [cell['execution_count'] for cell in code] == list(range(1, len(code) + 1))
-    assert all('error' != output['output_type'] for cell in code for output in cell['outputs'])
+    assert all(output['output_type'] != 'error' for cell in code for output in cell['outputs'])
     prose = ''.join(
         ''.join(cell['source']) for cell in notebook['cells'] if cell['cell_type'] == 'markdown'
     )

@@ -1,4 +1,4 @@
-"""The docs as a site: it builds strictly, asks for nothing from elsewhere, and leaves nothing out."""
+"""The docs as a site: it builds strictly, asks for nothing from elsewhere, leaves nothing out."""
 
 import importlib
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Dict, List, Set, Tuple
 from urllib.parse import unquote, urlsplit
 
@@ -239,25 +240,22 @@ def test_a_browser_shows_it_from_files_alone(site, width):
 def test_links_that_leave_the_docs_lead_into_the_site():
     pages = pytest.importorskip('dev.site.pages')
 
-    class Page:
-        class file:  # noqa: N801
-            src_uri = 'start/a.md'
+    def rewrite(text: str, page: str) -> str:
+        return pages.on_page_markdown(
+            text, page=SimpleNamespace(file=SimpleNamespace(src_uri=page))
+        )
 
     text = '[a](../../configs/x.py) [b](../method.md#c) [c](https://a.b/c) [d](#e) [f](../n.ipynb)'
-    made = pages.on_page_markdown(text, page=Page)
-    assert made == (
-        '[a](../repository/configs/x.py) [b](../method.md#c) [c](https://a.b/c) [d](#e) [f](../n.md)'
-    )
-    Page.file.src_uri = 'repository/README.md'
-    assert pages.on_page_markdown('[a](docs/seem.md) [b](LICENSE)', page=Page) == (
-        '[a](../seem.md) [b](LICENSE)'
-    )
+    expected = '[a](../repository/configs/x.py) [b](../method.md#c) [c](https://a.b/c) [d](#e)'
+    assert rewrite(text, 'start/a.md') == f'{expected} [f](../n.md)'
+    text, expected = '[a](docs/seem.md) [b](LICENSE)', '[a](../seem.md) [b](LICENSE)'
+    assert rewrite(text, 'repository/README.md') == expected
 
 
 def test_docstrings_become_markdown():
     docstrings = pytest.importorskip('dev.site.docstrings')
-    text = 'See :class:`~a.B`, such as::\n\n    c\n\nArgs:\n    x, y: Two.\n        More.\n    z: One.\n'
-    assert docstrings.to_markdown(text) == (
-        'See `a.B`, such as:\n\n    c\n\nArgs:\n    x: Two.\n        More.\n    y: Two.\n        More.\n'
-        '    z: One.\n'
-    )
+    made = docstrings.to_markdown('See :class:`~a.B`, such as::\n\n    c\n')
+    assert made == 'See `a.B`, such as:\n\n    c\n'
+    made = docstrings.to_markdown('Args:\n    x, y: Two.\n        More.\n    z: One.\n')
+    both = ''.join(f'    {name}: Two.\n        More.\n' for name in 'xy')
+    assert made == f'Args:\n{both}    z: One.\n'

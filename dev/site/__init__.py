@@ -1,1 +1,1 @@
-"""What makes a site of the docs: hooks of mkdocs, docstrings as Markdown, and notebooks as pages."""
+"""What makes a site of the docs: hooks of mkdocs, docstrings as Markdown, notebooks as pages."""

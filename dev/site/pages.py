@@ -1,8 +1,8 @@
 """Hooks of mkdocs: what lies outside of ``docs``, links to it, and notebooks as pages.
 
 Pages link to files of the repository, as GitHub shows them: ``../SECURITY.md``,
-``../configs/README.md``, ``notebooks/prompts.ipynb``. In the site files from outside of ``docs`` lie
-in ``repository/`` and notebooks are pages, and links are rewritten.
+``../configs/README.md``, ``notebooks/prompts.ipynb``. In the site, files from outside of ``docs``
+lie in ``repository/`` and notebooks are pages, and links are rewritten.
 """
 
 import posixpath

@@ -78,6 +78,7 @@ def _keep(cell: Dict[str, Any], folder: Path) -> Any:
         for text in (output, output.get('data', {})):
             for key in {'text', 'text/plain', 'text/html'} & set(text):
                 text[key] = re.sub(rf'{re.escape(str(folder))}/?', '', text[key])
+                text[key] = re.sub(r'\x1b\[[\d;]*m|[ \t]+$', '', text[key], flags=re.MULTILINE)
     return kept
 
 

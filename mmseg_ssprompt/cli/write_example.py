@@ -4,22 +4,21 @@ mmseg-ssprompt example shapes
 """
 
 import argparse
-import sys
-from typing import Optional
+import shlex
 
 from ..miniature.example_files import write_example
+from .messages import in_one_message
 
 
-def run(args: argparse.Namespace) -> Optional[int]:
+@in_one_message()
+def run(args: argparse.Namespace) -> None:
     """Write the files, and say what they are for."""
-    try:
-        folder = write_example(args.out)
-    except OSError as error:
-        print(f'mmseg-ssprompt example: {error}', file=sys.stderr)
-        return 1
-    print(f'{folder}/photos, labels, new_photos and classes.txt. To learn from them:')
-    print(
-        f'  mmseg-ssprompt fit --images {folder}/photos --labels {folder}/labels '
-        f'--classes {folder}/classes.txt --out runs/first'
+    folder = write_example(args.out)
+    photos, labels, names = (
+        shlex.quote(str(folder / name)) for name in ('photos', 'labels', 'classes.txt')
     )
-    return None
+    print(f'{folder}: photos, labels, new_photos, classes.txt. To learn from them:')
+    print(
+        f'  mmseg-ssprompt fit --images {photos} --labels {labels} --classes {names} '
+        '--out runs/first'
+    )

@@ -3,7 +3,7 @@
 # make test     the fast tests, on CPUs: some minutes on two cores
 # make test-all the fast and the slow tests: kills, fuzzing, whole studies, models at their real size
 # make figures  every table and figure of README and docs again, from docs/evidence
-# make docs     the docs as a site, in site/index.html; `make docs-serve` shows it while pages change
+# make docs     the docs as a site, in site/index.html; `make docs-serve` shows it with search
 # make gpu      the tests and benchmark rows that need a GPU, into one JSON file
 # Every target works from any directory: make -C path/to/checkout demo
 

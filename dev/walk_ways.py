@@ -118,7 +118,8 @@ def _of_two_runs(folder: Path) -> Dict[str, Any]:
     found = {}
     for name in ('ssprompt', 'mine'):
         work_dir = folder / 'work_dirs' / name
-        log = max(work_dir.glob('*/*.log')).read_text(encoding='utf-8')
+        logs = [file.read_text(encoding='utf-8') for file in sorted(work_dir.glob('*/*.log'))]
+        log = next(text for text in logs if 'Trainable: ' in text)  # commands write some, too
         shapes = re.findall(r'^  decode_head\.spatial_prompts\.\S+: \((.*?)\)', log, re.MULTILINE)
         spatial = sum(math.prod(map(int, re.findall(r'\d+', shape))) for shape in shapes)
         found[name] = dict(miou=read_last_validation(work_dir)['mIoU'], spatial=spatial)

@@ -26,7 +26,7 @@ MAKEFILE = (ROOT / 'Makefile').read_text(encoding='utf-8')
 EXTRAS = set(
     re.findall(r"^        '(\w+)': ", (ROOT / 'setup.py').read_text('utf-8'), re.MULTILINE)
 )
-_LEFT = frozenset(('cd', 'export', 'git', 'mkdir', 'pre-commit', 'source'))
+_LEFT = frozenset(('cd', 'export', 'git', 'hf', 'mkdir', 'pre-commit', 'source'))
 
 
 class ArgumentsParsed(Exception):
@@ -78,7 +78,7 @@ def check_command(words: Sequence[str], page: str = '') -> None:
             rule = rf'^{re.escape(word.partition("=")[0])} ?[?:]?[:=]'
             assert re.search(rule, MAKEFILE, re.MULTILINE), f'make {word}'
     elif program in ('pip', 'mim') and rest[0] == 'install':
-        named = re.findall(r'(?:\.|\.whl|mmseg-ssprompt)\[([\w,]+)\]', ' '.join(rest))
+        named = re.findall(r'(?:\.|\.whl|mmseg[-_]ssprompt)\[([\w,]+)\]', ' '.join(rest))
         unknown = set(','.join(named).split(',')) - {''} - EXTRAS
         assert not unknown, f'setup.py has no extras {unknown}'
     elif program == 'mim':
@@ -101,6 +101,8 @@ def _check_python(rest: List[str], page: str) -> None:
     elif rest[0] == '-m':
         assert rest[1].startswith('dev.'), rest
         parse_only(runpy.run_module, rest[1], rest[2:])
+    elif f'--out {Path(rest[0]).parent}\n' in page:
+        return  # a program that another command of the page writes
     elif f'```python\n# {rest[0]}\n' not in page:
         parse_only(runpy.run_path, ROOT / rest[0], rest[1:])
 

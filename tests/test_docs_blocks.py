@@ -150,7 +150,7 @@ def folder(tmp_path_factory) -> Path:
     """The files that programs on the pages name: photographs, a fit, a checkpoint."""
     folder = make_photographs(tmp_path_factory.mktemp('pages'))
     (folder / 'configs').symlink_to(ROOT / 'configs')
-    for name in ('picture.png', 'picture.jpg', 'new_photos/0.png'):
+    for name in ('picture.png', 'picture.jpg', 'photo.jpg', 'new_photos/0.png'):
         save(draw_photograph()[0], folder / name)
     short_fit(folder, folder / 'runs' / 'first')
     return folder

@@ -29,7 +29,7 @@ KINDS = {'bash', 'python', 'text', 'indented', 'bibtex'}
 FILES = {'docs/own_data.md': 'test_own_data_page.py', 'docs/start': 'test_dev/test_walk_ways.py'}
 #: What a line of a command begins with.
 COMMAND = re.compile(
-    r'([A-Z_]+=\S+ )*(mmseg-ssprompt|python -m|python \w+/|make|pip|mim|tools/\w+\.sh|sbatch) '
+    r'([A-Z_]+=\S+ )*(mmseg-ssprompt|python -m|python \w+/|make|pip|mim|hf|tools/\w+\.sh|sbatch) '
 )
 REGISTRIES = [
     each

@@ -1,5 +1,6 @@
 """The prompt learners: what the project exists for."""
 
+from .bridge import BridgeFusion
 from .context import ContextPromptLearner
 from .fusion import FUSION_MODES, PromptFusion
 from .semantic import SemanticPromptLearner
@@ -7,6 +8,7 @@ from .spatial import CoordinatePromptLearner, SpatialPromptLearner
 
 __all__ = [
     'FUSION_MODES',
+    'BridgeFusion',
     'ContextPromptLearner',
     'CoordinatePromptLearner',
     'PromptFusion',

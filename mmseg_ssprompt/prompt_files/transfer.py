@@ -120,6 +120,7 @@ def transfer_prompts(
     # What did not train was there before, and must be the same in both.
     fixed = _select(state, 'classifier') if not trained else []
     _take(state, source, 'classifier', fixed=fixed)
+    _take(state, source, 'decoder_bridges')
     spatial = 'not asked for, handcrafted'
     if 'spatial' in parts:
         _take(state, source, 'spatial_prompts')

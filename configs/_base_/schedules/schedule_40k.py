@@ -14,7 +14,7 @@ optim_wrapper = dict(
             'no_object_prompt': dict(decay_mult=0.0),
             # Scalars are not "flat".
             'logit_scale': dict(decay_mult=0.0),
-            'bridge.weight_logit': dict(decay_mult=0.0),
+            'weight_logit': dict(decay_mult=0.0),
         },
     ),
 )

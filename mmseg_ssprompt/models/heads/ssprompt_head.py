@@ -10,12 +10,13 @@ from mmengine.logging import print_log
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...label_ids import LabelIds
 from ...segments import IGNORED
-from ..base import ImageFeatures
+from ..base import ImageFeatures, PromptableSegmenter
 from ..losses.matching import UnknownSegmentsError
+from ..prompts import DecoderBridges
 from .outputs import semantic
 from .settings import find_class_names, find_label_ids, find_things
 from .targets import count_targets, stack_segments
@@ -58,6 +59,8 @@ class SSPromptHead(BaseDecodeHead):
         thing_classes: Names of the classes of which objects are told apart, which the outputs
             ``'instances'`` and ``'panoptic'`` need. Defaults to None: those of the data set whose
             class names the semantic prompts have, if they are known.
+        decoder_bridges: Arguments of :class:`DecoderBridges` in the mask decoder, such as
+            ``dict(rank=4)``. Defaults to None: there are none.
 
     Attributes:
         label_ids: Which numbers label maps and predictions hold.
@@ -67,7 +70,8 @@ class SSPromptHead(BaseDecodeHead):
     Raises:
         ValueError: If ``num_classes`` is not the number of class names, the numbers of label maps
             contradict each other, the loss does not compare masks with labels, or a thing class is
-            none of the classes.
+            none of the classes; or as :class:`DecoderBridges`, or if decoded images are kept
+            (``segmenter.remember_bytes``) beside bridges, which change what is decoded.
     """
 
     _warned = False  # of too few prompts
@@ -83,6 +87,7 @@ class SSPromptHead(BaseDecodeHead):
         ignore_index: Optional[int] = None,
         rest_id: Optional[int] = None,
         thing_classes: Optional[Sequence[str]] = None,
+        decoder_bridges: Optional[Dict[str, Any]] = None,
     ) -> None:
         names = find_class_names(semantic_prompts)
         label_ids = find_label_ids(num_classes, names, ignore_index, rest_id)
@@ -112,6 +117,8 @@ class SSPromptHead(BaseDecodeHead):
         if 'no_object' in _parameters(classifier):
             widths['no_object'] = base_model.no_object()
         self.classifier = MODELS.build(classifier, default_args=widths)
+        if decoder_bridges is not None:
+            self.decoder_bridges = _build_bridges(base_model, decoder_bridges)
 
     def forward(self, inputs: ImageFeatures) -> HeadOutput:
         """Decode masks and class logits of B images."""
@@ -189,6 +196,17 @@ def find_frame(batch_img_metas: Sequence[Mapping[str, Any]]) -> Tuple[int, int]:
 def enlarge(scores: Tensor, frame: Tuple[int, int]) -> Tensor:
     """Interpolate (B, C, h', w') to the padded input frame, (B, C, H, W)."""
     return F.interpolate(scores, size=frame, mode='bilinear', align_corners=False)
+
+
+def _build_bridges(segmenter: PromptableSegmenter, config: Dict[str, Any]) -> DecoderBridges:
+    remembered = getattr(segmenter, 'remember_bytes', 0)
+    if remembered:
+        raise ValueError(
+            'decode_head.decoder_bridges change what the decoder makes of the same prompts: '
+            f'expected segmenter.remember_bytes=0 beside them, found {remembered}'
+        )
+    decoder = getattr(segmenter, 'mask_decoder', nn.Module())
+    return DecoderBridges(decoder, **config)
 
 
 def _parameters(config: Mapping[str, Any]) -> Collection[str]:

@@ -2,6 +2,7 @@
 
 from .bridge import BridgeFusion
 from .context import ContextPromptLearner
+from .decoder_bridges import DecoderBridges
 from .fusion import FUSION_MODES, PromptFusion
 from .semantic import SemanticPromptLearner
 from .spatial import CoordinatePromptLearner, SpatialPromptLearner
@@ -11,6 +12,7 @@ __all__ = [
     'BridgeFusion',
     'ContextPromptLearner',
     'CoordinatePromptLearner',
+    'DecoderBridges',
     'PromptFusion',
     'SemanticPromptLearner',
     'SpatialPromptLearner',

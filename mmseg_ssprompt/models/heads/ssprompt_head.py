@@ -124,6 +124,8 @@ class SSPromptHead(BaseDecodeHead):
         """Decode masks and class logits of B images."""
         decoded = self.segmenter.decode(inputs, self.spatial_prompts(self.segmenter, inputs))
         class_logits = self.classifier(decoded, self.semantic_prompts(), inputs)
+        if hasattr(self.semantic_prompts, 'pool'):
+            class_logits = self.semantic_prompts.pool(class_logits)
         # Masks leave the decoder in the type of autocast; what follows is float32.
         return HeadOutput(decoded.mask_logits.float(), class_logits, decoded.quality)
 

@@ -124,6 +124,7 @@ def transfer_prompts(
     spatial = 'not asked for, handcrafted'
     if 'spatial' in parts:
         _take(state, source, 'spatial_prompts')
+        _take(state, source, 'deep_prompts')
         spatial = f'all {target.decode_head.spatial_prompts.num_prompts} taken as they are'
         described['spatial_prompts']['taken_from'] = source.name
     names = target.decode_head.class_names

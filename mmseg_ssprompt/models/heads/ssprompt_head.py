@@ -16,7 +16,7 @@ from ...label_ids import LabelIds
 from ...segments import IGNORED
 from ..base import ImageFeatures, PromptableSegmenter
 from ..losses.matching import UnknownSegmentsError
-from ..prompts import DecoderBridges
+from ..prompts import DecoderBridges, DeepPrompts
 from .outputs import semantic
 from .settings import find_class_names, find_label_ids, find_things
 from .targets import count_targets, stack_segments
@@ -61,6 +61,8 @@ class SSPromptHead(BaseDecodeHead):
             class names the semantic prompts have, if they are known.
         decoder_bridges: Arguments of :class:`DecoderBridges` in the mask decoder, such as
             ``dict(rank=4)``. Defaults to None: there are none.
+        deep_prompts: Arguments of :class:`DeepPrompts`, such as ``dict()``; for joint decoding,
+            with one mask for each prompt. Defaults to None: there are none.
 
     Attributes:
         label_ids: Which numbers label maps and predictions hold.
@@ -71,7 +73,8 @@ class SSPromptHead(BaseDecodeHead):
         ValueError: If ``num_classes`` is not the number of class names, the numbers of label maps
             contradict each other, the loss does not compare masks with labels, or a thing class is
             none of the classes; or as :class:`DecoderBridges`, or if decoded images are kept
-            (``segmenter.remember_bytes``) beside bridges, which change what is decoded.
+            (``segmenter.remember_bytes``) beside bridges, which change what is decoded; or as
+            :class:`DeepPrompts`, or if prompts are not decoded jointly beside them.
     """
 
     _warned = False  # of too few prompts
@@ -88,6 +91,7 @@ class SSPromptHead(BaseDecodeHead):
         rest_id: Optional[int] = None,
         thing_classes: Optional[Sequence[str]] = None,
         decoder_bridges: Optional[Dict[str, Any]] = None,
+        deep_prompts: Optional[Dict[str, Any]] = None,
     ) -> None:
         names = find_class_names(semantic_prompts)
         label_ids = find_label_ids(num_classes, names, ignore_index, rest_id)
@@ -119,6 +123,10 @@ class SSPromptHead(BaseDecodeHead):
         self.classifier = MODELS.build(classifier, default_args=widths)
         if decoder_bridges is not None:
             self.decoder_bridges = _build_bridges(base_model, decoder_bridges)
+        if deep_prompts is not None:
+            self.deep_prompts = _build_deep_prompts(
+                base_model, self.spatial_prompts.num_prompts, deep_prompts
+            )
 
     def forward(self, inputs: ImageFeatures) -> HeadOutput:
         """Decode masks and class logits of B images."""
@@ -209,6 +217,25 @@ def _build_bridges(segmenter: PromptableSegmenter, config: Dict[str, Any]) -> De
         )
     decoder = getattr(segmenter, 'mask_decoder', nn.Module())
     return DecoderBridges(decoder, **config)
+
+
+def _build_deep_prompts(
+    segmenter: PromptableSegmenter, num_prompts: int, config: Dict[str, Any]
+) -> DeepPrompts:
+    for name, expected in (('remember_bytes', 0), ('decoding', 'joint')):
+        decoder = getattr(segmenter, 'mask_decoder', segmenter)
+        found = getattr(segmenter, name, getattr(decoder, name, expected))
+        if found != expected:
+            raise ValueError(
+                f'decode_head.deep_prompts: expected segmenter.{name}={expected!r} beside them, '
+                f'found {found!r}'
+            )
+    if not hasattr(segmenter, 'layer_ends'):
+        raise ValueError(
+            f'decode_head.deep_prompts: expected a segmenter with layer_ends, such as '
+            f'SAMSegmenter, found {type(segmenter).__name__}'
+        )
+    return DeepPrompts(segmenter.layer_ends(), num_prompts, **config)
 
 
 def _parameters(config: Mapping[str, Any]) -> Collection[str]:

@@ -3,6 +3,7 @@
 from .bridge import BridgeFusion
 from .context import ContextPromptLearner
 from .decoder_bridges import DecoderBridges
+from .deep_prompts import DeepPrompts
 from .fusion import FUSION_MODES, PromptFusion
 from .semantic import SemanticPromptLearner
 from .spatial import CoordinatePromptLearner, SpatialPromptLearner
@@ -13,6 +14,7 @@ __all__ = [
     'ContextPromptLearner',
     'CoordinatePromptLearner',
     'DecoderBridges',
+    'DeepPrompts',
     'PromptFusion',
     'SemanticPromptLearner',
     'SpatialPromptLearner',

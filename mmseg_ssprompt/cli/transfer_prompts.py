@@ -54,7 +54,7 @@ def make_meta(
 
 def run(args: argparse.Namespace) -> None:
     """Write the checkpoint, and say what was matched."""
-    cfg = read_config(args.target, needs=['model', 'test_dataloader.dataset'])
+    cfg = read_config(args.target, args.cfg_options, needs=['model', 'test_dataloader.dataset'])
     prepare_outputs({'--out': args.out}, find_inputs(cfg, files=[args.source, args.target]))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     source = read_prompt_source(args.source)

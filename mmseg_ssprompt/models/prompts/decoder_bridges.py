@@ -36,8 +36,9 @@ class DecoderBridges(nn.ModuleList):
                 f'found none in {type(decoder).__name__}. Leave decoder_bridges out'
             )
         widths = [int(norm.normalized_shape[0]) for norm in norms]
-        super().__init__(_NormBridge(dims, dims, rank, initial_weight) for dims in widths)
-        for norm, bridge in zip(norms, self):
+        bridges = [_NormBridge(dims, dims, rank, initial_weight) for dims in widths]
+        super().__init__(bridges)
+        for norm, bridge in zip(norms, bridges):
             # A method of a module: a copy of the model has hooks that are copied with it.
             norm.register_forward_hook(bridge.change)
 

@@ -37,8 +37,9 @@ class DeepPrompts(nn.ModuleList):
                 f'deep_prompts.initial_weight must be in (0, 1), got {initial_weight!r}'
             )
         widths = [int(norm.normalized_shape[0]) for norm in norms]
-        super().__init__(_Layer(num_prompts, dims, initial_weight) for dims in widths)
-        for norm, layer in zip(norms, self):
+        layers = [_Layer(num_prompts, dims, initial_weight) for dims in widths]
+        super().__init__(layers)
+        for norm, layer in zip(norms, layers):
             norm.register_forward_hook(layer.change)
 
 

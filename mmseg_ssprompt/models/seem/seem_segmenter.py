@@ -1,7 +1,7 @@
 """SEEM without its image encoder, as a promptable segmenter."""
 
 from os import PathLike
-from typing import Any, List, Mapping, Optional, Tuple, Union
+from typing import Any, List, Mapping, Optional, Tuple, Union, cast
 
 import torch
 from mmengine.model import BaseModule
@@ -189,7 +189,8 @@ class SEEMSegmenter(BaseModule):
 
     def layer_ends(self) -> List[nn.LayerNorm]:
         """The last norm of each layer through which all queries go."""
-        return [layer.norm for layer in self.mask_decoder.transformer_ffn_layers]
+        layers = self.mask_decoder.transformer_ffn_layers
+        return [cast(nn.LayerNorm, layer.norm) for layer in layers]
 
     def no_object(self) -> Tensor:
         """The embedding (E,) of the text "background", through SEEM's templates."""

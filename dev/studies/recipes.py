@@ -43,6 +43,7 @@ _ON_BOTH: Dict[str, Tuple[str, ...]] = {
     'SSPrompt and decoder bridges, rank 4': (f'{_BRIDGES}=4',),
     'SemPrompt, bridge and decoder bridges, rank 4': (*_RECIPE[:-1], f'{_BRIDGES}=4'),
     'SemPrompt, bridge and decoder bridges, rank 8': _RECIPE,
+    'SSPrompt, bridge and decoder bridges, rank 4': (f'{_BRIDGE}=None', f'{_BRIDGES}=4'),
     'SSPrompt, 600 iterations': _TWICE,
     'mask decoder fine-tuned, 600 iterations': (*_DECODER, *_TWICE),
     'SemPrompt, bridge and decoder bridges, rank 8, 600 iterations': (*_RECIPE, *_TWICE),
@@ -51,6 +52,8 @@ _ON_BOTH: Dict[str, Tuple[str, ...]] = {
 _ON_SAM: Dict[str, Tuple[str, ...]] = {
     'projection alone': (f'{_HEAD}.classifier.trainable=True', *_NOTHING),
     'SSPrompt and projection': (f'{_HEAD}.classifier.trainable=True',),
+    'SemPrompt and decoder bridges, rank 8': (*_SEMANTIC, f'{_BRIDGES}=8'),
+    'SemPrompt, bridge and decoder bridges, rank 12': (*_RECIPE[:-1], f'{_BRIDGES}=12'),
     'SSPrompt and bridge, rank 16': (f'{_BRIDGE}=16',),
     'SSPrompt, 4 prompts for each class': (
         f'{_HEAD}.semantic_prompts.prompts_per_class=4',

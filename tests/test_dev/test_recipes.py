@@ -62,6 +62,12 @@ def test_the_recipe_is_small_and_every_part_of_it_trains(base):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('name', [n for n in ROWS if 'decoder bridges' in n and ' to ' not in n])
+def test_no_recipe_trains_more_than_it_may(name):
+    assert count(build(ROWS[name])) <= MOST
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'row',
     [row for row in RECIPES.rows if ', shapes:' in row.name and row.trains],

@@ -32,8 +32,10 @@ def _rate(part: str, multiplier: float) -> Tuple[str, ...]:
 
 
 _TWICE = _iterations(600)
+_MASKS = f'{_HEAD}.decoder_bridges.masks=True'
 #: SemPrompt with bridges in the decoder and to the text space; spatial prompts are handcrafted.
 _RECIPE = (*_SEMANTIC, f'{_BRIDGE}=None', f'{_BRIDGES}=8')
+_RECIPE_MASKS = (*_SEMANTIC, f'{_BRIDGE}=None', f'{_BRIDGES}=4', _MASKS)
 #: What is compared with SSPrompt on both bases.
 _ON_BOTH: Dict[str, Tuple[str, ...]] = {
     'SSPrompt': (),
@@ -43,10 +45,12 @@ _ON_BOTH: Dict[str, Tuple[str, ...]] = {
     'SSPrompt and decoder bridges, rank 4': (f'{_BRIDGES}=4',),
     'SemPrompt, bridge and decoder bridges, rank 4': (*_RECIPE[:-1], f'{_BRIDGES}=4'),
     'SemPrompt, bridge and decoder bridges, rank 8': _RECIPE,
+    'SemPrompt, all bridges, rank 4': _RECIPE_MASKS,
+    'SSPrompt, all bridges, rank 4': (f'{_BRIDGE}=None', f'{_BRIDGES}=4', _MASKS),
     'SSPrompt, bridge and decoder bridges, rank 4': (f'{_BRIDGE}=None', f'{_BRIDGES}=4'),
     'SSPrompt, 600 iterations': _TWICE,
     'mask decoder fine-tuned, 600 iterations': (*_DECODER, *_TWICE),
-    'SemPrompt, bridge and decoder bridges, rank 8, 600 iterations': (*_RECIPE, *_TWICE),
+    'SemPrompt, all bridges, rank 4, 600 iterations': (*_RECIPE_MASKS, *_TWICE),
 }
 #: What else is, on SAM.
 _ON_SAM: Dict[str, Tuple[str, ...]] = {
@@ -78,7 +82,7 @@ _ON_SAM: Dict[str, Tuple[str, ...]] = {
     ),
 }
 #: Those that are transferred to the other world.
-_TRANSFERRED = ('SSPrompt', 'SemPrompt, bridge and decoder bridges, rank 8')
+_TRANSFERRED = ('SSPrompt', 'SemPrompt, all bridges, rank 4')
 
 
 def _rows_of(base: str, world: str) -> Tuple[StudyRow, ...]:
@@ -124,7 +128,8 @@ def _recipes() -> Study:
     note = (
         'What is added to SSPrompt, or changed in it, on both bases and in both worlds, beside the '
         'fine-tuned mask decoder. A bridge maps the mask tokens to the text space, bridges in the '
-        'decoder map its embeddings to themselves, and a trust weight mixes each with the frozen '
+        'decoder map its embeddings to themselves, all bridges are these and one to the mask '
+        'embeddings, and a trust weight mixes each with the frozen '
         'map. Each row is compared with SSPrompt on its base and in its world.'
     )
     return Study('Recipes', note, rows[1].name, tuple(rows))

@@ -60,7 +60,8 @@ class SSPromptHead(BaseDecodeHead):
             ``'instances'`` and ``'panoptic'`` need. Defaults to None: those of the data set whose
             class names the semantic prompts have, if they are known.
         decoder_bridges: Arguments of :class:`DecoderBridges` in the mask decoder, such as
-            ``dict(rank=4)``. Defaults to None: there are none.
+            ``dict(rank=4)``; ``masks=True`` among them lets mask embeddings have some, too.
+            Defaults to None: there are none.
         deep_prompts: Arguments of :class:`DeepPrompts`, such as ``dict()``; for joint decoding,
             with one mask for each prompt. Defaults to None: there are none.
 
@@ -216,7 +217,15 @@ def _build_bridges(segmenter: PromptableSegmenter, config: Dict[str, Any]) -> De
             f'expected segmenter.remember_bytes=0 beside them, found {remembered}'
         )
     decoder = getattr(segmenter, 'mask_decoder', nn.Module())
-    return DecoderBridges(decoder, **config)
+    settings = dict(config)
+    if settings.pop('masks', False):
+        if not hasattr(segmenter, 'mask_heads'):
+            raise ValueError(
+                'decode_head.decoder_bridges: masks=True expects a segmenter with mask_heads, such '
+                f'as SAMSegmenter, found {type(segmenter).__name__}'
+            )
+        settings['mask_heads'] = segmenter.mask_heads()
+    return DecoderBridges(decoder, **settings)
 
 
 def _build_deep_prompts(

@@ -106,6 +106,10 @@ class SAMSegmenter(BaseModule):
         )
         return decoded
 
+    def mask_heads(self) -> List[nn.Module]:
+        """What makes mask embeddings of the mask tokens that are asked for."""
+        return self.mask_decoder.mask_heads()
+
     def layer_ends(self) -> List[nn.LayerNorm]:
         """The last norm of each layer through which the tokens of all prompts go."""
         return [layer.norm3 for layer in self.mask_decoder.decoder.transformer.layers]

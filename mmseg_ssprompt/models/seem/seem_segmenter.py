@@ -187,6 +187,10 @@ class SEEMSegmenter(BaseModule):
         tokens = tokens.unflatten(1, (num_prompts, -1))
         return _take(tokens, best), _take(embeddings, best)
 
+    def mask_heads(self) -> List[nn.Module]:
+        """What makes mask embeddings of queries."""
+        return [self.mask_decoder.mask_embed]
+
     def layer_ends(self) -> List[nn.LayerNorm]:
         """The last norm of each layer through which all queries go."""
         layers = self.mask_decoder.transformer_ffn_layers

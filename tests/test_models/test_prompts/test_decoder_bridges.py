@@ -52,6 +52,27 @@ def test_untrained_bridges_change_nothing_and_trained_ones_masks_and_tokens(base
     assert all(p.grad is None for p in segmenter.parameters())
 
 
+@pytest.mark.parametrize('base', [sam, seem])
+def test_bridges_beside_mask_heads_change_masks(base):
+    """``w + W * (A t + b)`` of the mask embedding ``w``; nothing while untrained."""
+    torch.manual_seed(0)
+    segmenter, prompts, features, count = base()
+    before = segmenter.decode(features, prompts).mask_logits
+    (head,) = segmenter.mask_heads()
+    t = torch.randn(2, segmenter.token_dims)
+    w = head(t)
+    bridges = DecoderBridges(segmenter.mask_decoder, rank=2, mask_heads=[head])
+    assert len(bridges) == count + 1
+    assert torch.equal(segmenter.decode(features, prompts).mask_logits, before)
+    bridge = bridges[-1]
+    nn.init.normal_(bridge.up)
+    torch.testing.assert_close(head(t), w + 0.5 * t @ bridge.up.t())
+    after = segmenter.decode(features, prompts).mask_logits
+    assert not torch.allclose(after, before)
+    after.square().sum().backward()
+    assert all((parameter.grad != 0).any() for parameter in bridge.parameters())
+
+
 def test_the_first_bridge_by_hand():
     """``z + W * (A B z + b)`` of what the norm gives."""
     decoder = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
@@ -77,6 +98,14 @@ def test_kept_decodings_are_refused():
 @pytest.fixture(scope='module')
 def model() -> nn.Module:
     return build_tiny(**{'decoder_bridges.rank': 2})
+
+
+@pytest.mark.parametrize(('output', 'count'), [('single', 1), ('all', 3)])
+def test_each_mask_that_is_asked_for_has_a_bridge(output, count):
+    options = {'segmenter.mask_output': output, 'decoder_bridges.masks': True}
+    bridges = build_tiny(**options).decode_head.decoder_bridges
+    assert len(bridges) == SAM_NORMS + count
+    assert bridges[-1].up.shape == (96 // 8, 96)
 
 
 def test_what_trains_is_saved_and_the_decoder_is_not(model):

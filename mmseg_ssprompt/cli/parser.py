@@ -582,6 +582,7 @@ def _add_prompts(commands: _Commands) -> None:
         default=_PROMPT_PARTS,
         help='which prompts; both by default',
     )
+    add_config_options(transfer)
 
 
 def _add_explain(commands: _Commands) -> None:

@@ -3,6 +3,7 @@
 # make test     the fast tests, on CPUs: some minutes on two cores
 # make test-all the fast and the slow tests: kills, fuzzing, whole studies, models at their real size
 # make figures  every table and figure of README and docs again, from docs/evidence
+# make docs     the docs as a site, in site/index.html; `make docs-serve` shows it with search
 # make gpu      the tests and benchmark rows that need a GPU, into one JSON file
 # Every target works from any directory: make -C path/to/checkout demo
 
@@ -22,9 +23,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 FULL := MMSEG_SSPROMPT_EXAMPLES=full
 
-.PHONY: help setup demo test test-all test-slow test-onedl coverage figures gpu lint format release-check clean
+.PHONY: help setup demo test test-all test-slow test-onedl coverage figures docs docs-serve notebooks gpu lint format release-check clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(ROOT)/Makefile
@@ -67,6 +69,21 @@ coverage: setup
 figures: setup
 	@cd $(ROOT) && $(BIN)/python -m dev.figures
 
+$(VENV)/.docs: $(ROOT)/requirements/docs.txt $(READY)
+	@cd $(ROOT) && $(PIP) install --quiet -r requirements/docs.txt
+	@touch $@
+
+# A link, an anchor or a docstring that cannot be resolved fails; so does a page without a place.
+docs: $(VENV)/.docs
+	@cd $(ROOT) && $(MKDOCS) build --strict --quiet && echo 'open $(ROOT)/site/index.html'
+
+docs-serve: $(VENV)/.docs
+	@cd $(ROOT) && $(MKDOCS) serve
+
+# What notebooks show, again; for a minute or two.
+notebooks: setup
+	@cd $(ROOT) && $(BIN)/python -m dev.run_notebooks
+
 # With PYTHON=... an environment that is there, and no network; otherwise in that of `make setup`.
 ifeq ($(origin PYTHON),command line)
 gpu:
@@ -92,5 +109,5 @@ release-check: setup
 	@cd $(ROOT) && $(BIN)/python -m dev.release_check
 
 clean:
-	rm -rf $(ROOT)/.venv $(ROOT)/.venv-onedl $(ROOT)/work_dirs/demo* $(ROOT)/build $(ROOT)/*.egg-info
+	rm -rf $(ROOT)/.venv $(ROOT)/.venv-onedl $(ROOT)/work_dirs/demo* $(ROOT)/build $(ROOT)/site $(ROOT)/*.egg-info
 	find $(ROOT) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,6 +25,7 @@ from .benchmarks import (
     classify,
     decode,
     encode,
+    label_maps,
     predict,
     scaling,
     seem,
@@ -42,13 +43,18 @@ BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     'segments': segments.compare,
     'classify': classify.compare,
     'predict': predict.compare,
+    'label-maps': label_maps.compare,
     'text': text.compare,
     'checkpoint': checkpoint.compare,
     'scaling': scaling.compare,
     'import': startup.compare,
     'seem': seem.compare,
 }
-PEAKS = {**decode.PEAKS, **segments.PEAKS, **classify.PEAKS, **predict.PEAKS, **seem.PEAKS}
+PEAKS = {
+    name: peak
+    for module in (decode, segments, classify, predict, label_maps, seem)
+    for name, peak in module.PEAKS.items()
+}
 
 
 def parse_args() -> argparse.Namespace:

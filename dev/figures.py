@@ -4,7 +4,8 @@
     python -m dev.figures --check    # change nothing; fail where a page says something else
 
 Results are the JSON files in ``docs/evidence``: the studies of ``python -m dev.reproduce``, the
-runs of ``python -m dev.benchmark``, and ``runs.json`` of ``python -m dev.measured_runs``. How a
+runs of ``python -m dev.benchmark``, ``runs.json`` of ``python -m dev.measured_runs``, and
+``ways.json`` of ``python -m dev.walk_ways``. How a
 page marks its tables and figures is said in ``marked_page.py``. What a key stands for:
 
     components / SSPrompt / miou                           the mean over the seeds of a study
@@ -33,6 +34,7 @@ from .performance_page import format_runs, read_run
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
 from .studies.report import mean_and_interval, write_report
+from .walk_ways import WAYS
 
 __all__ = ['PAGES', 'STUDY_PAGES', 'figure', 'make_page', 'write_studies']
 
@@ -228,12 +230,14 @@ def _format_benchmark(pattern: str) -> str:
 #: The tables of each page that has tables or figures of results.
 PAGES: Dict[str, Tables] = {
     'README.md': dict(rivals=format_rivals),
+    'docs/README.md': {},
     'docs/datasets.md': dict(camvid=format_camvid),
     'docs/export.md': dict(export=format_exports),
     'docs/interpretation.md': {},
     'docs/performance.md': dict(
         cpu=functools.partial(_format_benchmark, 'performance_cpu_*.json'),
         seem=functools.partial(_format_benchmark, 'performance_seem_cpu_*.json'),
+        **{'label-maps': functools.partial(_format_benchmark, 'performance_label-maps_cpu_*.json')},
     ),
     'docs/region-classifier.md': dict(classifiers=format_classifiers),
     'docs/sam-tiny.md': {
@@ -244,6 +248,7 @@ PAGES: Dict[str, Tables] = {
     'docs/tasks.md': dict(
         panoptic=functools.partial(format_seeds, 'panoptic', ['sam', 'seem'], 'pq')
     ),
+    **{f'docs/start/{name}.md': {} for name in WAYS},
     'docs/evidence/README.md': dict(bases=functools.partial(format_claims, EVIDENCE)),
 }
 #: Studies that have results, whose pages and figures are made as a whole.

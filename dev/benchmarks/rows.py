@@ -38,6 +38,15 @@ TARGETS: Dict[str, Tuple[float, float]] = {
     'region classifier, of a training step from embedded samples': (1 / 4, 1 / 8),
     'region classifier, C = 2400 over C = 150, peak memory': (1.1, 1.05),
     'predict, C = 150, peak memory': (1 / 4, 1 / 8),
+    **{
+        f'label map of {side} pixels, {what}': wanted
+        for side in (1024, 2048)
+        for what, wanted in (
+            ('trained, over mmseg', (0.4, 0.2)),
+            ('noise, over mmseg', (1.05, 0.7)),
+            ('trained, peak memory, over mmseg', (1 / 8, 1 / 16)),
+        )
+    },
     'state dict on disk': (1 / 200, 1 / 400),
     'text encoder in memory while training': (0.0, 0.0),
     'time in the text encoder, of a training step': (0.0, 0.0),

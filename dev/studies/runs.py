@@ -159,6 +159,7 @@ class Measurement(_Run):
         if self.row.parts:
             moved = str(self.folder / 'transferred.pth')
             args = [*checkpoint, config, '--out', moved, '--parts', *self.row.parts]
+            args += ['--cfg-options', *self.row.options] if self.row.options else []
             run_tool('prompts transfer', args, self.folder / 'transfer.log', threads, gpu)
             checkpoint = [moved]
         options = list(self.row.options)

@@ -47,6 +47,7 @@ __all__ = [
     'map_errors',
 ]
 
+#: What becomes of a region of the ground truth.
 ERROR_TYPES = ('found', 'wrong label', 'wrong mask', 'missed')
 #: Ids of :func:`map_errors`: a correct pixel, then the error types from 1 on.
 CORRECT = 0

@@ -117,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         *(
             _add_demo,
+            _add_example,
             _add_fit,
             _add_predict,
             _add_export,
@@ -309,6 +310,14 @@ def _add_demo(commands: _Commands) -> None:
         type=output_folder,
         help='default: work_dirs/demo, or work_dirs/demo_BASE_TASK',
     )
+
+
+def _add_example(commands: _Commands) -> None:
+    parser = _add_command(
+        *(commands, 'example', 'write_example', 'draw photographs and label maps to try fit with'),
+        'OUT has photos, labels, new_photos and classes.txt, as fit and predict take them.',
+    )
+    parser.add_argument('out', type=output_folder, metavar='OUT', help='a new folder')
 
 
 def _add_fit(commands: _Commands) -> None:
@@ -609,6 +618,7 @@ def _add_prompts(commands: _Commands) -> None:
         default=_PROMPT_PARTS,
         help='which prompts; both by default',
     )
+    add_config_options(transfer)
 
 
 def _add_explain(commands: _Commands) -> None:

@@ -56,7 +56,7 @@ def make_meta(
 
 def run(args: argparse.Namespace) -> None:
     """Write the checkpoint, and say what was matched."""
-    cfg = read_config(args.target, needs=['model', 'test_dataloader.dataset'])
+    cfg = read_config(args.target, args.cfg_options, needs=['model', 'test_dataloader.dataset'])
     file = find_prompt_file(args.source)
     prepare_outputs({'--out': args.out}, find_inputs(cfg, files=[file, args.target]))
     init_default_scope(cfg.get('default_scope', 'mmseg'))

@@ -1,5 +1,6 @@
 """ShapesWorld, a drawn world of shapes on which the whole method runs on a CPU."""
 
+from .example_files import write_example
 from .shapes_backend import ShapesBackend
 from .shapes_dataset import (
     ShapesCoastDataset,
@@ -14,4 +15,5 @@ __all__ = [
     'ShapesCoastInstanceDataset',
     'ShapesWorldDataset',
     'ShapesWorldInstanceDataset',
+    'write_example',
 ]

@@ -120,9 +120,11 @@ def transfer_prompts(
     # What did not train was there before, and must be the same in both.
     fixed = _select(state, 'classifier') if not trained else []
     _take(state, source, 'classifier', fixed=fixed)
+    _take(state, source, 'decoder_bridges')
     spatial = 'not asked for, handcrafted'
     if 'spatial' in parts:
         _take(state, source, 'spatial_prompts')
+        _take(state, source, 'deep_prompts')
         spatial = f'all {target.decode_head.spatial_prompts.num_prompts} taken as they are'
         described['spatial_prompts']['taken_from'] = source.name
     names = target.decode_head.class_names

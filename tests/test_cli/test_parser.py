@@ -18,8 +18,18 @@ from mmseg_ssprompt.prompt_files import prompt_file, transfer
 
 ROOT = Path(parser.__file__).resolve().parents[2]
 COMMANDS = (
-    *('demo', 'fit', 'predict', 'export', 'publish', 'configs', 'check-data', 'few-shot'),
-    'cache',
+    *(
+        'demo',
+        'example',
+        'fit',
+        'predict',
+        'export',
+        'publish',
+        'configs',
+        'check-data',
+        'few-shot',
+        'cache',
+    ),
     *('explain', 'masks', 'failures', 'oracle', 'complexity', 'mmseg'),
     *(f'prompts {action}' for action in ('inspect', 'convert', 'merge', 'transfer')),
 )

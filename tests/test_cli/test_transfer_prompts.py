@@ -27,8 +27,8 @@ SEMANTIC = 'decode_head.semantic_prompts.fusion.'
 def transfer(files, monkeypatch):
     """Run the command in this process, in the folder of :func:`files`."""
 
-    def run(out: str) -> None:
-        run_here('prompts transfer', 'source.pth', 'target.py', '--out', out)
+    def run(out: str, *options: str) -> None:
+        run_here('prompts transfer', 'source.pth', 'target.py', '--out', out, *options)
 
     monkeypatch.chdir(files)
     return run
@@ -68,6 +68,14 @@ def test_the_test_tool_loads_what_is_written(files, transfer, capsys):
     run_here('test.py', 'target.py', 'new/out.pth', *options)
     (figures,) = (files / 'work').glob('*/*.json')
     assert {'IoU.tiled pavement', 'IoU.ball', 'IoU.kite'} <= set(json.loads(figures.read_text()))
+
+
+def test_the_target_takes_settings_beside_its_config(files, transfer):
+    setting = 'model.decode_head.semantic_prompts.fusion.mode=learned_only'
+    expected = "semantic_prompts, fusion: expected 'learned_only', found 'learned_weight'"
+    with pytest.raises(PromptTransferError, match=expected):
+        transfer('out.pth', '--cfg-options', setting)
+    assert not (files / 'out.pth').exists()
 
 
 @pytest.mark.parametrize('out', ['source.pth', 'new/../source.pth'])

@@ -12,12 +12,13 @@ import torch
 
 from commands import run_here
 from dev.benchmarks import rows as benchmark_rows
+from dev.benchmarks.label_maps import draw_trained_scores
 from dev.performance_page import format_runs
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED, PUBLISHED_APART, PUBLISHED_SEEM = (
+PUBLISHED, PUBLISHED_APART, PUBLISHED_LABEL_MAPS, PUBLISHED_SEEM = (
     sorted((ROOT / 'docs' / 'evidence').glob(f'performance_{kind}*.json'))
-    for kind in ('cpu_', 'classify_cpu_', 'seem_cpu_')
+    for kind in ('cpu_', 'classify_cpu_', 'label-maps_cpu_', 'seem_cpu_')
 )
 ENCODER = 'tiny encoder at 96 x 96'
 COLUMNS = {
@@ -35,6 +36,12 @@ SEEM_ROWS = [
         f'{STEP}, {images}, over one with our encoder',
         f'{STEP}, {images}, over one written plainly',
     )
+]
+LABEL_MAP_ROWS = [
+    f'label map of {side} pixels, {kind}, over {reference}'
+    for side in (128, 256)
+    for kind in ('trained', 'noise')
+    for reference in ('mmseg', 'plain enlarging')
 ]
 CAN_COMPILE = shutil.which('g++') is not None
 
@@ -71,6 +78,7 @@ def test_rows(table):
         'training step with 20 objects, over one with label maps',
         'region classifier, of a training step from embedded samples',
         'predict, C = 20, time',
+        *LABEL_MAP_ROWS,
         'text encoder in memory while training',
         'time in the text encoder, of a training step',
         'semantic prompts, C = 20, over encoding the class names',
@@ -146,22 +154,50 @@ def test_other_results_have_no_ratio():
         benchmark_rows.find_difference(numbers + 0.1, numbers)
 
 
-def check_targets(groups, is_seem):
+#: Targets of benchmarks whose runs have files of their own, by what their names begin with.
+APART = ('SEEM ', 'label map of ')
+
+
+def check_targets(groups, start=''):
+    targets = {
+        name
+        for name in benchmark_rows.TARGETS
+        if name.startswith(start) and (start or not name.startswith(APART))
+    }
     for files in zip(*groups):
         published = [row for file in files for row in json.loads(file.read_text())['rows']]
-        wanted = {row['name'] for row in published if row['must'] is not None}
-        targets = benchmark_rows.TARGETS
-        assert wanted == {name for name in targets if name.startswith('SEEM ') == is_seem}
+        assert {row['name'] for row in published if row['must'] is not None} == targets
 
 
 def test_targets_have_rows_that_bear_their_names():
     """A renamed row would lose its target in silence."""
     assert len(PUBLISHED) == len(PUBLISHED_APART) == 3
-    check_targets([PUBLISHED, PUBLISHED_APART], is_seem=False)
+    check_targets([PUBLISHED, PUBLISHED_APART])
 
 
-def test_targets_of_seem_have_rows_that_bear_their_names():
-    check_targets([PUBLISHED_SEEM], is_seem=True)
+@pytest.mark.parametrize(
+    ('files', 'start'), [(PUBLISHED_SEEM, APART[0]), (PUBLISHED_LABEL_MAPS, APART[1])]
+)
+def test_targets_apart_have_rows_that_bear_their_names(files, start):
+    assert files
+    check_targets([files], start)
+
+
+def test_the_rows_of_label_maps(tmp_path):
+    """Of equal label maps, against both references; on the miniature."""
+    file = tmp_path / 'table.json'
+    options = ('--small', '--repeats', 1, '--threads', 1)
+    run_here('dev.benchmark', 'label-maps', *options, '--json', file)
+    rows = json.loads(file.read_text())['rows']
+    assert [row['name'] for row in rows] == LABEL_MAP_ROWS
+    assert all(row['difference'] == 0 and row['must'] is None for row in rows)
+
+
+def test_scores_like_those_of_trained_models_have_the_winners_that_are_said():
+    for side in (64, 256):
+        winners = draw_trained_scores(150, 100, side).argmax(dim=0).unique()
+        assert 20 <= len(winners) <= 40
+    assert torch.equal(draw_trained_scores(9, 4, 8), draw_trained_scores(9, 4, 8))
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from dev.marked_page import PageError, render
 from dev.studies.definitions import STUDIES
 from dev.studies.processes import ROOT
 from dev.studies.report import format_report
+from dev.walk_ways import WAYS
 
 #: Tables with decimals that are no results of committed files, by the start of their first line.
 OTHER_TABLES = {
@@ -36,6 +37,9 @@ OTHER_TABLES = {
     'docs/evidence/README.md': ['| claim | downstream world |'],  # has a comment of figures
     'docs/install.md': ['| you have | install |', '| | torch | mmengine |'],
     'README.md': ['| | |'],  # requirements; has a comment of figures
+    # Both have a comment of figures.
+    'docs/start/from_photographs.md': ['| mIoU (%) | validation | test |'],
+    'docs/start/research_prompts.md': ['| | mIoU (%) |'],
     'docs/evidence/mutants.md': ['|'],  # of another study, by hand
     'docs/evidence/complexity.md': ['| config | input |'],  # made by its own command
 }
@@ -101,7 +105,7 @@ def test_the_model_zoo_has_the_figures_of_the_runs():
     assert {name: value for name, value in found.items() if value is not None} == made
 
 
-#: Decimals of the README that are no results.
+#: Decimals of these pages that are no results.
 NO_RESULTS = {
     *('2401.04651', '2.0', '0.2.0'),  # the paper, licence and version
     *('3.10', '2.1', '1.2.2'),  # what is needed
@@ -109,8 +113,12 @@ NO_RESULTS = {
 }
 
 
-def test_each_decimal_of_the_readme_comes_from_results():
-    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+@pytest.mark.parametrize(
+    'page', ['README.md', 'docs/README.md', *(f'docs/start/{name}.md' for name in WAYS)]
+)
+def test_each_decimal_of_pages_for_newcomers_comes_from_results(page):
+    text = (ROOT / page).read_text(encoding='utf-8')
+    text = re.sub(r'^```.*?^```$', '', text, flags=re.MULTILINE | re.DOTALL)
     keys = ''.join(re.findall(r'<!-- figures\n(.*?)-->', text, flags=re.DOTALL))
     comments = re.compile(r'<!-- (figures.*?-->|table: .*?<!-- end of table -->)', re.DOTALL)
     made = [line.partition(' = ')[0] for line in keys.splitlines()]

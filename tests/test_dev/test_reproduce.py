@@ -45,6 +45,7 @@ def test_every_row_has_a_config_and_a_reference():
     names = {
         *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
         *('classifiers', 'components_seem', 'layout_seem', 'tasks_panoptic', 'tasks_instance'),
+        'recipes',
     }
     assert set(STUDIES) == names
     for study in STUDIES.values():

@@ -60,9 +60,9 @@ def test_any_number_of_classes(model, classes, size, seed):
     """As mmseg finds them from the scores of all classes at once."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.rand(classes, 6, 6, generator=generator)
-    frame, postprocess = (SIZE, SIZE), model.postprocess_result
-    found = find_best_classes(scores, frame, sample_of(*size), postprocess)
-    (expected,) = postprocess(enlarge(scores[None], frame), [sample_of(*size)])
+    frame, sample = (SIZE, SIZE), sample_of(*size)
+    found = find_best_classes(scores, frame, sample.metainfo)
+    (expected,) = model.postprocess_result(enlarge(scores[None], frame), [sample])
     assert found.shape == (1, *size)
     assert torch.equal(found, expected.pred_sem_seg.data)
 

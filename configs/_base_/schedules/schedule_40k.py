@@ -12,7 +12,9 @@ optim_wrapper = dict(
             'spatial_prompts': dict(decay_mult=0.0),
             'semantic_prompts': dict(decay_mult=0.0),
             'no_object_prompt': dict(decay_mult=0.0),
-            'logit_scale': dict(decay_mult=0.0),  # a scalar is not "flat"
+            # Scalars are not "flat".
+            'logit_scale': dict(decay_mult=0.0),
+            'weight_logit': dict(decay_mult=0.0),
         },
     ),
 )

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..base import Decoded, ImageFeatures
-from ..prompts import PromptFusion
+from ..prompts import BridgeFusion, PromptFusion
 
 __all__ = ['BaseModelClassifier']
 
@@ -34,11 +34,14 @@ class BaseModelClassifier(BaseModule):
             in. Defaults to None.
         fusion: Arguments of :class:`PromptFusion`, for the embedding of "no object", such as
             ``dict(mode='learned_weight')``. Defaults to None: it stays as it is.
+        bridge: Arguments of :class:`BridgeFusion`, which learns beside the base model's own map
+            from tokens to the text space; the base model's scale stays. Defaults to None: no
+            bridge.
         trainable: As of classifiers with a projection, which this one has not: True is refused.
             Defaults to False.
 
     Attributes:
-        trainable: Whether "no object" is learned.
+        trainable: Whether "no object" or a bridge is learned.
 
     Raises:
         ValueError: If the base model has no embedding of "no object", or one of another width; or
@@ -54,6 +57,7 @@ class BaseModelClassifier(BaseModule):
         no_object: Optional[Tensor] = None,
         fusion: Optional[Dict[str, Any]] = None,
         trainable: bool = False,
+        bridge: Optional[Dict[str, Any]] = None,
     ) -> None:
         super().__init__()
         if trainable:
@@ -74,12 +78,16 @@ class BaseModelClassifier(BaseModule):
         self.no_object_prompt: Optional[PromptFusion] = None
         if fusion is not None and fusion.get('mode') != 'default_only':
             self.no_object_prompt = PromptFusion(no_object[None], **fusion)
-        self.trainable = self.no_object_prompt is not None
+        self.bridge: Optional[BridgeFusion] = None
+        if bridge is not None:
+            self.bridge = BridgeFusion(token_dims, embed_dims, **bridge)
+        self.trainable = not (self.no_object_prompt is None and self.bridge is None)
 
     def describe(self) -> str:
         """What prompts were trained through, for their metadata."""
-        name = type(self).__name__
-        prompt = self.no_object_prompt
+        name, prompt = type(self).__name__, self.no_object_prompt
+        if self.bridge is not None:
+            name = f'{name}, bridge of {self.bridge.describe()}'
         return name if prompt is None else f'{name}, no object by {prompt.describe()}'
 
     def forward(
@@ -100,4 +108,9 @@ class BaseModelClassifier(BaseModule):
             if self.no_object_prompt is not None:
                 no_object = F.normalize(self.no_object_prompt(), dim=-1)
             rows = torch.cat([semantic_prompts.float(), no_object.float()])
-            return decoded.class_embeddings.float() @ rows.t()
+            embeddings = decoded.class_embeddings.float()
+            if self.bridge is not None:
+                scale = embeddings.norm(dim=-1, keepdim=True)
+                unit = F.normalize(embeddings, dim=-1)
+                embeddings = scale * F.normalize(self.bridge(unit, decoded.tokens.float()), dim=-1)
+            return embeddings @ rows.t()

@@ -1,7 +1,7 @@
 """Labels for masks: the similarity of each mask's token to the semantic prompts."""
 
 import math
-from typing import Optional
+from typing import Any, Dict, Optional
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from ...weights.state_dicts import load_strictly, read_checkpoint, resolve_checkpoint_path
 from ..base import Decoded, ImageFeatures
+from ..prompts import BridgeFusion, PromptFusion
 
 __all__ = ['TokenClassifier']
 
@@ -34,6 +35,12 @@ class TokenClassifier(BaseModule):
         checkpoint: A file with a projection pre-trained for the base model. Defaults to None.
         trainable: Whether projection, no-object row and logit scale train. Defaults to None:
             they train if they are not pre-trained.
+        bridge: Arguments of :class:`BridgeFusion`, which learns beside a pre-trained projection
+            that stays as it is; the no-object row is fused as prompts are, and the logit scale
+            trains. Not with ``trainable``. Defaults to None: no bridge.
+
+    Raises:
+        ValueError: If there is a bridge and no pre-trained projection, or ``trainable`` is given.
     """
 
     def __init__(
@@ -42,8 +49,15 @@ class TokenClassifier(BaseModule):
         embed_dims: int,
         checkpoint: Optional[str] = None,
         trainable: Optional[bool] = None,
+        bridge: Optional[Dict[str, Any]] = None,
     ) -> None:
         super().__init__()
+        if bridge is not None and (checkpoint is None or trainable is not None):
+            raise ValueError(
+                'classifier.bridge learns beside a pre-trained projection: expected a checkpoint '
+                f'and no trainable, found checkpoint={checkpoint!r} and trainable={trainable!r}. '
+                'Leave bridge out where there is no such file: the projection itself trains then'
+            )
         self.projection = nn.Linear(token_dims, embed_dims)
         self.no_object = nn.Parameter(F.normalize(torch.randn(embed_dims), dim=0))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(CLIP_LOGIT_SCALE)))
@@ -52,6 +66,14 @@ class TokenClassifier(BaseModule):
             load_strictly(self, read_checkpoint(path), f'checkpoint {str(path)!r}')
         self.trainable = checkpoint is None if trainable is None else trainable
         self.requires_grad_(self.trainable)
+        self.bridge: Optional[BridgeFusion] = None
+        self.no_object_prompt: Optional[PromptFusion] = None
+        if bridge is not None:
+            self.trainable = True
+            self.bridge = BridgeFusion(token_dims, embed_dims, **bridge)
+            row = F.normalize(self.no_object.detach(), dim=0)
+            self.no_object_prompt = PromptFusion(row[None])
+            self.logit_scale.requires_grad_(True)
         self.train()
 
     def train(self, mode: bool = True) -> Self:
@@ -61,14 +83,21 @@ class TokenClassifier(BaseModule):
 
     def describe(self) -> str:
         """What prompts were trained through, for their metadata."""
-        return type(self).__name__
+        name = type(self).__name__
+        return name if self.bridge is None else f'{name}, bridge of {self.bridge.describe()}'
 
     def forward(
         self, decoded: Decoded, semantic_prompts: Tensor, features: Optional[ImageFeatures] = None
     ) -> Tensor:
         """Class logits of each mask: (B, N, C + 1)."""
         with torch.autocast(decoded.tokens.device.type, enabled=False):
-            tokens = F.normalize(self.projection(decoded.tokens.float()), dim=-1)
-            no_object = F.normalize(self.no_object, dim=0).unsqueeze(0)
+            tokens = self.projection(decoded.tokens.float())
+            if self.bridge is not None:
+                tokens = self.bridge(tokens, decoded.tokens.float())
+            tokens = F.normalize(tokens, dim=-1)
+            no_object = self.no_object.unsqueeze(0)
+            if self.no_object_prompt is not None:
+                no_object = self.no_object_prompt()
+            no_object = F.normalize(no_object, dim=-1)
             rows = torch.cat([semantic_prompts.float(), no_object])  # (C + 1, E)
             return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE) * tokens @ rows.t()

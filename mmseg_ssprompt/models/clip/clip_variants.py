@@ -55,6 +55,7 @@ class CLIPVariant:
         return 1 + self.count_patches(image_size) ** 2, self.image.width
 
 
+#: CLIP's variants by name.
 CLIP_VARIANTS: Dict[str, CLIPVariant] = {
     'ViT-B/32': CLIPVariant(
         Tower(768, 12, 12), Tower(512, 12, 8), 512, 32, official_file='ViT-B-32.pt'

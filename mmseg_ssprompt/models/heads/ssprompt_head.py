@@ -10,12 +10,13 @@ from mmengine.logging import print_log
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...label_ids import LabelIds
 from ...segments import IGNORED
-from ..base import ImageFeatures
+from ..base import ImageFeatures, PromptableSegmenter
 from ..losses.matching import UnknownSegmentsError
+from ..prompts import DecoderBridges, DeepPrompts
 from .outputs import semantic
 from .settings import find_class_names, find_label_ids, find_things
 from .targets import count_targets, stack_segments
@@ -58,6 +59,11 @@ class SSPromptHead(BaseDecodeHead):
         thing_classes: Names of the classes of which objects are told apart, which the outputs
             ``'instances'`` and ``'panoptic'`` need. Defaults to None: those of the data set whose
             class names the semantic prompts have, if they are known.
+        decoder_bridges: Arguments of :class:`DecoderBridges` in the mask decoder, such as
+            ``dict(rank=4)``; ``masks=True`` among them lets mask embeddings have some, too.
+            Defaults to None: there are none.
+        deep_prompts: Arguments of :class:`DeepPrompts`, such as ``dict()``; for joint decoding,
+            with one mask for each prompt. Defaults to None: there are none.
 
     Attributes:
         label_ids: Which numbers label maps and predictions hold.
@@ -67,7 +73,9 @@ class SSPromptHead(BaseDecodeHead):
     Raises:
         ValueError: If ``num_classes`` is not the number of class names, the numbers of label maps
             contradict each other, the loss does not compare masks with labels, or a thing class is
-            none of the classes.
+            none of the classes; or as :class:`DecoderBridges`, or if decoded images are kept
+            (``segmenter.remember_bytes``) beside bridges, which change what is decoded; or as
+            :class:`DeepPrompts`, or if prompts are not decoded jointly beside them.
     """
 
     _warned = False  # of too few prompts
@@ -83,6 +91,8 @@ class SSPromptHead(BaseDecodeHead):
         ignore_index: Optional[int] = None,
         rest_id: Optional[int] = None,
         thing_classes: Optional[Sequence[str]] = None,
+        decoder_bridges: Optional[Dict[str, Any]] = None,
+        deep_prompts: Optional[Dict[str, Any]] = None,
     ) -> None:
         names = find_class_names(semantic_prompts)
         label_ids = find_label_ids(num_classes, names, ignore_index, rest_id)
@@ -112,11 +122,19 @@ class SSPromptHead(BaseDecodeHead):
         if 'no_object' in _parameters(classifier):
             widths['no_object'] = base_model.no_object()
         self.classifier = MODELS.build(classifier, default_args=widths)
+        if decoder_bridges is not None:
+            self.decoder_bridges = _build_bridges(base_model, decoder_bridges)
+        if deep_prompts is not None:
+            self.deep_prompts = _build_deep_prompts(
+                base_model, self.spatial_prompts.num_prompts, deep_prompts
+            )
 
     def forward(self, inputs: ImageFeatures) -> HeadOutput:
         """Decode masks and class logits of B images."""
         decoded = self.segmenter.decode(inputs, self.spatial_prompts(self.segmenter, inputs))
         class_logits = self.classifier(decoded, self.semantic_prompts(), inputs)
+        if hasattr(self.semantic_prompts, 'pool'):
+            class_logits = self.semantic_prompts.pool(class_logits)
         # Masks leave the decoder in the type of autocast; what follows is float32.
         return HeadOutput(decoded.mask_logits.float(), class_logits, decoded.quality)
 
@@ -189,6 +207,44 @@ def find_frame(batch_img_metas: Sequence[Mapping[str, Any]]) -> Tuple[int, int]:
 def enlarge(scores: Tensor, frame: Tuple[int, int]) -> Tensor:
     """Interpolate (B, C, h', w') to the padded input frame, (B, C, H, W)."""
     return F.interpolate(scores, size=frame, mode='bilinear', align_corners=False)
+
+
+def _build_bridges(segmenter: PromptableSegmenter, config: Dict[str, Any]) -> DecoderBridges:
+    remembered = getattr(segmenter, 'remember_bytes', 0)
+    if remembered:
+        raise ValueError(
+            'decode_head.decoder_bridges change what the decoder makes of the same prompts: '
+            f'expected segmenter.remember_bytes=0 beside them, found {remembered}'
+        )
+    decoder = getattr(segmenter, 'mask_decoder', nn.Module())
+    settings = dict(config)
+    if settings.pop('masks', False):
+        if not hasattr(segmenter, 'mask_heads'):
+            raise ValueError(
+                'decode_head.decoder_bridges: masks=True expects a segmenter with mask_heads, such '
+                f'as SAMSegmenter, found {type(segmenter).__name__}'
+            )
+        settings['mask_heads'] = segmenter.mask_heads()
+    return DecoderBridges(decoder, **settings)
+
+
+def _build_deep_prompts(
+    segmenter: PromptableSegmenter, num_prompts: int, config: Dict[str, Any]
+) -> DeepPrompts:
+    for name, expected in (('remember_bytes', 0), ('decoding', 'joint')):
+        decoder = getattr(segmenter, 'mask_decoder', segmenter)
+        found = getattr(segmenter, name, getattr(decoder, name, expected))
+        if found != expected:
+            raise ValueError(
+                f'decode_head.deep_prompts: expected segmenter.{name}={expected!r} beside them, '
+                f'found {found!r}'
+            )
+    if not hasattr(segmenter, 'layer_ends'):
+        raise ValueError(
+            f'decode_head.deep_prompts: expected a segmenter with layer_ends, such as '
+            f'SAMSegmenter, found {type(segmenter).__name__}'
+        )
+    return DeepPrompts(segmenter.layer_ends(), num_prompts, **config)
 
 
 def _parameters(config: Mapping[str, Any]) -> Collection[str]:

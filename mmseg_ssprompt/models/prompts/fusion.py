@@ -10,6 +10,7 @@ from ...plain import is_number
 
 __all__ = ['FUSION_MODES', 'PromptFusion']
 
+#: How learned and default prompts are mixed; :class:`PromptFusion` says what each does.
 FUSION_MODES = ('learned_weight', 'fixed_weight', 'learned_only', 'default_only')
 
 

@@ -1,6 +1,6 @@
 """SAM's mask decoder for N prompts and B images: jointly, or each prompt in its own pass."""
 
-from typing import Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -186,6 +186,10 @@ class SAMMaskDecoder(FrozenModule):
         self.decoder.iou_prediction_head.requires_grad_(False)
         for index, mlp in enumerate(self.decoder.output_hypernetworks_mlps):
             mlp.requires_grad_(index in self._token_indices)
+
+    def mask_heads(self) -> List[nn.Module]:
+        """SAM's hypernetworks of the mask tokens that are asked for."""
+        return [self.decoder.output_hypernetworks_mlps[index] for index in self._token_indices]
 
     def _pretrained_part(self) -> MaskDecoder:
         return self.decoder  # as fingerprint_part names it

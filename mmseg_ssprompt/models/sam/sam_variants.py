@@ -49,6 +49,7 @@ class SAMVariant:
         return self.image_size // self.patch_size
 
 
+#: SAM's variants by name.
 SAM_VARIANTS: Dict[str, SAMVariant] = dict(
     vit_b=SAMVariant(768, 12, 12, (2, 5, 8, 11), 'sam_vit_b_01ec64.pth'),
     vit_l=SAMVariant(1024, 24, 16, (5, 11, 17, 23), 'sam_vit_l_0b3195.pth'),

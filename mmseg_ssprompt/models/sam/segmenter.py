@@ -1,12 +1,12 @@
 """SAM without its image encoder, as a promptable segmenter."""
 
 import json
-from typing import Optional
+from typing import List, Optional
 
 import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...weights.state_dicts import FilePath
 from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
@@ -105,6 +105,14 @@ class SAMSegmenter(BaseModule):
             features[-1], encoder.image_pe(), spatial, encoder.dense_prompt()
         )
         return decoded
+
+    def mask_heads(self) -> List[nn.Module]:
+        """What makes mask embeddings of the mask tokens that are asked for."""
+        return self.mask_decoder.mask_heads()
+
+    def layer_ends(self) -> List[nn.LayerNorm]:
+        """The last norm of each layer through which the tokens of all prompts go."""
+        return [layer.norm3 for layer in self.mask_decoder.decoder.transformer.layers]
 
     def no_object(self) -> Optional[Tensor]:
         """None: SAM has no texts."""

@@ -1,12 +1,12 @@
 """SEEM without its image encoder, as a promptable segmenter."""
 
 from os import PathLike
-from typing import Any, Mapping, Optional, Tuple, Union
+from typing import Any, List, Mapping, Optional, Tuple, Union, cast
 
 import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
 from .seem_decoder import NUM_LEVELS, SEEMDecoder
@@ -186,6 +186,15 @@ class SEEMSegmenter(BaseModule):
         best = fit.argmax(dim=-1)[:, :, None, None]
         tokens = tokens.unflatten(1, (num_prompts, -1))
         return _take(tokens, best), _take(embeddings, best)
+
+    def mask_heads(self) -> List[nn.Module]:
+        """What makes mask embeddings of queries."""
+        return [self.mask_decoder.mask_embed]
+
+    def layer_ends(self) -> List[nn.LayerNorm]:
+        """The last norm of each layer through which all queries go."""
+        layers = self.mask_decoder.transformer_ffn_layers
+        return [cast(nn.LayerNorm, layer.norm) for layer in layers]
 
     def no_object(self) -> Tensor:
         """The embedding (E,) of the text "background", through SEEM's templates."""

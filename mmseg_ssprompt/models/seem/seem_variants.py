@@ -101,6 +101,7 @@ _FOCAL_TINY = SEEMVariant(
     text_heads=4,
 )
 
+#: SEEM's variants by name.
 SEEM_VARIANTS: Dict[str, SEEMVariant] = dict(
     focal_t=SEEMVariant(
         backbone='focal_dw',

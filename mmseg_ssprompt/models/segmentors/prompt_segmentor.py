@@ -156,7 +156,8 @@ class PromptSegmentor(EncoderDecoder):
                 meta = dict(ori_shape=size, img_shape=size)
                 data_samples = [SegDataSample(metainfo=meta) for _ in inputs]
             return self._predict_of_masks(inputs, data_samples)
-        if data_samples is None or self.test_cfg.get('logits', True):
+        # mmseg takes a single channel for a binary problem.
+        if data_samples is None or self.test_cfg.get('logits', True) or self.out_channels == 1:
             return super().predict(inputs, data_samples)
         head, metas = self.decode_head, [sample.metainfo for sample in data_samples]
         if self.test_cfg.mode == 'whole' and isinstance(head, SSPromptHead):
@@ -165,7 +166,7 @@ class PromptSegmentor(EncoderDecoder):
             scores = self.inference(inputs, metas)
             frame = (scores.shape[-2], scores.shape[-1])
         for image, sample in zip(scores, data_samples):
-            channels = find_best_classes(image, frame, sample, super().postprocess_result)
+            channels = find_best_classes(image, frame, sample.metainfo, self.align_corners)
             self._set_labels(sample, channels)
         return data_samples
 
@@ -209,12 +210,12 @@ class PromptSegmentor(EncoderDecoder):
 
         Masks are resized before they are added up, or their sum is, without ``resize``.
         """
-        head, postprocess = self.decode_head, super().postprocess_result
+        head = self.decode_head
         if resize is None:
             whole = HeadOutput(output.mask_logits[None], output.class_logits[None])
             (scores,) = head.label_scores(whole)
             if not self.test_cfg.get('logits', True):
-                channels = find_best_classes(scores, frame, sample, postprocess)
+                channels = find_best_classes(scores, frame, sample.metainfo, self.align_corners)
                 self._set_labels(sample, channels)
                 return
             self.postprocess_result(enlarge(scores[None], frame), [sample])

@@ -120,3 +120,21 @@ def test_built_from_config():
 def test_there_is_no_projection_that_could_train():
     with pytest.raises(ValueError, match=r'no projection here.*segmenter=dict\(trainable=True\)'):
         BaseModelClassifier(8, 3, NO_OBJECT, trainable=True)
+
+
+def test_a_bridge_keeps_the_base_models_scale():
+    """Untrained it changes nothing but rounding; trained, the length of embeddings stays."""
+    embeddings, prompts = random_inputs()
+    tokens = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(1))
+    inputs = Decoded(None, tokens, None, embeddings)
+    classifier = BaseModelClassifier(8, 3, NO_OBJECT, bridge=dict())
+    assert classifier.trainable
+    assert classifier.describe() == 'BaseModelClassifier, bridge of full rank'
+    expected = BaseModelClassifier(8, 3, NO_OBJECT)(inputs, prompts)
+    torch.testing.assert_close(classifier(inputs, prompts), expected)
+    torch.nn.init.normal_(classifier.bridge.up)
+    found = classifier(inputs, torch.eye(3))
+    assert not torch.allclose(found[..., :-1], embeddings)
+    torch.testing.assert_close(found[..., :-1].norm(dim=-1), embeddings.norm(dim=-1))
+    found.square()[..., :2].sum().backward()
+    assert all((parameter.grad != 0).any() for parameter in classifier.parameters())

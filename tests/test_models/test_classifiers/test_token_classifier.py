@@ -180,3 +180,35 @@ def test_built_from_config():
     widths = dict(token_dims=D, embed_dims=E)
     config = dict(type='TokenClassifier', checkpoint=PROJECTION)
     assert isinstance(MODELS.build(config, default_args=widths), TokenClassifier)
+
+
+def test_a_bridge_learns_beside_the_projection():
+    """Until it is trained nothing changes; then what trains is bridge, "no object" and scale."""
+    tokens, prompts = random_inputs()
+    before = TokenClassifier(D, E, PROJECTION)(decoded(tokens), prompts)
+    classifier = TokenClassifier(D, E, PROJECTION, bridge=dict(rank=8))
+    assert classifier.trainable and classifier.training
+    found = classifier(decoded(tokens), prompts)
+    assert torch.equal(found[..., :-1], before[..., :-1])
+    torch.testing.assert_close(found[..., -1], before[..., -1], atol=1.0, rtol=0)  # its noise
+    found.square().sum().backward()
+    parts = dict(classifier.named_parameters())
+    trains = {name for name, parameter in parts.items() if parameter.requires_grad}
+    assert trains == {
+        *(f'bridge.{name}' for name in ('up', 'down', 'shift', 'weight_logit')),
+        *('no_object_prompt.learned', 'no_object_prompt.weight_logit', 'logit_scale'),
+    }
+    assert all((parts[name].grad != 0).any() for name in ('bridge.up', 'logit_scale'))
+    assert classifier.describe() == 'TokenClassifier, bridge of rank 8'
+    torch.nn.init.normal_(classifier.bridge.up)
+    changed = classifier(decoded(tokens), prompts)
+    assert not torch.allclose(changed[..., :-1], before[..., :-1])
+    other = TokenClassifier(D, E, PROJECTION, bridge=dict(rank=8))
+    other.load_state_dict(classifier.state_dict())
+    assert torch.equal(other(decoded(tokens), prompts), changed)
+
+
+@pytest.mark.parametrize('beside', [dict(checkpoint=None), dict(trainable=True)])
+def test_a_bridge_needs_a_projection_that_stays(beside):
+    with pytest.raises(ValueError, match=r'expected a checkpoint and no trainable, found'):
+        TokenClassifier(D, E, **dict(dict(checkpoint=PROJECTION), **beside), bridge=dict())

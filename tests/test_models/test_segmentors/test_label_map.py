@@ -1,17 +1,14 @@
 """Label maps without the scores of all classes are those of mmseg's own postprocessing."""
 
-import copy
-
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.structures import PixelData
-from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_ssprompt.models.segmentors.label_map import CLASSES_AT_A_TIME, find_best_classes
-from tiny_model import CONFIG, NUM_CLASSES, build_tiny, random_images
+from mmseg_ssprompt.models.segmentors import label_map
+from mmseg_ssprompt.models.segmentors.resized_masks import resize_masks
+from tiny_model import CONFIG, build_tiny, random_images
 
 
 def make_samples(**metainfo):
@@ -47,42 +44,40 @@ def test_scores_are_there_unless_they_are_not_wanted():
     assert all('seg_logits' in sample for sample in model(images, make_samples(), mode='predict'))
 
 
-@pytest.mark.parametrize('count', [2, 7, 8, 9, 17, 150])
-def test_any_number_of_classes(count: int):
-    """Among them those that leave one over."""
-    scores = torch.rand(count, 6, 6, generator=torch.Generator().manual_seed(0))
-    seen = []
+@torch.no_grad()
+def test_nothing_as_large_as_all_classes_is_made(monkeypatch):
+    """Not of noise either, where each class is the highest somewhere; with ties the first is."""
+    scores = torch.rand(20, 64, 64, generator=torch.Generator().manual_seed(0))
+    scores[7] = scores[3]
+    metainfo, made = dict(ori_shape=(500, 600)), []
 
-    def postprocess(logits, samples):
-        seen.append(logits.shape[1])
-        labels = logits[0].argmax(dim=0, keepdim=True)
-        samples[0].set_data(
-            dict(seg_logits=PixelData(data=logits[0]), pred_sem_seg=PixelData(data=labels))
-        )
-        return samples
+    def watched(masks, **how):
+        resized = resize_masks(masks, **how)
+        made.append(resized.numel())
+        return resized
 
-    labels = find_best_classes(scores, (6, 6), SegDataSample(), postprocess)
-    assert torch.equal(labels, scores.argmax(dim=0, keepdim=True))
-    assert sum(seen) == count
-    assert min(seen) >= 2
-    assert max(seen) <= CLASSES_AT_A_TIME
+    monkeypatch.setattr(label_map, 'resize_masks', watched)
+    found = label_map.find_best_classes(scores, (256, 256), metainfo)
+    assert len(made) == 20 and set(made) == {500 * 600}
+    expected = resize_masks(scores, (256, 256), metainfo, bicubic=False).argmax(0, keepdim=True)
+    assert torch.equal(found, expected)
+    assert sorted(found.unique().tolist()) == [number for number in range(20) if number != 7]
 
 
 @torch.no_grad()
-def test_nothing_as_large_as_all_classes_is_made(monkeypatch):
-    model, images = build_tiny(), random_images(1)
-    model.test_cfg.logits = False
-    largest = []
-    original = BaseSegmentor.postprocess_result
-
-    def watched(model, logits, samples):
-        largest.append(logits.shape[1])
-        return original(model, logits, samples)
-
-    monkeypatch.setattr(BaseSegmentor, 'postprocess_result', watched)
-    model(images, copy.deepcopy(make_samples()[:1]), mode='predict')
-    assert sum(largest) == NUM_CLASSES
-    assert max(largest) < NUM_CLASSES
+def test_classes_that_are_the_highest_nowhere_are_not_resized(monkeypatch):
+    scores = torch.zeros(40, 64, 64)
+    scores[5, :, :20], scores[30, :, 20:], scores[31] = 3, 2, 1.9
+    resized = []
+    monkeypatch.setattr(
+        label_map, 'resize_masks', lambda m, **how: resized.append(m) or resize_masks(m, **how)
+    )
+    metainfo = dict(ori_shape=(400, 400))
+    found = label_map.find_best_classes(scores, (256, 256), metainfo)
+    # Between the two the third may be the highest, as far as maxima and minima say.
+    assert [each.amax().item() for each in resized] == [3, 2, pytest.approx(1.9)]
+    expected = resize_masks(scores, (256, 256), metainfo, bicubic=False).argmax(0, keepdim=True)
+    assert torch.equal(found, expected)
 
 
 def test_test_time_augmentation_asks_for_the_scores():

@@ -31,6 +31,7 @@ FLOORS = (
     'analysis',
     'prediction',
     'fitting',
+    'studio',
     'cli',
 )
 #: They only gather what is below them.

@@ -93,8 +93,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'mmseg-ssprompt {version[1]}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for add in (
-        *(_add_demo, _add_fit, _add_predict, _add_configs, _add_check_data, _add_few_shot),
+        *(_add_demo, _add_fit, _add_predict, _add_studio, _add_configs, _add_check_data),
         *(
+            _add_few_shot,
             _add_cache,
             _add_prompts,
             _add_explain,
@@ -393,6 +394,35 @@ def _add_predict(commands: _Commands) -> None:
     parser.add_argument(
         '--overwrite', action='store_true', help='predict all again, into an OUT that holds files'
     )
+
+
+def _add_studio(commands: _Commands) -> None:
+    parser = _add_command(
+        *(commands, 'studio', 'studio', 'look at what prompts do, on a page in the browser'),
+        'Drop a photograph, look at each mask, move the trust in learned prompts, try other class '
+        'names, click a point, compare two files of prompts. The page is served to this machine '
+        'alone. Needs gradio: pip install "mmseg_ssprompt[studio]".',
+    )
+    parser.add_argument(
+        'model',
+        nargs='?',
+        metavar='MODEL',
+        help='as for "predict"; left out, the embedded model with the prompts of "demo"',
+    )
+    parser.add_argument('--prompts', metavar='FILE', help='trained prompts of a config')
+    parser.add_argument(
+        '--compare',
+        metavar='FILE',
+        help='other prompts of the same base model: a file for the same config, or a folder that '
+        '"fit" has written',
+    )
+    parser.add_argument(
+        '--port',
+        type=_from_zero,
+        metavar='N',
+        help='where to listen (the first free one from 7860)',
+    )
+    parser.add_argument('--device', help='such as cpu or cuda:0; by default a GPU, if there is one')
 
 
 def _add_configs(commands: _Commands) -> None:

@@ -80,6 +80,10 @@ class SemanticPromptLearner(BaseModule):
         self.embed_dims = default.shape[1]
         self.fusion = PromptFusion(default, **(fusion or {}))
 
-    def forward(self) -> Tensor:
-        """The semantic prompts: (C, E), of unit length."""
-        return F.normalize(self.fusion(), dim=-1)
+    def forward(self, weight: Optional[float] = None) -> Tensor:
+        """The semantic prompts: (C, E), of unit length.
+
+        Args:
+            weight: As for :class:`PromptFusion`.
+        """
+        return F.normalize(self.fusion(weight=weight), dim=-1)

@@ -33,7 +33,8 @@ class Look(NamedTuple):
         """A look of values of any kind.
 
         Args:
-            spatial, semantic: Numbers from 0 to 1, or None.
+            spatial: A number from 0 to 1, or None.
+            semantic: The same.
             names: A text with one name a line, a list of names, or None.
 
         Raises:

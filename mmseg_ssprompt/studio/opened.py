@@ -34,7 +34,7 @@ __all__ = [
 #: What an upload may have: bytes of the file, and pixels. At its full size a label map takes some
 #: 40 bytes a pixel while it is made.
 MAX_BYTES, MAX_PIXELS = 64_000_000, 40_000_000
-FORMATS = ('JPEG', 'MPO', 'PNG', 'WEBP', 'BMP', 'TIFF')
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF')
 #: The longest side of what is shown, in pixels; smaller pictures are enlarged to the first.
 _SHOWN = (480, 768)
 #: Of how many prompts what is decoded of a picture is kept.

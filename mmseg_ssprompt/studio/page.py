@@ -27,6 +27,8 @@ _WORKS: Dict[str, Any] = dict(
     trigger_mode='always_last',
     api_visibility='private',
 )
+#: How often uploads are looked for that nothing was asked of, and how old they are, in seconds.
+_LEFT_UPLOADS = (60, 300)
 _OPACITY = "(v) => { document.documentElement.style.setProperty('--st-opacity', v); }"
 _SAVE = """(uri, name) => {
   if (!uri) return;
@@ -58,11 +60,13 @@ def build_page(bench: Workbench, note: str = '') -> gr.Blocks:
     """
     model = bench.model
     own, trained = model.sets[OWN], '\n'.join(model.head.class_names)
-    with gr.Blocks(title='SSPrompt studio', analytics_enabled=False) as page:
+    with gr.Blocks(
+        title='SSPrompt studio', analytics_enabled=False, delete_cache=_LEFT_UPLOADS
+    ) as page:
         gr.HTML(_head(bench, note), apply_default_css=False, js_on_load=None)
         with gr.Row(equal_height=False):
             with gr.Column(scale=7, min_width=320):
-                stage = _part('stage', min_height=200)
+                stage = _part('stage')
                 status = _part('status')
                 view = gr.Radio(
                     [(_VIEWS[each], each) for each in model.views],
@@ -72,8 +76,13 @@ def build_page(bench: Workbench, note: str = '') -> gr.Blocks:
                     elem_id='view',
                 )
                 opacity = gr.Slider(
-                    0, 1, 0.6, step=0.05, label='Opacity of the colours', elem_id='opacity'
+                    *(0, 1, 0.6),
+                    step=0.05,
+                    label='Opacity of the colours',
+                    buttons=[],
+                    elem_id='opacity',
                 )
+                save = gr.Button('Download the label map', elem_id='save')
             with gr.Column(scale=4, min_width=300):
                 drop = _part('drop', _drop(bench))
                 spatial, spatial_own = _trust(own.trust('spatial'), 'spatial')
@@ -89,9 +98,10 @@ def build_page(bench: Workbench, note: str = '') -> gr.Blocks:
                 with gr.Row(visible=model.can_rename):
                     apply = gr.Button('Use these names', variant='primary', elem_id='apply')
                     reset = gr.Button('Trained names', elem_id='reset')
-                save = gr.Button('Download the label map', elem_id='save')
         closer = gr.Radio(_CLOSER, value=CLOSER[0], label='Look closer', elem_id='closer')
-        prompt = gr.Slider(0, model.num_masks - 1, 0, step=1, label='Mask', elem_id='prompt')
+        prompt = gr.Slider(
+            *(0, model.num_masks - 1, 0), step=1, label='Mask', buttons=[], elem_id='prompt'
+        )
         seconds = [('handcrafted prompts', HANDCRAFTED)]
         if OTHER in model.sets:
             seconds.insert(0, (model.sets[OTHER].name, OTHER))
@@ -114,7 +124,7 @@ def build_page(bench: Workbench, note: str = '') -> gr.Blocks:
         outputs = [stage, detail, status, *changeable.values()]
 
         def update(shown: Shown, changes: _Changes) -> List[Any]:
-            parts = [gr.skip() if each is None else each for each in shown]
+            parts = [gr.skip() if each is None else each for each in shown[:3]]
             return parts + [changes.get(name, gr.skip()) for name in changeable]
 
         def on(event: Any, act: _Act) -> None:
@@ -160,10 +170,10 @@ def build_page(bench: Workbench, note: str = '') -> gr.Blocks:
             return bench.show(tab, asked._replace(prompt=number)), dict(prompt=number)
 
         def example(tab: str, sent: Dict[str, Any], asked: Asked) -> Tuple[Shown, _Changes]:
-            return bench.open_example(tab, sent.get('number', 0), asked), {}
+            return _opened(bench.open_example(tab, sent.get('number', 0), asked))
 
         def upload(tab: str, sent: Dict[str, Any], asked: Asked) -> Tuple[Shown, _Changes]:
-            return bench.open_upload(tab, sent.get('path'), sent.get('name'), asked), {}
+            return _opened(bench.open_upload(tab, sent.get('upload'), sent.get('name'), asked))
 
         def refuse(tab: str, sent: Any, asked: Asked) -> Tuple[Shown, _Changes]:
             return bench.refuse(sent.get('name')), {}
@@ -205,6 +215,11 @@ def _part(name: str, value: str = '', **options: Any) -> Any:
     return gr.HTML(value, **options)
 
 
+def _opened(shown: Shown) -> Tuple[Shown, _Changes]:
+    """With a new picture, its surest mask is looked at."""
+    return shown, {} if shown.prompt is None else dict(prompt=shown.prompt)
+
+
 def _visible(closer: Any) -> _Changes:
     """The controls that belong to what is looked at closer."""
     return dict(
@@ -226,6 +241,7 @@ def _trust(mean: Optional[float], kind: str) -> Tuple[gr.Slider, gr.Checkbox]:
             label=f'Trust in learned {kind} prompts',
             info='0: handcrafted, 1: learned' if has_trust else 'None were learned.',
             interactive=has_trust,
+            buttons=[],
             elem_id=kind,
         )
         as_trained = gr.Checkbox(

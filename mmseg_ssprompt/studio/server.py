@@ -20,26 +20,11 @@ FIRST_PORT, PORTS = 7860, 100
 #: What a browser may call this machine. Another name in the "Host" of a request is that of a
 #: page elsewhere whose name was made to lead here.
 _HOSTS = ('127.0.0.1', 'localhost')
-#: gradio's routes that give or take files other than uploads, or fetch them from elsewhere. The page
-#: has its pictures within itself and needs none of them.
+#: How gradio's routes begin that give or take files other than uploads, or fetch them from
+#: elsewhere. The page has its pictures within itself and needs none of them.
 _CLOSED = (
-    'file',
-    'proxy',
-    'stream',
-    'custom_component',
-    'component_server',
-    'deep_link',
-    'run-history',
-)
-_CLOSED += (
-    'runs',
-    'vibe',
-    'process_recording',
-    'monitoring',
-    'profiling',
-    'dev',
-    'svelte',
-    'openapi',
+    *('component_server', 'custom_component', 'deep_link', 'dev', 'file', 'monitoring', 'openapi'),
+    *('process_recording', 'profiling', 'proxy', 'run-history', 'runs', 'stream', 'svelte', 'vibe'),
 )
 #: Bytes of a request that is no upload, and the mark of gradio's that a value is a file.
 _LARGEST_REQUEST, _FILE_MARK = 1_000_000, b'gradio.FileData'
@@ -49,7 +34,12 @@ _POLICY = (
     "script-src 'self' 'unsafe-inline' 'unsafe-eval'; font-src 'self' data:; "
     "connect-src 'self' data:; frame-ancestors 'none'; form-action 'none'; base-uri 'self'"
 )
-GRADIO_SETTINGS = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1')
+_HEADERS = (
+    (b'content-security-policy', _POLICY.encode()),
+    (b'referrer-policy', b'no-referrer'),
+    (b'x-content-type-options', b'nosniff'),
+)
+_SETTINGS = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1')
 
 
 def find_port(port: Optional[int] = None) -> int:
@@ -102,7 +92,7 @@ class Guard:
             await _refuse(send, 403, f'the studio answers at {HOST} alone')
             return
         parts = [part for part in path.split('/') if part not in ('', 'gradio_api')]
-        if parts and any(parts[0].startswith(name) for name in _CLOSED):
+        if parts and parts[0].startswith(_CLOSED):
             await _refuse(send, 404, 'the studio serves no files')
             return
         if scope['method'] == 'POST' and parts[:1] != ['upload']:
@@ -177,7 +167,7 @@ def running(model: StudioModel, port: Optional[int] = None, note: str = '') -> I
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='ssprompt-studio-')))
         # gradio reads them when it is imported and when it starts.
-        stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), **GRADIO_SETTINGS))
+        stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), **_SETTINGS))
         from starlette.middleware import Middleware
 
         from .page import build_page, page_style

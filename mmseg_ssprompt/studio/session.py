@@ -85,6 +85,7 @@ class AtPoint(NamedTuple):
         label: The number in the label map there.
         score: The share of that class in the scores of all.
         leader: The mask that adds most to the score of the class.
+        leader_score: What its prompt gives to that class, from 0 to 1.
         mask: (h, w) float32, its probabilities.
     """
 
@@ -94,6 +95,7 @@ class AtPoint(NamedTuple):
     label: int
     score: float
     leader: MaskFacts
+    leader_score: float
     mask: np.ndarray
 
 
@@ -169,7 +171,7 @@ class StudioSession:
         picture = self._store.find(self.key)
         if picture is None:
             raise StudioError(
-                'This picture is no longer in memory, where others needed the room: choose it again.'
+                'This picture is no longer in memory, where others needed room: choose it again.'
             )
         return picture
 
@@ -222,6 +224,11 @@ class StudioSession:
             for n, (label, score) in enumerate(zip(labels.tolist(), scores.tolist()))
         ]
 
+    def best_mask(self, look: Look) -> int:
+        """The number of the mask that has a class with the highest score; 0 if none has one."""
+        named = [each for each in self.masks(look) if each.label is not None]
+        return max(named, key=lambda each: each.score).number if named else 0
+
     def mask(self, number: Any, look: Look) -> Tuple[np.ndarray, MaskFacts]:
         """One mask, (h, w) float32 probabilities, and what is known of it.
 
@@ -247,7 +254,8 @@ class StudioSession:
         """What the base model and the prompts say of a point.
 
         Args:
-            x, y: Fractions of the picture, from its left and from its upper edge.
+            x: From the left edge of the picture, as a fraction of it.
+            y: From its upper edge.
             look: Weights and names.
 
         Raises:
@@ -266,12 +274,16 @@ class StudioSession:
         ids = naming.label_ids
         if label in ids.classes:
             index = ids.classes.index(label)
-            leader, total = int(added[:, index].argmax()), float(added.sum())
-            score = float(added[:, index].sum()) / max(total, 1e-12)
+            leader = int(added[:, index].argmax())
+            score = float(added[:, index].sum()) / max(float(added.sum()), 1e-12)
+            leader_score = float(scores[leader, index])
         else:  # the rest of a single class
-            leader, score = int(there.argmax()), 1 - float(added.sum())
+            leader = int(added.sum(dim=1).argmin())
+            score = min(max(1 - float(added.sum()), 0.0), 1.0)
+            leader_score = 1 - float(scores[leader].sum())
         mask, facts = self.mask(leader, look)
-        return AtPoint(x, y, self._ask_base(place, look), label, score, facts, mask)
+        base = self._ask_base(place, look)
+        return AtPoint(x, y, base, label, score, facts, leader_score, mask)
 
     def compare(self, look: Look, second: str = HANDCRAFTED) -> Difference:
         """The label maps of the model's prompts and of others, and where they differ.

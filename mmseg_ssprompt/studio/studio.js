@@ -14,8 +14,8 @@ async function take(file) {
     return;
   }
   try {
-    const { path } = await upload(file);
-    trigger('uploaded', { path, name: file.name });
+    const sent = await upload(file);
+    trigger('uploaded', { upload: sent.path, name: file.name });
   } catch (error) {
     trigger('refused', { name: file.name });
   }

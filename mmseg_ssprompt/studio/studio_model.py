@@ -93,8 +93,8 @@ class StudioModel:
         _check_whole(self.model, config)
         prompts = trained.prompts or config
         self.sets = {OWN: _prompt_set(prompts.name, self.predictor)}
-        outputs = [each for each in self.model.outputs if each != 'semantic']
-        self.views = tuple([*outputs, 'semantic'])
+        outputs = (each for each in self.model.outputs if each != 'semantic')
+        self.views = (*outputs, 'semantic')
         learner = self.head.semantic_prompts
         self.can_rename = isinstance(learner, SemanticPromptLearner)
         self._encoder = _build_text_encoder(cfg) if self.can_rename else None
@@ -114,10 +114,7 @@ class StudioModel:
         return count
 
     def _add_other(self, trained: TrainedModel, other: Path, device: Optional[str]) -> None:
-        if not other.is_dir():
-            read = read_model(trained.config, other)
-        else:
-            read = read_model(other)
+        read = read_model(other) if other.is_dir() else read_model(trained.config, other)
         predictor = Predictor(read, device)
         _check_whole(predictor.model, read.config)
         for part in ('backbone', 'decode_head.segmenter'):

@@ -11,10 +11,12 @@ from .opened import OpenPicture
 from .segmenting import Naming
 from .session import AtPoint, Difference, LabelView, MaskFacts
 
-__all__ = ['show_comparison', 'show_error', 'show_point', 'show_prompts', 'show_stage']
+__all__ = ['say_point', 'show_comparison', 'show_error', 'show_point', 'show_prompts', 'show_stage']
 
 #: Classes that the legend names.
 _LEGEND = 40
+#: The colour of a mask of the base model, where it knows no classes.
+_OF_BASE = (90, 170, 255)
 
 
 def show_stage(
@@ -27,7 +29,7 @@ def show_stage(
         mark = f'<span class="st-mark" style="left:{point[0]:.2%};top:{point[1]:.2%}"></span>'
     return (
         f'<div class="st-canvas" style="--ratio:{width / height:.4f}">'
-        f'<img class="st-photo" decoding="sync" alt="the photograph" src="{picture.photo}">'
+        f'<img decoding="sync" alt="the photograph" src="{picture.photo}">'
         f'<img class="st-overlay" decoding="sync" alt="what was found in it" '
         f'src="{as_png(draw_overlay(view))}">{mark}</div>{_legend(view)}'
     )
@@ -94,44 +96,62 @@ def show_point(picture: OpenPicture, found: AtPoint, naming: Naming, base: str) 
     palette = _class_palette(naming)
     mark = f'<span class="st-mark" style="left:{found.x:.2%};top:{found.y:.2%}"></span>'
     said = found.base
-    facts: List[Tuple[str, str]] = []
+    facts = [('says', 'a mask; it knows no classes')]
     if said.score is not None:
-        name = 'no object' if said.label is None else naming.names[said.label]
-        facts.append(('says', f'{escape(name)} ({_percent(said.score)})'))
-    else:
-        facts.append(('says', 'a mask; it knows no classes'))
+        facts = [('says', f'{_name(said.label, naming)} ({_percent(said.score)})')]
+    facts.append(('covers', f'{_percent(float((said.mask > 0.5).mean()))} of the picture'))
     if said.quality is not None:
         facts.append(('expects an IoU of', f'{said.quality:.2f}'))
-    facts.append(('covers', f'{_percent(float((said.mask > 0.5).mean()))} of the picture'))
     colour = mask_colour(said.label, palette)
     first = draw_mask(
         picture.shown, said.mask, colour if said.score is not None else (90, 170, 255)
     )
-    leader = found.leader
-    second = draw_mask(picture.shown, found.mask, mask_colour(leader.label, palette))
-    name = naming.classes[found.label] if found.label < len(naming.classes) else 'nothing'
-    here = _chip(naming.palette[found.label]) if found.label < len(naming.classes) else ''
+    leader, ids = found.leader, naming.label_ids
+    here = naming.palette[found.label]
+    name = naming.classes[found.label]
+    second = draw_mask(picture.shown, found.mask, here)
+    says = f'{escape(name)} ({_percent(found.leader_score)})'
+    if leader.label is None or ids.classes[leader.label] != found.label:
+        says += f', first of all {_name(leader.label, naming)} ({_percent(leader.score)})'
+    more = [
+        ('share of the scores', _percent(found.score)),
+        ('decided by', f'prompt {leader.prompt}'),
+        ('which says', says),
+        *_about(leader),
+    ]
     return (
-        f'<div class="st-two"><figure><figcaption><h3>{escape(base)}, asked at this point</h3>'
-        f'{_list(facts)}</figcaption><div class="st-marked"><img alt="the mask of the base model" '
-        f'decoding="sync" src="{as_jpeg(first)}">{mark}</div></figure>'
-        f'<figure><figcaption><h3>SSPrompt: {here}{escape(name)}</h3>'
-        f'{_list([("share of the scores here", _percent(found.score)), ("decided by", f"prompt {leader.prompt}")])}'
-        f'{_facts(leader, naming)}</figcaption><div class="st-marked">'
-        f'<img alt="the mask of the prompt that decides" decoding="sync" src="{as_jpeg(second)}">'
-        f'{mark}</div></figure></div>'
+        '<div class="st-two">'
+        + _figure(f'{escape(base)}, asked at this point', _list(facts), first, mark)
+        + _figure(f'SSPrompt: {_chip(here)}{escape(name)}', _list(more), second, mark)
+        + '</div>'
+    )
+
+
+def _figure(title: str, facts: str, picture: np.ndarray, mark: str) -> str:
+    return (
+        f'<figure><figcaption><h3>{title}</h3>{facts}</figcaption><div class="st-marked">'
+        f'<img alt="a mask" decoding="sync" src="{as_jpeg(picture)}">{mark}</div></figure>'
+    )
+
+
+def say_point(found: AtPoint, naming: Naming) -> str:
+    """What is said of a point, in a sentence."""
+    covers = _percent(float((found.base.mask > 0.5).mean()))
+    return (
+        f'Here: {naming.classes[found.label]} ({_percent(found.score)} of the scores), decided by '
+        f'prompt {found.leader.prompt}. The base model sees a mask of {covers} of the picture.'
     )
 
 
 def show_comparison(picture: OpenPicture, found: Difference) -> str:
     """Two label maps side by side, and where they differ."""
-    photo = picture.photo
     parts = []
     for view in (found.first, found.second):
         parts.append(
-            f'<figure><figcaption><h3>{escape(view.title)}</h3></figcaption><div class="st-marked">'
-            f'<img alt="" decoding="sync" src="{photo}"><img class="st-overlay" alt="label map of '
-            f'{escape(view.title)}" decoding="sync" src="{as_png(draw_overlay(view))}"></div></figure>'
+            f'<figure><figcaption><h3>{escape(view.title)}</h3></figcaption>'
+            f'<div class="st-marked"><img alt="" decoding="sync" src="{picture.photo}">'
+            f'<img class="st-overlay" alt="its label map" decoding="sync" '
+            f'src="{as_png(draw_overlay(view))}"></div></figure>'
         )
     swaps = ''.join(
         f'<li><span>{escape(first or "nothing")} → {escape(second or "nothing")}</span>'
@@ -155,12 +175,19 @@ def show_error(text: str) -> str:
 def _facts(each: MaskFacts, naming: Naming) -> str:
     """What is known of a mask."""
     chip = _chip(mask_colour(each.label, _class_palette(naming)))
-    name = 'no object' if each.label is None else naming.names[each.label]
-    facts = [('class', f'{chip}{escape(name)} ({_percent(each.score)})')]
+    says = f'{chip}{_name(each.label, naming)} ({_percent(each.score)})'
+    return _list([('class', says), *_about(each)])
+
+
+def _about(each: MaskFacts) -> List[Tuple[str, str]]:
+    facts = [('covers', f'{_percent(each.share)} of the picture')]
     if each.quality is not None:
         facts.append(('expects an IoU of', f'{each.quality:.2f}'))
-    facts.append(('covers', f'{_percent(each.share)} of the picture'))
-    return _list(facts)
+    return facts
+
+
+def _name(label: Optional[int], naming: Naming) -> str:
+    return 'no object' if label is None else escape(naming.names[label])
 
 
 def _list(facts: Sequence[Tuple[str, str]]) -> str:

@@ -13,10 +13,11 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 from ..miniature.shapes_world import get_world, render_scene, scene_seed
 from .encoding import encode_labels
 from .look import Look, StudioError, check_number
-from .opened import PictureStore, embed_picture
+from .opened import MAX_BYTES, PictureStore, embed_picture
 from .session import StudioSession
 from .studio_model import HANDCRAFTED, OWN, StudioModel
 from .views import (
+    say_point,
     show_comparison,
     show_error,
     show_point,
@@ -41,7 +42,7 @@ class Asked(NamedTuple):
         names: Class names, one a line.
         view: What masks are made into.
         closer: What is looked at closer, one of :data:`CLOSER`.
-        prompt: The number of a mask.
+        prompt: The number of a mask; None for the one that is surest of its class.
         second: What is compared with.
     """
 
@@ -63,11 +64,13 @@ class Shown(NamedTuple):
         stage: The photograph with what was found.
         closer: What is looked at closer.
         status: How long it took, or what is wrong.
+        prompt: The number of the mask that is looked at; None if nothing is shown.
     """
 
     stage: Optional[str]
     closer: Optional[str]
     status: str
+    prompt: Optional[int] = None
 
 
 class Workbench:
@@ -135,7 +138,7 @@ class Workbench:
             finally:
                 file.unlink(missing_ok=True)
 
-        return self._answer(tab, asked, work)
+        return self._answer(tab, asked._replace(prompt=None), work)
 
     def open_example(self, tab: str, number: Any, asked: Asked) -> Shown:
         """Open a drawn scene."""
@@ -149,7 +152,7 @@ class Workbench:
                 )
             )
 
-        return self._answer(tab, asked, work)
+        return self._answer(tab, asked._replace(prompt=None), work)
 
     def point(self, tab: str, x: Any, y: Any, asked: Asked) -> Shown:
         """Look at a point of the picture, in fractions of it."""
@@ -162,9 +165,8 @@ class Workbench:
                 start = time.perf_counter()
                 session = self._tab(tab)
                 picture = session.picture
-                view = session.label_map(
-                    _look(asked, self.model), _check_view(asked, self.model), size=picture.size
-                )
+                look = _look(asked, self.model)
+                view = session.label_map(look, asked.view, size=picture.size)
                 height, width = picture.size
                 status = _say(
                     f'Label map of {width} x {height} pixels', time.perf_counter() - start
@@ -173,9 +175,15 @@ class Workbench:
         except Exception as error:  # of whatever kind: the page goes on
             return None, '', show_error(_explain(error))
 
-    def refuse(self, text: str) -> Shown:
-        """Say what was not accepted; all else stays."""
-        return Shown(None, None, show_error(text))
+    def refuse(self, name: Any) -> Shown:
+        """Say that a file was not accepted; all else stays."""
+        return Shown(
+            *(None, None),
+            show_error(
+                f'{_title(name)} was not taken: pictures may have at most '
+                f'{MAX_BYTES / 1e6:.0f} megabytes.'
+            ),
+        )
 
     # ---- parts
 
@@ -185,34 +193,41 @@ class Workbench:
                 start = time.perf_counter()
                 session = self._tab(tab)
                 work(session)
-                embedded = time.perf_counter()
-                look = _look(asked, self.model)
-                view = session.label_map(look, _check_view(asked, self.model))
-                stage = show_stage(session.picture, view, session.point)
-                closer = self._show_closer(session, look, asked)
-                end = time.perf_counter()
+                opened = time.perf_counter()
+                shown = self._show(session, asked)
                 picture = session.picture
                 height, width = picture.size
-                text = f'{picture.name}, {width} x {height} pixels'
-                opened = embedded - start
-                return Shown(stage, closer, _say(text, end - embedded, opened))
+                status = _say(
+                    f'{picture.name}, {width} x {height} pixels',
+                    *(time.perf_counter() - opened, opened - start),
+                )
+                return shown._replace(status=status + shown.status)
         except Exception as error:  # of whatever kind: the page goes on
             return Shown(None, None, show_error(_explain(error)))
 
-    def _show_closer(self, session: StudioSession, look: Look, asked: Asked) -> str:
+    def _show(self, session: StudioSession, asked: Asked) -> Shown:
+        """All that is looked at; the status says what is at the point."""
+        look = _look(asked, self.model)
         picture, naming = session.picture, self.model.naming(look)
+        view = session.label_map(look, asked.view)
+        prompt = session.best_mask(look) if asked.prompt is None else asked.prompt
+        mask, each = session.mask(prompt, look)
+        status = ''
         if asked.closer == 'prompts':
-            mask, each = session.mask(asked.prompt, look)
             small = session.small_masks(look)
-            return show_prompts(picture, small, session.masks(look), naming, each.number, mask)
-        if asked.closer == 'point':
-            if session.point is None:
-                return '<p class="st-hint">Click a point of the picture above.</p>'
+            closer = show_prompts(picture, small, session.masks(look), naming, each.number, mask)
+        elif asked.closer == 'point' and session.point is None:
+            closer = '<p class="st-hint">Click a point of the picture above.</p>'
+        elif asked.closer == 'point':
             found = session.at_point(*session.point, look)
-            return show_point(picture, found, naming, self.model.head.segmenter.kind.upper())
-        if asked.closer == 'compare':
-            return show_comparison(picture, session.compare(look, asked.second))
-        raise StudioError(f'There is nothing called {str(asked.closer)[:40]!r} to look at.')
+            closer = show_point(picture, found, naming, self.model.head.segmenter.kind.upper())
+            status = f'<p class="st-status">{escape(say_point(found, naming))}</p>'
+        elif asked.closer == 'compare':
+            closer = show_comparison(picture, session.compare(look, asked.second))
+        else:
+            raise StudioError(f'There is nothing called {str(asked.closer)[:40]!r} to look at.')
+        stage = show_stage(picture, view, session.point if asked.closer == 'point' else None)
+        return Shown(stage, closer, status, each.number)
 
     def _find_upload(self, path: Any) -> Path:
         """The file of an upload.
@@ -244,10 +259,6 @@ def _look(asked: Asked, model: StudioModel) -> Look:
     look = Look.checked(*weights, asked.names)
     is_trained = look.names == tuple(own.head.class_names) or not model.can_rename
     return look._replace(names=None) if is_trained else look
-
-
-def _check_view(asked: Asked, model: StudioModel) -> str:
-    return str(asked.view)
 
 
 def _title(name: Any) -> str:

@@ -220,7 +220,8 @@ def read_picture(file: Path, name: str, predictor: Predictor) -> np.ndarray:
         loaded = predictor.load(file)
     except (DatasetError, OSError, MemoryError, cv2.error) as error:
         # The place where the upload lies says nothing to people.
-        raise StudioError(str(error).replace(repr(str(file)), name) + '.') from error
+        text = str(error).replace(repr(str(file)), name).replace(str(file), name)
+        raise StudioError(f'{text}.') from error
     return loaded.read(Part(0, 0, *loaded.size))
 
 

@@ -7,7 +7,17 @@ from mmseg_ssprompt.studio.look import MAX_NAMES, Look, StudioError, check_names
 
 @pytest.mark.parametrize(
     'value',
-    [float('nan'), float('inf'), -0.001, 1.001, '0.5', True, [0.5], {'path': '/etc/passwd'}, 10**400],
+    [
+        float('nan'),
+        float('inf'),
+        -0.001,
+        1.001,
+        '0.5',
+        True,
+        [0.5],
+        {'path': '/etc/passwd'},
+        10**400,
+    ],
 )
 def test_a_weight_is_a_number_from_0_to_1(value):
     for kind in ('spatial', 'semantic'):

@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from studio_models import demo_studio, draw_photograph, make_png, save_photograph
 
 from mmseg_ssprompt.studio import PictureStore, StudioError, open_picture
 from mmseg_ssprompt.studio.opened import MAX_BYTES
+from studio_models import demo_studio, draw_photograph, make_png, save_photograph
 
 
 def open_bytes(tmp_path, content, name='photo.png'):
@@ -73,7 +73,9 @@ def test_small_and_narrow_pictures_are_opened_or_refused_in_a_sentence(tmp_path,
         assert min(picture.shown_size) >= 1
 
 
-@pytest.mark.parametrize(('size', 'shown'), [((80, 120), 480), ((600, 500), 600), ((900, 2000), 768)])
+@pytest.mark.parametrize(
+    ('size', 'shown'), [((80, 120), 480), ((600, 500), 600), ((900, 2000), 768)]
+)
 def test_what_is_shown_has_a_bounded_size(tmp_path, size, shown):
     file = save_photograph(tmp_path / 'a.png', *size)
     picture = open_picture(file, 'a.png', demo_studio().predictor)

@@ -7,6 +7,12 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
+
+from mmseg_ssprompt import predict
+from mmseg_ssprompt.config_files import find_config
+from mmseg_ssprompt.prompt_files.prompt_file import read_prompt_source, write_prompts
+from mmseg_ssprompt.studio import Look, PictureStore, StudioError, StudioModel, StudioSession
+from mmseg_ssprompt.studio.studio_model import HANDCRAFTED, OTHER
 from studio_models import (
     DEMO_CONFIG,
     DEMO_PROMPTS,
@@ -15,12 +21,6 @@ from studio_models import (
     save_photograph,
     studio_of,
 )
-
-from mmseg_ssprompt import predict
-from mmseg_ssprompt.config_files import find_config
-from mmseg_ssprompt.prompt_files.prompt_file import read_prompt_source, write_prompts
-from mmseg_ssprompt.studio import Look, PictureStore, StudioError, StudioModel, StudioSession
-from mmseg_ssprompt.studio.studio_model import HANDCRAFTED, OTHER
 
 ZERO_SHOT = 'ssprompt_sam-tiny_shapes_zero-shot'
 SEEM = 'ssprompt_seem-tiny_shapes_zero-shot'
@@ -98,9 +98,11 @@ def test_weights_lead_from_handcrafted_to_learned(session, kind):
         look = Look(**{kind: weight})
         output = model.output(picture, look)
         learner = getattr(head, f'{kind}_prompts')
-        with torch.no_grad(), mock.patch.object(
-            type(learner.fusion), 'forward', autospec=True
-        ) as forward:
+        with (
+            torch.no_grad(),
+            mock.patch.object(type(learner.fusion), 'forward', autospec=True) as forward,
+        ):
+
             def mixed(fusion, default=None, weight=None, name=name, rows=rows):
                 if fusion is learner.fusion:
                     return getattr(fusion, name)

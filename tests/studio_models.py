@@ -1,5 +1,6 @@
 """Models for the studio, built once, and pictures for them."""
 
+import base64
 import functools
 import io
 import struct
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mmseg_ssprompt.config_files import find_config
+from mmseg_ssprompt.miniature.shapes_world import get_world, render_scene, scene_seed
 from mmseg_ssprompt.prediction.predictor import read_model
 from mmseg_ssprompt.studio import StudioModel
 from mmseg_ssprompt.weights.state_dicts import resolve_checkpoint_path
@@ -33,8 +35,6 @@ def studio_of(config: str, prompts: Optional[Path] = None) -> StudioModel:
 
 def draw_photograph(height: int = 80, width: int = 120) -> np.ndarray:
     """A scene of the embedded data, cut to a size that is not square: (H, W, 3), red first."""
-    from mmseg_ssprompt.miniature.shapes_world import get_world, render_scene, scene_seed
-
     image = render_scene(get_world('downstream'), scene_seed('val', 3)).image
     return np.asarray(Image.fromarray(image).resize((width, height)))
 
@@ -58,6 +58,4 @@ def make_png(width: int, height: int) -> bytes:
 
 def decode_uri(uri: str) -> np.ndarray:
     """The pixels of a data URI."""
-    import base64
-
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(',')[2]))))

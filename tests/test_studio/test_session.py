@@ -1,5 +1,6 @@
 """What a session answers, compared with what `predict` writes and with the parts themselves."""
 
+import copy
 from unittest import mock
 
 import numpy as np
@@ -10,6 +11,7 @@ from mmseg.registry import MODELS
 
 from mmseg_ssprompt import predict
 from mmseg_ssprompt.config_files import find_config
+from mmseg_ssprompt.prediction.predictor import read_model
 from mmseg_ssprompt.prompt_files.prompt_file import read_prompt_source, write_prompts
 from mmseg_ssprompt.studio import Look, PictureStore, StudioError, StudioModel, StudioSession
 from mmseg_ssprompt.studio.studio_model import HANDCRAFTED, OTHER
@@ -89,31 +91,19 @@ def test_seem_answers_all_questions(seem):
     assert seem.compare(Look()).share == 0, 'nothing was learned'
 
 
+@pytest.mark.parametrize('weight', [0.0, 0.25, 1.0])
 @pytest.mark.parametrize('kind', ['spatial', 'semantic'])
-def test_weights_lead_from_handcrafted_to_learned(session, kind):
-    """At 0 and 1 masks and class logits are those of the embeddings themselves."""
-    model, picture, head = session.model, session.picture, session.model.head
-    for weight, name in ((0.0, 'default'), (1.0, 'learned')):
-        rows = {k: getattr(head, f'{k}_prompts').fusion.weight for k in ('spatial', 'semantic')}
-        look = Look(**{kind: weight})
-        output = model.output(picture, look)
-        learner = getattr(head, f'{kind}_prompts')
-        with (
-            torch.no_grad(),
-            mock.patch.object(type(learner.fusion), 'forward', autospec=True) as forward,
-        ):
-
-            def mixed(fusion, default=None, weight=None, name=name, rows=rows):
-                if fusion is learner.fusion:
-                    return getattr(fusion, name)
-                own = rows['spatial' if fusion.default.dim() == 3 else 'semantic']
-                own = own.view(-1, *[1] * (fusion.default.dim() - 1))
-                return fusion.default + own * (fusion.learned - fusion.default)
-
-            forward.side_effect = mixed
-            expected = head(picture.features)
-        torch.testing.assert_close(output.mask_logits, expected.mask_logits[0], atol=1e-4, rtol=0)
-        torch.testing.assert_close(output.class_logits, expected.class_logits[0], atol=1e-4, rtol=0)
+def test_a_weight_is_that_of_all_prompts_of_its_kind(session, kind, weight):
+    """As in a model whose own weights all have this value."""
+    model, picture = session.model, session.picture
+    output = model.output(picture, Look(**{kind: weight}))
+    head = copy.deepcopy(model.head)
+    logit = torch.tensor(weight).logit(eps=1e-9)
+    getattr(head, f'{kind}_prompts').fusion.weight_logit.data.fill_(float(logit))
+    with torch.no_grad():
+        expected = head(picture.features).image(0)
+    torch.testing.assert_close(output.mask_logits, expected.mask_logits, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(output.class_logits, expected.class_logits, atol=1e-3, rtol=1e-4)
 
 
 def test_semantic_changes_need_no_decoding(session):
@@ -249,8 +239,6 @@ def test_another_file_of_prompts_is_compared(tmp_path, tmp_path_factory):
     kept = type(source.state_dict)(state)
     kept._metadata = source.state_dict._metadata
     write_prompts(kept, {}, tmp_path / 'other.safetensors')
-    from mmseg_ssprompt.prediction.predictor import read_model
-
     trained = read_model(DEMO_CONFIG, DEMO_PROMPTS)
     model = StudioModel(trained, 'cpu', tmp_path / 'other.safetensors')
     own = open_session(model, tmp_path_factory)

@@ -11,14 +11,18 @@ import socket
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Dict, Iterator, Optional, Union
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 __all__ = [
     'check_no_folder',
     'check_writable',
+    'read_json',
     'remove_leftovers',
     'replacing',
     'sha256_of',
+    'take_lock',
     'write_atomically',
     'write_json',
 ]
@@ -152,12 +156,45 @@ def write_json(content: Any, file: Path) -> None:
     write_atomically(file, text.encode())
 
 
+def read_json(file: Path) -> Optional[Dict[str, Any]]:
+    """The object in a JSON file, such as :func:`write_json` wrote; None if there is no file.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
+    if not file.is_file():
+        return None
+    content: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
+    return content
+
+
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_nan(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def take_lock(file: Path, again: bool = False) -> Optional[BaseFileLock]:
+    """Take the lock on a file at once; None if another process has it.
+
+    The kernel gives it back when the process ends, whatever ended it.
+
+    Args:
+        file: Its path; the file is made.
+        again: Whether this process may take it several times. Defaults to False.
+
+    Raises:
+        OSError: If the file cannot be made.
+        NotImplementedError: If the file system has no locks.
+    """
+    lock = FileLock(str(file), timeout=0, is_singleton=again)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
 
 
 def sha256_of(file: Path) -> str:

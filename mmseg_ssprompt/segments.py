@@ -12,8 +12,9 @@ A pixel's segment is a number in a map, and what is known of the segment is an e
 - What the loss takes of a batch is :class:`Segments`.
 """
 
-from typing import Any, List, NamedTuple, Optional, Sequence, TypedDict
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypedDict
 
+import numpy as np
 import torch
 from mmengine.structures import PixelData
 from torch import Tensor
@@ -22,20 +23,26 @@ from .label_ids import LabelIds
 
 __all__ = [
     'IGNORED',
+    'LAST_ID',
     'NO_CLASS',
     'UNKNOWN',
     'PredictedSegment',
     'Segments',
     'TrueSegment',
+    'find_large_segments',
     'make_gt_segments',
     'number_things',
+    'renumber_segments',
     'segments_of_label_maps',
+    'split_things',
 ]
 
 #: The number of pixels that do not count, in true maps.
 IGNORED = -1
 #: The class of pixels that count and belong to no object, and of entries that only pad a batch.
 NO_CLASS = -1
+#: The greatest id that a segment may have in COCO's panoptic format: three bytes of a colour.
+LAST_ID = 256**3 - 1
 #: Is subtracted from labels that label maps may not hold, so that the loss can name them.
 UNKNOWN = 1 << 32
 
@@ -80,6 +87,43 @@ def make_gt_segments(segment_map: Any, segments_info: Sequence[TrueSegment]) -> 
     """
     data = torch.as_tensor(segment_map).long()[None]
     return PixelData(metainfo=dict(segments_info=list(segments_info)), data=data)
+
+
+def find_large_segments(numbers: np.ndarray, count: int, min_pixels: int) -> List[int]:
+    """The segments that have at least so many pixels, in their order.
+
+    Args:
+        numbers: (H, W) integer: each pixel's segment, or ``IGNORED``.
+        count: How many segments there are.
+        min_pixels: With 0 all are found, also those without any pixel.
+    """
+    pixels = np.bincount(numbers[numbers >= 0], minlength=count)
+    found: List[int] = np.flatnonzero(pixels >= min_pixels).tolist()
+    return found
+
+
+def renumber_segments(numbers: np.ndarray, kept: Sequence[int], count: int) -> np.ndarray:
+    """A map in which some segments remain, numbered from 0 in their order; others are ignored.
+
+    Args:
+        numbers: (H, W) integer: each pixel's segment, or ``IGNORED``.
+        kept: The segments that remain.
+        count: How many segments there are.
+
+    Returns:
+        (H, W), of the same integer type.
+    """
+    table = np.full(count + 1, IGNORED, numbers.dtype)  # the last for IGNORED, which is -1
+    table[list(kept)] = np.arange(len(kept))
+    return np.asarray(table[numbers])
+
+
+def split_things(classes: Sequence[str], things: Sequence[str]) -> Dict[str, Tuple[str, ...]]:
+    """``thing_classes`` and ``stuff_classes`` of a data set's metainfo, in the order of classes."""
+    return dict(
+        thing_classes=tuple(name for name in classes if name in things),
+        stuff_classes=tuple(name for name in classes if name not in things),
+    )
 
 
 def number_things(classes: Sequence[str], things: Optional[Sequence[str]]) -> List[int]:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from ended_process import ended_process
-from mmseg_ssprompt.files import check_writable, remove_leftovers, write_atomically
+from mmseg_ssprompt.files import (
+    check_writable,
+    read_json,
+    remove_leftovers,
+    take_lock,
+    write_atomically,
+    write_json,
+)
 
 
 def left(folder: Path, host: str, pid: int, age: float = 0) -> Path:
@@ -69,3 +76,24 @@ def test_a_folder_to_write_into(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(OSError, match=r"cannot write into '.*file': expected a folder"):
         check_writable(tmp_path / 'file')
+
+
+def test_json_is_read_as_it_was_written(tmp_path):
+    file = tmp_path / 'new' / 'a.json'
+    assert read_json(file) is None
+    write_json(dict(a=float('nan'), b=('ü', 1)), file)
+    assert read_json(file) == dict(a=None, b=['ü', 1])
+    file.write_text('{')
+    with pytest.raises(ValueError):
+        read_json(file)
+
+
+def test_a_lock_is_taken_once_unless_it_is_said(tmp_path):
+    lock = take_lock(tmp_path / 'a.lock')
+    assert take_lock(tmp_path / 'a.lock') is None
+    lock.release()
+    locks = [take_lock(tmp_path / 'a.lock', again=True) for _ in range(2)]
+    assert take_lock(tmp_path / 'a.lock') is None
+    for each in locks:
+        each.release()
+    take_lock(tmp_path / 'a.lock').release()

@@ -9,9 +9,27 @@ from mmseg_ssprompt.segments import (
     IGNORED,
     NO_CLASS,
     UNKNOWN,
+    find_large_segments,
     make_gt_segments,
+    renumber_segments,
     segments_of_label_maps,
 )
+
+
+@pytest.mark.parametrize('kind', [np.int32, np.int64])
+def test_segments_that_remain_are_numbered_in_their_order(kind):
+    numbers = np.array([[0, 1, 1], [IGNORED, 3, 3]], kind)
+    found = renumber_segments(numbers, [1, 2, 3], 4)
+    assert found.tolist() == [[IGNORED, 0, 0], [IGNORED, 2, 2]]
+    assert found.dtype == kind
+    assert (renumber_segments(numbers, [], 4) == IGNORED).all()
+
+
+def test_large_segments_are_found():
+    numbers = np.array([[0, 1, 1], [IGNORED, 3, 3]])
+    assert find_large_segments(numbers, 4, 2) == [1, 3]
+    assert find_large_segments(numbers, 5, 1) == [0, 1, 3]
+    assert find_large_segments(numbers, 5, 0) == [0, 1, 2, 3, 4]
 
 
 def test_each_class_of_a_label_map_is_a_segment():

@@ -3,7 +3,7 @@
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..models.base.precomputed import ENCODER_KEY
-from ..segments import IGNORED, make_gt_segments
+from ..segments import find_large_segments, make_gt_segments, renumber_segments
 from .embedder import EmbeddedSample
 from .embedding_cache import EmbeddingCache
 from .recipe import COMMAND, CacheError, Recipe
@@ -206,9 +206,12 @@ def _resize_labels(sample: EmbeddedSample, min_pixels: int) -> EmbeddedSample:
         labels = F.pad(_resize_nearest(labels, (height, width)), meta['padding_size'])
     segments, infos = sample.segments, sample.segments_info
     if segments is not None:
-        segments, infos = _keep_large(
-            _resize_nearest(segments, (height, width)), infos or [], min_pixels
-        )
+        infos = infos or []
+        # In the cache they are counted from 1, and 0 is void.
+        numbers = _resize_nearest(segments, (height, width)).int().numpy() - 1
+        kept = find_large_segments(numbers, len(infos), min_pixels)
+        segments = torch.from_numpy(renumber_segments(numbers, kept, len(infos)) + 1)
+        infos = [dict(infos[number]) for number in kept]
     return sample._replace(labels=labels, segments=segments, segments_info=infos, metainfo=meta)
 
 
@@ -217,19 +220,6 @@ def _resize_nearest(numbers: Tensor, size: Sequence[int]) -> Tensor:
     picture = Image.fromarray(numbers[0].numpy().astype(np.int32))
     picture = picture.resize((int(size[1]), int(size[0])), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(picture)).to(numbers.dtype)[None]
-
-
-def _keep_large(
-    segments: Tensor, infos: Sequence[Mapping[str, int]], min_pixels: int
-) -> Tuple[Tensor, List[Dict[str, int]]]:
-    """Segments, counted from 1, of which those with fewer pixels became void, 0."""
-    counts = torch.bincount(segments.reshape(-1).long(), minlength=len(infos) + 1)[1:]
-    kept = [number for number in range(len(infos)) if counts[number] >= min_pixels]
-    table = torch.full((len(infos) + 1,), IGNORED + 1, dtype=torch.int32)
-    table[torch.tensor(kept, dtype=torch.long) + 1] = torch.arange(
-        1, len(kept) + 1, dtype=torch.int32
-    )
-    return table[segments.long()], [dict(infos[number]) for number in kept]
 
 
 def _check_file_sizes(info: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

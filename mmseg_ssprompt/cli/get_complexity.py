@@ -8,7 +8,6 @@ own, on pictures in memory; what the columns are is said in the page. Set ``OMP_
 """
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -21,7 +20,7 @@ from ..analysis.complexity.cost import MEASURES
 from ..analysis.complexity.measuring import describe_machine
 from ..analysis.complexity.report import format_figure, format_page
 from ..analysis.complexity.subject import build_subject
-from ..files import write_json
+from ..files import read_json, write_json
 from ..outputs import find_inputs
 from .inputs import prepare_outputs, read_config
 
@@ -70,7 +69,8 @@ def measure_phase(
         command += ['--random-weights'] if args.random_weights else []
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 0:
-            figures: Dict[str, Any] = json.loads(file.read_text())
+            figures = read_json(file)
+            assert figures is not None  # which that process wrote
             return figures
     lacks_memory = any(text in done.stderr.lower() for text in _OUT_OF_MEMORY)
     if phase == 'train' and (lacks_memory or done.returncode == _KILLED):

@@ -41,7 +41,7 @@ _BASES = (
     *('sam-tiny', 'sam-vit-b', 'sam-vit-l', 'sam-vit-h'),
     *('seem-tiny', 'seem-focal-t', 'seem-focal-l', 'seem-sam-vit-b', 'seem-sam-vit-l'),
 )
-#: What is trained: ``fitting.config_text.ARMS``.
+#: What is trained: ``fitting.bases.ARMS``.
 _METHODS = ('auto', 'ssprompt', 'ssprompt-projection', 'projection')
 
 _Commands = Any  # argparse names the type of what add_subparsers() returns with an underscore

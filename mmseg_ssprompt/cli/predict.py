@@ -15,37 +15,29 @@ from typing import Iterator, Optional
 
 from ..fitting.progress import Reporter
 from ..prediction import Predictions, predict
-from ..prediction.predicting import COCO_FILE, LABELS, OVERLAYS
+from ..prediction.prediction_folder import COCO_FILE, LABELS, OVERLAYS
+from .messages import in_one_message
 
 __all__ = ['run']
 
-#: The status of a command that was interrupted, as shells have it.
-_INTERRUPTED = 130
 
-
+@in_one_message(goes_on=True)
 def run(args: argparse.Namespace) -> Optional[int]:
     """Predict, and say what was wrong; the status is 1 if a picture could not be predicted."""
     own = [name for name in inspect.signature(predict).parameters if name != 'on_progress']
     arguments = {name: getattr(args, name) for name in own}
     reporter = Reporter()
-    try:
-        with contextlib.ExitStack() as stack:
-            is_shown = False
+    with contextlib.ExitStack() as stack:
+        is_shown = False
 
-            def show(done: float, total: int, what: str) -> None:
-                nonlocal is_shown
-                if not is_shown:  # the total is known now
-                    stack.enter_context(reporter.step('predicting', total))
-                    is_shown = True
-                reporter.advance_to(done, what)
+        def show(done: float, total: int, what: str) -> None:
+            nonlocal is_shown
+            if not is_shown:  # the total is known now
+                stack.enter_context(reporter.step('predicting', total))
+                is_shown = True
+            reporter.advance_to(done, what)
 
-            found = predict(**arguments, on_progress=show)
-    except (ValueError, OSError) as error:  # those of the package are ValueErrors
-        print(f'mmseg-ssprompt predict: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f'interrupted: the same command goes on in {args.out}', file=sys.stderr)
-        return _INTERRUPTED
+        found = predict(**arguments, on_progress=show)
     for line in _describe(found, args):
         reporter.say(line)
     for text in found.errors.values():

@@ -7,9 +7,9 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 from mmengine import fileio
 
 from ..plain import DICT, Kind, find_problem, is_number, shorten
+from ..segments import LAST_ID
 from .checks import DatasetError
 from .coco_masks import find_mask_problem
-from .segment_maps import LAST_ID
 
 __all__ = ['CocoFile', 'find_instance_problem', 'read_coco_file']
 

@@ -11,7 +11,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from ..label_ids import IGNORED_8_BITS
-from ..segments import IGNORED, make_gt_segments
+from ..segments import IGNORED, find_large_segments, make_gt_segments, renumber_segments
 from .checks import DatasetError
 from .segment_maps import PICTURES, SegmentMap, draw_instances, keep_segments, read_picture
 
@@ -173,13 +173,11 @@ class PackSegmentInputs(PackSegInputs):
         numbers = found.astype(np.int64)
         numbers = np.where(found == _VOID, IGNORED, numbers - (numbers > _VOID))
         numbers[numbers >= len(infos)] = IGNORED  # what a transform has filled in
-        counts = np.bincount(numbers[numbers >= 0], minlength=len(infos))
-        kept = np.flatnonzero(counts >= self.min_pixels)
-        table = np.full(len(infos) + 1, IGNORED)  # the last for IGNORED, which is -1
-        table[kept] = np.arange(len(kept))
+        kept = find_large_segments(numbers, len(infos), self.min_pixels)
+        numbers = renumber_segments(numbers, kept, len(infos))
         keys = ('id', 'category_id', 'iscrowd', 'area')
-        entries: Any = [{key: infos[index][key] for key in keys} for index in kept.tolist()]
-        packed['data_samples'].gt_segments = make_gt_segments(table[numbers], entries)
+        entries: Any = [{key: infos[index][key] for key in keys} for index in kept]
+        packed['data_samples'].gt_segments = make_gt_segments(numbers, entries)
         return packed
 
     def _check_shape(self, found: np.ndarray, results: Dict[str, Any]) -> None:

@@ -4,12 +4,11 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 import numpy as np
 
-from ..segments import IGNORED, NO_CLASS
+from ..segments import IGNORED, NO_CLASS, renumber_segments
 from .checks import DatasetError
 from .coco_masks import draw_mask
 
 __all__ = [
-    'LAST_ID',
     'PICTURES',
     'VOID',
     'SegmentMap',
@@ -20,8 +19,6 @@ __all__ = [
 
 #: The class of labels whose pixels do not count.
 VOID = -2
-#: The greatest number that a segment may have in COCO's panoptic format.
-LAST_ID = 256**3 - 1
 
 
 class SegmentMap(NamedTuple):
@@ -234,10 +231,9 @@ def keep_segments(found: SegmentMap, segments: Mapping[str, Any]) -> SegmentMap:
             f'manifest names, found none with the ids {missing[:10]}. Draw again'
         )
     places = [i for i, f in enumerate(found.infos) if f['category_id'] < 0 or f['id'] in kept]
-    table = np.full(len(found.infos) + 1, IGNORED, np.int32)  # the last for IGNORED, which is -1
-    table[places] = np.arange(len(places))
     infos, pixels = [found.infos[i] for i in places], [found.pixels[i] for i in places]
-    return SegmentMap(table[found.numbers], infos, pixels)
+    numbers = renumber_segments(found.numbers, places, len(found.infos))
+    return SegmentMap(numbers, infos, pixels)
 
 
 def _look_up(label: int, segment_id: int, pixels: int, segments: Mapping[str, Any]) -> int:

@@ -20,6 +20,7 @@ from mmseg.datasets import (
 )
 
 from ..readable_names import split_classes
+from ..segments import split_things
 
 __all__ = [
     'ADE20K_INSTANCE',
@@ -55,8 +56,7 @@ def _metainfo(
     if palette is not None:
         metainfo['palette'] = [list(colour) for colour in palette]
     if things is not None:
-        metainfo['thing_classes'] = tuple(name for name in classes if name in things)
-        metainfo['stuff_classes'] = tuple(name for name in classes if name not in things)
+        metainfo.update(split_things(classes, things))
     return metainfo
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Set, 
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
-from ..segments import NO_CLASS
+from ..segments import NO_CLASS, split_things
 from .checks import DatasetError
 from .coco_json import CocoFile, find_instance_problem, read_coco_file
 from .segment_maps import VOID
@@ -97,7 +97,7 @@ class SegmentsDataset(BaseSegDataset):
             )
         metainfo['classes'] = classes
         metainfo.update(thing_classes=None, stuff_classes=None)
-        return metainfo if things is None else dict(metainfo, **_split(classes, things))
+        return metainfo if things is None else dict(metainfo, **split_things(classes, things))
 
     def _find_classes(self, names: Mapping[int, str], others: Sequence[str] = ()) -> Dict[int, int]:
         """The class of each label in files: ours, ``NO_CLASS`` or ``VOID``; others are left out.
@@ -191,7 +191,7 @@ class SegmentsDataset(BaseSegDataset):
                     'stuff classes, found its format of instances. Set ann_file to the panoptic '
                     'one, or take COCOInstanceDataset'
                 )
-            metainfo.update(_split(classes, classes))
+            metainfo.update(split_things(classes, classes))
         elif file.things is not None:
             things = {names[label].strip() for label in file.things}
             said = [name for name in classes if name.strip() in things]
@@ -203,7 +203,7 @@ class SegmentsDataset(BaseSegDataset):
                     f'alone, found it otherwise of {sorted(wrong)[:10]}. Set metainfo.classes, and '
                     'metainfo.thing_classes to what the file says'
                 )
-            metainfo.update(_split(classes, said) if known is None else {})
+            metainfo.update(split_things(classes, said) if known is None else {})
         elif known is None:
             raise DatasetError(
                 f'{own}: expected isthing in each of its categories, found none. Set '
@@ -278,11 +278,3 @@ class SegmentsDataset(BaseSegDataset):
             f'{len(self._metainfo["classes"])} classes of {type(self).__name__}. Add the name to '
             'metainfo.classes, or to metainfo.void_classes if its pixels do not count'
         )
-
-
-def _split(classes: Sequence[str], things: Sequence[str]) -> Dict[str, Any]:
-    """Which classes are things, and which are stuff, in their order."""
-    return dict(
-        thing_classes=tuple(name for name in classes if name in things),
-        stuff_classes=tuple(name for name in classes if name not in things),
-    )

@@ -9,6 +9,8 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tup
 
 import numpy as np
 
+from ..segments import LAST_ID
+
 __all__ = [
     'VOID',
     'ClassCounts',
@@ -22,8 +24,8 @@ __all__ = [
 
 #: The id of pixels without a segment, in true and in predicted maps.
 VOID = 0
-#: No id reaches it: three bytes of a colour hold each.
-_OFFSET = 256**3
+#: No id reaches it.
+_OFFSET = LAST_ID + 1
 
 #: An entry of ``segments_info``: ``id``, ``category_id``; a true one has ``area`` and ``iscrowd``.
 Segment = Mapping[str, Any]

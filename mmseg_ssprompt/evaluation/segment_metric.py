@@ -11,7 +11,7 @@ from prettytable import PrettyTable
 
 from ..files import write_atomically
 from ..outputs import ResultNames
-from ..segments import IGNORED, TrueSegment, number_things
+from ..segments import IGNORED, LAST_ID, TrueSegment, number_things
 
 __all__ = ['SegmentMetric', 'Truth', 'file_ids_of', 'image_id_of', 'write_compact_json']
 
@@ -168,7 +168,7 @@ def file_ids_of(truth: Truth) -> Tuple[np.ndarray, List[Dict[str, Any]]]:
         The id of each pixel (H, W) int64, 0 where it is ignored; and the segments.
     """
     ids = [segment['id'] for segment in truth.segments]
-    is_usual = all(isinstance(each, int) and 0 < each < 256**3 for each in ids)
+    is_usual = all(isinstance(each, int) and 0 < each <= LAST_ID for each in ids)
     if not is_usual or len(set(ids)) < len(ids):  # such as those of COCO's objects
         ids = list(range(1, len(ids) + 1))
     table = np.array([*ids, 0])  # IGNORED is the last

@@ -1,4 +1,4 @@
-"""The base models that ``fit`` can take, and the files of weights that each needs."""
+"""The base models that ``fit`` can take, what trains on each, and the weights that each needs."""
 
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
@@ -8,7 +8,23 @@ from mmengine.config import Config
 from ..config_files import find_home
 from ..weights.model_weights import missing_weights
 
-__all__ = ['BASES', 'Base', 'check_weights', 'find_base', 'model_weights']
+__all__ = [
+    'ARMS',
+    'BASES',
+    'Base',
+    'check_weights',
+    'choose_arms',
+    'explain_missing_arms',
+    'find_base',
+    'model_weights',
+]
+
+#: What trains, by what ``--method`` is given.
+ARMS = {
+    'ssprompt': 'SSPrompt',
+    'ssprompt-projection': 'SSPrompt and projection',
+    'projection': 'Projection alone',
+}
 
 
 class Base(NamedTuple):
@@ -111,6 +127,37 @@ def find_base(name: str) -> Base:
             'come with the package and are for trying the commands out'
         )
     return BASES[name]
+
+
+def choose_arms(base: Base, method: str) -> List[str]:
+    """What is trained.
+
+    Raises:
+        ValueError: If there is no such method, or the base model has not got it.
+    """
+    if method == 'auto':
+        return base.arms
+    if method not in ARMS:
+        raise ValueError(f'--method: expected auto or one of {", ".join(ARMS)}, found {method!r}')
+    if method not in base.arms:
+        raise ValueError(
+            f'--method: expected auto or one of {", ".join(base.arms)} for {base.name}, found '
+            f'{method!r}. {explain_missing_arms(base)}'
+        )
+    return [method]
+
+
+def explain_missing_arms(base: Base) -> str:
+    """Why a base model has not got all arms."""
+    if base.kind == 'seem':
+        return (
+            f'{base.name} has scores of classes of its own, so it has no projection that could be '
+            'trained.'
+        )
+    return (
+        f'No projection from masks to texts comes with {base.name}: it trains in each arm, and '
+        'without training the classes are chance.'
+    )
 
 
 def model_weights(

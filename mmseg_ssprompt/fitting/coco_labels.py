@@ -3,7 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -30,19 +30,19 @@ _GAPS = 0.05
 
 
 class _Entries(NamedTuple):
-    """The entries of a file that have a picture.
+    """The entries of a file that have a picture, and can be used.
 
     Attributes:
-        images: Entries of ``images`` by names of pictures.
+        images: Entries of ``images`` by names of pictures, sorted.
         unlabelled: Pictures that the file does not list.
-        unused: Names in the file that no picture has.
         left_out: Pictures that cannot be used.
+        notes: Sentences on what was found.
     """
 
     images: Dict[str, Dict[str, Any]]
     unlabelled: List[str]
-    unused: List[str]
     left_out: List[LeftOut]
+    notes: List[str]
 
 
 class _Classes(NamedTuple):
@@ -93,8 +93,11 @@ def read_coco_labels(source: Source, out: Path, track: Track) -> Annotations:
         )
     classes = _choose_classes(source, file)
     entries = _find_entries(source, file)
+    if classes.left_out:
+        names = ', '.join(classes.left_out)
+        entries.notes.append(f'Categories without any annotation are no classes: {names}')
     if source.task == 'semantic':
-        return _paint(source, file, classes, entries, out, track)
+        return _paint(classes, entries, out, track)
     return _keep_objects(source, file, classes, entries, out)
 
 
@@ -148,7 +151,7 @@ def _find_entries(source: Source, file: CocoFile) -> _Entries:
     for name in pictures:
         by_base[os.path.basename(name)].append(name)
     found: Dict[str, List[Dict[str, Any]]] = defaultdict(list)
-    unused = []
+    unused = []  # names in the file that no picture has
     for image in file.images:
         path = str(image['file_name']).replace('\\', '/')
         candidates = [path] if path in known else by_base[path.rpartition('/')[2]]
@@ -167,12 +170,26 @@ def _find_entries(source: Source, file: CocoFile) -> _Entries:
     for name, entries in found.items():
         if len(entries) > 1:
             problems[name] = f'{len(entries)} images in {file.path!r} have its name: keep one'
-    return _Entries(
-        {name: entries[0] for name, entries in sorted(found.items()) if name not in problems},
-        [name for name in pictures if name not in found],
-        unused,
-        [LeftOut(name, problem) for name, problem in problems.items()],
-    )
+    images = {name: entries[0] for name, entries in sorted(found.items()) if name not in problems}
+    for name, image in images.items():
+        problem = _find_problem(source, file, name, image)
+        if problem:
+            problems[name] = problem
+    images = {name: image for name, image in images.items() if name not in problems}
+    unlabelled = [name for name in pictures if name not in found]
+    notes = describe_unpaired('label', unlabelled, [])
+    if unused:
+        notes.append(
+            f'Images in {file.path!r} without picture in {str(source.images)!r}: {len(unused)}, '
+            f'such as {unused[0]!r}'
+        )
+    empty = [name for name, image in images.items() if not image['annotations']]
+    if empty:
+        notes.append(
+            f'Pictures that are listed without any object, and taken to show none: {len(empty)}, '
+            f'such as {empty[0]!r}'
+        )
+    return _Entries(images, unlabelled, [LeftOut(*each) for each in problems.items()], notes)
 
 
 def _find_problem(source: Source, file: CocoFile, name: str, image: Mapping[str, Any]) -> str:
@@ -206,71 +223,36 @@ def _find_problem(source: Source, file: CocoFile, name: str, image: Mapping[str,
     return ''
 
 
-def _check_entries(
-    source: Source, file: CocoFile, entries: _Entries
-) -> Tuple[Dict[str, Dict[str, Any]], List[LeftOut], List[str]]:
-    """The entries without problems, the others, and notes."""
-    images, left_out = {}, [*entries.left_out]
-    for name, image in entries.images.items():
-        problem = _find_problem(source, file, name, image)
-        if problem:
-            left_out.append(LeftOut(name, problem))
-        else:
-            images[name] = image
-    notes = describe_unpaired('label', entries.unlabelled, [])
-    if entries.unused:
-        notes.append(
-            f'Images in {file.path!r} without picture in {str(source.images)!r}: '
-            f'{len(entries.unused)}, such as {entries.unused[0]!r}'
-        )
-    empty = [name for name, image in images.items() if not image['annotations']]
-    if empty:
-        notes.append(
-            f'Pictures that are listed without any object, and taken to show none: {len(empty)}, '
-            f'such as {empty[0]!r}'
-        )
-    return images, left_out, notes
-
-
-def _describe_left_out(classes: _Classes) -> List[str]:
-    if not classes.left_out:
-        return []
-    return [f'Categories without any annotation are no classes: {", ".join(classes.left_out)}']
-
-
-def _paint(
-    source: Source, file: CocoFile, classes: _Classes, entries: _Entries, out: Path, track: Track
-) -> Annotations:
+def _paint(classes: _Classes, entries: _Entries, out: Path, track: Track) -> Annotations:
     """Make label maps of objects; what no object covers is a class, the rest, or ignored."""
-    images, left_out, notes = _check_entries(source, file, entries)
     names, folder = list(classes.names), out / 'data' / 'labels'
     is_single = len(names) == 1 and not classes.has_background
     # The rest is the class that is called so, or has the number after the last class.
     rest = names.index(BACKGROUND) if BACKGROUND in names else len(names)
     ids = resolve_label_ids(max(2, len(names) + 1))
+    assert (VOID, NO_CLASS) == (-2, -1)  # which find the last entries
+    numbers = (
+        [1, ids.ignore_index, 0] if is_single else [*range(len(names)), ids.ignore_index, rest]
+    )
+    table: np.ndarray = np.array(numbers, ids.dtype)
     covered = total = 0
-    for name, image in track(images.items(), 'making label maps', len(images)):
-        numbers = _draw(image, classes)
-        labels = np.where(numbers == NO_CLASS, rest, numbers)
-        covered += int((numbers != NO_CLASS).sum())
-        total += numbers.size
-        if is_single:
-            labels = np.where(numbers == 0, 1, np.where(numbers == NO_CLASS, 0, numbers))
-        labels = np.where(labels == VOID, ids.ignore_index, labels).astype(ids.dtype)
-        write_label_map(labels, folder / f'{os.path.splitext(name)[0]}.png')
+    for name, image in track(entries.images.items(), 'making label maps', len(entries.images)):
+        drawn = _draw(image, classes)
+        covered += int((drawn != NO_CLASS).sum())
+        total += drawn.size
+        write_label_map(table[drawn], folder / f'{os.path.splitext(name)[0]}.png')
     shared: Dict[str, Any] = dict(
-        names=sorted(images),
+        names=list(entries.images),
         labels=folder,
-        left_out=left_out,
+        left_out=entries.left_out,
         unlabelled=entries.unlabelled,
-        notes=[*notes, *_describe_left_out(classes)],
+        notes=entries.notes,
     )
     if is_single:
         return Annotations(classes=names, palette=class_colours(1), rest_id=0, **shared)
     label_map: Optional[Dict[int, int]] = None
     if rest == len(names) and (covered < total or classes.has_background):
-        share = 1 - covered / max(1, total)
-        has_background = classes.has_background
+        share, has_background = 1 - covered / max(1, total), classes.has_background
         if has_background is None:
             has_background = share >= _GAPS
         said = f'{100 * share:.1f} % of the pixels belong to no object: they are'
@@ -282,7 +264,7 @@ def _paint(
             label_map = {index: index for index in range(len(names))}
             label_map.update({rest: ignored, ids.ignore_index: ignored})
             said += f' ignored (--classes with {BACKGROUND!r} makes a class of them)'
-        shared['notes'].append(said)
+        entries.notes.append(said)
     return Annotations(
         classes=names, palette=class_colours(len(names)), label_map=label_map, **shared
     )
@@ -305,8 +287,7 @@ def _keep_objects(
     source: Source, file: CocoFile, classes: _Classes, entries: _Entries, out: Path
 ) -> Annotations:
     """The same file with the pictures, classes and names that are used."""
-    images, left_out, notes = _check_entries(source, file, entries)
-    things = classes.names
+    images, left_out, things = dict(entries.images), [*entries.left_out], classes.names
     if file.is_panoptic:
         if file.things is None:
             raise DatasetError(
@@ -316,62 +297,47 @@ def _keep_objects(
         own = {classes.numbers[number] for number in file.things}
         things = [name for index, name in enumerate(classes.names) if index in own]
         assert source.labels is not None
-        for name, image in list(images.items()):
+        for name, image in entries.images.items():
             picture = image['annotations'][0]['file_name']
             if not (source.labels / picture).is_file():
                 left_out.append(LeftOut(name, f'its picture of segments {picture!r} is not there'))
                 del images[name]
-    kept = {number for number, index in classes.numbers.items() if index != NO_CLASS}
-    path = out / 'data' / 'annotations.json'
+    kept = {number: index for number, index in classes.numbers.items() if index != NO_CLASS}
+    own_names = {number: normalize_class_name(file.categories[number]) for number in kept}
+    all_things = file.categories if file.things is None else file.things
     categories: List[Dict[str, Any]] = [
-        dict(id=number, name=_name_of(number, file, classes), isthing=int(number in _things(file)))
-        for number in sorted(kept)
+        dict(
+            id=number,
+            name=own_names[number] if index < 0 else classes.names[index],
+            isthing=int(number in all_things),
+        )
+        for number, index in sorted(kept.items())
     ]
+    path = out / 'data' / 'annotations.json'
 
     def select(names: Sequence[str]) -> None:
-        chosen = [images[name] for name in names]
-        write_json(
-            dict(
-                images=[
-                    {**_without(image, 'annotations'), 'file_name': name}
-                    for name, image in zip(names, chosen)
-                ],
-                annotations=[
-                    each
-                    for image in chosen
-                    for each in image['annotations']
-                    if file.is_panoptic or each['category_id'] in kept
-                ],
-                categories=categories,
-            ),
-            path,
-        )
+        listed, annotations = [], []
+        for name in names:
+            image = dict(images[name], file_name=name)
+            annotations += [
+                each
+                for each in image.pop('annotations')
+                if file.is_panoptic or each['category_id'] in kept
+            ]
+            listed.append(image)
+        write_json(dict(images=listed, annotations=annotations, categories=categories), path)
 
-    void = sorted({each['name'] for each in categories if classes.numbers[each['id']] == VOID})
     return Annotations(
-        names=sorted(images),
+        names=list(images),
         classes=classes.names,
         palette=class_colours(len(classes.names)),
         labels=source.labels,
         coco=path,
         rest_id=0 if len(classes.names) == 1 else None,
         thing_classes=things,
-        void_classes=void or None,
+        void_classes=sorted({own_names[n] for n, index in kept.items() if index == VOID}) or None,
         left_out=left_out,
         unlabelled=entries.unlabelled,
-        notes=[*notes, *_describe_left_out(classes)],
+        notes=entries.notes,
         select=select,
     )
-
-
-def _name_of(number: int, file: CocoFile, classes: _Classes) -> str:
-    index = classes.numbers[number]
-    return normalize_class_name(file.categories[number]) if index < 0 else classes.names[index]
-
-
-def _things(file: CocoFile) -> Sequence[int]:
-    return list(file.categories) if file.things is None else file.things
-
-
-def _without(entry: Mapping[str, Any], key: str) -> Dict[str, Any]:
-    return {name: value for name, value in entry.items() if name != key}

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config_files import find_home
-from .bases import Base
+from .bases import ARMS, Base
 from .fit_data import FitData
 
-__all__ = ['ARMS', 'METRICS', 'RATES', 'Schedule', 'config_text', 'make_pipeline', 'make_schedule']
+__all__ = ['METRICS', 'RATES', 'Schedule', 'config_text', 'make_schedule']
 
 _WIDTH = 100
 #: What decides, by task.
@@ -15,12 +15,6 @@ METRICS = dict(semantic='mIoU', instance='segm_mAP', panoptic='PQ')
 _EVALUATORS = dict(
     semantic='GroupedIoUMetric', instance='InstanceMetric', panoptic='PanopticMetric'
 )
-#: What trains, by what ``--method`` is given.
-ARMS = {
-    'ssprompt': 'SSPrompt',
-    'ssprompt-projection': 'SSPrompt and projection',
-    'projection': 'Projection alone',
-}
 #: Learning rates that short runs are made with.
 RATES = (0.003, 0.01, 0.03)
 #: Memory for decoded images where only the projection trains, in bytes.
@@ -99,7 +93,7 @@ def config_text(
         f'out = {str(data.out.absolute())!r}',
         f'classes = {_python(tuple(data.classes))}',
         '# What a photograph and its labels pass before they are embedded, once for all trainings.',
-        f'pipeline = {_python(make_pipeline(data, base))}',
+        f'pipeline = {_python(_make_pipeline(data, base))}',
         f'photographs = {_photographs(data)}',
         f'embedded = {_embedded(base, data)}',
         *_loaders(lists, batch_size),
@@ -118,25 +112,27 @@ class _Code(str):
 
 def _python(value: Any, indent: int = 0) -> str:
     """A value as Python text, in several lines where it is long."""
-    flat = _flat(value)
-    if len(flat) + indent <= _WIDTH - 20 or not isinstance(value, (dict, list, tuple)):
+    if isinstance(value, _Code) or not isinstance(value, (dict, list, tuple)):
+        return str(value) if isinstance(value, _Code) else repr(value)
+    begin, entries, end = _open(value, indent + 4)
+    # A tuple of one has a comma behind it.
+    flat = f'{begin}{", ".join(entries)}{"," if begin == "(" and len(entries) == 1 else ""}{end}'
+    if '\n' not in flat and len(flat) + indent <= _WIDTH - 20:
         return flat
-    pad = ' ' * (indent + 4)
-    if isinstance(value, dict):
-        if all(isinstance(key, str) and key.isidentifier() for key in value):
-            inner = [f'{key}={_python(each, indent + 4)}' for key, each in value.items()]
-            brackets = 'dict(', ')'
-        else:
-            inner = [f'{key!r}: {_python(each, indent + 4)}' for key, each in value.items()]
-            brackets = '{', '}'
-    else:
-        inner = [_python(each, indent + 4) for each in value]
-        brackets = ('[', ']') if isinstance(value, list) else ('(', ')')
-    rows = inner
+    rows = entries if isinstance(value, dict) else _wrap(entries, _WIDTH - indent - 6)
+    body = ''.join(f'{" " * (indent + 4)}{row},\n' for row in rows)
+    return f'{begin}\n{body}{" " * indent}{end}'
+
+
+def _open(value: Any, indent: int) -> Tuple[str, List[str], str]:
+    """What begins a dict, list or tuple, its entries as text, and what ends it."""
     if not isinstance(value, dict):
-        rows = _wrap(inner, _WIDTH - indent - 6)
-    body = ''.join(f'{pad}{row},\n' for row in rows)
-    return f'{brackets[0]}\n{body}{" " * indent}{brackets[1]}'
+        begin, end = '[]' if isinstance(value, list) else '()'
+        return begin, [_python(each, indent) for each in value], end
+    pairs = [(key, _python(each, indent)) for key, each in value.items()]
+    if all(isinstance(key, str) and key.isidentifier() for key in value):
+        return 'dict(', [f'{key}={text}' for key, text in pairs], ')'
+    return '{', [f'{key!r}: {text}' for key, text in pairs], '}'
 
 
 def _wrap(entries: Sequence[str], width: int) -> List[str]:
@@ -150,32 +146,15 @@ def _wrap(entries: Sequence[str], width: int) -> List[str]:
     return rows
 
 
-def _flat(value: Any) -> str:
-    if isinstance(value, _Code):
-        return str(value)
-    if isinstance(value, dict):
-        if all(isinstance(key, str) and key.isidentifier() for key in value):
-            return f'dict({", ".join(f"{key}={_flat(each)}" for key, each in value.items())})'
-        return f'{{{", ".join(f"{key!r}: {_flat(each)}" for key, each in value.items())}}}'
-    if isinstance(value, list):
-        return f'[{", ".join(map(_flat, value))}]'
-    if isinstance(value, tuple):
-        return f'({", ".join(map(_flat, value))}{"," if len(value) == 1 else ""})'
-    return repr(value)
-
-
 def _photographs(data: FitData) -> str:
     """All pictures with their labels, and the pipeline that they were embedded by."""
     config = data.dataset()
-    meta = dict(config['metainfo'])
-    if tuple(meta.get('classes', ())) == tuple(data.classes):
-        meta['classes'] = _Code('classes')
-    config = {**config, 'metainfo': meta, 'pipeline': _Code('pipeline')}
-    config = {key: value for key, value in config.items() if value is not None}
-    return _python(config)
+    meta = dict(config['metainfo'], classes=_Code('classes'))
+    config.update(metainfo=meta, pipeline=_Code('pipeline'))
+    return _python({key: value for key, value in config.items() if value is not None})
 
 
-def make_pipeline(data: FitData, base: Base) -> List[Dict[str, Any]]:
+def _make_pipeline(data: FitData, base: Base) -> List[Dict[str, Any]]:
     """What brings a photograph to the frame, for training and testing alike."""
     pack: Dict[str, Any] = dict(type='PackSegInputs')
     if data.task != 'semantic':

@@ -3,34 +3,42 @@
 import contextlib
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 from mmengine.config import Config
-from PIL import Image
 
 from ..cache import CacheMaker, EmbeddedDataset, EmbeddedSample, Recipe, make_caches
 from ..cache.recipe import CacheError
-from ..files import replacing, write_atomically, write_json
-from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
-from ..label_ids import LabelIds
+from ..files import read_json, write_atomically, write_json
 from ..models.sam.segmenter import DECODED
 from ..prompt_files.prompt_file import read_prompt_source, write_prompts
-from ..segments import number_things
 from ..weights.model_weights import hand_down_weights
-from .bases import Base
-from .config_text import ARMS, METRICS, RATES, Schedule, config_text, make_schedule
+from .bases import ARMS, Base, choose_arms, explain_missing_arms
+from .config_text import METRICS, RATES, Schedule, config_text, make_schedule
 from .fit_data import FitData
+from .predicted_files import PredictedFiles
 from .progress import Reporter
-from .running import evaluate, mean_figures, read_json, train
-from .segment_files import write_segments
+from .running import evaluate, mean_figures, train
 
-__all__ = ['Engine', 'choose_arms']
+__all__ = ['Engine']
 
-#: Objects with a lower score are not shown.
-_MIN_SCORE = 0.3
 #: Losses in the curves of a report are means of so many iterations.
 _WINDOW = 10
+
+#: The lists of pictures of 'train', 'val' and 'test'.
+_Lists = Mapping[str, Optional[str]]
 
 
 class _Trained(NamedTuple):
@@ -48,37 +56,6 @@ class _Trained(NamedTuple):
     checkpoint: Path
     config: Path
     folds: List[Any]
-
-
-def choose_arms(base: Base, method: str) -> List[str]:
-    """What is trained.
-
-    Raises:
-        ValueError: If there is no such method, or the base model has not got it.
-    """
-    if method == 'auto':
-        return base.arms
-    if method not in ARMS:
-        raise ValueError(f'--method: expected auto or one of {", ".join(ARMS)}, found {method!r}')
-    if method not in base.arms:
-        raise ValueError(
-            f'--method: expected auto or one of {", ".join(base.arms)} for {base.name}, found '
-            f'{method!r}. {_explain_missing(base)}'
-        )
-    return [method]
-
-
-def _explain_missing(base: Base) -> str:
-    """Why a base model has not got all arms."""
-    if base.kind == 'seem':
-        return (
-            f'{base.name} has scores of classes of its own, so it has no projection that could be '
-            'trained.'
-        )
-    return (
-        f'No projection from masks to texts comes with {base.name}: it trains in each arm, and '
-        'without training the classes are chance.'
-    )
 
 
 class Engine:
@@ -112,17 +89,18 @@ class Engine:
         self.metric = METRICS[data.task]
         self.folds = data.num_folds
         self.has_test = 'test' in data.lists()
-        self.batch_size = 4 if base.is_small and self._is_one_frame() else 1
+        #: The lists of pictures whose figures are those of validation.
+        self.judged = [f'fold_{k}_val' for k in range(self.folds)] if self.folds else ['val']
+        # A batch can hold several pictures where their features have one size.
+        is_one_frame = base.frame is not None or (
+            len({each.height / each.width for each in data.pictures}) == 1
+        )
+        self.batch_size = 4 if base.is_small and is_one_frame else 1
         self.short, self.schedule = make_schedule(self.batch_size, self.folds > 0)
         self._seconds_file = self.out / 'runs' / 'seconds.json'
         self.seconds: Dict[str, float] = read_json(self._seconds_file) or {}
         self._trainings = len(self.arms) * (len(RATES) + 1 + self.folds)
         self._training = 0
-
-    def _is_one_frame(self) -> bool:
-        """Whether all pictures have features of one size, so that a batch can hold several."""
-        shapes = {each.height / each.width for each in self.data.pictures}
-        return self.base.frame is not None or len(shapes) == 1
 
     def run(self) -> Dict[str, Any]:
         """Do what is not done, and return the content of ``results.json``."""
@@ -185,7 +163,7 @@ class Engine:
         arm: Optional[str],
         schedule: Schedule,
         rate: float,
-        lists: Mapping[str, Optional[str]],
+        lists: _Lists,
     ) -> Path:
         text = config_text(
             *(file, self.data, self.base, self.weights, arm, schedule, rate, self.seed, lists),
@@ -199,7 +177,7 @@ class Engine:
         file = self.out / 'runs' / 'zero-shot' / 'config.py'
         return self._config(file, None, self.schedule, 0.0, dict(test='pictures'))
 
-    def _lists(self, fold: Optional[int] = None) -> Dict[str, Optional[str]]:
+    def _lists(self, fold: Optional[int] = None) -> _Lists:
         test = 'test' if self.has_test else None
         if fold is not None:
             return dict(train=f'fold_{fold}_train', val=f'fold_{fold}_val', test=None)
@@ -232,38 +210,40 @@ class Engine:
 
     def _zero_shot(self) -> Dict[str, float]:
         """The figures of handcrafted prompts on the pictures for validation."""
-        config, folder = self._zero_shot_config(), self.out / 'runs' / 'zero-shot'
-        names = [f'fold_{k}_val' for k in range(self.folds)] if self.folds else ['val']
-        figures = [
-            self._evaluate('zero-shot', config, None, name, folder / f'{name}.json')
-            for name in names
-        ]
-        return mean_figures(figures)
+        config = self._zero_shot_config()
+        return mean_figures(
+            [
+                self._evaluate('zero-shot', config, None, name, config.parent / f'{name}.json')
+                for name in self.judged
+            ]
+        )
 
     # ---- trainings
 
-    def _train(self, title: str, config: Path, schedule: Schedule) -> Dict[str, Any]:
-        folder = config.parent
+    def _train(
+        self, arm: str, name: str, title: str, schedule: Schedule, rate: float, lists: _Lists
+    ) -> Tuple[Path, Dict[str, Any]]:
+        """Write a config, and train what it says; the config and the result of the training."""
+        file = self.out / 'runs' / arm / name / 'config.py'
+        config = self._config(file, arm, schedule, rate, lists)
         self._training += 1
-        result = read_json(folder / 'result.json')
-        if result is not None:
-            return result
-        title = f'{self._training}/{self._trainings} {title}'
-        with self._stage('training', title, schedule.max_iters):
-            return train(config, folder, self.metric, self.reporter.advance_to)
+        result = read_json(file.parent / 'result.json')
+        if result is None:
+            title = f'{self._training}/{self._trainings} {ARMS[arm]}, {title}'
+            with self._stage('training', title, schedule.max_iters):
+                result = train(config, file.parent, self.metric, self.reporter.advance_to)
+        return config, result
 
     def _score(self, figures: Mapping[str, Any]) -> float:
         value = figures.get(self.metric)
         return float('-inf') if value is None or value != value else float(value)
 
     def _train_arm(self, arm: str) -> _Trained:
-        folder, title = self.out / 'runs' / arm, ARMS[arm]
         lists = self._lists(0 if self.folds else None)
         rates, short_runs = {}, []
         for rate in RATES:
-            file = folder / f'rate_{rate:g}' / 'config.py'
-            config = self._config(file, arm, self.short, rate, lists)
-            run = self._train(f'{title}, short run with rate {rate:g}', config, self.short)
+            title = f'short run with rate {rate:g}'
+            _, run = self._train(arm, f'rate_{rate:g}', title, self.short, rate, lists)
             short_runs.append(run)
             rates[rate] = self._score(run['validations'][-1])
         rate = max(RATES, key=lambda each: rates[each])
@@ -272,45 +252,41 @@ class Engine:
         shown = {f'{each:g}': None if np.isinf(rates[each]) else rates[each] for each in RATES}
         trained.result.update(rates=shown, train_seconds=seconds)
         self.reporter.say(
-            f'{title}: {self.metric} {self._score(trained.result["validation"]):.1f} after '
+            f'{ARMS[arm]}: {self.metric} {self._score(trained.result["validation"]):.1f} after '
             f'{trained.result["best_iteration"]} iterations with rate {rate:g}'
         )
         return trained
 
     def _train_once(self, arm: str, rate: float) -> _Trained:
-        folder = self.out / 'runs' / arm / 'final'
-        config = self._config(folder / 'config.py', arm, self.schedule, rate, self._lists())
-        run = self._train(f'{ARMS[arm]}, training', config, self.schedule)
+        config, run = self._train(arm, 'final', 'training', self.schedule, rate, self._lists())
         best = max(run['validations'], key=self._score)
-        found = list(folder.glob(f'best_*_iter_{best["iteration"]}.pth'))
+        found = list(config.parent.glob(f'best_*_iter_{best["iteration"]}.pth'))
         if not found:  # no validation had a result, as where no object was found at all
             best = run['validations'][-1]
-            found = [folder / f'iter_{best["iteration"]}.pth']
+            found = [config.with_name(f'iter_{best["iteration"]}.pth')]
         (checkpoint,) = found
         result = self._describe(arm, rate, run, best, run['validations'])
         return _Trained(result, checkpoint, config, [])
 
     def _train_folds(self, arm: str, rate: float) -> _Trained:
         """Choose the iteration by all folds, and train so long on all pictures."""
-        folder = self.out / 'runs' / arm
         configs, runs = [], []
         for fold in range(self.folds):
-            file = folder / f'fold_{fold}' / 'config.py'
-            configs.append(self._config(file, arm, self.schedule, rate, self._lists(fold)))
-            title = f'{ARMS[arm]}, fold {fold + 1} of {self.folds}'
-            runs.append(self._train(title, configs[-1], self.schedule))
+            title, lists = f'fold {fold + 1} of {self.folds}', self._lists(fold)
+            config, run = self._train(arm, f'fold_{fold}', title, self.schedule, rate, lists)
+            configs.append(config)
+            runs.append(run)
         validations = [mean_figures(each) for each in zip(*(run['validations'] for run in runs))]
         best = max(validations, key=self._score)
         iteration = int(best['iteration'])
         schedule = self.schedule._replace(max_iters=iteration)
-        file = folder / 'final' / 'config.py'
-        config = self._config(file, arm, schedule, rate, self._lists())
-        run = self._train(f'{ARMS[arm]}, training on all pictures', config, schedule)
+        title = 'training on all pictures'
+        config, run = self._train(arm, 'final', title, schedule, rate, self._lists())
         result = self._describe(arm, rate, run, best, validations)
         result['train_seconds'] += sum(each['seconds'] for each in runs)
         name = f'iter_{iteration}.pth'
-        folds = [(each, each.parent / name) for each in configs]
-        return _Trained(result, file.parent / name, config, folds)
+        folds = [(each, each.with_name(name)) for each in configs]
+        return _Trained(result, config.with_name(name), config, folds)
 
     def _describe(
         self,
@@ -321,10 +297,8 @@ class Engine:
         validations: Sequence[Mapping[str, Any]],
     ) -> Dict[str, Any]:
         losses = run['losses']
-        loss = [
-            [min(start + _WINDOW, len(losses)), float(np.mean(losses[start : start + _WINDOW]))]
-            for start in range(0, len(losses), _WINDOW)
-        ]
+        windows = [losses[start : start + _WINDOW] for start in range(0, len(losses), _WINDOW)]
+        ends = np.cumsum([len(each) for each in windows]).tolist()
         return dict(
             name=arm,
             title=ARMS[arm],
@@ -337,7 +311,7 @@ class Engine:
             trainable_parameters=run['trainable_parameters'],
             train_seconds=run['seconds'],
             curve=dict(
-                loss=loss,
+                loss=[[end, float(np.mean(each))] for end, each in zip(ends, windows)],
                 validation=[[int(v['iteration']), v.get(self.metric)] for v in validations],
             ),
         )
@@ -349,34 +323,31 @@ class Engine:
         order = sorted(trained, key=lambda each: each.result['trainable_parameters'])
         best = max(order, key=lambda each: self._score(each.result['validation']))
         runs, config = self.out / 'runs', self._zero_shot_config()
-        shown = 'test' if self.has_test else 'val'
-        drawings = [
-            _Predictions(self.data, self.out / 'predictions' / name)
+        before, after = (
+            PredictedFiles(self.data, self.out / 'predictions' / name)
             for name in ('zero-shot', 'best')
-        ]
+        )
         of_zero_shot = None
         if self.has_test:
             of_zero_shot = self._evaluate(
                 *('zero-shot, test', config, None, 'test', runs / 'zero-shot' / 'test.json'),
-                drawings[0],
+                before,
             )
             for each in trained:
                 arm = each.result['name']
                 each.result['test'] = self._evaluate(
                     *(f'{ARMS[arm]}, test', each.config, each.checkpoint, 'test'),
                     runs / arm / 'test.json',
-                    drawings[1] if each is best else None,
+                    after if each is best else None,
                 )
         else:
-            names = [f'fold_{k}_val' for k in range(self.folds)] if self.folds else ['val']
             models = best.folds or [(best.config, best.checkpoint)]
-            for name, (own, checkpoint) in zip(names, models):
+            for name, (own, checkpoint) in zip(self.judged, models):
                 file = runs / 'zero-shot' / f'{name}.json'
-                self._evaluate('zero-shot', config, None, name, file, drawings[0])
+                self._evaluate('zero-shot', config, None, name, file, before)
                 file = runs / best.result['name'] / f'{name}.json'
-                self._evaluate('best', own, checkpoint, name, file, drawings[1])
+                self._evaluate('best', own, checkpoint, name, file, after)
         self._write_best(best)
-        arms = [each.result for each in trained]
         return dict(
             base=self.base_name,
             task=self.data.task,
@@ -385,10 +356,10 @@ class Engine:
             seed=self.seed,
             cross_validated=self.folds > 0,
             zero_shot=dict(validation=zero_shot, test=of_zero_shot),
-            arms=arms,
+            arms=[each.result for each in trained],
             best=best.result['name'],
-            confusion=drawings[1].confusion(),
-            pictures_shown=shown,
+            confusion=after.confusion(),
+            pictures_shown='test' if self.has_test else 'val',
             notes=self._notes(zero_shot, best),
             seconds=self.seconds,
         )
@@ -411,7 +382,7 @@ class Engine:
     def _notes(self, zero_shot: Mapping[str, float], best: _Trained) -> List[str]:
         notes = []
         if self.method == 'auto' and len(self.base.arms) < len(ARMS):
-            notes.append(_explain_missing(self.base))
+            notes.append(explain_missing_arms(self.base))
         if self.base.kind == 'sam' and not self.base.has_projection:
             notes.append(
                 'The projection of the zero-shot row is random: it says what chance gives, and not '
@@ -428,49 +399,3 @@ class Engine:
                 'folds, and the last training is on all pictures but those of the test.'
             )
         return notes
-
-
-class _Predictions:
-    """Writes predictions as they come, and counts which classes are taken for which."""
-
-    def __init__(self, data: FitData, folder: Path) -> None:
-        self._data, self._folder = data, folder
-        self._ids: LabelIds = data.label_ids
-        count = len(self._ids.channels)
-        self._counts = np.zeros((count, count), np.int64)
-        self._names = {Path(data.images, each.name).as_posix(): each.name for each in data.pictures}
-
-    def confusion(self) -> Optional[List[List[int]]]:
-        """Pixels by true and predicted class; None of objects."""
-        if self._data.task != 'semantic':
-            return None
-        counts: List[List[int]] = self._counts.tolist()
-        return counts
-
-    def __call__(self, sample: Any) -> None:
-        """Take a prediction."""
-        name = self._names[Path(sample.img_path).as_posix()]
-        file = (self._folder / name).with_suffix('.png')
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if self._data.task != 'semantic':
-            self._write_segments(sample, name)
-            return
-        labels = sample.pred_sem_seg.data[0].cpu()
-        with replacing(file) as temporary:
-            Image.fromarray(labels.numpy().astype(self._ids.dtype)).save(temporary)
-        truth = self._ids.to_channels(sample.gt_sem_seg.data[0].cpu()).numpy()
-        found = self._ids.to_channels(labels).numpy()
-        count = len(self._ids.channels)
-        known = truth < count
-        pairs = truth[known].astype(np.int64) * count + found[known]
-        self._counts += np.bincount(pairs, minlength=count**2).reshape(count, count)
-
-    def _write_segments(self, sample: Any, name: str) -> None:
-        things = number_things(self._data.classes, self._data.thing_classes)
-        if self._data.task == 'panoptic':
-            found = list_panoptic(sample)
-        else:
-            found = list_instances(sample, _MIN_SCORE)
-        folders = {self._folder: found, self._folder.parent / 'truth': list_truth(sample, things)}
-        for folder, segments in folders.items():
-            write_segments(segments, (folder / name).with_suffix('.json'))

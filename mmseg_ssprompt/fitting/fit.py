@@ -8,17 +8,17 @@ from html import escape
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Union
 
-from filelock import FileLock, Timeout
 from mmengine.registry import DefaultScope
 
-from ..files import write_json
+from ..files import read_json, take_lock, write_json
+from ..hooks.mmengine_fixes import runners_on
 from ..outputs import OutputError
-from .bases import check_weights, find_base, model_weights
-from .engine import Engine, choose_arms
+from .bases import check_weights, choose_arms, find_base, model_weights
+from .engine import Engine
 from .photographs import find_photographs, refuse_other_arguments
 from .progress import Reporter, output_to
 from .report import summary_table, write_report
-from .running import check_device, on_device, read_json
+from .running import check_device
 
 __all__ = ['FitResult', 'fit']
 
@@ -151,7 +151,7 @@ def fit(
     for line in data.describe():
         reporter.say(line)
     scope = DefaultScope.overwrite_default_scope('mmseg')
-    with _lock(folder), output_to(folder / 'fit.log'), on_device(device), scope:
+    with _lock(folder), output_to(folder / 'fit.log'), runners_on(device), scope:
         write_json(arguments, folder / 'arguments.json')
         engine = Engine(data, chosen, base, files, method, seed, reporter)
         results = engine.run()
@@ -178,20 +178,16 @@ def _tracker(reporter: Reporter) -> Any:
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder."""
-    lock = FileLock(str(folder / 'fit.lock'), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise OutputError(
-            f'--out {str(folder)!r}: expected no other process there, found one that fits. Wait '
-            'for it, or give another --out'
-        ) from None
-    except NotImplementedError:  # a file system without locks
-        pass
-    try:
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(NotImplementedError):  # of a file system without locks
+            lock = take_lock(folder / 'fit.lock')
+            if lock is None:
+                raise OutputError(
+                    f'--out {str(folder)!r}: expected no other process there, found one that fits. '
+                    'Wait for it, or give another --out'
+                )
+            stack.callback(lock.release)
         yield
-    finally:
-        lock.release()
 
 
 def _result(folder: Path, results: Dict[str, Any]) -> FitResult:

@@ -1,18 +1,17 @@
 """What ``fit`` works with: pictures, their labels, and how they are divided (``data.json``)."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
 from ..datasets.checks import DatasetError
-from ..files import write_atomically, write_json
+from ..files import read_json, write_atomically, write_json
 from ..label_ids import LabelIds, resolve_label_ids
 from ..plain import DICT, NAMES, Kind, find_problem
 
-__all__ = ['TASKS', 'FitData', 'FoundPicture']
+__all__ = ['SPLITS', 'TASKS', 'FitData', 'FoundPicture', 'presence_of']
 
 TASKS = ('semantic', 'instance', 'panoptic')
 SPLITS = ('train', 'val', 'test')
@@ -111,20 +110,21 @@ class FitData:
         """How many folds a cross-validation has; 0 without one."""
         return 1 + max((each.fold for each in self.pictures if each.fold is not None), default=-1)
 
+    def part(self, split: str) -> List[FoundPicture]:
+        """The pictures of a split."""
+        return [each for each in self.pictures if each.split == split]
+
     def names(self, split: Optional[str] = None) -> List[str]:
         """Names of the pictures of a split, or of all."""
-        return [each.name for each in self.pictures if split in (None, each.split)]
+        return [each.name for each in (self.pictures if split is None else self.part(split))]
 
     def lists(self) -> Dict[str, List[str]]:
         """The lists of pictures in ``OUT/data``: names of files without ``.txt``, and pictures."""
         found = {'pictures': self.names(), **{split: self.names(split) for split in SPLITS}}
         for fold in range(self.num_folds):
             for part, is_val in (('train', False), ('val', True)):
-                found[f'fold_{fold}_{part}'] = [
-                    each.name
-                    for each in self.pictures
-                    if each.split == 'train' and (each.fold == fold) == is_val
-                ]
+                own = [each for each in self.part('train') if (each.fold == fold) == is_val]
+                found[f'fold_{fold}_{part}'] = [each.name for each in own]
         return {name: listed for name, listed in found.items() if listed}
 
     def list_file(self, name: str) -> Path:
@@ -199,13 +199,13 @@ class FitData:
         """
         file = Path(out) / 'data.json'
         try:
-            content = json.loads(file.read_text(encoding='utf-8'))
-        except FileNotFoundError as error:
-            raise DatasetError(
-                f'{str(file)!r} does not exist: expected a folder that fit has written'
-            ) from error
+            content = read_json(file)
         except ValueError as error:
             raise DatasetError(f'{str(file)!r}: expected JSON that fit wrote ({error})') from error
+        if content is None:
+            raise DatasetError(
+                f'{str(file)!r} does not exist: expected a folder that fit has written'
+            )
         problem = find_problem(content, _EXPECTED, needed=tuple(_EXPECTED))
         known = {field.name for field in dataclasses.fields(cls)} - {'out'}
         if problem is None and set(content) != known:
@@ -231,18 +231,19 @@ class FitData:
                 found[name]['objects'] = sum((each.objects or {}).get(name, 0) for each in own)
         return found
 
+    def describe_sizes(self) -> str:
+        """The sizes of the pictures, width x height, the smallest and the largest of them."""
+        sizes = sorted({(each.width, each.height) for each in self.pictures})
+        sizes.sort(key=lambda size: size[0] * size[1])
+        first, last = (f'{width} x {height}' for width, height in (sizes[0], sizes[-1]))
+        return f'{f"{len(sizes)} sizes from {first} to " if len(sizes) > 1 else ""}{last} pixels'
+
     def describe(self) -> List[str]:
         """Lines that say what was found, for the terminal."""
-        sizes = sorted({(each.height, each.width) for each in self.pictures})
-        small, large = sizes[0], max(sizes, key=lambda size: size[0] * size[1])
-        small = min(sizes, key=lambda size: size[0] * size[1])
-        shown = f'{small[1]} x {small[0]} pixels'
-        if len(sizes) > 1:
-            shown = f'{len(sizes)} sizes from {shown} to {large[1]} x {large[0]}'
         parts = [f'{len(self.names(s))} {w}' for s, w in _USES if self.names(s)]
         if self.num_folds:
             parts[0] += f' and validation ({self.num_folds} folds)'
-        lines = [f'{len(self.pictures)} pictures, {shown}: {", ".join(parts)}']
+        lines = [f'{len(self.pictures)} pictures, {self.describe_sizes()}: {", ".join(parts)}']
         total = max(1, sum(each.height * each.width for each in self.pictures))
         counts, width = self.count(), max(map(len, [*self.classes, 'class']))
         head = f'  {"class":{width}}  {"pixels":>8}  {"pictures":>8}'

@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -83,12 +84,11 @@ class ClassIds(NamedTuple):
 
     def describe(self) -> str:
         """The ids in files: ``'0 to 3 (the 4 classes) and 255 (ignored)'``."""
-        old = sorted(self.label_map)
-        ignored = [number for number in old if self.label_map[number] == self.ids.ignore_index]
-        counted = [number for number in old if number not in ignored]
-        last = counted[-1]
-        is_range = len(counted) > 2 and counted == list(range(counted[0], last + 1))
-        listed = f'{counted[0]} to {last}' if is_range else ', '.join(map(str, counted))
+        ignored = [old for old, new in self.label_map.items() if new == self.ids.ignore_index]
+        counted, ignored = sorted(set(self.label_map) - set(ignored)), sorted(ignored)
+        first, last = counted[0], counted[-1]
+        is_range = len(counted) > 2 and counted == list(range(first, last + 1))
+        listed = f'{first} to {last}' if is_range else ', '.join(map(str, counted))
         return f'{listed} (the classes) and {", ".join(map(str, ignored))} (ignored)'
 
     def convert(self, labels: np.ndarray) -> np.ndarray:
@@ -103,9 +103,9 @@ class ClassIds(NamedTuple):
 
     @property
     def needed_map(self) -> Optional[Dict[int, int]]:
-        """The new ids by those in files, of ids that change; None if none does."""
-        changed = {old: new for old, new in self.label_map.items() if old != new}
-        return dict(sorted(self.label_map.items())) if changed else None
+        """The new ids by those in files; None if no id changes."""
+        changes = any(old != new for old, new in self.label_map.items())
+        return dict(sorted(self.label_map.items())) if changes else None
 
 
 def check_size(file: Path) -> None:
@@ -290,12 +290,11 @@ def name_ids(classes: Union[List[str], Dict[int, str]], ignored: Sequence[int] =
 
 def describe_ids(files: Iterable[LabelFile]) -> str:
     """A table of the ids in label maps: of how many pixels, and of how many pictures."""
-    pixels: Dict[int, int] = {}
-    pictures: Dict[int, int] = {}
+    pixels: Counter[int] = Counter()
+    pictures: Counter[int] = Counter()
     for each in files:
-        for number, count in each.pixels.items():
-            pixels[number] = pixels.get(number, 0) + count
-            pictures[number] = pictures.get(number, 0) + 1
+        pixels.update(each.pixels)
+        pictures.update(each.pixels.keys())
     total = max(1, sum(pixels.values()))
     shown = sorted(pixels, key=lambda number: -pixels[number])[:40]
     lines = [f'{"id":>7}  {"pixels":>8}  pictures']

@@ -7,56 +7,31 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import (
-    Any,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from ..datasets.checks import DatasetError, explain_dataset_errors
-from ..datasets.few_shot import draw_few_shot
 from ..datasets.survey import REMARKS, SampleChecks, SampleFindings
 from ..files import check_writable, sha256_of
 from ..outputs import Inputs, OutputError, check_outputs
 from ..plain import find_difference
 from .annotations import Annotations, Track, read_label_maps
 from .coco_labels import read_coco_labels
-from .fit_data import FitData, FoundPicture, presence_of
+from .fit_data import FitData, FoundPicture
 from .label_files import check_size
 from .pairs import LeftOut
 from .sources import AnyPath, Source, find_source
-from .splits import divide
+from .splits import SHARE, Share, divide_pictures, read_shares
 
 from mmseg.registry import DATASETS, TRANSFORMS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
-__all__ = ['FEW', 'find_photographs', 'refuse_other_arguments', 'track_plainly']
+__all__ = ['find_photographs', 'refuse_other_arguments']
 
-#: Below this number of pictures that are not for the test, choices are made by cross-validation.
-FEW = 20
-_FOLDS = 3
-#: Below this number of pictures none is set aside for the test, where the share is the default.
-_ENOUGH_TO_TEST = 5
-_SHARE = 0.2
 #: What OUT may hold when there is no data.json yet, because a process was killed.
 _OWN = ('data', 'arguments.json', 'fit.log')
 #: Which remarks of single pictures are said.
 _REMARKS = ('orientation', 'dark', 'lossy labels', 'hidden', 'ignored')
-
-Share = Union[float, AnyPath]
-
-
-def track_plainly(items: Iterable[Any], what: str, count: int) -> Iterator[Any]:
-    """Go through items without a word: ``track(items, description, count)`` shows progress."""
-    yield from items
 
 
 def find_photographs(
@@ -67,14 +42,14 @@ def find_photographs(
     coco: Optional[AnyPath] = None,
     classes: Optional[Union[AnyPath, Sequence[str], Mapping[int, str]]] = None,
     ignore: Optional[Union[str, Sequence[Any]]] = None,
-    val: Share = _SHARE,
-    test: Share = _SHARE,
+    val: Share = SHARE,
+    test: Share = SHARE,
     shots: Optional[int] = None,
     task: str = 'semantic',
     seed: int = 0,
     *,
     out: AnyPath,
-    track: Track = track_plainly,
+    track: Track = lambda items, what, count: iter(items),
 ) -> FitData:
     """Find photographs and their labels, check each file, and divide them.
 
@@ -102,7 +77,8 @@ def find_photographs(
         task: 'semantic', 'instance' or 'panoptic'.
         seed: Of all draws.
         out: Folder that is written; new, empty or of an earlier call.
-        track: Shows progress.
+        track: Goes through items and shows progress: ``track(items, what, count)``. Defaults to one
+            that says nothing.
 
     Returns:
         What was found.
@@ -115,10 +91,13 @@ def find_photographs(
     """
     out = Path(os.path.abspath(Path(out).expanduser()))
     source = find_source(images, labels, masks, foreground, coco, classes, ignore, task)
-    _check_numbers(val, test, shots, seed)
-    arguments = dict(
-        source.arguments(), val=_plain(val), test=_plain(test), shots=shots, task=task, seed=seed
-    )
+    shares = read_shares(val, test)
+    _check_numbers(shots, seed)
+    plain = {
+        part: os.path.abspath(Path(share).expanduser()) if isinstance(share, str) else share
+        for part, share in shares.items()
+    }
+    arguments = dict(source.arguments(), **plain, shots=shots, task=task, seed=seed)
     _check_out(out, source, arguments)
     files = source.list_files()
     stamp = _stamp(files)
@@ -132,7 +111,7 @@ def find_photographs(
         annotations = read(source, out, track)
         data = _survey(source, annotations, out, track)
         data.arguments, data.stamp = arguments, stamp
-        _divide(data, val, test, shots, seed)
+        divide_pictures(data, shares, shots, seed)
         data.digest = _digest(data)
     except DatasetError:
         if is_new:
@@ -147,38 +126,11 @@ def find_photographs(
     return data
 
 
-def _check_numbers(val: Share, test: Share, shots: Optional[int], seed: int) -> None:
-    shares = {name: _share_of(name, value) for name, value in (('val', val), ('test', test))}
-    total = sum(share or 0 for share in shares.values())
-    if total >= 1:
-        raise DatasetError(
-            f'--val and --test: expected shares that leave pictures for training, found {total:g} '
-            'together'
-        )
+def _check_numbers(shots: Optional[int], seed: int) -> None:
     if shots is not None and (type(shots) is not int or shots < 1):
         raise DatasetError(f'--shots: expected a whole number from 1, found {shots!r}')
     if type(seed) is not int or seed < 0:
         raise DatasetError(f'--seed: expected a whole number from 0, found {seed!r}')
-
-
-def _share_of(name: str, value: Share) -> Optional[float]:
-    """The share that an argument says; None if it is a folder."""
-    try:
-        share = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        if isinstance(value, (str, os.PathLike)):
-            return None
-        raise DatasetError(f'--{name}: expected a share or a folder, found {value!r}') from None
-    if not 0 <= share < 1:
-        raise DatasetError(
-            f'--{name}: expected a share from 0 to less than 1, or a folder, found {value!r}'
-        )
-    return share
-
-
-def _plain(value: Share) -> Any:
-    share = _share_of('val', value)
-    return share if share is not None else os.path.abspath(Path(str(value)).expanduser())
 
 
 def _check_out(out: Path, source: Source, arguments: Dict[str, Any]) -> None:
@@ -260,11 +212,11 @@ def _survey(source: Source, annotations: Annotations, out: Path, track: Track) -
     )
     left_out, names = list(annotations.left_out), []
     for name in annotations.names:
-        problem = _find_size_problem(source.images / name)
-        if problem is None:
+        try:
+            check_size(source.images / name)
             names.append(name)
-        else:
-            left_out.append(LeftOut(name, problem))
+        except DatasetError as error:
+            left_out.append(LeftOut(name, str(error)))
     names.sort()
     remarks: Dict[str, List[str]] = {}
     if names:
@@ -293,14 +245,6 @@ def _survey(source: Source, annotations: Annotations, out: Path, track: Track) -
     data.ignored_share = sum(each.ignored for each in data.pictures) / total
     _check_classes(data, annotations)
     return data
-
-
-def _find_size_problem(file: Path) -> Optional[str]:
-    try:
-        check_size(file)
-    except DatasetError as error:
-        return str(error)
-    return None
 
 
 def _read_all(data: FitData, track: Track) -> Iterator[Tuple[str, SampleFindings]]:
@@ -337,15 +281,15 @@ def _check_enough(data: FitData, left_out: Sequence[LeftOut], annotations: Annot
     listed = '\n'.join(f'  {each.file}: {each.reason}' for each in left_out[:5])
     if len(left_out) > 5:
         listed += f'\n  and {len(left_out) - 5} more'
-    unlabelled = annotations.unlabelled
     text = f'expected at least two pictures with labels in {data.images!r}, found {found}'
     if found >= 2:
         text = (
             f'{found} of {found + len(left_out)} pictures with labels can be used: expected more '
             'than half. Mend the others, or take them away'
         )
-    if unlabelled:
-        text += f', besides {len(unlabelled)} without labels, such as {unlabelled[0]!r}'
+    if annotations.unlabelled:
+        text += f', besides {len(annotations.unlabelled)} without labels, such as '
+        text += repr(annotations.unlabelled[0])
     advice = f'\n{annotations.advice}' if annotations.has_wrong_ids else ''
     raise DatasetError(f'{text}{f":{chr(10)}{listed}" if listed else ""}{advice}')
 
@@ -360,108 +304,6 @@ def _check_classes(data: FitData, annotations: Annotations) -> None:
             f'the classes {ids} have no pixels in {len(data.pictures)} pictures: expected some of '
             f'each. Leave them out of --classes, or label pictures that show them{advice}'
         )
-
-
-def _divide(data: FitData, val: Share, test: Share, shots: Optional[int], seed: int) -> None:
-    """Say in each picture what it is for."""
-    pictures, total = data.pictures, len(data.pictures)
-    shares = {'val': _share_of('val', val), 'test': _share_of('test', test)}
-    for part, value in (('val', val), ('test', test)):
-        if shares[part] is None:
-            for name in _names_below(data, part, value):
-                picture = next(each for each in pictures if each.name == name)
-                if picture.split != 'train':
-                    raise DatasetError(f'--val and --test: both have the picture {name!r}')
-                picture.split = part
-    sizes = {'test': _count(shares['test'], total), 'val': _count(shares['val'], total)}
-    if total < _ENOUGH_TO_TEST and sizes['test'] and shares['test'] == _SHARE:
-        sizes['test'] = 0
-        data.notes.append(f'{total} pictures are too few to set some aside for the test')
-    free = [each for each in pictures if each.split == 'train']
-    num_tested = sizes['test'] + sum(each.split == 'test' for each in pictures)
-    in_folds = shares['val'] is not None and total - num_tested < FEW
-    if in_folds:
-        sizes['val'] = 0
-    elif shares['val'] == 0:
-        raise DatasetError(
-            f'--val 0: expected pictures for validation, because there are {total - num_tested} '
-            f'that are not for the test; below {FEW}, a cross-validation does without'
-        )
-    sizes['train'] = len(free) - sum(sizes.values())
-    if sizes['train'] < 1 + in_folds:
-        raise DatasetError(
-            f'--val and --test: expected pictures for training, but of {total} pictures '
-            f'{max(0, sizes["train"])} remain. Lower the shares, or add pictures'
-        )
-    parts = {part: sizes[part] for part in ('train', 'val', 'test') if sizes[part]}
-    for picture, part in zip(free, divide(presence_of(free, data.classes), parts, seed)):
-        picture.split = part
-    if shots is not None:
-        _draw(data, shots, seed)
-    if in_folds:
-        _fold(data, seed)
-    _note_missing(data)
-
-
-def _count(share: Optional[float], total: int) -> int:
-    return max(1, round(share * total)) if share else 0
-
-
-def _names_below(data: FitData, part: str, folder: Share) -> List[str]:
-    """Names of the pictures in a folder that an argument names."""
-    images = Path(data.images)
-    for path in (Path(str(folder)).expanduser(), images / str(folder)):
-        if not path.is_dir():
-            continue
-        for real in (os.path.abspath, os.path.realpath):
-            below = os.path.relpath(real(path), real(images)).replace(os.sep, '/')
-            names = [name for name in data.names() if name.startswith(f'{below}/')]
-            if names:
-                return names
-    raise DatasetError(
-        f'--{part} {str(folder)!r}: expected a share such as 0.2, or a folder of pictures below '
-        f'that of --images ({data.images!r}), found none with pictures that have labels'
-    )
-
-
-def _draw(data: FitData, shots: int, seed: int) -> None:
-    """Let the pictures of a few-shot draw remain for training."""
-    training = [each for each in data.pictures if each.split == 'train']
-    names = [each.name for each in training]
-    presence = presence_of(training, data.classes)
-    drawn = {names[i] for i in draw_few_shot(presence, shots, seed, names)}
-    data.pictures = [p for p in data.pictures if p.split != 'train' or p.name in drawn]
-    data.notes.append(
-        f'--shots {shots}: {len(drawn)} of {len(names)} training pictures were drawn; the others '
-        'are not used'
-    )
-
-
-def _fold(data: FitData, seed: int) -> None:
-    """Number the folds of a cross-validation."""
-    training = [each for each in data.pictures if each.split == 'train']
-    count, total = min(_FOLDS, len(training)), len(training)
-    if count < 2:
-        raise DatasetError(
-            f'expected at least two pictures for training and validation, found {count}. Add '
-            'pictures, or take a larger --shots'
-        )
-    sizes = {str(fold): total // count + (fold < total % count) for fold in range(count)}
-    folds = divide(presence_of(training, data.classes), sizes, seed)
-    for picture, fold in zip(training, folds):
-        picture.fold = int(fold)
-    data.notes.append(
-        f'{total} pictures are few: choices are made by a cross-validation of {count} folds'
-    )
-
-
-def _note_missing(data: FitData) -> None:
-    """Note which classes a part does not show."""
-    for split, what in (('train', 'training'), ('val', 'validation'), ('test', 'test')):
-        own = [each for each in data.pictures if each.split == split]
-        missing = [name for name in data.classes if not any(each.pixels.get(name) for each in own)]
-        if own and missing:
-            data.notes.append(f'No picture of the {what} part shows {", ".join(missing)}')
 
 
 def _digest(data: FitData) -> str:

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
-from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..hooks.mmengine_fixes import remove_log_stream
 
 __all__ = ['Reporter', 'output_to']
 
@@ -28,7 +29,7 @@ class Reporter:
         self.console = Console(file=stream or sys.stdout, quiet=quiet, highlight=False)
         self._progress: Optional[Progress] = None
         self._task: Any = None
-        self._title, self._total, self._done = '', 0, 0.0
+        self._title, self._total = '', 0
         self._start = self._last = 0.0
 
     def say(self, line: str) -> None:
@@ -43,7 +44,7 @@ class Reporter:
             title: Its name.
             total: How many pictures or iterations it has.
         """
-        self._title, self._total, self._done = title, total, 0
+        self._title, self._total = title, total
         self._start = self._last = time.monotonic()
         if self.console.is_terminal:
             columns = (
@@ -72,7 +73,6 @@ class Reporter:
             done: Pictures or iterations.
             note: What else is to be said. Defaults to ''.
         """
-        self._done = done
         text = f'{self._title} {note}'.rstrip()
         if self._progress is not None:
             self._progress.update(self._task, completed=done, description=escape(text))
@@ -93,7 +93,4 @@ def output_to(log: Path) -> Iterator[None]:
             with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
                 yield
         finally:
-            for logger in list(MMLogger._instance_dict.values()):
-                for handler in list(logger.handlers):
-                    if getattr(handler, 'stream', None) is file:  # which is closed now
-                        logger.removeHandler(handler)
+            remove_log_stream(file)  # which is closed now

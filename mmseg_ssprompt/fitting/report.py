@@ -10,7 +10,7 @@ import jinja2
 
 from ..config_files import find_home
 from ..files import write_atomically
-from .fit_data import FitData
+from .fit_data import SPLITS, FitData
 from .report_advice import RULES, find_advice
 from .report_charts import draw_charts
 from .report_numbers import (
@@ -25,8 +25,6 @@ from .report_tables import (
     MEASURES,
     ArmRow,
     count_classes,
-    count_pictures,
-    describe_sizes,
     find_confusions,
     list_arms,
     list_classes,
@@ -112,8 +110,8 @@ def _gather(out: Path, data: FitData, results: Mapping[str, Any]) -> Dict[str, A
         verdict=_verdict(rows, shown),
         shown=shown,
         parts=['validation'] + ['test'] * (results['zero_shot']['test'] is not None),
-        counts=count_pictures(data),
-        sizes=describe_sizes(data),
+        counts={split: len(data.part(split)) for split in SPLITS},
+        sizes=data.describe_sizes().replace(' x ', ' \N{MULTIPLICATION SIGN} '),
         folds=data.num_folds,
         mean=mean,
         measure=measure,

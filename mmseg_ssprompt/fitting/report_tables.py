@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..label_ids import name_rest
-from .fit_data import FitData, FoundPicture
+from .fit_data import SPLITS, FitData, FoundPicture
 from .report_numbers import UNKNOWN, format_duration, format_large, format_number
 
 __all__ = [
@@ -15,8 +15,6 @@ __all__ = [
     'ArmRow',
     'ClassRow',
     'count_classes',
-    'count_pictures',
-    'describe_sizes',
     'find_confusions',
     'last_iteration',
     'list_arms',
@@ -152,25 +150,6 @@ class ClassRow(NamedTuple):
     cover: Optional[float]
 
 
-def count_pictures(data: FitData) -> Dict[str, int]:
-    """How many pictures of ``data.json`` each part has."""
-    return {
-        part: sum(each.split == part for each in data.pictures) for part in ('train', 'val', 'test')
-    }
-
-
-def describe_sizes(data: FitData) -> str:
-    """The sizes of the pictures, width x height."""
-    sizes = sorted({(each.width, each.height) for each in data.pictures})
-    if len(sizes) == 1:
-        return f'{sizes[0][0]} \N{MULTIPLICATION SIGN} {sizes[0][1]} pixels'
-    sizes.sort(key=lambda size: size[0] * size[1])
-    first, last = (
-        f'{width} \N{MULTIPLICATION SIGN} {height}' for width, height in (sizes[0], sizes[-1])
-    )
-    return f'{len(sizes)} sizes from {first} to {last} pixels'
-
-
 def _names(data: FitData) -> List[str]:
     """The classes; of label maps with one class, the rest first, as in the scores of models."""
     names = list(data.classes)
@@ -216,9 +195,9 @@ def list_classes(data: FitData, results: Mapping[str, Any], shown: str) -> List[
     """
     best = next(arm for arm in results['arms'] if arm['name'] == results['best'])
     prefix, colours = _PREFIXES[results['metric']], _colours(data)
-    train = [each for each in data.pictures if each.split == 'train']
-    parts = dict(test=['test'], validation=['train' if results['cross_validated'] else 'val'])
-    judged = [each for each in data.pictures if each.split in parts[shown]]
+    train = data.part('train')
+    split = 'train' if results['cross_validated'] else 'val'
+    judged = data.part('test' if shown == 'test' else split)
     rows = []
     for name in _names(data):
         counts = [_count_pixels(each, data, name) for each in train]
@@ -242,8 +221,8 @@ def count_classes(data: FitData) -> List[Dict[str, Any]]:
     found = []
     for name in _names(data):
         parts = {}
-        for part in ('train', 'val', 'test'):
-            pictures = [each for each in data.pictures if each.split == part]
+        for part in SPLITS:
+            pictures = data.part(part)
             counts = [_count_pixels(each, data, name) for each in pictures]
             parts[part] = dict(
                 pictures=sum(count > 0 for count in counts),

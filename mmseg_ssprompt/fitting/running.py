@@ -2,27 +2,24 @@
 
 import contextlib
 import itertools
-import json
-import logging
 import os
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
-import mmengine.device.utils as device_utils
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from ..datasets.checks import explain_dataset_errors
-from ..files import write_json
+from ..files import read_json, write_json
+from ..hooks.mmengine_fixes import close_runner
 from ..main_process import unwrap_model
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 
-__all__ = ['check_device', 'evaluate', 'mean_figures', 'on_device', 'read_json', 'train']
+__all__ = ['check_device', 'evaluate', 'mean_figures', 'train']
 
 #: Where the message hub, and so each checkpoint, has what is known of a training.
 _KEY = 'fit'
@@ -88,14 +85,6 @@ class _PredictionHook(Hook):
         self._report(batch_idx + 1, '')
 
 
-def read_json(file: Path) -> Optional[Dict[str, Any]]:
-    """The content of a file that :func:`write_json` wrote; None if there is none."""
-    if not file.is_file():
-        return None
-    content: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
-    return content
-
-
 def check_device(device: Optional[str]) -> None:
     """Refuse a device that torch cannot use here.
 
@@ -109,18 +98,6 @@ def check_device(device: Optional[str]) -> None:
             f'--device {device!r}: expected cpu, or a GPU that torch can use, such as cuda:0, '
             f'found that {str(error).splitlines()[0]}'
         ) from error
-
-
-@contextlib.contextmanager
-def on_device(device: Optional[str]) -> Iterator[None]:
-    """Let mmengine's runners take a device; None: the one that mmengine finds."""
-    before = device_utils.DEVICE
-    if device is not None:
-        device_utils.DEVICE = device
-    try:
-        yield
-    finally:
-        device_utils.DEVICE = before
 
 
 @safe_checkpoint_loading()
@@ -231,13 +208,7 @@ def _runner(cfg: Config) -> Iterator[Runner]:
     try:
         yield runner
     finally:
-        logger = runner.logger
-        for handler in list(logger.handlers):
-            if isinstance(handler, logging.FileHandler):
-                handler.close()
-            logger.removeHandler(handler)
-        for each in (MMLogger, type(runner.message_hub), type(runner.visualizer)):
-            each._instance_dict.pop(cfg.experiment_name, None)
+        close_runner(runner)
 
 
 def mean_figures(figures: Sequence[Dict[str, float]]) -> Dict[str, float]:

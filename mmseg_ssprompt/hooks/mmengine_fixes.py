@@ -1,16 +1,20 @@
 """Replacements for parts of mmengine that fail on CPUs, or where only prompts train.
 
-mmengine up to 0.10.7 and OneDL's 0.12 need all of them; no release mends it.
+Besides, what mmengine does not offer to who runs several trainings in one process. mmengine up to
+0.10.7 and OneDL's 0.10.12 need all of it; no release mends it.
 """
 
 import inspect
+import logging
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, TextIO, Union
 
+import mmengine.device.utils as device_utils
 import torch
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.hooks import LoggerHook
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import (
@@ -30,6 +34,9 @@ __all__ = [
     'PromptAmpOptimWrapper',
     'PromptDistributedDataParallel',
     'PromptOptimWrapperConstructor',
+    'close_runner',
+    'remove_log_stream',
+    'runners_on',
 ]
 
 _DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16)
@@ -180,3 +187,42 @@ class MainProcessLoggerHook(LoggerHook):
         """Log the figures, and write them as JSON."""
         if is_main_process():
             super().after_test_epoch(runner, metrics)
+
+
+@contextmanager
+def runners_on(device: Optional[str]) -> Iterator[None]:
+    """Let runners take a device, which mmengine takes from a constant of its own.
+
+    Args:
+        device: Such as 'cpu' or 'cuda:1'; None: the one that mmengine finds.
+    """
+    before = device_utils.DEVICE
+    if device is not None:
+        device_utils.DEVICE = device
+    try:
+        yield
+    finally:
+        device_utils.DEVICE = before
+
+
+def close_runner(runner: Runner) -> None:
+    """Close the log of a runner, and forget its logger, message hub and visualizer.
+
+    mmengine keeps them by name as long as the process runs.
+    """
+    logger = runner.logger
+    for handler in list(logger.handlers):
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+        logger.removeHandler(handler)
+    for each in (logger, runner.message_hub, runner.visualizer):
+        for kind in type(each).__mro__:  # visualizers are kept by two of their classes
+            getattr(kind, '_instance_dict', {}).pop(each.instance_name, None)
+
+
+def remove_log_stream(stream: TextIO) -> None:
+    """Let loggers no longer write into a stream, which mmengine's keep for good."""
+    for logger in list(MMLogger._instance_dict.values()):
+        for handler in list(logger.handlers):
+            if getattr(handler, 'stream', None) is stream:
+                logger.removeHandler(handler)

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Optional
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
-from ..files import check_no_folder
+from ..files import check_no_folder, take_lock
 from ..main_process import on_main_process
 
 __all__ = ['RunLockHook', 'WorkDirInUseError', 'check_unlocked']
@@ -88,15 +88,13 @@ def check_unlocked(work_dir: Path) -> None:
 
 def _acquire(work_dir: Path) -> BaseFileLock:
     """The lock of a work_dir, taken; one process may take it again, as in a notebook."""
-    lock = FileLock(str(work_dir / _LOCK), timeout=0, is_singleton=True)
-    try:
-        lock.acquire()
-    except Timeout:
+    lock = take_lock(work_dir / _LOCK, again=True)
+    if lock is None:
         owner = 'a process that has not said who it is yet'
         with contextlib.suppress(OSError):
             owner = (work_dir / _OWNER).read_text(encoding='utf-8').strip() or owner
         raise WorkDirInUseError(
             f'work_dir {str(work_dir)!r}: expected no other training there, found {owner}. Give '
             f'another --work-dir, or end that training; if its machine has died, remove {_LOCK!r}'
-        ) from None
+        )
     return lock

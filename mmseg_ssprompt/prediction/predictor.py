@@ -23,7 +23,7 @@ from ..dataset_wrappers import each_dataset_config, find_configs
 from ..datasets.checks import DatasetError, check_classes
 from ..datasets.file_checks import check_image
 from ..datasets.steps import loaded_kind
-from ..files import sha256_of
+from ..files import read_json, sha256_of
 from ..label_ids import LabelIds, with_rest
 from ..models.segmentors import PromptSegmentor
 from ..outputs import Inputs, find_inputs
@@ -277,7 +277,7 @@ def _split_pipeline(dataset: ConfigDict) -> Tuple[Any, Compose]:
 def _read_sizes(file: Path) -> Optional[Tuple[int, int]]:
     """The median height and width of the pictures that ``fit`` has trained on."""
     try:
-        pictures = json.loads(file.read_text(encoding='utf-8'))['pictures']
+        pictures = (read_json(file) or {})['pictures']
         used = [each for each in pictures if each['split'] == 'train'] or pictures
         height, width = (round(statistics.median(e[key] for e in used)) for key in _SIDES)
     except (OSError, ValueError, KeyError, TypeError):

@@ -12,7 +12,7 @@ from commands import run_here
 from mmseg_ssprompt import __version__
 from mmseg_ssprompt.analysis.complexity.cost import MEASURES
 from mmseg_ssprompt.cli import parser
-from mmseg_ssprompt.fitting import bases, config_text, fit_data
+from mmseg_ssprompt.fitting import bases, fit_data
 from mmseg_ssprompt.prompt_files import prompt_file, transfer
 
 ROOT = Path(parser.__file__).resolve().parents[2]
@@ -90,7 +90,7 @@ def test_what_the_parser_knows_is_what_the_package_says():
     assert parser._PROMPT_PARTS == transfer.PARTS
     assert parser._TASKS == fit_data.TASKS
     assert sorted(parser._BASES) == sorted(bases.BASES)
-    assert ('auto', *config_text.ARMS) == parser._METHODS
+    assert ('auto', *bases.ARMS) == parser._METHODS
     (subparsers,) = (a for a in parser.build_parser()._actions if a.dest == 'command')
     phase = next(a for a in subparsers.choices['complexity']._actions if a.dest == 'phase')
     assert set(phase.choices) == set(MEASURES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmseg_ssprompt.cli.parser import main
-from mmseg_ssprompt.prediction import predicting
+from mmseg_ssprompt.prediction import predicting, prediction_folder
 from mmseg_ssprompt.prediction.predictor import Predictor, read_model
 from own_photographs import make_photographs, save
 from predicted_pictures import write_model
@@ -111,18 +111,19 @@ def test_places_that_must_not_be_written(run, tmp_path, place):
 
 
 def test_a_full_disk_ends_it_and_it_goes_on(run, monkeypatch):
-    written = predicting.write_atomically
+    written = prediction_folder.write_atomically
 
     def write(file, content):
         if file.name == '1.png':
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
         written(file, content)
 
-    monkeypatch.setattr(predicting, 'write_atomically', write)
+    monkeypatch.setattr(prediction_folder, 'write_atomically', write)
     status, _, wrong = run('img', '--out', 'out')
     assert status == 1
-    assert 'No space left on device' in wrong and '1.png' in wrong
-    monkeypatch.setattr(predicting, 'write_atomically', written)
+    assert "No space left on device: '" in wrong and '1.png' in wrong and '[Errno' not in wrong
+    assert "Make room, and give the same command again, which goes on in 'out'" in wrong
+    monkeypatch.setattr(prediction_folder, 'write_atomically', written)
     status, said, _ = run('img', '--out', 'out')
     assert status is None
     assert 'out/labels: 2 label maps, 1 of them written before' in said
@@ -132,7 +133,7 @@ def test_an_interrupted_command_says_how_to_go_on(run, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predicting._Writer, 'write', interrupt)
+    monkeypatch.setattr(prediction_folder.PredictionFolder, 'write', interrupt)
     status, _, wrong = run('img', '--out', 'out')
     assert (status, wrong) == (130, 'interrupted: the same command goes on in out\n')
 

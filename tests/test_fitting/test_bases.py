@@ -4,9 +4,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmseg_ssprompt.fitting.bases import BASES, check_weights, find_base, model_weights
-from mmseg_ssprompt.fitting.config_text import ARMS
-from mmseg_ssprompt.fitting.engine import choose_arms
+from mmseg_ssprompt.fitting.bases import (
+    ARMS,
+    BASES,
+    check_weights,
+    choose_arms,
+    find_base,
+    model_weights,
+)
 from mmseg_ssprompt.models.sam import SAM_VARIANTS
 from mmseg_ssprompt.models.seem import SEEM_VARIANTS
 

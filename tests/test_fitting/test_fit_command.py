@@ -10,6 +10,9 @@ import pytest
 from fit_trees import CLASSES, make_photographs
 from mmseg_ssprompt.cli import fit as command
 from mmseg_ssprompt.cli.parser import main
+from mmseg_ssprompt.files import take_lock
+from mmseg_ssprompt.fitting.fit import _lock
+from mmseg_ssprompt.outputs import OutputError
 
 
 def run(root: Path, *arguments: Any) -> Any:
@@ -67,6 +70,17 @@ def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, 'fit', fit)
     assert run(tmp_path) == 130
     assert f'the same command goes on in {tmp_path / "out"}' in capsys.readouterr().err
+
+
+def test_a_folder_where_another_process_fits_is_refused(tmp_path):
+    lock = take_lock(tmp_path / 'fit.lock')
+    with pytest.raises(OutputError, match='expected no other process there, found one that fits'):
+        with _lock(tmp_path):
+            pass
+    lock.release()
+    with _lock(tmp_path):
+        assert take_lock(tmp_path / 'fit.lock') is None
+    take_lock(tmp_path / 'fit.lock').release()
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,69 @@
+"""What ``fit`` predicts of the pictures that are looked at, as files that the report draws."""
+
+from pathlib import Path
+from typing import Any, List, Optional
+
+import numpy as np
+from PIL import Image
+
+from ..files import replacing
+from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
+from ..segments import number_things
+from .fit_data import FitData
+from .segment_files import write_segments
+
+__all__ = ['PredictedFiles']
+
+#: Objects with a lower score are not shown.
+_MIN_SCORE = 0.3
+
+
+class PredictedFiles:
+    """Writes predictions as they come, and counts which classes are taken for which.
+
+    Args:
+        data: What is fitted.
+        folder: Of the files; of objects, ``truth`` beside it has those that are labelled.
+    """
+
+    def __init__(self, data: FitData, folder: Path) -> None:
+        self._data, self._folder = data, folder
+        self._ids = data.label_ids
+        count = len(self._ids.channels)
+        self._counts = np.zeros((count, count), np.int64)
+        self._names = {Path(data.images, each.name).as_posix(): each.name for each in data.pictures}
+
+    def confusion(self) -> Optional[List[List[int]]]:
+        """Pixels by true and predicted class; None of objects."""
+        if self._data.task != 'semantic':
+            return None
+        counts: List[List[int]] = self._counts.tolist()
+        return counts
+
+    def __call__(self, sample: Any) -> None:
+        """Take a prediction."""
+        name = self._names[Path(sample.img_path).as_posix()]
+        file = (self._folder / name).with_suffix('.png')
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if self._data.task != 'semantic':
+            self._write_segments(sample, name)
+            return
+        labels = sample.pred_sem_seg.data[0].cpu()
+        with replacing(file) as temporary:
+            Image.fromarray(labels.numpy().astype(self._ids.dtype)).save(temporary)
+        truth = self._ids.to_channels(sample.gt_sem_seg.data[0].cpu()).numpy()
+        found = self._ids.to_channels(labels).numpy()
+        count = len(self._ids.channels)
+        known = truth < count
+        pairs = truth[known].astype(np.int64) * count + found[known]
+        self._counts += np.bincount(pairs, minlength=count**2).reshape(count, count)
+
+    def _write_segments(self, sample: Any, name: str) -> None:
+        things = number_things(self._data.classes, self._data.thing_classes)
+        if self._data.task == 'panoptic':
+            found = list_panoptic(sample)
+        else:
+            found = list_instances(sample, _MIN_SCORE)
+        folders = {self._folder: found, self._folder.parent / 'truth': list_truth(sample, things)}
+        for folder, segments in folders.items():
+            write_segments(segments, (folder / name).with_suffix('.json'))

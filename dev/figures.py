@@ -219,6 +219,7 @@ PAGES: Dict[str, Tables] = {
         'sam-seeds': functools.partial(format_seeds, 'semantic', ['sam'], 'miou'),
         'seem-seeds': functools.partial(format_seeds, 'semantic', ['seem'], 'miou'),
     },
+    'docs/studio.md': {},
     'docs/tasks.md': dict(
         panoptic=functools.partial(format_seeds, 'panoptic', ['sam', 'seem'], 'pq')
     ),

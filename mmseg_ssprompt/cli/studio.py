@@ -17,14 +17,14 @@ from typing import Any, Optional
 
 from ..config_files import find_config
 
-__all__ = ['run']
+__all__ = ['DEMO_CONFIG', 'DEMO_NOTE', 'DEMO_PROMPTS', 'run']
 
 #: What is shown where no model is named: the prompts that ``mmseg-ssprompt demo`` learns.
 DEMO_CONFIG, DEMO_PROMPTS = (
     'ssprompt_sam-tiny_shapes',
     'mmseg_ssprompt://prompts-tiny_shapes.safetensors',
 )
-_DEMO = (
+DEMO_NOTE = (
     'The model that "mmseg-ssprompt demo" trains. It has seen nothing but drawn shapes, so '
     'photographs are beyond it: try the drawn scenes, or start the studio with a model of yours.'
 )
@@ -59,7 +59,7 @@ def _serve(args: argparse.Namespace) -> None:
         if prompts is not None:
             raise ValueError('--prompts FILE belongs to a config: name the config too')
         model, prompts = find_config(DEMO_CONFIG), resolve_checkpoint_path(DEMO_PROMPTS)
-        note = _DEMO
+        note = DEMO_NOTE
     other = None if args.compare is None else Path(args.compare).expanduser()
     if other is not None and not other.exists():
         raise FileNotFoundError(f'--compare {str(other)!r}: expected prompts, found no file')

@@ -1,5 +1,6 @@
 """What the page asks for and gets: values of any kind in, HTML out. It needs no gradio."""
 
+import functools
 import os
 import sys
 import threading
@@ -282,6 +283,7 @@ def _say(text: str, seconds: float, opened: float = 0.0) -> str:
     return f'<p class="st-status">{escape(text)}{first} · drawn in <b>{seconds:.2f} s</b></p>'
 
 
+@functools.cache
 def _draw_example(index: int) -> Any:
     """A scene of the test set of the embedded data, (H, W, 3) uint8, red first."""
     return render_scene(get_world('downstream'), scene_seed('test', index)).image

@@ -40,11 +40,11 @@ class Look(NamedTuple):
         Raises:
             StudioError: If one is something else.
         """
-        weights = [
-            None if value is None else check_share(value, f'trust in {kind} prompts')
-            for kind, value in (('spatial', spatial), ('semantic', semantic))
-        ]
-        return cls(*weights, names=None if names is None else check_names(names))
+        return cls(
+            None if spatial is None else check_share(spatial, 'trust in spatial prompts'),
+            None if semantic is None else check_share(semantic, 'trust in semantic prompts'),
+            None if names is None else check_names(names),
+        )
 
 
 def check_share(value: Any, what: str) -> float:

@@ -86,7 +86,7 @@ class OpenPicture:
         tensors = [*self.features.named().values(), *self._logits.values()]
         for decoded in self._decoded.values():
             tensors += [each for each in decoded if each is not None]
-        return self.shown.nbytes + len(self.photo) + sum(_bytes_of(each) for each in tensors)
+        return int(self.shown.nbytes) + len(self.photo) + sum(_bytes_of(each) for each in tensors)
 
     def decoded(self, key: Any, decode: Callable[[], Decoded]) -> Decoded:
         """What is decoded with some prompts; the last few are kept.

@@ -60,9 +60,10 @@ def build_page(bench: Workbench, note: str = '') -> gr.Blocks:
     """
     model = bench.model
     own, trained = model.sets[OWN], '\n'.join(model.head.class_names)
-    with gr.Blocks(
+    page: gr.Blocks = gr.Blocks(
         title='SSPrompt studio', analytics_enabled=False, delete_cache=_LEFT_UPLOADS
-    ) as page:
+    )
+    with page:
         gr.HTML(_head(bench, note), apply_default_css=False, js_on_load=None)
         with gr.Row(equal_height=False):
             with gr.Column(scale=7, min_width=320):

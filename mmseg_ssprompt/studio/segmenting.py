@@ -84,7 +84,7 @@ def segment(
         if ids.rest_id is not None:
             scores = torch.cat([1 - scores, scores])
         channels = _find_best(scores, None if as_seem else resize)
-        labels = ids.from_channels(channels).cpu().numpy().astype(ids.dtype)
+        labels: np.ndarray = ids.from_channels(channels).cpu().numpy().astype(ids.dtype)
         return Segmented(labels, None)
     quality = output.quality if settings.predicted_iou else None
     masks = output.mask_logits, output.class_logits

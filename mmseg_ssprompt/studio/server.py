@@ -1,6 +1,7 @@
 """The server of the page: on this machine alone, without files, and without asking elsewhere."""
 
 import contextlib
+import json
 import os
 import socket
 import tempfile
@@ -27,7 +28,7 @@ _CLOSED = (
     *('process_recording', 'profiling', 'proxy', 'run-history', 'runs', 'stream', 'svelte', 'vibe'),
 )
 #: Bytes of a request that is no upload, and the mark of gradio's that a value is a file.
-_LARGEST_REQUEST, _FILE_MARK = 1_000_000, b'gradio.FileData'
+_LARGEST_REQUEST, _FILE_MARK = 1_000_000, 'gradio.FileData'
 #: Nothing on the page may come from, or go, elsewhere.
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
@@ -97,7 +98,7 @@ class Guard:
             return
         if scope['method'] == 'POST' and parts[:1] != ['upload']:
             body = await _read(receive)
-            if body is None or _FILE_MARK in body:
+            if body is None or _names_a_file(body):
                 await _refuse(send, 400, 'the studio takes no files but uploads')
                 return
             receive = _again(body, receive)
@@ -123,7 +124,7 @@ async def _refuse(send: Any, status: int, text: str) -> None:
 
 async def _read(receive: Any) -> Optional[bytes]:
     """The body of a request; None if it is too large."""
-    body = b''
+    body: bytes = b''
     while True:
         message = await receive()
         body += message.get('body', b'')
@@ -131,6 +132,14 @@ async def _read(receive: Any) -> Optional[bytes]:
             return None
         if not message.get('more_body'):
             return body
+
+
+def _names_a_file(body: bytes) -> bool:
+    """Whether gradio would take a value in it for a file, or it is no JSON."""
+    try:
+        return _FILE_MARK in json.dumps(json.loads(body or b'null'), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return True
 
 
 def _again(body: bytes, receive: Any) -> Any:

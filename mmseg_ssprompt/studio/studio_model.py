@@ -295,5 +295,5 @@ def _check_whole(model: PromptSegmentor, config: Path) -> None:
 @safe_checkpoint_loading()
 def _build_text_encoder(cfg: Config) -> Any:
     """The frozen text encoder, which semantic prompts use once and drop."""
-    parts = hand_down_weights(cfg.model)
-    return MODELS.build(parts.decode_head.semantic_prompts.text_encoder)
+    head = hand_down_weights(cfg.model)['decode_head']
+    return MODELS.build(head['semantic_prompts']['text_encoder'])

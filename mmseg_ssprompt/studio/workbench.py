@@ -219,8 +219,8 @@ class Workbench:
             closer = show_prompts(picture, small, session.masks(look), naming, each.number, mask)
         elif asked.closer == 'point' and session.point is None:
             closer = '<p class="st-hint">Click a point of the picture above.</p>'
-        elif asked.closer == 'point':
-            found = session.at_point(*session.point, look)
+        elif asked.closer == 'point' and session.point is not None:
+            found = session.at_point(session.point[0], session.point[1], look)
             closer = show_point(picture, found, naming, self.model.head.segmenter.kind.upper())
             status = f'<p class="st-status">{escape(say_point(found, naming))}</p>'
         elif asked.closer == 'compare':
@@ -250,14 +250,16 @@ class Workbench:
 
 def _look(asked: Asked, model: StudioModel) -> Look:
     own = model.sets[OWN]
-    weights = [
-        None if as_trained is True or own.trust(kind) is None else value
-        for kind, value, as_trained in (
-            ('spatial', asked.spatial, asked.spatial_as_trained),
-            ('semantic', asked.semantic, asked.semantic_as_trained),
+    fixed = [
+        as_trained is True or own.trust(kind) is None
+        for kind, as_trained in (
+            ('spatial', asked.spatial_as_trained),
+            ('semantic', asked.semantic_as_trained),
         )
     ]
-    look = Look.checked(*weights, asked.names)
+    look = Look.checked(
+        None if fixed[0] else asked.spatial, None if fixed[1] else asked.semantic, asked.names
+    )
     is_trained = look.names == tuple(own.head.class_names) or not model.can_rename
     return look._replace(names=None) if is_trained else look
 

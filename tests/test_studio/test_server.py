@@ -97,10 +97,13 @@ def test_bodies_arrive_as_they_were_sent():
 @pytest.mark.parametrize(
     'body',
     [
-        b'x' * 1_000_001,
+        b'"' + b'x' * 1_000_000 + b'"',
         b'{"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}]}',
+        b'{"data": [{"path": "http://a/b", "meta": {"_type": "gradio\\u002eFileData"}}]}',
+        b'[' * 200_000,
+        b'no JSON',
     ],
-    ids=['large', 'file'],
+    ids=['large', 'file', 'escaped', 'deep', 'text'],
 )
 @pytest.mark.parametrize('parts', [1, 2])
 def test_no_event_names_a_file(body, parts):

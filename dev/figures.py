@@ -155,7 +155,7 @@ STUDIO_CHANGES = {
 def format_studio() -> str:
     """Seconds of each change in the studio, by base model."""
     bases = read_results('studio_cpu')['bases']
-    titles = [f'{name}, {b["prompts"]} prompts, {b["classes"]} classes' for name, b in bases.items()]
+    titles = [f'{key}, {b["prompts"]} prompts, {b["classes"]} classes' for key, b in bases.items()]
     rows = {'opening a picture': [b['opening'] for b in bases.values()]}
     for key, title in STUDIO_CHANGES.items():
         rows[title] = [b['changes'][key] for b in bases.values()]

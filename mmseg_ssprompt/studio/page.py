@@ -240,7 +240,9 @@ def _trust(mean: Optional[float], kind: str) -> Tuple[gr.Slider, gr.Checkbox]:
             *(0, 1, round(mean or 0.0, 2)),
             step=0.01,
             label=f'Trust in learned {kind} prompts',
-            info='0: handcrafted, 1: learned' if has_trust else 'None were learned.',
+            info='0: handcrafted, 1: learned'
+            if has_trust
+            else 'These prompts have no trust weight.',
             interactive=has_trust,
             buttons=[],
             elem_id=kind,

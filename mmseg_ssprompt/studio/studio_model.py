@@ -283,7 +283,8 @@ def _check_whole(model: PromptSegmentor, config: Path) -> None:
     if not isinstance(model.decode_head, SSPromptHead):
         raise ConfigError(
             f'config {str(config)!r}: expected a head with prompts (SSPromptHead), found '
-            f'{type(model.decode_head).__name__}, whose label maps "mmseg-ssprompt predict" writes'
+            f'{type(model.decode_head).__name__}, which has no masks to look at: its label maps '
+            'are written by "mmseg-ssprompt predict"'
         )
     if model.test_cfg.mode == 'slide':
         raise ConfigError(

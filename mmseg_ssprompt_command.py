@@ -26,5 +26,5 @@ def main(arguments: Optional[Sequence[str]] = None) -> Optional[int]:
     assert spec is not None and spec.loader is not None
     parser = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(parser)
-    status: Optional[int] = parser.main(arguments)
+    status: Optional[int] = parser.run_command(arguments)
     return status

@@ -27,16 +27,18 @@ __all__ = [
     'models',
     'predict',
     'prompt_files',
+    'publish',
     'weights',
 ]
 
 if TYPE_CHECKING:
     from .fitting.fit import fit
     from .prediction import predict
+    from .publishing import publish
 
 
 def __getattr__(name: str) -> Any:
-    """``fit`` and ``predict``, whose modules are imported when they are asked for."""
+    """``fit``, ``predict`` and ``publish``, whose modules are imported when they are asked for."""
     if name == 'fit':
         from .fitting.fit import fit
 
@@ -45,4 +47,8 @@ def __getattr__(name: str) -> Any:
         from .prediction import predict
 
         return predict
+    if name == 'publish':
+        from .publishing import publish
+
+        return publish
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -31,6 +31,7 @@ FLOORS = (
     'analysis',
     'prediction',
     'fitting',
+    'publishing',
     'studio',
     'cli',
 )

@@ -21,6 +21,7 @@ __all__ = [
     'main',
     'output_file',
     'output_folder',
+    'run_command',
 ]
 
 _HERE = Path(__file__).resolve().parent
@@ -45,6 +46,23 @@ _BASES = (
 _METHODS = ('auto', 'ssprompt', 'ssprompt-projection', 'projection')
 
 _Commands = Any  # argparse names the type of what add_subparsers() returns with an underscore
+
+
+def run_command(arguments: Optional[Sequence[str]] = None) -> Optional[int]:
+    """:func:`main` of a process: errors that commands leave are one message, without a traceback.
+
+    Args:
+        arguments: As for :func:`main`.
+
+    Returns:
+        The exit status.
+    """
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return main(command_line)
+    except (ValueError, OSError) as error:  # those of the package are ValueErrors
+        print(f'mmseg-ssprompt {command_line[0]}: {error}', file=sys.stderr)
+        return 1
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> Optional[int]:
@@ -93,8 +111,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'mmseg-ssprompt {version[1]}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for add in (
-        *(_add_demo, _add_fit, _add_predict, _add_studio, _add_configs, _add_check_data),
+        *(_add_demo, _add_fit, _add_predict, _add_studio, _add_publish, _add_configs),
         *(
+            _add_check_data,
             _add_few_shot,
             _add_cache,
             _add_prompts,
@@ -356,7 +375,9 @@ def _add_predict(commands: _Commands) -> None:
         'read is named, and the others go on. Stopped and run again, it goes on where it was.',
     )
     parser.add_argument(
-        'model', metavar='MODEL', help='folder that "fit" has written, or a config with --prompts'
+        'model',
+        metavar='MODEL',
+        help='folder of "fit" or "publish", hf://USER/NAME, or a config with --prompts',
     )
     parser.add_argument(
         'inputs',
@@ -365,7 +386,13 @@ def _add_predict(commands: _Commands) -> None:
         help='pictures and videos: folders, files, or patterns such as "*.jpg"',
     )
     parser.add_argument('--out', type=output_folder, required=True, help='folder for the results')
-    parser.add_argument('--prompts', metavar='FILE', help='trained prompts of a config')
+    parser.add_argument(
+        '--prompts',
+        metavar='FILE',
+        help='trained prompts of a config: a file, a folder with one, or hf://USER/NAME',
+    )
+    parser.add_argument('--weights', metavar='FILE', help='of the base model, where it lies')
+    parser.add_argument('--clip-weights', metavar='FILE', help="CLIP's, where it lies")
     parser.add_argument(
         '--overlay', action='store_true', help='write OUT/overlays, pictures to look at'
     )
@@ -409,13 +436,19 @@ def _add_studio(commands: _Commands) -> None:
         metavar='MODEL',
         help='as for "predict"; left out, the embedded model with the prompts of "demo"',
     )
-    parser.add_argument('--prompts', metavar='FILE', help='trained prompts of a config')
+    parser.add_argument(
+        '--prompts',
+        metavar='FILE',
+        help='trained prompts of a config: a file, a folder with one, or hf://USER/NAME',
+    )
     parser.add_argument(
         '--compare',
         metavar='FILE',
-        help='other prompts of the same base model: a file for the same config, or a folder that '
-        '"fit" has written',
+        help='other prompts of the same base model: a file for the same config, a folder of "fit" '
+        'or "publish", or hf://USER/NAME',
     )
+    parser.add_argument('--weights', metavar='FILE', help='of the base model, where it lies')
+    parser.add_argument('--clip-weights', metavar='FILE', help="CLIP's, where it lies")
     parser.add_argument(
         '--port',
         type=_from_zero,
@@ -423,6 +456,41 @@ def _add_studio(commands: _Commands) -> None:
         help='where to listen (the first free one from 7860)',
     )
     parser.add_argument('--device', help='such as cpu or cuda:0; by default a GPU, if there is one')
+
+
+def _add_publish(commands: _Commands) -> None:
+    parser = _add_command(
+        *(commands, 'publish', 'publish', 'write a folder of learned prompts for a model hub'),
+        'It has the prompts, config.json (plain data) and README.md, a card of what is known. '
+        'Paths, names of photographs and photographs stay here. The model is built once, so that '
+        'nothing is published that does not load.',
+    )
+    parser.add_argument(
+        'model', metavar='MODEL', help='folder that "fit" has written, or a config with --prompts'
+    )
+    parser.add_argument('--out', type=output_folder, required=True, help='new or empty folder')
+    parser.add_argument('--prompts', metavar='FILE', help='trained prompts of a config')
+    parser.add_argument('--weights', metavar='FILE', help='of the base model, where it lies')
+    parser.add_argument('--clip-weights', metavar='FILE', help="CLIP's, where it lies")
+    parser.add_argument(
+        '--licence', '--license', metavar='ID', help='of the prompts, such as cc-by-4.0'
+    )
+    parser.add_argument('--name', metavar='TITLE', help='of the card; by default its classes')
+    parser.add_argument(
+        '--author', dest='authors', action='append', default=[], metavar='NAME',
+        help='who publishes; may be said several times',
+    )  # fmt: skip
+    parser.add_argument(
+        '--repository', metavar='USER/NAME', help='on the hub, for the commands in the card'
+    )
+    parser.add_argument(
+        '--pictures',
+        action='store_true',
+        help='add preview.jpg, which shows photographs of the test or validation',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace what an earlier call has written'
+    )
 
 
 def _add_configs(commands: _Commands) -> None:
@@ -500,28 +568,29 @@ def _add_prompts(commands: _Commands) -> None:
         'prompts',
         help=summary,
         description=f'{summary.capitalize()}. Their names end with '
-        f'{", ".join(_PROMPT_SUFFIXES[:-1])} (torch) or {_PROMPT_SUFFIXES[-1]}.',
+        f'{", ".join(_PROMPT_SUFFIXES[:-1])} (torch) or {_PROMPT_SUFFIXES[-1]}. What is read may '
+        'also be a folder of "fit" or "publish", or hf://USER/NAME.',
     )
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     suffixed = output_file(*_PROMPT_SUFFIXES)
     files = 'prompt_checkpoint'
     inspect = _add_command(actions, 'inspect', files, 'print what a file holds')
-    inspect.add_argument('file', type=Path, metavar='FILE')
+    inspect.add_argument('file', metavar='FILE')
     convert = _add_command(actions, 'convert', files, 'write the same prompts in the other format')
-    convert.add_argument('file', type=Path, metavar='IN')
+    convert.add_argument('file', metavar='IN')
     convert.add_argument('out', type=suffixed, metavar='OUT')
     merge = _add_command(actions, 'merge', files, 'write prompts and frozen weights into one file')
     merge.add_argument(
         'config', type=Path, metavar='CONFIG', help='what the prompts were trained with'
     )
-    merge.add_argument('file', type=Path, metavar='FILE')
+    merge.add_argument('file', metavar='FILE')
     merge.add_argument('out', type=suffixed, metavar='OUT')
     transfer = _add_command(
         *(actions, 'transfer', 'transfer_prompts', 'make a checkpoint for another data set'),
         'Semantic prompts are matched by class name, and the handcrafted prompt stands where '
         'there is no match; spatial prompts are taken as they are.',
     )
-    transfer.add_argument('source', type=Path, help='checkpoint of the trained prompts')
+    transfer.add_argument('source', help='the trained prompts')
     transfer.add_argument('target', type=Path, help='config of the data set they are to be used on')
     transfer.add_argument(
         '--out', type=suffixed, required=True, help='the checkpoint that is written'

@@ -8,9 +8,10 @@ Files end with ``.pth`` (torch) or ``.safetensors``.
 """
 
 import argparse
+import os
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from typing import Any, Dict, Iterator, Mapping, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -22,7 +23,9 @@ from ..models.base.precomputed import PrecomputedFeatures
 from ..outputs import find_inputs
 from ..prompt_files.prompt_file import get_metadata, write_prompts
 from ..prompt_files.prompt_metadata import PARTS
+from ..prompt_files.published import is_published, read_published
 from ..weights.checkpoint_loader import load_from_local
+from ..weights.prompt_places import find_prompt_file
 from ..weights.state_dicts import CheckpointError
 from .inputs import prepare_outputs, read_config
 
@@ -35,11 +38,14 @@ _TRAINING = dict(
 )
 
 
+PathLike = Union[str, 'os.PathLike[str]']
+
+
 class MergeError(ValueError):
     """Prompts and a config that make no full checkpoint together."""
 
 
-def read_prompts(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any], Dict[str, Any]]:
+def read_prompts(file: PathLike) -> Tuple[Dict[str, Tensor], Dict[str, Any], Dict[str, Any]]:
     """The state dict in a file, the metadata beside it, and all of the content.
 
     Raises:
@@ -58,8 +64,9 @@ def read_prompts(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any], Dict[st
     return state_dict, dict(meta) if isinstance(meta, Mapping) else {}, content
 
 
-def describe_file(file: Path) -> Iterator[str]:
-    """What a file holds, in lines."""
+def describe_file(name: PathLike) -> Iterator[str]:
+    """What a file, or what else :func:`find_prompt_file` takes, holds, in lines."""
+    file = _find_file(name)
     state_dict, meta, content = read_prompts(file)
     yield f'{file}: {file.stat().st_size:,} bytes'
     yield f'tensors: {_describe_size(state_dict)}'
@@ -83,6 +90,13 @@ def describe_file(file: Path) -> Iterator[str]:
             f'transferred from: {transfer.get("source")} '
             f'({matched} of {matched + unmatched} classes)'
         )
+
+
+def _find_file(name: PathLike) -> Path:
+    """The file of prompts of a name; a folder that was published has to be as it was."""
+    if is_published(name):
+        return read_published(name).prompts
+    return find_prompt_file(name)
 
 
 def _describe_metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
@@ -151,15 +165,16 @@ def _check_weights(model: nn.Module, path: Path) -> None:
             )
 
 
-def convert(file: Path, out: Path) -> None:
+def convert(file: PathLike, out: Path) -> None:
     """Write the prompts of a file, and what is said of them, without the state of a training."""
+    file = _find_file(file)
     prepare_outputs({'OUT': out}, find_inputs(files=[file]))
     state_dict, meta, _ = read_prompts(file)
     get_metadata(state_dict, f'checkpoint {str(file)!r}')  # nothing malformed is passed on
     write_prompts(state_dict, meta, out)
 
 
-def merge(config: Path, file: Path, out: Path) -> None:
+def merge(config: Path, file: PathLike, out: Path) -> None:
     """Write the prompts of a file with the frozen weights that a config names.
 
     Raises:
@@ -168,6 +183,7 @@ def merge(config: Path, file: Path, out: Path) -> None:
         OutputError: If something that is read would be overwritten.
     """
     cfg = read_config(config, needs=['model'])
+    file = _find_file(file)
     prepare_outputs({'OUT': out}, find_inputs(cfg, files=[config, file]))
     state_dict, meta, _ = read_prompts(file)
     model = build_model(cfg, config)

@@ -8,14 +8,15 @@ The page is served to this machine alone, until it is interrupted.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import signal
-import sys
 import threading
-from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from ..config_files import find_config
+from ..extras import lacks
+from .messages import in_one_message
 
 __all__ = ['DEMO_CONFIG', 'DEMO_NOTE', 'DEMO_PROMPTS', 'run']
 
@@ -28,22 +29,19 @@ DEMO_NOTE = (
     'The model that "mmseg-ssprompt demo" trains. It has seen nothing but drawn shapes, so '
     'photographs are beyond it: try the drawn scenes, or start the studio with a model of yours.'
 )
-_MISSING = 'the page needs gradio, which is not installed: pip install "mmseg_ssprompt[studio]"'
 
 
+@in_one_message()
 def run(args: argparse.Namespace) -> Optional[int]:
-    """Serve the page until it is interrupted; what is wrong is said in one line."""
+    """Serve the page until it is interrupted."""
     if importlib.util.find_spec('gradio') is None:
-        print(f'mmseg-ssprompt studio: {_MISSING}', file=sys.stderr)
-        return 1
-    signal.signal(signal.SIGTERM, _interrupt)  # so that nothing is left behind then, either
+        raise lacks('gradio', 'the page of the studio')
+    # A signal to end is an interruption too, so that nothing is left behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _serve(args)
-    except (ValueError, OSError) as error:  # those of the package are ValueErrors
-        print(f'mmseg-ssprompt studio: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print()  # behind the ^C of the terminal
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return None
 
 
@@ -60,14 +58,10 @@ def _serve(args: argparse.Namespace) -> None:
             raise ValueError('--prompts FILE belongs to a config: name the config too')
         model, prompts = find_config(DEMO_CONFIG), resolve_checkpoint_path(DEMO_PROMPTS)
         note = DEMO_NOTE
-    other = None if args.compare is None else Path(args.compare).expanduser()
-    if other is not None and not other.exists():
-        raise FileNotFoundError(f'--compare {str(other)!r}: expected prompts, found no file')
-    studio = StudioModel(read_model(model, prompts), args.device, other)
+    trained = read_model(model, prompts, args.weights, args.clip_weights)
+    studio = StudioModel(trained, args.device, args.compare)
     with running(studio, port, note) as address:
         print(f'{address}  (Ctrl+C ends it)', flush=True)
-        threading.Event().wait()
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        print()  # behind the ^C of the terminal

@@ -1,7 +1,6 @@
 """Average precision of objects by the rules of Cityscapes, and predictions in its format."""
 
 import copy
-import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from mmseg.registry import METRICS
 from PIL import Image
 
+from ..extras import import_extra
 from ..files import replacing
 from ..outputs import result_file
 from ..segments import IGNORED
@@ -53,7 +53,7 @@ class CityscapesInstanceMetric(SegmentMetric):
         **kwargs: See :class:`SegmentMetric`.
 
     Raises:
-        ImportError: If cityscapesscripts is not installed.
+        MissingExtraError: If cityscapesscripts is not installed.
     """
 
     default_prefix = 'cityscapes'
@@ -61,7 +61,7 @@ class CityscapesInstanceMetric(SegmentMetric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._official = _import_official()
+        self._official = import_extra(_EVALUATION, 'evaluator CityscapesInstanceMetric')
         self._settings = copy.copy(self._official.args)  # which the package's own tool changes
         self._official.setInstanceLabels(self._settings)
         self._ids = {
@@ -205,13 +205,3 @@ class CityscapesInstanceMetric(SegmentMetric):
             return float(self._official.evaluateMatches(matches, settings).item())
         except IndexError:  # all predictions lie on void: the official code looks for the last one
             return 0.0
-
-
-def _import_official() -> Any:
-    try:
-        return importlib.import_module(_EVALUATION)
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f'evaluator CityscapesInstanceMetric: expected the package cityscapesscripts, found '
-            f'that {error.name!r} is missing. Install it: pip install cityscapesscripts'
-        ) from error

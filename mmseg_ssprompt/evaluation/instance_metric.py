@@ -13,6 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 
+from ..extras import lacks
 from .run_lengths import box_of_mask, pack_mask
 from .segment_metric import SegmentMetric, Truth, image_id_of, write_compact_json
 
@@ -78,7 +79,7 @@ class InstanceMetric(SegmentMetric):
         **kwargs: See :class:`SegmentMetric`.
 
     Raises:
-        ImportError: If neither package is installed, and figures are asked for.
+        MissingExtraError: If neither package is installed, and figures are asked for.
         ValueError: If ``metric`` is none of these, or there is no ``ann_file``.
     """
 
@@ -229,10 +230,7 @@ def _import_coco() -> Tuple[Any, Any]:
                 getattr(importlib.import_module(module), coco),
                 getattr(importlib.import_module(place or module), name),
             )
-    raise ImportError(
-        'evaluator InstanceMetric: expected the package faster-coco-eval, or pycocotools, found '
-        'neither. Install it: pip install faster-coco-eval'
-    )
+    raise lacks('faster_coco_eval', 'evaluator InstanceMetric, where pycocotools is missing too')
 
 
 def _evaluate(

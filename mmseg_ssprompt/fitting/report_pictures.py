@@ -2,7 +2,7 @@
 
 import base64
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import mmcv
@@ -15,7 +15,7 @@ from ..segment_drawing import DrawnSegment, draw_segments, enlarge_picture
 from .fit_data import FitData
 from .segment_files import read_segments
 
-__all__ = ['MOST_PICTURES', 'Panel', 'Scene', 'draw_scenes']
+__all__ = ['MOST_PICTURES', 'Panel', 'Scene', 'draw_scenes', 'each_label_maps']
 
 #: So many pictures are shown, and so many are looked at to choose them.
 MOST_PICTURES = 6
@@ -138,16 +138,41 @@ def _list_label_maps(data: FitData) -> Dict[str, Dict[str, Any]]:
     return {Path(each['img_path']).relative_to(data.images).as_posix(): each for each in records}
 
 
+def each_label_maps(data: FitData, names: Sequence[str]) -> Iterator[Tuple[np.ndarray, ...]]:
+    """What zero-shot prompts and the best arm predicted of pictures, and the truth.
+
+    Args:
+        data: What was fitted, with label maps, in the folder that ``fit`` wrote.
+        names: Pictures that were predicted.
+
+    Yields:
+        Three label maps (H, W) of each picture.
+
+    Raises:
+        OSError: If one of them cannot be read.
+    """
+    labels = _list_label_maps(data)
+    return (_read_label_maps(data, labels, name) for name in names)
+
+
+def _read_label_maps(
+    data: FitData, labels: Mapping[str, Dict[str, Any]], name: str
+) -> Tuple[np.ndarray, ...]:
+    before, after = (
+        _read_labels(_beside(data.out / 'predictions' / each, name, '.png'))
+        for each in ('zero-shot', 'best')
+    )
+    loader = LoadLabelMap(ignore_index=data.label_ids.ignore_index)
+    return before, after, loader.transform(dict(labels[name]))['gt_seg_map']
+
+
 def _read(data: FitData, labels: Mapping[str, Dict[str, Any]], name: str) -> _Found:
-    folders = [data.out / 'predictions' / each for each in ('zero-shot', 'best')]
     if data.task == 'semantic':
         ids = data.label_ids
-        maps = [_read_labels(_beside(folder, name, '.png')) for folder in folders]
-        loader = LoadLabelMap(ignore_index=ids.ignore_index)
-        true_map = loader.transform(dict(labels[name]))['gt_seg_map']
-        before, after, truth = (_segments_of(each, ids) for each in (*maps, true_map))
-        return _Found(name, before, after, truth, np.isin(true_map, ids.counted))
-    folders.append(data.out / 'predictions' / 'truth')
+        maps = _read_label_maps(data, labels, name)
+        before, after, truth = (_segments_of(each, ids) for each in maps)
+        return _Found(name, before, after, truth, np.isin(maps[2], ids.counted))
+    folders = [data.out / 'predictions' / each for each in ('zero-shot', 'best', 'truth')]
     before, after, truth = (read_segments(_beside(folder, name, '.json')) for folder in folders)
     height, width = _read_photograph(data, name).shape[:2]
     known = np.ones((height, width), bool)

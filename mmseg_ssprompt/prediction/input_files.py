@@ -8,6 +8,7 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from ..datasets.checks import DatasetError
 from ..datasets.left_out import SUFFIXES
+from ..extras import lacks
 from .geotiff import TIFF_SUFFIXES, can_read_windows, read_tiff_facts
 
 __all__ = ['VIDEO_SUFFIXES', 'InputFile', 'InputFiles', 'find_input_files']
@@ -158,7 +159,4 @@ def _check_geotiffs(files: Sequence[InputFile]) -> None:
     for file in files if not can_read_windows() else ():
         facts = read_tiff_facts(file.path) if file.is_tiff else None
         if facts is not None and facts.is_georeferenced:
-            raise DatasetError(
-                f'{str(file.path)!r} is a GeoTIFF, and rasterio, which keeps its georeference, is '
-                'not installed: pip install rasterio'
-            )
+            raise lacks('rasterio', f'{str(file.path)!r}: to keep the place of a GeoTIFF')

@@ -34,6 +34,8 @@ def predict(
     out: Optional[PathLike] = None,
     *,
     prompts: Optional[PathLike] = None,
+    weights: Optional[PathLike] = None,
+    clip_weights: Optional[PathLike] = None,
     overlay: bool = False,
     coco: bool = False,
     tile: Union[int, Tuple[int, int], None] = None,
@@ -53,14 +55,17 @@ def predict(
             prediction.label_map  # (H, W)
 
     Args:
-        model: A folder that ``fit`` has written, or a config.
+        model: A folder that ``fit`` or ``publish`` has written, ``hf://USER/NAME[@REVISION]``, or
+            a config.
         inputs: Folders, files or patterns of pictures and videos, one or a list; or pictures in
             memory, (H, W, 3) uint8 with red first, or of Pillow.
         out: A folder for results. Defaults to None: nothing is written. ``labels/NAME.png`` are
             label maps, of 16 bits above 255 classes; of a GeoTIFF ``labels/NAME.tif``, in its
             place. A command that was stopped goes on there.
-        prompts: The file of trained prompts that belongs to a config. Defaults to None: the config
-            has handcrafted ones.
+        prompts: The trained prompts that belong to a config: a file, a folder with one, or
+            ``hf://USER/NAME``. Defaults to None: the config has handcrafted ones.
+        weights: The file of the base model. Defaults to None: where the config names it.
+        clip_weights: That of CLIP, for SAM. Defaults to None: where the config names it.
         overlay: Whether ``overlays/NAME.jpg`` are written, at most 2048 pixels wide and high.
         coco: Whether ``coco.json`` is written: objects, or connected regions of label maps.
         tile: The side of square tiles in pixels, or (height, width). Larger pictures are cut.
@@ -80,6 +85,7 @@ def predict(
 
     Raises:
         FileNotFoundError: If model or inputs are not there.
+        CheckpointError: If what was published is damaged or none, or cannot be fetched.
         DatasetError: If there are no pictures.
         OutputError: If something that is read, or of others, would be overwritten.
         ConfigError: If the config is not one to predict with.
@@ -100,7 +106,7 @@ def predict(
         pictures = [LoadedPicture(to_bgr(each)) for each in inputs]
     else:
         found = find_input_files([os.fspath(each) for each in inputs])
-    trained = read_model(model, prompts)
+    trained = read_model(model, prompts, weights, clip_weights)
     if out is not None and found is not None:
         folder = _prepare_folder(Path(out).expanduser(), trained, found, overwrite)
     predictor = Predictor(trained, device)

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
-import statistics
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -18,90 +16,29 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 
-from ..config_reading import ConfigError, read_config
+from ..config_reading import ConfigError
 from ..dataset_wrappers import each_dataset_config, find_configs
 from ..datasets.checks import DatasetError, check_classes
 from ..datasets.file_checks import check_image
 from ..datasets.steps import loaded_kind
-from ..files import read_json, sha256_of
+from ..files import sha256_of
 from ..label_ids import LabelIds, with_rest
 from ..models.segmentors import PromptSegmentor
-from ..outputs import Inputs, find_inputs
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 from .pictures import LoadedPicture
+from .trained_model import TrainedModel, read_model, read_training_size
 
-__all__ = ['Predictor', 'TrainedModel', 'read_model']
+__all__ = [
+    'Predictor',
+    'TrainedModel',
+    'find_dataset',
+    'read_model',
+    'read_training_size',
+    'use_image_encoder',
+]
 
-#: What ``fit`` leaves in its folder.
-_CONFIG, _PROMPTS, _DATA = 'config.py', 'prompts.safetensors', 'data.json'
 _OBJECTS = ('panoptic', 'instances')
-_SIDES = ('height', 'width')
 _LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
-
-
-class TrainedModel(NamedTuple):
-    """Where a trained model lies, before it is built.
-
-    Attributes:
-        cfg: The config of the model and of the data that it was trained on.
-        config: Its path.
-        prompts: The trained prompts; None where the config trains none.
-        folder: That of ``fit``; None if the files were named.
-    """
-
-    cfg: Config
-    config: Path
-    prompts: Optional[Path]
-    folder: Optional[Path]
-
-    def find_inputs(self) -> Inputs:
-        """The files and folders that it is read from."""
-        inputs = find_inputs(self.cfg, files=[self.config, self.prompts])
-        if self.folder is not None:
-            inputs.folders[self.folder] = 'the model'
-        return inputs
-
-
-def read_model(
-    model: Union[str, 'os.PathLike[str]'], prompts: Union[str, 'os.PathLike[str]', None] = None
-) -> TrainedModel:
-    """Find a model, and read its config.
-
-    Args:
-        model: A folder that ``fit`` has written, or a config.
-        prompts: The file of prompts that belongs to a config. Defaults to None: the config trains
-            none.
-
-    Raises:
-        FileNotFoundError: If a file is not there, with what to do.
-        ConfigError: If the config cannot be read or has no model, or prompts are given with a
-            folder.
-    """
-    path = Path(model).expanduser()
-    if not path.is_dir():
-        if not path.exists():
-            raise FileNotFoundError(
-                f'model {str(path)!r} does not exist: give the folder that `mmseg-ssprompt fit` '
-                'has written, or a config with --prompts FILE'
-            )
-        file = None if prompts is None else Path(prompts).expanduser()
-        if file is not None and not file.is_file():
-            raise FileNotFoundError(f'prompts {str(file)!r}: expected a file, found none')
-        return TrainedModel(read_config(path, needs=['model']), path, file, None)
-    if prompts is not None:
-        raise ConfigError(
-            f'model {str(path)!r}: expected a config where prompts are given, found a folder. '
-            'Leave them out, or give the config in it'
-        )
-    config, file = path / _CONFIG, path / _PROMPTS
-    missing = [each.name for each in (config, file) if not each.is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f'model {str(path)!r}: expected a folder that `mmseg-ssprompt fit` has written, with '
-            f'{_CONFIG} and {_PROMPTS}, found no {" and no ".join(missing)}. If `fit` has not '
-            'ended, run its command again'
-        )
-    return TrainedModel(read_config(config, needs=['model']), config, file, path)
 
 
 class Predictor:
@@ -135,9 +72,9 @@ class Predictor:
         cfg = trained.cfg
         self.device = _find_device(device)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        dataset_cfg = _find_dataset(cfg)
+        dataset_cfg = find_dataset(cfg)
         self._loader, self._steps = _split_pipeline(dataset_cfg)
-        _use_image_encoder(cfg)
+        use_image_encoder(cfg)
         cfg.model.setdefault('test_cfg', {})
         cfg.model.test_cfg.logits = False  # one label a pixel in memory, instead of a score each
         # Each picture is seen once, so that nothing is gained where decoded ones are kept.
@@ -152,8 +89,7 @@ class Predictor:
         self.palette = [[int(value) for value in colour] for colour in meta['palette']]
         self.things = tuple(getattr(self.model.decode_head, 'things', None) or ())
         self.finds_objects = any(name in self.model.outputs for name in _OBJECTS)
-        folder = trained.folder
-        self.training_size = None if folder is None else _read_sizes(folder / _DATA)
+        self.training_size = read_training_size(trained)
         self.digest = _digest(trained, dataset_cfg)
 
     def load(self, file: Path) -> LoadedPicture:
@@ -202,7 +138,7 @@ def _find_device(device: Optional[str]) -> torch.device:
     return place
 
 
-def _find_dataset(cfg: Config) -> ConfigDict:
+def find_dataset(cfg: Config) -> ConfigDict:
     """The config of the data set that tests, or else validates, on pictures.
 
     That of embedded samples may also be the one of training, which has the pipeline of tests.
@@ -219,7 +155,7 @@ def _find_dataset(cfg: Config) -> ConfigDict:
     )
 
 
-def _use_image_encoder(cfg: Config) -> None:
+def use_image_encoder(cfg: Config) -> None:
     """Let a model of embedded samples take pictures."""
     model = cfg.model
     if (model.get('backbone') or {}).get('type') != 'PrecomputedFeatures':
@@ -272,17 +208,6 @@ def _split_pipeline(dataset: ConfigDict) -> Tuple[Any, Compose]:
         step for step, kind in zip(pipeline.transforms[first + 1 :], kinds[first + 1 :]) if not kind
     ]
     return loader, pipeline
-
-
-def _read_sizes(file: Path) -> Optional[Tuple[int, int]]:
-    """The median height and width of the pictures that ``fit`` has trained on."""
-    try:
-        pictures = (read_json(file) or {})['pictures']
-        used = [each for each in pictures if each['split'] == 'train'] or pictures
-        height, width = (round(statistics.median(e[key] for e in used)) for key in _SIDES)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # only where large pictures are cut depends on it
-    return height, width
 
 
 def _digest(trained: TrainedModel, dataset: ConfigDict) -> str:

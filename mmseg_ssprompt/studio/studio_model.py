@@ -1,8 +1,10 @@
 """A frozen base model with one or two sets of prompts, which are tried without training."""
 
+import copy
+import os
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
@@ -20,9 +22,11 @@ from ..models.sam import SAMSegmenter
 from ..models.sam.mask_decoder import MULTI_MASK_TOKENS, decode_independent
 from ..models.segmentors import PromptSegmentor
 from ..prediction.predictor import Predictor, TrainedModel, read_model
+from ..prompt_files.published import is_published
 from ..prompt_files.transfer import match_classes
 from ..weights.checkpoint_loader import safe_checkpoint_loading
 from ..weights.model_weights import hand_down_weights
+from ..weights.prompt_places import find_prompt_file
 from .look import Look, StudioError
 from .opened import OpenPicture
 from .segmenting import Naming
@@ -33,6 +37,8 @@ __all__ = ['HANDCRAFTED', 'OTHER', 'OWN', 'PromptSet', 'StudioModel']
 OWN, OTHER, HANDCRAFTED = 'own', 'other', 'handcrafted'
 #: Class names whose embeddings are kept.
 _ENCODED = 2000
+
+PathLike = Union[str, 'os.PathLike[str]']
 
 
 class PromptSet(NamedTuple):
@@ -64,8 +70,8 @@ class StudioModel:
     Args:
         trained: Of ``read_model``; its config is changed.
         device: As for :class:`Predictor`. Defaults to None.
-        other: Prompts to compare with: a file of prompts for the same config, or a folder as
-            ``trained`` is read from. Defaults to None.
+        other: Prompts to compare with: a file of prompts for the same config, or a folder or
+            ``hf://USER/NAME`` as ``trained`` is read from. Defaults to None.
         name: What the model is called. Defaults to None: after its folder or config.
 
     Attributes:
@@ -83,11 +89,12 @@ class StudioModel:
         self,
         trained: TrainedModel,
         device: Optional[str] = None,
-        other: Optional[Path] = None,
+        other: Optional[PathLike] = None,
         name: Optional[str] = None,
     ) -> None:
         cfg, config = trained.cfg, trained.config
         self.name = name or (trained.folder or config).name
+        untouched = trained._replace(cfg=copy.deepcopy(cfg))
         self.predictor = Predictor(trained, device)
         self.model: PromptSegmentor = self.predictor.model
         _check_whole(self.model, config)
@@ -100,7 +107,7 @@ class StudioModel:
         self._encoder = _build_text_encoder(cfg) if self.can_rename else None
         self._encoded: OrderedDict[str, Tensor] = OrderedDict()
         if other is not None:
-            self._add_other(trained, other, device)
+            self._add_other(untouched, other, device)
 
     @property
     def head(self) -> SSPromptHead:
@@ -113,20 +120,31 @@ class StudioModel:
         count: int = self.head.spatial_prompts.num_prompts * self.head.segmenter.masks_per_prompt
         return count
 
-    def _add_other(self, trained: TrainedModel, other: Path, device: Optional[str]) -> None:
-        read = read_model(other) if other.is_dir() else read_model(trained.config, other)
+    def _add_other(self, own: TrainedModel, other: PathLike, device: Optional[str]) -> None:
+        """Read other prompts; ``own`` is that of the model, before it was built."""
+        if is_published(other) or Path(other).expanduser().is_dir():
+            read = read_model(other)
+            if own.cfg.model.get('weights'):  # of one base model, which is checked below
+                read.cfg.model.weights = own.cfg.model.weights
+        else:
+            file = find_prompt_file(other)
+            if not file.is_file():
+                raise FileNotFoundError(f'--compare {str(file)!r}: expected prompts, found no file')
+            read = own._replace(prompts=file, folder=None)
         predictor = Predictor(read, device)
         _check_whole(predictor.model, read.config)
         for part in ('backbone', 'decode_head.segmenter'):
-            own, its = (m.get_submodule(part).fingerprints() for m in (self.model, predictor.model))
+            mine, its = (
+                m.get_submodule(part).fingerprints() for m in (self.model, predictor.model)
+            )
             if own != its:
                 raise ConfigError(
                     f'{str(other)!r}: expected prompts of the same base model as '
-                    f'{str(trained.config)!r}, found another one ({part} differs). Compare prompts '
+                    f'{str(own.config)!r}, found another one ({part} differs). Compare prompts '
                     'of one base model'
                 )
         prompts = read.prompts or read.config
-        self.sets[OTHER] = _prompt_set(_short_name(prompts, trained.prompts), predictor)
+        self.sets[OTHER] = _prompt_set(_short_name(prompts, own.prompts), predictor)
 
     # ---- classes
 

@@ -1,13 +1,14 @@
 """How our own runs read checkpoint files: from disk alone, without running anything in them."""
 
 import contextlib
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 
 import torch
 from mmengine.runner import CheckpointLoader
 
 from ..plain import DICT, NAMES, Kind, find_problem
+from .hub import HUB_SCHEME
+from .prompt_places import find_prompt_file
 from .safetensors_file import SUFFIX
 from .state_dicts import CheckpointError, name_file, read_safetensors_file, read_torch_file
 
@@ -64,13 +65,14 @@ def _refuse_url(filename: str, map_location: Any = None) -> None:
     )
 
 
-@CheckpointLoader.register_scheme(prefixes=_SAFETENSORS)  # mmengine reads none
+@CheckpointLoader.register_scheme(prefixes=[_SAFETENSORS, HUB_SCHEME])  # mmengine reads neither
 def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
     """Read a local checkpoint of tensors and plain values, and check that it is undamaged.
 
     Args:
-        filename: Path of the file, where ``~`` is the home directory; one that ends with
-            ``.safetensors`` has a state dict and ``meta``, and no state of a training.
+        filename: Path of the file, where ``~`` is the home directory, or what else
+            :func:`find_prompt_file` takes; a file that ends with ``.safetensors`` has a state dict
+            and ``meta``, and no state of a training.
         map_location: As for ``torch.load``.
 
     Returns:
@@ -79,14 +81,13 @@ def load_from_local(filename: str, map_location: Any = None) -> Dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged, holds other things than mmengine's checkpoints,
-            or Python objects; mmengine's own checkpoints do (the history of the log), those of
-            :class:`PromptCheckpointHook` do not.
+        CheckpointError: If the file cannot be fetched, is damaged, holds other things than
+            mmengine's checkpoints, or Python objects; mmengine's own checkpoints do (the history of
+            the log), those of :class:`PromptCheckpointHook` do not.
     """
-    file = Path(filename).expanduser()
+    file = find_prompt_file(filename)
     if not file.is_file():
-        state = 'is a folder, and no file' if file.is_dir() else 'does not exist'
-        raise FileNotFoundError(f'checkpoint {str(file)!r} {state}')
+        raise FileNotFoundError(f'checkpoint {str(file)!r} does not exist')
     if file.suffix == SUFFIX:
         state_dict, meta = read_safetensors_file(file)
         device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'

@@ -114,7 +114,8 @@ def check_weights_are_there(model: ConfigDict) -> None:
         entries = ', '.join(f'{entry}=...' for entry in model.get('weights') or ('sam', 'clip'))
         raise FileNotFoundError(
             f'files of weights that are not there: {len(missing)}\n  {listed}\n'
-            f'If they lie elsewhere, set model.weights=dict({entries})'
+            f'If they lie elsewhere, set model.weights=dict({entries}), or say --weights FILE '
+            'where a command has it'
         )
 
 

@@ -37,7 +37,17 @@ def pack_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) 
     beside = dict(metadata=to_json(metadata, '_metadata'), meta=to_json(dict(meta), 'meta'))
     content = json.dumps(beside)
     texts = {'format': 'pt', _CONTENT: content, _CHECKSUM: _sha256(tensors, content)}
-    return save(tensors, metadata=texts)
+    return _sort_texts(save(tensors, metadata=texts))
+
+
+def _sort_texts(file: bytes) -> bytes:
+    """The same file with its free texts in order, which safetensors writes in a random one."""
+    end = 8 + int.from_bytes(file[:8], 'little')
+    header = json.loads(file[8:end])
+    header['__metadata__'] = dict(sorted(header['__metadata__'].items()))
+    text = json.dumps(header, separators=(',', ':'), ensure_ascii=False).encode()
+    text += b' ' * (-len(text) % 8)  # numbers begin at multiples of eight bytes
+    return len(text).to_bytes(8, 'little') + text + file[end:]
 
 
 def read_safetensors(file: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:

@@ -17,8 +17,8 @@ from mmseg_ssprompt.prompt_files import prompt_file, transfer
 
 ROOT = Path(parser.__file__).resolve().parents[2]
 COMMANDS = (
-    *('demo', 'fit', 'predict', 'studio', 'configs', 'check-data', 'few-shot', 'cache', 'explain'),
-    *('masks', 'failures', 'oracle', 'complexity', 'mmseg'),
+    *('demo', 'fit', 'predict', 'studio', 'publish', 'configs', 'check-data', 'few-shot'),
+    *('cache', 'explain', 'masks', 'failures', 'oracle', 'complexity', 'mmseg'),
     *(f'prompts {action}' for action in ('inspect', 'convert', 'merge', 'transfer')),
 )
 #: Prints which of these are imported once a command line was parsed.

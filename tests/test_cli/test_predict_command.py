@@ -75,7 +75,7 @@ def test_a_damaged_picture_is_the_status(run, tmp_path):
     [
         (['empty'], {}, 'no pictures to predict'),
         (['none'], {}, "input 'none' does not exist"),
-        (['img'], dict(config='none'), "model 'none' does not exist: give the folder"),
+        (['img'], dict(config='none'), "model 'none' does not exist: give a folder"),
         (['img'], dict(config='img', prompts=()), 'expected a folder that `mmseg-ssprompt fit`'),
         (['img'], dict(config='img'), 'expected a config where prompts are given, found a folder'),
         (['img'], dict(config='img/0.png'), 'expected a config of mmengine'),

@@ -122,7 +122,7 @@ def test_the_package_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, official.__name__, None)
     monkeypatch.delitem(sys.modules, official.__name__)
     monkeypatch.setitem(sys.modules, 'cityscapesscripts.evaluation', None)
-    with pytest.raises(ImportError, match=r'pip install cityscapesscripts'):
+    with pytest.raises(ImportError, match=r'pip install "cityscapesscripts>'):
         CityscapesInstanceMetric()
 
 

@@ -202,7 +202,7 @@ def test_run_lengths_are_those_of_pycocotools(seed):
 def test_neither_package_is_there(monkeypatch):
     for name in ('faster_coco_eval', 'pycocotools'):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match='pip install faster-coco-eval'):
+    with pytest.raises(ImportError, match='pip install "faster-coco-eval>'):
         InstanceMetric()
 
 

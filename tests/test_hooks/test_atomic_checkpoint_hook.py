@@ -330,7 +330,7 @@ def test_a_folder_with_the_name_of_a_checkpoint_is_skipped(half_done):
         resume(folder, settings)
     assert info.value.errno == errno.EISDIR
     log = log_of(folder)
-    assert f'{str(folder / "iter_6.pth")!r} is a folder, and no file' in log
+    assert f'folder {str(folder / "iter_6.pth")!r}: expected one that' in log
     assert 'resumed epoch: 0, iter: 4' in log
     assert (folder / 'iter_6.pth' / 'mine.txt').exists()
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from mmseg_ssprompt.datasets.checks import DatasetError, UnreadableFileError
+from mmseg_ssprompt.extras import MissingExtraError
 from mmseg_ssprompt.prediction import input_files, pictures, predict
 from mmseg_ssprompt.prediction.geotiff import RasterPicture, read_tiff_facts
 from mmseg_ssprompt.prediction.input_files import InputFile
@@ -76,7 +77,9 @@ def test_headers_say_what_a_tiff_is(tmp_path):
 def test_a_geotiff_needs_rasterio(tmp_path, monkeypatch):
     monkeypatch.setattr(input_files, 'can_read_windows', lambda: False)
     write_geo_tags(tmp_path / 'a.tif', draw_photograph()[0])
-    with pytest.raises(DatasetError, match=r"a\.tif' is a GeoTIFF.*pip install rasterio"):
+    with pytest.raises(
+        MissingExtraError, match=r"a\.tif': .* a GeoTIFF: .*pip install \"rasterio>"
+    ):
         predict('none', [str(tmp_path)], tmp_path / 'out')
 
 

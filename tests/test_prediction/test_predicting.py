@@ -381,7 +381,7 @@ def test_a_folder_of_fit(model, tmp_path):
     """Its photographs say from which size on pictures are cut."""
     folder = tmp_path / 'run'
     shutil.copytree(model.parent, folder)
-    with pytest.raises(FileNotFoundError, match=r"none' does not exist: give the folder that"):
+    with pytest.raises(FileNotFoundError, match=r"none' does not exist: give a folder that"):
         predict(tmp_path / 'none', [draw_photograph()[0]])
     sizes = [(20, 30, 'train'), (24, 30, 'train'), (22, 34, 'train'), (900, 900, 'test')]
     pictures = [dict(height=h, width=w, split=split) for h, w, split in sizes]

@@ -64,7 +64,7 @@ def test_without_gradio_one_line_says_how_to_get_it(capsys, monkeypatch):
     status, error = run(capsys)
     assert status == 1
     assert error.count('\n') == 1
-    assert 'pip install "mmseg_ssprompt[studio]"' in error
+    assert 'pip install "gradio>=6.0" (the extra [studio])' in error
 
 
 def test_gradio_is_imported_by_page_and_server_alone():

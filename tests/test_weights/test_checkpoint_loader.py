@@ -221,14 +221,11 @@ def test_empty_files_are_named(saved):
         load(saved)
 
 
-@pytest.mark.parametrize(
-    ('name', 'state'), [('none.pth', 'does not exist'), ('.', 'is a folder, and no file')]
-)
-def test_missing_files_are_named(tmp_path, name, state):
-    path = tmp_path / name
-    with pytest.raises(FileNotFoundError) as info:
-        load(path)
-    assert f'checkpoint {str(path)!r} {state}' in str(info.value)
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint '.*none\.pth' does not exist"):
+        load(tmp_path / 'none.pth')
+    with pytest.raises(FileNotFoundError, match=r'publish` has written, with prompts\.safetensors'):
+        load(tmp_path)
 
 
 # Damage that torch does not see

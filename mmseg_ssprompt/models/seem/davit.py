@@ -5,11 +5,13 @@ from typing import Any, Dict, List, Tuple
 
 from torch import Tensor, nn
 
+from ...extras import import_extra, lacks
 from .seem_variants import SEEMVariant
 
 __all__ = ['DaViT']
 
 _WINDOW_SIZE = 7
+_FEATURE = "SEEM's variants davit_d3 and davit_d5"
 #: Regular expressions of timm's names, and the official names; all that match are replaced.
 _OFFICIAL_NAMES = (
     (r'^stem\.', 'convs.0.'),
@@ -39,15 +41,14 @@ class DaViT(nn.Module):
         - Output: maps (B, width, h, w) at 1/4, 1/8, 1/16 and 1/32.
 
     Raises:
-        ImportError: If timm is not installed.
+        MissingExtraError: If timm is not installed, or too old.
     """
 
     def __init__(self, variant: SEEMVariant) -> None:
         super().__init__()
+        davit = import_extra('timm.models.davit', _FEATURE)
         try:
-            from timm.models.davit import DaVit
-
-            model = DaVit(
+            model = davit.DaVit(
                 depths=variant.depths,
                 embed_dims=variant.widths,
                 num_heads=variant.heads,
@@ -57,12 +58,8 @@ class DaViT(nn.Module):
                 named_blocks=True,
                 num_classes=0,
             )
-        except (ImportError, TypeError) as error:  # TypeError: it has no such argument yet
-            raise ImportError(
-                "SEEM's variants davit_d3 and davit_d5 need timm 1.0.12 or newer, which is not "
-                f'installed ({error}): run `pip install "timm>=1.0.12"`; the other variants do '
-                'without'
-            ) from error
+        except TypeError as error:  # an older one has no such argument yet
+            raise lacks('timm', _FEATURE, error) from error
         self.stem, self.stages = model.stem, model.stages
         self._official_names = {name: _official_name(name) for name in self.state_dict()}
         self._register_state_dict_hook(_rename)

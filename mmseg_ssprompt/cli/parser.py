@@ -428,7 +428,7 @@ def _add_studio(commands: _Commands) -> None:
         *(commands, 'studio', 'studio', 'look at what prompts do, on a page in the browser'),
         'Drop a photograph, look at each mask, move the trust in learned prompts, try other class '
         'names, click a point, compare two files of prompts. The page is served to this machine '
-        'alone. Needs gradio: pip install "mmseg_ssprompt[studio]".',
+        'alone. Needs gradio: pip install "gradio>=6.0" (the extra [studio]).',
     )
     parser.add_argument(
         'model',

@@ -137,7 +137,7 @@ class StudioModel:
             mine, its = (
                 m.get_submodule(part).fingerprints() for m in (self.model, predictor.model)
             )
-            if own != its:
+            if mine != its:
                 raise ConfigError(
                     f'{str(other)!r}: expected prompts of the same base model as '
                     f'{str(own.config)!r}, found another one ({part} differs). Compare prompts '

@@ -1,6 +1,7 @@
 """What a session answers, compared with what `predict` writes and with the parts themselves."""
 
 import copy
+import shutil
 from unittest import mock
 
 import numpy as np
@@ -247,6 +248,18 @@ def test_another_file_of_prompts_is_compared(tmp_path, tmp_path_factory):
     expected = own.label_map(Look(semantic=0.0), size=None).labels
     np.testing.assert_array_equal(found.second.labels, expected)
     assert 0 < found.share < 1
+
+
+def test_a_folder_is_a_model_and_is_compared(tmp_path, tmp_path_factory):
+    """A folder that `fit` has written, on both sides."""
+    (tmp_path / 'config.py').write_text(f'_base_ = [{str(DEMO_CONFIG)!r}]\n')
+    shutil.copy(DEMO_PROMPTS, tmp_path / 'prompts.safetensors')
+    model = StudioModel(read_model(tmp_path), 'cpu', tmp_path)
+    found = open_session(model, tmp_path_factory).compare(Look(semantic=0.5), OTHER)
+    expected = open_session(demo_studio(), tmp_path_factory)
+    np.testing.assert_array_equal(found.second.labels, expected.label_map(Look()).labels)
+    np.testing.assert_array_equal(found.first.labels, expected.label_map(Look(semantic=0.5)).labels)
+    assert found.second.title == f'{tmp_path.name}/prompts.safetensors'
 
 
 def test_other_prompts_must_be_there(session):

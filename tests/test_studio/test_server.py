@@ -114,6 +114,7 @@ def test_no_event_names_a_file(body, parts):
 def test_the_port_is_the_first_free_one():
     first = find_port()
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         taken.bind((HOST, first))
         taken.listen()
         assert find_port() > first

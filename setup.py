@@ -77,7 +77,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmseg_ssprompt', 'mmseg_ssprompt.*']),
     py_modules=['mmseg_ssprompt_command'],
-    package_data={'mmseg_ssprompt': ['assets/*', 'fitting/*.html', 'py.typed']},
+    package_data={'mmseg_ssprompt': ['assets/*', 'fitting/*.html', 'py.typed', 'studio/studio.*']},
     cmdclass={'build_py': BuildWithConfigs},
     entry_points={'console_scripts': ['mmseg-ssprompt = mmseg_ssprompt_command:main']},
     # Nothing that another package may need in a version of its own, and no bounds, so that pip

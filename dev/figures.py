@@ -143,6 +143,31 @@ def format_rivals() -> str:
     return '\n'.join(lines)
 
 
+#: What is done in the studio, by the names of what was measured.
+STUDIO_CHANGES = {
+    'spatial trust': 'trust in spatial prompts',
+    'semantic trust': 'trust in semantic prompts',
+    'a new name': 'a new class name',
+    'a mask': 'another mask',
+    'a point': 'a point',
+    'comparison': 'comparison, after a move',
+}
+
+
+def format_studio() -> str:
+    """Seconds of each change in the studio, by base model."""
+    bases = read_results('studio_cpu')['bases']
+    titles = [f'{key}, {b["prompts"]} prompts, {b["classes"]} classes' for key, b in bases.items()]
+    rows = {'opening a picture': [b['opening'] for b in bases.values()]}
+    for key, title in STUDIO_CHANGES.items():
+        rows[title] = [b['changes'][key] for b in bases.values()]
+    rows['the slowest change of all'] = [b['slowest'] for b in bases.values()]
+    lines = [f'| | {" | ".join(titles)} |', '|---' * (len(titles) + 1) + '|']
+    for title, values in rows.items():
+        lines.append(f'| {title} | {" | ".join(f"{value:.2f}" for value in values)} |')
+    return '\n'.join(lines)
+
+
 def format_classifiers() -> str:
     """The mIoU of each kind of classifier with each kind of prompts; the best of a row is bold."""
     kinds = ('token', 'region', 'ensemble')
@@ -245,6 +270,7 @@ PAGES: Dict[str, Tables] = {
         'sam-seeds': functools.partial(format_seeds, 'semantic', ['sam'], 'miou'),
         'seem-seeds': functools.partial(format_seeds, 'semantic', ['seem'], 'miou'),
     },
+    'docs/studio.md': dict(studio=format_studio),
     'docs/tasks.md': dict(
         panoptic=functools.partial(format_seeds, 'panoptic', ['sam', 'seem'], 'pq')
     ),

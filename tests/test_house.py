@@ -33,6 +33,7 @@ FLOORS = (
     'fitting',
     'publishing',
     'export',
+    'studio',
     'cli',
 )
 #: They only gather what is below them.

@@ -120,13 +120,12 @@ def build_parser() -> argparse.ArgumentParser:
             _add_example,
             _add_fit,
             _add_predict,
+            _add_studio,
             _add_export,
             _add_publish,
             _add_configs,
             _add_check_data,
             _add_few_shot,
-        ),
-        *(
             _add_cache,
             _add_prompts,
             _add_explain,
@@ -472,6 +471,41 @@ def _add_export(commands: _Commands) -> None:
     parser.add_argument(
         '--opset', type=_at_least_one, default=18, metavar='N', help="of ONNX's operators (18)"
     )
+
+
+def _add_studio(commands: _Commands) -> None:
+    parser = _add_command(
+        *(commands, 'studio', 'studio', 'look at what prompts do, on a page in the browser'),
+        'Drop a photograph, look at each mask, move the trust in learned prompts, try other class '
+        'names, click a point, compare two files of prompts. The page is served to this machine '
+        'alone. Needs gradio: pip install "gradio>=6.0" (the extra [studio]).',
+    )
+    parser.add_argument(
+        'model',
+        nargs='?',
+        metavar='MODEL',
+        help='as for "predict"; left out, the embedded model with the prompts of "demo"',
+    )
+    parser.add_argument(
+        '--prompts',
+        metavar='FILE',
+        help='trained prompts of a config: a file, a folder with one, or hf://USER/NAME',
+    )
+    parser.add_argument(
+        '--compare',
+        metavar='FILE',
+        help='other prompts of the same base model: a file for the same config, a folder of "fit" '
+        'or "publish", or hf://USER/NAME',
+    )
+    parser.add_argument('--weights', metavar='FILE', help='of the base model, where it lies')
+    parser.add_argument('--clip-weights', metavar='FILE', help="CLIP's, where it lies")
+    parser.add_argument(
+        '--port',
+        type=_from_zero,
+        metavar='N',
+        help='where to listen (the first free one from 7860)',
+    )
+    parser.add_argument('--device', help='such as cpu or cuda:0; by default a GPU, if there is one')
 
 
 def _add_publish(commands: _Commands) -> None:

@@ -23,6 +23,7 @@ COMMANDS = (
         'example',
         'fit',
         'predict',
+        'studio',
         'export',
         'publish',
         'configs',

@@ -74,21 +74,25 @@ class PromptFusion(nn.Module):
         constant = dict(fixed_weight=self.initial_weight, learned_only=1.0, default_only=0.0)
         return self.default.new_full((len(self.default),), constant[self.mode])
 
-    def forward(self, default: Optional[Tensor] = None) -> Tensor:
+    def forward(self, default: Optional[Tensor] = None, weight: Optional[float] = None) -> Tensor:
         """Mix learned and default prompts: of the shape of the default.
 
         Args:
             default: (..., P, ...) that takes the place of :attr:`default`, such as (B, P, T, D)
                 where the prompt encoder sees the images. Defaults to None.
+            weight: Takes the place of :attr:`weight` for all prompts, to see what another trust
+                would give; without effect where nothing is learned. Defaults to None.
         """
         default = self.default if default is None else default
         if self.mode == 'default_only':
             return default
+        if weight is not None:
+            return torch.lerp(default, self.learned.expand_as(default), weight)
         if self.mode == 'learned_only':
             return self.learned.expand_as(default)
-        weight = self.weight.view(-1, *[1] * (self.default.dim() - 1))
+        weights = self.weight.view(-1, *[1] * (self.default.dim() - 1))
         # Written as a step from the default, so that Zhat = Zdefault gives Zdefault to the bit.
-        return default + weight * (self.learned - default)
+        return default + weights * (self.learned - default)
 
     def describe(self) -> str:
         """What of the arguments counts after training, where ``noise`` does not."""

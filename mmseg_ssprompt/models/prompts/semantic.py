@@ -93,9 +93,13 @@ class SemanticPromptLearner(BaseModule):
             default = default.unsqueeze(1).repeat(1, prompts_per_class, 1)  # (C, K, E)
         self.fusion = PromptFusion(default, **(fusion or {}))
 
-    def forward(self) -> Tensor:
-        """The semantic prompts: (C * K, E), of unit length, those of a class in a row."""
-        return F.normalize(self.fusion(), dim=-1).view(-1, self.embed_dims)
+    def forward(self, weight: Optional[float] = None) -> Tensor:
+        """The semantic prompts: (C * K, E), of unit length, those of a class in a row.
+
+        Args:
+            weight: As for :class:`PromptFusion`.
+        """
+        return F.normalize(self.fusion(weight=weight), dim=-1).view(-1, self.embed_dims)
 
     def pool(self, logits: Tensor) -> Tensor:
         """The logit of a class from those of its prompts: the largest.

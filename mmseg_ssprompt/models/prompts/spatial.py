@@ -143,11 +143,21 @@ class SpatialPromptLearner(BaseModule):
         self.fusion = PromptFusion(default, **(fusion or {}))
 
     def forward(
-        self, segmenter: PromptableSegmenter, features: Optional[ImageFeatures] = None
+        self,
+        segmenter: PromptableSegmenter,
+        features: Optional[ImageFeatures] = None,
+        weight: Optional[float] = None,
     ) -> Tensor:
-        """The spatial prompts; the segmenter is asked again only if it sees the images."""
+        """The spatial prompts; the segmenter is asked again only if it sees the images.
+
+        Args:
+            segmenter: The base model.
+            features: Of the images.
+            weight: As for :class:`PromptFusion`.
+        """
         seen = self.handcrafted
-        fused: Tensor = self.fusion(None if seen is None else _encode(segmenter, seen, features))
+        default = None if seen is None else _encode(segmenter, seen, features)
+        fused: Tensor = self.fusion(default, weight)
         return fused
 
 

@@ -31,6 +31,8 @@ print(json.dumps([mmseg_ssprompt.__file__, said]))
 #: Commands of the features, with what they lack; each is tried where no extra is installed.
 COMMANDS = dict(
     huggingface_hub=('prompts', 'inspect', 'hf://user/name'),
+    gradio=('studio',),
+    onnx=('export', 'runs/first', '--out', 'exported'),
 )
 NAMES = sorted({each.extra for each in EXTRAS.values()})
 

@@ -10,6 +10,7 @@ from typing import Optional
 
 from ..export import export
 from ..export.exporting import Exported
+from ..extras import how_to_install
 from .messages import in_one_message
 
 __all__ = ['run']
@@ -31,8 +32,8 @@ def _describe(done: Exported, args: argparse.Namespace) -> None:
         print(f'{done.folder / name}: {size / 1e6:,.1f} MB')
     if done.comparison is None:
         print(
-            'not compared with PyTorch: onnxruntime is not installed (pip install '
-            '"mmseg_ssprompt[onnx]")'
+            'not compared with PyTorch: onnxruntime is not installed: '
+            f'{how_to_install("onnxruntime")}'
         )
     else:
         share, largest = done.comparison.equal_pixels, done.comparison.largest_difference

@@ -232,7 +232,7 @@ def test_what_was_there_stays_if_writing_fails(prompts, monkeypatch):
 def test_the_commands_of_the_docs(saved, tmp_path, monkeypatch):
     """As they are written, but for fewer images."""
     text = (ROOT / 'docs' / 'checkpoints.md').read_text()
-    pattern = r'^    (?:mmseg-ssprompt |python tools/(?=test))(.*)$'
+    pattern = r'^ *(?:mmseg-ssprompt |python tools/(?=test))(.*)$'
     commands = re.findall(pattern, text, flags=re.MULTILINE)
     assert [command.split()[:2] for command in commands[:2]] == [
         ['prompts', 'inspect'],

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..models.base import ImageFeatures
@@ -52,7 +53,7 @@ class EncoderGraph(nn.Module):
         self.register_buffer('std', preprocessor.std.clone())
         self.pad_value = float(preprocessor.pad_val)
         # The preprocessor turns what is loaded with blue first; here red comes first.
-        self.is_turned = not preprocessor.channel_conversion
+        self.is_turned = not _turns_channels(preprocessor)
 
     def forward(self, pixels: Tensor, size: Tensor) -> Tuple[Tensor, ...]:
         """The tensors of :meth:`encode`."""
@@ -68,6 +69,17 @@ class EncoderGraph(nn.Module):
         images = torch.where(rows & columns, images, self.pad_value)
         features: Dict[str, Tensor] = self.backbone(images).named()
         return features
+
+
+def _turns_channels(preprocessor: nn.Module) -> bool:
+    """Whether a data preprocessor changes the order of channels.
+
+    It is seen on a pixel, because the attribute has another name in each of mmseg and its fork.
+    """
+    pixel = torch.tensor([0.0, 100.0, 200.0]).view(3, 1, 1)
+    (done,) = preprocessor(dict(inputs=[pixel], data_samples=[SegDataSample()]))['inputs']
+    first = done[0, 0, 0] * preprocessor.std.flatten()[0] + preprocessor.mean.flatten()[0]
+    return bool(first > 100)
 
 
 class DecoderGraph(nn.Module):

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> Optional[int]:
 def _describe(done: Exported, args: argparse.Namespace) -> None:
     """Say what was written, and how it compares with PyTorch."""
     for name, size in done.files.items():
-        print(f'{done.folder / name}: {size / 1e6:,.1f} MB')
+        print(f'{done.folder / name}: {size:,} bytes')
     if done.comparison is None:
         print(
             'not compared with PyTorch: onnxruntime is not installed: '

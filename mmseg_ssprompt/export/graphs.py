@@ -71,7 +71,7 @@ class EncoderGraph(nn.Module):
         return features
 
 
-def _turns_channels(preprocessor: nn.Module) -> bool:
+def _turns_channels(preprocessor: Any) -> bool:
     """Whether a data preprocessor changes the order of channels.
 
     It is seen on a pixel, because the attribute has another name in each of mmseg and its fork.

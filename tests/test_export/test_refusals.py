@@ -173,18 +173,3 @@ def test_what_differs_too_much_is_refused(found, precision, is_refused):
         return found.check(precision)
     with pytest.raises(ExportError, match='does not give what PyTorch gives: expected .* found'):
         found.check(precision)
-
-
-def test_of_what_fails_nothing_stays(tmp_path):
-    def fail():
-        with exporting._new_folder(tmp_path / 'out') as temporary:
-            (temporary / 'half').touch()
-            assert temporary.parent == tmp_path
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert list(tmp_path.iterdir()) == []
-    with exporting._new_folder(tmp_path / 'out') as temporary:
-        (temporary / 'whole').touch()
-    assert [each.name for each in (tmp_path / 'out').iterdir()] == ['whole']

@@ -194,11 +194,14 @@ def read_json(file: Path) -> Optional[Dict[str, Any]]:
     """The object in a JSON file, such as :func:`write_json` wrote; None if there is no file.
 
     Raises:
-        ValueError: If it is no JSON.
+        ValueError: If it is no JSON, with its path.
     """
     if not file.is_file():
         return None
-    content: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
+    try:
+        content: Dict[str, Any] = json.loads(file.read_bytes())
+    except ValueError as error:  # also of texts that are not UTF-8
+        raise ValueError(f'{str(file)!r}: expected JSON, found none ({error})') from error
     return content
 
 

@@ -135,7 +135,7 @@ def test_json_is_read_as_it_was_written(tmp_path):
     write_json(dict(a=float('nan'), b=('ü', 1)), file)
     assert read_json(file) == dict(a=None, b=['ü', 1])
     file.write_text('{')
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"a\.json': expected JSON, found none"):
         read_json(file)
 
 

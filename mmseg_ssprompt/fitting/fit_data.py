@@ -11,7 +11,7 @@ from ..files import read_json, write_atomically, write_json
 from ..label_ids import LabelIds, resolve_label_ids
 from ..plain import DICT, NAMES, Kind, find_problem
 
-__all__ = ['SPLITS', 'TASKS', 'FitData', 'FoundPicture', 'presence_of']
+__all__ = ['SPLITS', 'TASKS', 'FitData', 'FoundPicture', 'presence_of', 'read_results']
 
 TASKS = ('semantic', 'instance', 'panoptic')
 SPLITS = ('train', 'val', 'test')
@@ -52,6 +52,22 @@ class FoundPicture:
     pixels: Dict[str, int]
     objects: Optional[Dict[str, int]]
     ignored: int
+
+
+def read_results(out: Path) -> Dict[str, Any]:
+    """What ``fit`` has written when it ended: the content of ``OUT/results.json``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no JSON.
+    """
+    results = read_json(out / 'results.json')
+    if results is None:
+        raise FileNotFoundError(
+            f'{str(out)!r}: expected results.json, which `mmseg-ssprompt fit` writes when it ends, '
+            'found none. Run its command again'
+        )
+    return results
 
 
 @dataclasses.dataclass
@@ -201,7 +217,7 @@ class FitData:
         try:
             content = read_json(file)
         except ValueError as error:
-            raise DatasetError(f'{str(file)!r}: expected JSON that fit wrote ({error})') from error
+            raise DatasetError(f'{error}. Give fit another --out') from error
         if content is None:
             raise DatasetError(
                 f'{str(file)!r} does not exist: expected a folder that fit has written'

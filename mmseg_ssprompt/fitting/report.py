@@ -1,7 +1,6 @@
 """``report.html``: what ``fit`` found, in one file that needs no network."""
 
 import functools
-import json
 import shlex
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence
@@ -10,7 +9,7 @@ import jinja2
 
 from ..config_files import find_home
 from ..files import write_atomically
-from .fit_data import SPLITS, FitData
+from .fit_data import SPLITS, FitData, read_results
 from .report_advice import RULES, find_advice
 from .report_charts import draw_charts
 from .report_numbers import (
@@ -66,8 +65,7 @@ def write_report(out: Path) -> Path:
 
 def render_report(out: Path) -> str:
     """The text of the report; see ``write_report``."""
-    data, results = FitData.read(out), json.loads((out / 'results.json').read_bytes())
-    return _template().render(_gather(out, data, results))
+    return _template().render(_gather(out, FitData.read(out), read_results(out)))
 
 
 @functools.cache

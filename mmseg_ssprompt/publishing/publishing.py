@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..config_reading import ConfigError
-from ..files import check_writable, completing, read_json, sha256_of, write_atomically
-from ..fitting.fit_data import FitData
+from ..files import check_writable, completing, sha256_of, write_atomically
+from ..fitting.fit_data import FitData, read_results
 from ..fitting.report_pictures import draw_scenes
 from ..models.segmentors import PromptSegmentor
 from ..module_metadata import get_module_metadata, set_module_metadata
@@ -184,13 +184,7 @@ def _read_fit(trained: TrainedModel, pictures: bool) -> Optional[FitFacts]:
                 'photographs, found a config. Leave --pictures out'
             )
         return None
-    results = read_json(trained.folder / 'results.json')
-    if results is None:
-        raise ConfigError(
-            f'model {str(trained.folder)!r}: expected results.json, which `mmseg-ssprompt fit` '
-            'writes when it ends, found none. Run its command again'
-        )
-    data = FitData.read(trained.folder)
+    data, results = FitData.read(trained.folder), read_results(trained.folder)
     return FitFacts(data, results, find_intervals(data, results))
 
 

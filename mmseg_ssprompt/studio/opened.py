@@ -74,6 +74,7 @@ class OpenPicture:
         self.photo = as_jpeg(self.shown)
         self._decoded: OrderedDict[Any, Decoded] = OrderedDict()
         self._logits: OrderedDict[Any, Tensor] = OrderedDict()
+        self._facts: OrderedDict[Any, Any] = OrderedDict()
 
     @property
     def shown_size(self) -> Tuple[int, int]:
@@ -100,6 +101,10 @@ class OpenPicture:
     def class_logits(self, key: Any, classify: Callable[[], Tensor]) -> Tensor:
         """The same for class logits."""
         return _find_or_make(self._logits, key, classify)
+
+    def facts(self, key: Any, find: Callable[[], T]) -> T:
+        """The same for what is known of the masks."""
+        return _find_or_make(self._facts, key, find)
 
 
 def _find_or_make(kept: 'OrderedDict[Any, T]', key: Any, make: Callable[[], T]) -> T:

@@ -30,17 +30,17 @@ def measure(run: Run) -> MaskUsage:
     return usage
 
 
-def prompt_points(learner: nn.Module, num_prompts: int) -> List[List[List[float]]]:
+def prompt_points(learner: nn.Module) -> List[List[List[float]]]:
     """The place that each prompt asks at, as fractions of the frame.
 
     One default point, or the two corners of a default box; of coordinate prompts the learned one.
-    There is none of a base model's own queries, and of learners that do not say it.
+    A base model's own queries have none, nor have learners that do not say it.
     """
     places: Any = getattr(learner, 'handcrafted', None)
     if isinstance(learner, CoordinatePromptLearner):
         places = learner.coordinates
     if places is None:
-        return [[] for _ in range(num_prompts)]
+        return [[]] * int(learner.num_prompts)
     points: List[List[List[float]]] = places.detach().unflatten(1, (-1, 2)).tolist()
     return points
 
@@ -49,15 +49,13 @@ def run(args: argparse.Namespace) -> None:
     """Look at all images, and write the report and the figure."""
     run = load_run(args)
     usage = measure(run)
-    masks = usage.report()
-    num_prompts = len(masks) // usage.masks_per_prompt
-    points = prompt_points(run.head.spatial_prompts, num_prompts)
+    masks, points = usage.report(), prompt_points(run.head.spatial_prompts)
     for mask in masks:
         mask['points'] = points[mask['prompt']]
     report = dict(
         run.source,
         num_images=usage.num_images,
-        num_prompts=num_prompts,
+        num_prompts=run.head.spatial_prompts.num_prompts,
         masks_per_prompt=usage.masks_per_prompt,
         never_winning=sum(mask['won_share'] == 0 for mask in masks),
         masks=masks,

@@ -65,7 +65,7 @@ class FewShotDataset:
         DatasetError: If the manifest is of another draw or data set, with the first entry that
             differs; if there is nothing to draw from; or if another wrapper, such as one that mixes
             images, is inside of this one.
-        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is none.
+        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is another one.
     """
 
     def __init__(

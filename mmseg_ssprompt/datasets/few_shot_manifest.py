@@ -265,7 +265,7 @@ def make_manifest(
     Raises:
         DatasetError: If label maps cannot be read, two images have the same name, or no image has
             any class.
-        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is none.
+        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is another one.
     """
     check_positive(shots=shots, min_pixels=min_pixels)
     check_unit(unit)
@@ -323,7 +323,7 @@ def _draw_objects(
 
 
 def check_unit(unit: Any) -> None:
-    """Refuse what is none of :data:`UNITS`, with a ValueError."""
+    """Refuse another unit than those of :data:`UNITS`, with a ValueError."""
     if unit not in UNITS:
         raise ValueError(f'unit: expected one of {list(UNITS)}, found {unit!r}')
 

@@ -110,7 +110,7 @@ def publish(
         CheckpointError: If the prompts are damaged, or do not say what they were trained with.
         PromptStateError: If they are of another model.
         OutputError: If ``out`` holds other things, or is read.
-        ValueError: If an argument is none, such as a licence with spaces.
+        ValueError: If an argument has another form, such as a licence with spaces.
         OSError: If something cannot be written.
     """
     _check_texts(licence, repository)

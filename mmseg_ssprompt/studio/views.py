@@ -15,8 +15,6 @@ __all__ = ['say_point', 'show_comparison', 'show_error', 'show_point', 'show_pro
 
 #: Classes that the legend names.
 _LEGEND = 40
-#: The colour of a mask of the base model, where it knows no classes.
-_OF_BASE = (90, 170, 255)
 
 
 def show_stage(

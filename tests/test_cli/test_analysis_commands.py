@@ -208,6 +208,20 @@ def test_a_learner_from_outside_is_left_out_of_what_is_explained(run, own_prompt
     assert len(report[other]['weight_says']) > 0
 
 
+def test_a_learner_that_does_not_say_how_many_prompts_it_has(own_prompts):
+    cfg = Config.fromfile(own_prompts('spatial'))
+    MODELS.build(cfg.model)
+
+    class Bare(OwnSpatialPrompts):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            del self.num_prompts
+
+    cfg.model.decode_head.spatial_prompts.type = Bare
+    with pytest.raises(ValueError, match='expected a learner with num_prompts.*found Bare'):
+        MODELS.build(cfg.model)
+
+
 def test_two_learners_from_outside_are_not_explained(run, own_prompts):
     with pytest.raises(ValueError, match=r'expected prompts that can be explained.*OwnSpatial'):
         run('explain', own_prompts('spatial', 'semantic'), None)

@@ -11,7 +11,7 @@ from ..files import read_json, write_atomically, write_json
 from ..label_ids import LabelIds, resolve_label_ids
 from ..plain import DICT, NAMES, Kind, find_problem
 
-__all__ = ['SPLITS', 'TASKS', 'FitData', 'FoundPicture', 'presence_of', 'read_results']
+__all__ = ['SPLITS', 'TASKS', 'FitData', 'FoundPicture', 'presence_of']
 
 TASKS = ('semantic', 'instance', 'panoptic')
 SPLITS = ('train', 'val', 'test')
@@ -52,22 +52,6 @@ class FoundPicture:
     pixels: Dict[str, int]
     objects: Optional[Dict[str, int]]
     ignored: int
-
-
-def read_results(out: Path) -> Dict[str, Any]:
-    """What ``fit`` has written when it ended: the content of ``OUT/results.json``.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no JSON.
-    """
-    results = read_json(out / 'results.json')
-    if results is None:
-        raise FileNotFoundError(
-            f'{str(out)!r}: expected results.json, which `mmseg-ssprompt fit` writes when it ends, '
-            'found none. Run its command again'
-        )
-    return results
 
 
 @dataclasses.dataclass

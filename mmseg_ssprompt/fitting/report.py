@@ -9,7 +9,7 @@ import jinja2
 
 from ..config_files import find_home
 from ..files import write_atomically
-from .fit_data import SPLITS, FitData, read_results
+from .fit_data import SPLITS, FitData
 from .report_advice import RULES, find_advice
 from .report_charts import draw_charts
 from .report_numbers import (
@@ -31,6 +31,7 @@ from .report_tables import (
     subtract,
     summary_table,
 )
+from .results import read_results
 
 __all__ = ['render_report', 'summary_table', 'write_report']
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..config_reading import ConfigError
 from ..files import check_writable, completing, sha256_of, write_atomically
-from ..fitting.fit_data import FitData, read_results
+from ..fitting.fit_data import FitData
 from ..fitting.report_pictures import draw_scenes
+from ..fitting.results import read_results
 from ..models.segmentors import PromptSegmentor
 from ..module_metadata import get_module_metadata, set_module_metadata
 from ..outputs import check_folder, check_outputs

@@ -23,7 +23,8 @@ from ..datasets import DatasetError
 from ..datasets.checks import check_classes, describe_empty, explain_dataset_errors
 from ..datasets.left_out import find_left_out
 from ..datasets.packed_checks import check_batch_sizes, check_packed
-from ..datasets.survey import SampleChecks, Survey, count_and_list
+from ..datasets.sample_checks import SampleChecks
+from ..datasets.survey import Survey, count_and_list
 from ..files import sha256_of, write_json
 from ..hooks.config_checks import SPLITS, ModelFacts, check_config, read_metainfo, read_model_facts
 from ..hooks.dataset_check_hook import read_facts, read_frame

@@ -12,7 +12,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 import numpy as np
 
 from ..datasets.checks import DatasetError, explain_dataset_errors
-from ..datasets.survey import REMARKS, SampleChecks, SampleFindings
+from ..datasets.sample_checks import SampleChecks, SampleFindings
+from ..datasets.survey import REMARKS
 from ..files import check_writable, sha256_of
 from ..outputs import Inputs, OutputError, check_folder, check_outputs
 from ..plain import find_difference

@@ -113,8 +113,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``."""
+def add_device(parser: 'argparse._ActionsContainer') -> None:
+    """Add ``--device`` to a parser, or to a group of arguments."""
     parser.add_argument('--device', help='such as cpu or cuda:0; by default a GPU, if there is one')
 
 

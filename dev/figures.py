@@ -33,7 +33,7 @@ from .marked_page import PageError, render
 from .performance_page import format_runs, read_run
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
-from .studies.report import mean_and_interval, write_report
+from .studies.report import mean_and_interval, read_origin, write_report
 from .walk_ways import WAYS
 
 __all__ = ['PAGES', 'STUDY_PAGES', 'figure', 'make_page', 'write_studies']
@@ -298,7 +298,8 @@ def write_studies(folder: Path) -> None:
     """The page and the figure of each study."""
     for name in STUDY_PAGES:
         results = read_results(name)
-        write_report(name, STUDIES[name], results['seeds'], results['rows'], folder)
+        study, origin = STUDIES[name], read_origin(results)
+        write_report(name, study, origin, results['seeds'], results['rows'], folder)
 
 
 def main() -> None:

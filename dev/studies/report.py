@@ -94,7 +94,7 @@ def _describe(origin: Mapping[str, Any]) -> str:
     """The code and the machine, in a sentence."""
     if not origin:
         return 'The code was an earlier one, whose digest was not recorded.'
-    machine = ', '.join(str(origin['machine'][key]) for key in ('CPU', 'torch'))
+    machine = ', '.join(str(origin['machine'][key]) for key in ('CPU', 'instructions', 'torch'))
     return (
         f'The code has the digest `{origin["code"]}` (`mmseg_ssprompt/` and `configs/`); the '
         f'machine: {machine}.'

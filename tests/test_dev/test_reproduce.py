@@ -16,9 +16,11 @@ from dev.studies.report import mean_and_interval
 from dev.studies.row_configs import SPLITS
 from dev.studies.runs import Measurement, Training, run_all
 from dev.studies.search import rates_to_try
+from mmseg_ssprompt.analysis.complexity.measuring import describe_machine
 from mmseg_ssprompt.cli.records import read_losses
 
 ROOT = Path(__file__).resolve().parents[2]
+EVIDENCE = ROOT / 'docs' / 'evidence'
 SMALL = (
     'train_cfg.max_iters=2',
     'train_cfg.val_interval=2',
@@ -143,6 +145,23 @@ def test_rows_share_the_scenes_that_the_encoder_has_seen(tmp_path):
     half = StudyRow('half', 'ssprompt_sam-tiny_shapes_cached.py')  # in float16
     for row in (coast, seem, half):
         assert not set(folders(row)) & set(chosen)
+
+
+@pytest.mark.slow
+def test_a_row_that_is_run_again_gives_equal_digits(tmp_path):
+    study = json.loads((EVIDENCE / 'components.json').read_text())
+    machine = describe_machine('cpu')
+    if study.get('code') != describe_code():
+        pytest.skip('the committed results are of other code')
+    if any(study['machine'][key] != machine[key] for key in ('CPU', 'instructions', 'torch')):
+        pytest.skip('the committed results are of another processor or torch')
+    (row,) = (row for row in STUDIES['components'].rows if row.name == 'SemPrompt')
+    (committed,) = (each for each in study['rows'] if each['name'] == row.name)
+    training = Training(row, committed['learning_rate'], study['seeds'][0], tmp_path)
+    run_all([training], jobs=2)
+    measurement = Measurement(row, training, tmp_path)
+    run_all([measurement], jobs=2)
+    assert measurement.result()['mIoU'] == committed['miou'][0]
 
 
 def test_a_row_without_embedded_samples_keeps_its_images(tmp_path):

@@ -11,8 +11,6 @@ the mask that contributes most to the class which the pixel gets
 import argparse
 from typing import Any, List
 
-from torch import nn
-
 from ..analysis import MaskUsage, segment_image
 from ..analysis.figures import draw_mask_usage
 from ..files import write_json
@@ -30,17 +28,17 @@ def measure(run: Run) -> MaskUsage:
     return usage
 
 
-def prompt_points(learner: nn.Module) -> List[List[List[float]]]:
+def prompt_points(learner: Any) -> List[List[List[float]]]:
     """The place that each prompt asks at, as fractions of the frame.
 
     One default point, or the two corners of a default box; of coordinate prompts the learned one.
     A base model's own queries have none, nor have learners that do not say it.
     """
-    places: Any = getattr(learner, 'handcrafted', None)
+    places = getattr(learner, 'handcrafted', None)
     if isinstance(learner, CoordinatePromptLearner):
         places = learner.coordinates
     if places is None:
-        return [[]] * int(learner.num_prompts)
+        return [[]] * learner.num_prompts
     points: List[List[List[float]]] = places.detach().unflatten(1, (-1, 2)).tolist()
     return points
 

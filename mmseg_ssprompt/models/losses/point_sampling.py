@@ -55,6 +55,6 @@ def sample_masks(masks: Tensor, coordinates: Tensor) -> Tensor:
         apart = masks.flatten(0, 1).unsqueeze(1)  # (B * N, 1, h, w)
         grid = grid.unsqueeze(1).expand(-1, masks.shape[1], -1, -1, -1).flatten(0, 1)
         sampled = F.grid_sample(apart, grid, padding_mode='border', align_corners=False)
-        return sampled.view(*masks.shape[:2], -1)
+        return sampled.view(*masks.shape[:2], coordinates.shape[1])
     sampled = F.grid_sample(masks, grid, padding_mode='border', align_corners=False)
     return sampled.squeeze(3)

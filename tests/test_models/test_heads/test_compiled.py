@@ -51,7 +51,7 @@ def compiler(monkeypatch):
     return compiler
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def built(base: str) -> nn.Module:
     """A shipped model, which tests copy."""
     if base == 'sam':

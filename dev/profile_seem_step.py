@@ -2,9 +2,9 @@
 
     python -m dev.profile_seem_step --json docs/evidence/profile_seem_step.json
 
-Multiplications and additions do not depend on the machine: ``bound`` is the share of a step that has
-the encoder, if both computed at the same rate and all else cost nothing. Seconds are those of
-processors, on one thread.
+Counts of operations do not depend on the machine: ``bound`` is the share that they leave of a step
+with the encoder, if both computed at one rate and all else cost nothing. Seconds are those of a
+processor, on one thread.
 """
 
 import argparse

@@ -253,7 +253,7 @@ def test_independent_gradients_are_the_official_ones(
 def test_chunks_are_decoded_again_in_the_backward_pass(build, image, prompts):
     decoder = build(decoding='independent', chunk_size=4)
     passes: List[Tuple[int, ...]] = []
-    decoder.decoder.output_upscaling.register_forward_hook(
+    decoder.decoder.iou_prediction_head.register_forward_hook(
         lambda *args: passes.append(tuple(args[-1].shape[:1]))
     )
     decode(decoder, image, prompts)
@@ -271,7 +271,7 @@ def test_chunks_are_decoded_again_in_the_backward_pass(build, image, prompts):
 def test_a_single_chunk_is_decoded_once(build, image, prompts):
     decoder = build(decoding='independent', chunk_size=len(prompts)).train()
     passes = []
-    decoder.decoder.output_upscaling.register_forward_hook(lambda *args: passes.append(1))
+    decoder.decoder.iou_prediction_head.register_forward_hook(lambda *args: passes.append(1))
     prompts = prompts.clone().requires_grad_()
     gradient(decode(decoder, image, prompts), prompts)
     assert len(passes) == 1

@@ -3,6 +3,7 @@
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
+import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder
 from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor
@@ -12,10 +13,9 @@ from .attention import (
     attend,
     attend_to_image,
     attend_to_tokens,
-    attend_to_tokens_from,
-    project_places,
+    attend_to_tokens_at_first,
 )
-from .linear import apply_mlp
+from .linear import apply_mlp, project
 from .read_out import mask_filters, masks_of_one, masks_of_shared
 
 __all__ = ['MULTI_MASK_TOKENS', 'SINGLE_MASK_TOKEN', 'decode_independent', 'decode_joint']
@@ -130,9 +130,9 @@ class _Image(NamedTuple):
     size: Tuple[int, int]
     stream: Tensor  # (B, hw, D)
     positioned: Tensor  # (B, hw, D)
-    query: Tensor  # (B, heads, d, hw), of the first attention to tokens
-    key_positions: List[Tensor]  # of each later attention to the image, as it takes them
-    query_positions: List[Tensor]  # of each later attention to tokens
+    query: Tensor  # (B, hw, D'), of the first attention to tokens
+    key_positions: List[Tensor]  # (hw, D') of each later attention to the image
+    query_positions: List[Tensor]  # (hw, D') of each later attention to tokens
 
 
 def _start_image(
@@ -145,14 +145,13 @@ def _start_image(
     to_image = [layer.cross_attn_token_to_image for layer in later]
     to_image.append(decoder.transformer.final_attn_token_to_image)
     to_tokens = [layer.cross_attn_image_to_token for layer in later]
-    attention = first.cross_attn_image_to_token
     return _Image(
         (image_embedding.shape[-2], image_embedding.shape[-1]),
         stream,
         positioned,
-        project_places(attention, attention.q_proj, positioned),
-        [project_places(attention, attention.k_proj, image_pe) for attention in to_image],
-        [project_places(attention, attention.q_proj, image_pe) for attention in to_tokens],
+        project(first.cross_attn_image_to_token.q_proj, positioned),
+        [F.linear(image_pe[0], attention.k_proj.weight) for attention in to_image],
+        [project(attention.q_proj, image_pe[0]) for attention in to_tokens],
     )
 
 
@@ -167,7 +166,7 @@ def _decode_chunk(
     (first, *later), transformer = decoder.transformer.layers, decoder.transformer
     num_prompts, query = queries.shape[1], queries + query_pe
     keys = first.norm4(
-        attend_to_tokens_from(
+        attend_to_tokens_at_first(
             first.cross_attn_image_to_token, image.stream, image.query, query, queries
         )
     )  # (P, hw, D) of the P = B * n prompts

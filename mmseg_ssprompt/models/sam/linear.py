@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..base.exporting import is_exporting
 
-__all__ = ['apply_mlp', 'project', 'project_by']
+__all__ = ['apply_mlp', 'is_autocast', 'project', 'project_by']
 
 #: Multiplications from which the detour pays: layers of the image encoder, and of independent
 #: decoding. Smaller ones made joint decoding slower, forward and backward (0.36 against 0.27 s).
@@ -45,13 +45,14 @@ def _is_faster_as_convolution(weight: Tensor, x: Tensor) -> bool:
         not is_exporting()  # the choice is that of who runs the export
         and x.device.type == 'cpu'
         and x.dtype == torch.float32
-        and not _is_autocast()  # lower precisions are oneDNN's anyway
+        and not is_autocast('cpu')  # lower precisions are oneDNN's anyway
         and torch.backends.mkldnn.is_available()
         and x.numel() * len(weight) >= _MIN_MULTIPLICATIONS
     )
 
 
-def _is_autocast() -> bool:
-    if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4, which deprecates the other
-        return torch.is_autocast_enabled('cpu')
-    return torch.is_autocast_cpu_enabled()
+def is_autocast(device_type: str) -> bool:
+    """Whether ``torch.autocast`` is on for ``'cpu'`` or ``'cuda'``."""
+    if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4, which deprecates the others
+        return torch.is_autocast_enabled(device_type)
+    return torch.is_autocast_cpu_enabled() if device_type == 'cpu' else torch.is_autocast_enabled()

@@ -1,7 +1,8 @@
 """SAM's mask decoder for N prompts and B images: jointly, or each prompt in its own pass."""
 
-from typing import List, Optional
+from typing import List, Optional, Union
 
+import torch
 from mmseg.registry import MODELS
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from ...weights.state_dicts import FilePath
 from ..base import Decoded, FrozenModule
 from . import sam_file
+from .chunks import choose_chunk_size
 from .decoding import MULTI_MASK_TOKENS, SINGLE_MASK_TOKEN, decode_independent, decode_joint
 from .sam_variants import build_mask_decoder
 
@@ -34,9 +36,12 @@ class SAMMaskDecoder(FrozenModule):
         carry_all_tokens: In joint decoding, whether all of SAM's mask tokens take part in
             attention or only those that ``mask_output`` needs. Independent decoding always
             carries all. Defaults to False.
-        chunk_size: Prompts decoded at a time by independent decoding. In training each of several
-            chunks is recomputed in the backward pass, so that memory does not grow with N.
-            Defaults to 8.
+        chunk_size: Prompts decoded at a time by independent decoding, which changes results by no
+            more than rounding (1e-5). In training each of several chunks is recomputed in the
+            backward pass, so that memory does not grow with N. ``'auto'`` takes all that fit into
+            free memory on a GPU, and on a CPU what its caches hold
+            (:func:`~mmseg_ssprompt.models.sam.chunks.choose_chunk_size`). With a number, the same
+            inputs give the same bits on the same machine. Defaults to 'auto'.
         trainable: Whether the weights train, from the checkpoint's on. Defaults to False.
 
     Raises:
@@ -57,7 +62,7 @@ class SAMMaskDecoder(FrozenModule):
         decoding: str = 'joint',
         mask_output: str = 'single',
         carry_all_tokens: bool = False,
-        chunk_size: int = 8,
+        chunk_size: Union[int, str] = 'auto',
         trainable: bool = False,
     ) -> None:
         super().__init__()
@@ -67,8 +72,8 @@ class SAMMaskDecoder(FrozenModule):
         ):
             if value not in choices:
                 raise ValueError(f'{name} must be one of {choices}, got {value!r}')
-        if type(chunk_size) is not int or chunk_size < 1:
-            raise ValueError(f'chunk_size must be a positive integer, got {chunk_size!r}')
+        if chunk_size != 'auto' and (type(chunk_size) is not int or chunk_size < 1):
+            raise ValueError(f"chunk_size must be 'auto' or a positive integer, got {chunk_size!r}")
         self.decoding, self.mask_output = decoding, mask_output
         self.carry_all_tokens, self.chunk_size = carry_all_tokens, chunk_size
         self.masks_per_prompt = len(MULTI_MASK_TOKENS) if mask_output == 'all' else 1
@@ -117,10 +122,22 @@ class SAMMaskDecoder(FrozenModule):
                 *image, sparse_prompts, dense_prompt, self._token_indices, carried
             )
             return self._select(*outputs)
+        size = self._chunk_size(image_embedding, sparse_prompts)
         outputs = decode_independent(
-            *image, sparse_prompts, dense_prompt, self._token_indices, self.chunk_size
+            *image, sparse_prompts, dense_prompt, self._token_indices, size
         )
         return self._select(*outputs)
+
+    def _chunk_size(self, image_embedding: Tensor, sparse_prompts: Tensor) -> int:
+        if not isinstance(self.chunk_size, str):
+            return self.chunk_size
+        num_prompts, num_tokens = sparse_prompts.shape[-3:-1]
+        group = 1 + self.decoder.num_mask_tokens + num_tokens
+        given = (image_embedding, sparse_prompts)
+        trains = torch.is_grad_enabled() and (
+            not self.frozen or any(x.requires_grad for x in given)
+        )
+        return choose_chunk_size(self.decoder, image_embedding, num_prompts, group, trains)
 
     def _select(self, masks: Tensor, tokens: Tensor, iou: Tensor) -> Decoded:
         iou = iou[..., list(self._token_indices)]  # (B, N, M)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 
+from .filtering import upscale_and_filter
 from .linear import project_by
 
 __all__ = ['mask_filters', 'masks_of_one', 'masks_of_shared']
@@ -54,8 +55,10 @@ def masks_of_one(
     decoder: MaskDecoder, image: Tensor, size: Tuple[int, int], filters: Tensor
 ) -> Tensor:
     """Masks of prompts that have an image stream each: as :func:`masks_of_shared` with P for B."""
+    second = decoder.output_upscaling[3]
+    x = _upscale_once(decoder, image).flatten(1, 2)  # (P, 4hw, D / 4)
     # Here there are fewer masks than channels, so masks change order.
-    masks = _upscale(decoder, image).flatten(1, 3) @ filters.transpose(1, 2)  # (P, 16hw, M)
+    masks = upscale_and_filter(x, *_as_linear(second), filters)  # (P, 16hw, M)
     rows = _to_rows_of_pixels(masks.unflatten(1, (-1, 4, 4)), size)  # (P, 4h, 4w, M)
     return rows.permute(0, 3, 1, 2)
 
@@ -74,18 +77,28 @@ def _upscale(decoder: MaskDecoder, image: Tensor) -> Tensor:
         (B, hw, 4, 4, D / 8): each place's quarters and their pixels, from left to right and from
         top to bottom.
     """
-    first, norm, _, second, _ = decoder.output_upscaling
-    x = _to_quarters(first, image)
+    return F.gelu(_to_quarters(decoder.output_upscaling[3], _upscale_once(decoder, image)))
+
+
+def _upscale_once(decoder: MaskDecoder, image: Tensor) -> Tensor:
+    """The first half of :func:`_upscale`: (B, hw, D) -> (B, hw, 4, D / 4)."""
+    first, norm = decoder.output_upscaling[:2]
     # Sizes, epsilon and formula of the official LayerNorm2d, over the channels.
-    x = F.gelu(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
-    return F.gelu(_to_quarters(second, x))
+    x = F.layer_norm(
+        _to_quarters(first, image), norm.weight.shape, norm.weight, norm.bias, norm.eps
+    )
+    return F.gelu(x)
 
 
 def _to_quarters(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """(..., D) -> (..., 4, D')."""
-    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 * D', D)
+    return project_by(x, *_as_linear(layer)).unflatten(-1, (4, -1))
+
+
+def _as_linear(layer: nn.ConvTranspose2d) -> Tuple[Tensor, Tensor]:
+    """Weight (4 * D', D) and bias (4 * D',) of the linear layer that it is."""
     assert layer.bias is not None
-    return project_by(x, weight, layer.bias.repeat(4)).unflatten(-1, (4, -1))
+    return layer.weight.permute(2, 3, 1, 0).flatten(0, 2), layer.bias.repeat(4)
 
 
 def _to_rows_of_pixels(x: Tensor, size: Tuple[int, int]) -> Tensor:

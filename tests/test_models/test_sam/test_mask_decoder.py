@@ -422,9 +422,9 @@ def test_defaults_and_config(build, sam_file, image, prompts):
     config = dict(type='SAMMaskDecoder', variant='tiny', checkpoint=sam_file)
     decoder = MODELS.build(config)
     assert isinstance(decoder, SAMMaskDecoder)
-    expected = build(decoding='joint', mask_output='single', carry_all_tokens=False, chunk_size=8)
+    expected = build(decoding='joint', mask_output='single', carry_all_tokens=False)
     assert_close(decode(decoder, image, prompts), decode(expected, image, prompts))
-    assert decoder.chunk_size == 8
+    assert decoder.chunk_size == 'auto'
 
 
 @pytest.mark.parametrize('decoding', DECODINGS)
@@ -447,7 +447,10 @@ def test_autocast_blurs_only_a_little(build, image, prompts, decoding):
         ('chunk_size', 0, 'a positive integer'),
         ('chunk_size', -3, 'a positive integer'),
         ('chunk_size', 2.5, 'a positive integer'),
-        ('chunk_size', '16', 'a positive integer'),
+        ('chunk_size', '16', "'auto' or a positive integer"),
+        ('chunk_size', 'all', "'auto' or a positive integer"),
+        ('chunk_size', True, 'a positive integer'),
+        ('chunk_size', None, 'a positive integer'),
     ],
 )
 def test_wrong_arguments_are_refused_before_the_file_is_read(name, value, choices):

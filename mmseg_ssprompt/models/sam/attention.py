@@ -26,7 +26,7 @@ def attend(attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> T
 
 # A prompt of its own has G = 7 or 8 tokens against thousands of places, where fused attention
 # spends its time on all but arithmetic. Written out, its map is (heads * G, places), and what would
-# be done to each place is done to the tokens: ``q (x Wk)^T = (q Wk^T) x^T``, ``A (x Wv) = (A x) Wv``.
+# be done to each place is done to tokens: ``q (x Wk)^T = (q Wk^T) x^T``, ``A (x Wv) = (A x) Wv``.
 # A product with heads * G = 56 rows takes half of the multiplications of a projection to 128, and
 # no projected copy of the image is kept for gradients. Rows of one head are zero in the others'
 # channels, so that each product is one of plain matrices.

@@ -16,7 +16,13 @@ __all__ = ['compare']
 
 
 def compare(args: argparse.Namespace) -> Iterator[Row]:
-    """Time of more prompts, of more images."""
+    """Time of a quarter of the prompts, of more of them, and of more images."""
+    case, other = Decoding(args), Decoding(args, args.prompts // 4)
+    for backward, what in ((False, 'forward'), (True, 'forward and backward')):
+        ours, reference = (partial(c.ours, 'joint', backward) for c in (other, case))
+        ours(), reference()
+        name = f'joint decode, N = {args.prompts // 4} over N = {args.prompts}, {what}'
+        yield take_turns(args, name, ours, reference)
     yield from _compare_more_prompts(args)
     single = TrainingStep(args)
     single.from_embedding()

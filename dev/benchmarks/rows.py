@@ -28,8 +28,9 @@ _OF_PEAKS = ('variant', 'seem_variant', 'prompts', 'classes', 'batch', 'threads'
 TARGETS: Dict[str, Tuple[float, float]] = {
     'joint decode, N = 100, forward and backward': (1 / 25, 1 / 40),
     'joint decode, N = 100, peak memory': (1 / 12, 1 / 20),
-    'joint decode, N = 400 over N = 100, forward and backward': (2.0, 1.5),
-    'independent decode, N = 100, forward': (0.7, 0.5),
+    'joint decode, 100 more prompts at N = 400 over N = 100, forward and backward': (1.1, 1.1),
+    'independent decode, N = 100, forward': (0.45, 0.45),
+    'independent decode, N = 100, forward and backward': (0.45, 0.45),
     'independent decode, N = 100, peak memory': (1 / 8, 1 / 15),
     'vit_b encoder at 1024 x 1024, float32': (0.68, 0.5),
     'vit_b encoder at 1024 x 1024, bfloat16': (0.42, 0.3),

@@ -1,0 +1,299 @@
+"""What a study on real data runs: one job for each arm and seed, in a file that all parts read."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from mmseg_ssprompt.cli.arguments import check_before_building
+from mmseg_ssprompt.config_reading import read_config
+from mmseg_ssprompt.datasets import explain_dataset_errors
+from mmseg_ssprompt.files import read_json, write_json
+
+from ..provenance import describe_commit, digest_code
+from .real_rows import CONFIGS, make_study
+from .rows import StudyRow
+
+__all__ = ['Cache', 'Job', 'Plan', 'StudyError', 'make_plan']
+
+
+class StudyError(ValueError):
+    """A study that cannot be written, run or gathered as it was asked for."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training with the validation at its end, or one test where nothing trains.
+
+    Attributes:
+        index: Its number in the array.
+        arm: Its row, by what ``--arms`` is given.
+        name: What the row is called in the table.
+        seed: Of the noise on prompts, the order of images and the few-shot draw; None where nothing
+            depends on one.
+        trains: Whether there is anything to train.
+        config: Below ``configs/``.
+        options: All settings beside the config.
+        lr: The learning rate; None where nothing trains.
+        iterations: Those of the training; 0 where nothing trains.
+    """
+
+    index: int
+    arm: str
+    name: str
+    seed: Optional[int]
+    trains: bool
+    config: str
+    options: List[str]
+    lr: Optional[float]
+    iterations: int
+
+    @property
+    def place(self) -> str:
+        """Its folder, in the study's."""
+        return f'runs/{self.arm}' + ('' if self.seed is None else f'/seed_{self.seed}')
+
+    def describe(self) -> str:
+        """The job in a few words."""
+        return f'job {self.index}, {self.name}' + (
+            '' if self.seed is None else f', seed {self.seed}'
+        )
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Embedded samples that jobs read, and that one command makes.
+
+    Attributes:
+        config: Below ``configs/``.
+        split: ``'train'`` or ``'val'``.
+        options: Settings beside the config.
+        folder: Where they go.
+    """
+
+    config: str
+    split: str
+    options: List[str]
+    folder: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study on real data, as ``study.json`` in its folder has it.
+
+    Attributes:
+        base: A key of ``BASES``.
+        data: A key of ``DATA``.
+        few_shot: Whether training is on 16 images for each class.
+        seeds: Those of each row.
+        digest: Of the package and the configs, which every result has to have.
+        commit: Of the checkout.
+        started_in: The folder to which the paths of data and weights are relative.
+        jobs: In the order of the array.
+        caches: What is made before; empty without cached configs.
+    """
+
+    base: str
+    data: str
+    few_shot: bool
+    seeds: List[int]
+    digest: str
+    commit: str
+    started_in: str
+    jobs: List[Job]
+    caches: List[Cache]
+
+    FILE = 'study.json'
+
+    @property
+    def key(self) -> str:
+        """The name of its pages."""
+        return f'{self.base}_{self.data}' + ('_16shot' if self.few_shot else '')
+
+    def write(self, folder: Path) -> None:
+        """Write it into a folder that has none, or the same.
+
+        Raises:
+            StudyError: If the folder has another study.
+        """
+        content = dataclasses.asdict(self)
+        there = read_json(folder / self.FILE)
+        different = [key for key in content if there is not None and there.get(key) != content[key]]
+        if set(different) - {'commit'}:
+            raise StudyError(
+                f'{str(folder)!r}: expected no study or this one, found one with other '
+                f'{", ".join(different)}. Give another --out, or remove the folder with its results'
+            )
+        write_json(content, folder / self.FILE)
+
+    @classmethod
+    def read(cls, folder: Path) -> 'Plan':
+        """The plan of a folder.
+
+        Raises:
+            StudyError: If there is none.
+        """
+        try:
+            content = read_json(folder / cls.FILE)
+            if content is None:
+                raise StudyError(
+                    f'{str(folder / cls.FILE)!r} does not exist: write the study first, with the '
+                    'same command without --gather, or give the --out that it was written with'
+                )
+            jobs = [Job(**job) for job in content.pop('jobs')]
+            caches = [Cache(**cache) for cache in content.pop('caches')]
+            return cls(jobs=jobs, caches=caches, **content)
+        except StudyError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise StudyError(
+                f'{str(folder / cls.FILE)!r}: expected what this command writes, found '
+                f'{type(error).__name__}: {error}. Write the study again, into another --out'
+            ) from error
+
+
+def make_plan(
+    base: str,
+    data: str,
+    *,
+    few_shot: bool,
+    seeds: Sequence[int],
+    arms: Optional[Sequence[str]],
+    rates: Mapping[str, float],
+    cached: bool,
+    options: Sequence[str],
+    folder: Path,
+) -> Plan:
+    """The jobs of a study; nothing is written.
+
+    Args:
+        base: A key of ``BASES``.
+        data: A key of ``DATA``.
+        few_shot: Whether to train on 16 images for each class.
+        seeds: Those of each row that trains.
+        arms: Which rows; None is all.
+        rates: Learning rates by arm; ``''`` is that of all others. Defaults to the config's.
+        cached: Whether rows whose config has a form for cached embeddings take it.
+        options: Settings for all rows.
+        folder: Of the study.
+
+    Raises:
+        StudyError: If an arm is unknown, or nothing is there to be cached.
+        FileNotFoundError: With all data and weights that are not there, and where to get them.
+        ConfigError: If an option does not fit.
+    """
+    _, rows = make_study(base, data, few_shot)
+    chosen = list(rows) if arms is None else list(dict.fromkeys(arms))
+    for what, names in (('--arms', chosen), ('--lr', [arm for arm in rates if arm])):
+        unknown = [name for name in names if name not in rows]
+        if unknown:
+            raise StudyError(f'{what}: expected arms of {", ".join(rows)}, found {unknown[0]!r}')
+    for arm in sorted(chosen, key=lambda arm: not rows[arm].trains):  # which need the most, first
+        _check(rows[arm], options)
+    jobs: List[Job] = []
+    caches: Dict[str, Cache] = {}
+    for arm in chosen:
+        row = rows[arm]
+        config = _cached_form(row.config) if cached else row.config
+        for seed in seeds if row.trains else [None]:
+            job, made = _make_job(len(jobs), arm, row, config, seed, rates, options, folder)
+            jobs.append(job)
+            caches.update((cache.folder, cache) for cache in made)
+    if cached and not caches:
+        raise StudyError(
+            f'--cached: {rows["ssprompt"].config} has no form for cached embeddings in configs/ '
+            '(docs/cache.md says which have one). Leave --cached out'
+        )
+    return Plan(
+        base=base,
+        data=data,
+        few_shot=few_shot,
+        seeds=list(seeds),
+        digest=digest_code(),
+        commit=describe_commit(),
+        started_in=str(Path.cwd()),
+        jobs=jobs,
+        caches=list(caches.values()),
+    )
+
+
+def _check(row: StudyRow, options: Sequence[str]) -> None:
+    """Refuse what a row needs and is not there; a cache is made before it is needed."""
+    cfg = read_config(CONFIGS / row.config, [*options, *row.options])
+    try:
+        check_before_building(cfg, *(('train', 'val') if row.trains else ('test',)))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{error}\nPaths are relative to {str(Path.cwd())!r}. docs/datasets.md says where each '
+            'data set comes from and how it lies, docs/weights.md where the weights come from'
+        ) from error
+    for split in ('train', 'val') if row.trains else ('test',):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        while 'dataset' in dataset:  # a few-shot draw reads all label maps
+            dataset = dataset.dataset
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        with explain_dataset_errors():
+            DATASETS.build(dict(dataset, pipeline=[]))  # which refuses one without images
+
+
+def _cached_form(config: str) -> str:
+    form = f'{Path(config).stem}_cached.py'
+    return form if (CONFIGS / form).is_file() else config
+
+
+def _make_job(
+    index: int,
+    arm: str,
+    row: StudyRow,
+    config: str,
+    seed: Optional[int],
+    rates: Mapping[str, float],
+    shared: Sequence[str],
+    folder: Path,
+) -> Tuple[Job, List[Cache]]:
+    cfg = read_config(CONFIGS / config, [*shared, *row.options])
+    draw = [] if seed is None else _draw_options(cfg, seed, folder)
+    caches = _caches_of(cfg, config, [*shared, *draw], seed) if row.trains else []
+    places = [f'{c.split}_dataloader.dataset.cache_dir={c.folder}' for c in caches]
+    options, iterations, lr = [*shared, *row.options, *draw, *places], 0, None
+    if row.trains:
+        iterations = cfg.train_cfg.max_iters
+        lr = rates.get(arm, rates.get('', cfg.optim_wrapper.optimizer.lr))
+        options += [
+            f'optim_wrapper.optimizer.lr={lr}',
+            f'randomness.seed={seed}',
+            f'train_cfg.val_interval={iterations}',  # one validation, at the end
+        ]
+    return Job(index, arm, row.name, seed, row.trains, config, options, lr, iterations), caches
+
+
+def _draw_options(cfg: Config, seed: int, folder: Path) -> List[str]:
+    """The seed and the manifest of a few-shot draw, which all arms of a seed share."""
+    options, key = [], 'train_dataloader.dataset'
+    dataset: Any = cfg.train_dataloader.dataset
+    while dataset is not None:
+        if dataset.type == 'FewShotDataset':
+            manifest = folder.absolute() / 'manifests' / f'seed_{seed}.json'
+            options += [f'{key}.seed={seed}', f'{key}.manifest={manifest}']
+        dataset, key = dataset.get('dataset'), f'{key}.dataset'
+    return options
+
+
+def _caches_of(
+    cfg: Config, config: str, options: Sequence[str], seed: Optional[int]
+) -> List[Cache]:
+    """Those of a cached config; a few-shot draw has one for each seed."""
+    caches = []
+    for split in ('train', 'val'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        if dataset.type == 'EmbeddedDataset':
+            place = str(dataset.cache_dir)
+            if dataset.dataset.type == 'FewShotDataset':
+                place += f'_seed_{seed}'
+            made = [*options, f'{split}_dataloader.dataset.cache_dir={place}']
+            caches.append(Cache(config, split, made, place))
+    return caches

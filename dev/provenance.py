@@ -1,4 +1,4 @@
-"""What a record says of where it was made: the commit and the versions."""
+"""What a record says of where it was made: the code, the commit and the versions."""
 
 import hashlib
 import importlib.metadata
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Dict
 
-__all__ = ['ROOT', 'describe_commit', 'describe_versions', 'digest_code']
+__all__ = ['ROOT', 'describe_code', 'describe_commit', 'describe_versions']
 
 ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = (
@@ -25,16 +25,19 @@ def describe_commit() -> str:
         return 'unknown'
 
 
-def digest_code() -> str:
-    """SHA-256 of the paths and contents of all files in ``mmseg_ssprompt/`` and ``configs/``."""
+def describe_code(root: Path = ROOT) -> str:
+    """The digest of what results depend on: the files of ``mmseg_ssprompt/`` and ``configs/``.
+
+    Returns:
+        The first 12 digits of a SHA-256 of their names and contents, without caches of bytecode.
+    """
     digest = hashlib.sha256()
-    folders = (ROOT / 'mmseg_ssprompt', ROOT / 'configs')
-    files = [file for folder in folders for file in folder.rglob('*') if file.is_file()]
-    for file in sorted(files):
-        if '__pycache__' not in file.parts:
-            digest.update(f'{file.relative_to(ROOT).as_posix()}\0'.encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    for folder in ('mmseg_ssprompt', 'configs'):
+        for path in sorted(each for each in (root / folder).rglob('*') if each.is_file()):
+            if '__pycache__' not in path.parts:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f'{path.relative_to(root).as_posix()} {content}\n'.encode())
+    return digest.hexdigest()[:12]
 
 
 def describe_versions() -> Dict[str, str]:

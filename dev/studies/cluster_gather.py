@@ -131,7 +131,7 @@ def write_pages(gathered: Gathered, folder: Path) -> Path:
         f'split of {title}, mean and standard deviation over seeds, after {iterations} iterations,',
         'of the last checkpoint. The learning rate was not searched. Differences from the',
         'reference are paired by seed, with their 95 % interval. "Trained" counts parameters;',
-        f'seconds are of training. Code: `{plan.commit}`, digest `{plan.digest[:12]}`.',
+        f'seconds are of training. Code: `{plan.commit}`, digest `{plan.digest}`.',
         '',
         *format_table(study, gathered.rows),
     ]

@@ -20,7 +20,7 @@ from typing import Any, List
 from mmseg_ssprompt.cli.parser import run_command
 from mmseg_ssprompt.files import read_json, take_lock, write_json
 
-from ..provenance import digest_code
+from ..provenance import describe_code
 from .cluster_plan import Job, Plan, StudyError
 from .cluster_results import BEGUN, ENDED, LOCK, RESULT, find_problem, read_run
 from .processes import ROOT
@@ -44,11 +44,11 @@ def run_job(plan: Plan, job: Job, folder: Path) -> None:
         StudyError: If the code is not the study's, the job runs already, its folder has another
             run, or its figures are not what they should be.
     """
-    digest = digest_code()
+    digest = describe_code()
     if digest != plan.digest:
         raise StudyError(
             f'mmseg_ssprompt/ and configs/ have changed since the study was written: expected the '
-            f'digest {plan.digest[:12]}, found {digest[:12]}. Check out {plan.commit}, or write '
+            f'digest {plan.digest}, found {digest}. Check out {plan.commit}, or write '
             'the study into another --out'
         )
     place = folder / job.place

@@ -14,7 +14,7 @@ from mmseg_ssprompt.config_reading import read_config
 from mmseg_ssprompt.datasets import explain_dataset_errors
 from mmseg_ssprompt.files import read_json, write_json
 
-from ..provenance import describe_commit, digest_code
+from ..provenance import describe_commit, describe_code
 from .real_rows import CONFIGS, make_study
 from .rows import StudyRow
 
@@ -213,7 +213,7 @@ def make_plan(
         data=data,
         few_shot=few_shot,
         seeds=list(seeds),
-        digest=digest_code(),
+        digest=describe_code(),
         commit=describe_commit(),
         started_in=str(Path.cwd()),
         jobs=jobs,

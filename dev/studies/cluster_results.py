@@ -30,7 +30,7 @@ __all__ = [
 #: In the folder of a job: what it runs, how it ended if it could say so, and its figures.
 BEGUN, ENDED, RESULT, LOCK = 'job.json', 'ended.json', 'result.json', 'job.lock'
 METRIC = 'mIoU'
-_MAX_TEXT = 300  # letters of an error in a list
+_MAX_TEXT, _MAX_LINE = 600, 160  # letters of an error, and of the last line of a log
 
 
 class State(NamedTuple):
@@ -100,8 +100,8 @@ def find_problem(plan: Plan, job: Job, place: Path) -> Optional[str]:
         different = [key for key, value in vars(job).items() if (settings or {}).get(key) != value]
         return f'made with other settings ({", ".join(different)})'
     if result.get('digest') != plan.digest:
-        found = str(result.get('digest'))[:12]
-        return f'made by other code: expected the digest {plan.digest[:12]}, found {found}'
+        found = result.get('digest')
+        return f'made by other code: expected the digest {plan.digest}, found {found}'
     if result.get('iterations') != job.iterations:
         return f'expected {job.iterations} iterations, found {result.get("iterations")}'
     if job.trains and not result.get('losses_are_finite'):
@@ -169,7 +169,7 @@ def _progress(job: Job, place: Path) -> str:
 
 def _end_of(log: Path) -> str:
     line = _last_line(log)
-    return f'{log} ends with: {line[:_MAX_TEXT]}' if line else f'there is no log at {log}'
+    return f'{log} ends with: {line[:_MAX_LINE]}' if line else f'there is no log at {log}'
 
 
 def _last_line(log: Path) -> str:

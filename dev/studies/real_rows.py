@@ -3,12 +3,11 @@
 from dataclasses import replace
 from typing import Callable, Dict, Tuple
 
-from .processes import ROOT
+from .row_configs import CONFIGS
 from .rows import Study, StudyRow, fusion_options
 
-__all__ = ['BASES', 'DATA', 'SHOTS', 'make_study']
+__all__ = ['BASES', 'CONFIGS', 'DATA', 'SHOTS', 'make_study']
 
-CONFIGS = ROOT / 'configs'
 SHOTS = 16  # those of the configs
 #: The data sets by what ``--data`` is given: title, and images for training and validation.
 DATA = {

@@ -89,7 +89,8 @@ def write(args: argparse.Namespace, folder: Path) -> int:
     plan.write(folder)
     write_scripts(plan, folder, sbatch)
     jobs, caches = range(len(plan.jobs)), range(len(plan.caches))
-    print(f'{folder}: {len(plan.jobs)} jobs; {describe_cost(plan)}')
+    count = f'{len(jobs)} jobs' if len(jobs) > 1 else '1 job'
+    print(f'{folder}: {count}; {describe_cost(plan)}')
     print(f'to submit them:\n  {submit_commands(plan, folder, jobs, caches)}')
     return 0
 

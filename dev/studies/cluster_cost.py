@@ -7,7 +7,7 @@ from typing import Any, Dict, Tuple
 
 from .cluster_plan import Plan
 from .processes import ROOT
-from .real_rows import BASES, DATA
+from .real_rows import DATA
 
 __all__ = ['GPU', 'describe_cost', 'hours_of', 'seconds_of_steps']
 
@@ -77,7 +77,6 @@ def describe_cost(plan: Plan) -> str:
         hours_of(plan.base, plan.data, job.iterations, job.config.endswith('_cached.py'))
         for job in plan.jobs
     ]
-    assert plan.base in BASES
     return (
         f'about {sum(hours):.2g} hours of one {GPU} in all, {max(hours):.2g} for the longest job '
         '(from measured steps of one image; reading the images may take longer)'

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from mmseg_ssprompt.cli.arguments import check_before_building
@@ -14,7 +13,7 @@ from mmseg_ssprompt.config_reading import read_config
 from mmseg_ssprompt.datasets import explain_dataset_errors
 from mmseg_ssprompt.files import read_json, write_json
 
-from ..provenance import describe_commit, describe_code
+from ..provenance import describe_code, describe_commit
 from .real_rows import CONFIGS, make_study
 from .rows import StudyRow
 
@@ -192,15 +191,19 @@ def make_plan(
         unknown = [name for name in names if name not in rows]
         if unknown:
             raise StudyError(f'{what}: expected arms of {", ".join(rows)}, found {unknown[0]!r}')
+    configs = {
+        arm: _cached_form(rows[arm].config) if cached else rows[arm].config for arm in chosen
+    }
     for arm in sorted(chosen, key=lambda arm: not rows[arm].trains):  # which need the most, first
-        _check(rows[arm], options)
+        _check(rows[arm], configs[arm], options)
     jobs: List[Job] = []
     caches: Dict[str, Cache] = {}
     for arm in chosen:
         row = rows[arm]
-        config = _cached_form(row.config) if cached else row.config
+        cfg = read_config(CONFIGS / configs[arm], [*options, *row.options])
         for seed in seeds if row.trains else [None]:
-            job, made = _make_job(len(jobs), arm, row, config, seed, rates, options, folder)
+            blank = Job(len(jobs), arm, row.name, seed, row.trains, configs[arm], [], None, 0)
+            job, made = _complete(blank, row, cfg, rates, options, folder)
             jobs.append(job)
             caches.update((cache.folder, cache) for cache in made)
     if cached and not caches:
@@ -221,21 +224,25 @@ def make_plan(
     )
 
 
-def _check(row: StudyRow, options: Sequence[str]) -> None:
-    """Refuse what a row needs and is not there; a cache is made before it is needed."""
-    cfg = read_config(CONFIGS / row.config, [*options, *row.options])
+def _check(row: StudyRow, config: str, options: Sequence[str]) -> None:
+    """Refuse what a row needs and is not there, but for caches, which are made of what is there."""
+    cfg = read_config(CONFIGS / config, [*options, *row.options])
+    splits = ('train', 'val') if row.trains else ('test',)
+    loaders = [cfg[f'{split}_dataloader'] for split in splits]
+    for loader in loaders:
+        while loader.dataset.type == 'EmbeddedDataset':
+            loader.dataset = loader.dataset.dataset
     try:
-        check_before_building(cfg, *(('train', 'val') if row.trains else ('test',)))
+        check_before_building(cfg, *splits)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'{error}\nPaths are relative to {str(Path.cwd())!r}. docs/datasets.md says where each '
             'data set comes from and how it lies, docs/weights.md where the weights come from'
         ) from error
-    for split in ('train', 'val') if row.trains else ('test',):
-        dataset = cfg[f'{split}_dataloader'].dataset
+    for loader in loaders:
+        dataset = loader.dataset
         while 'dataset' in dataset:  # a few-shot draw reads all label maps
             dataset = dataset.dataset
-        init_default_scope(cfg.get('default_scope', 'mmseg'))
         with explain_dataset_errors():
             DATASETS.build(dict(dataset, pipeline=[]))  # which refuses one without images
 
@@ -245,30 +252,29 @@ def _cached_form(config: str) -> str:
     return form if (CONFIGS / form).is_file() else config
 
 
-def _make_job(
-    index: int,
-    arm: str,
+def _complete(
+    job: Job,
     row: StudyRow,
-    config: str,
-    seed: Optional[int],
+    cfg: Config,
     rates: Mapping[str, float],
     shared: Sequence[str],
     folder: Path,
 ) -> Tuple[Job, List[Cache]]:
-    cfg = read_config(CONFIGS / config, [*shared, *row.options])
-    draw = [] if seed is None else _draw_options(cfg, seed, folder)
-    caches = _caches_of(cfg, config, [*shared, *draw], seed) if row.trains else []
+    """A job with its settings, and the caches that it reads."""
+    if job.seed is None:
+        return dataclasses.replace(job, options=[*shared, *row.options]), []
+    draw = _draw_options(cfg, job.seed, folder)
+    caches = _caches_of(cfg, job.config, [*shared, *draw], job.seed)
     places = [f'{c.split}_dataloader.dataset.cache_dir={c.folder}' for c in caches]
-    options, iterations, lr = [*shared, *row.options, *draw, *places], 0, None
-    if row.trains:
-        iterations = cfg.train_cfg.max_iters
-        lr = rates.get(arm, rates.get('', cfg.optim_wrapper.optimizer.lr))
-        options += [
-            f'optim_wrapper.optimizer.lr={lr}',
-            f'randomness.seed={seed}',
-            f'train_cfg.val_interval={iterations}',  # one validation, at the end
-        ]
-    return Job(index, arm, row.name, seed, row.trains, config, options, lr, iterations), caches
+    iterations = cfg.train_cfg.max_iters
+    lr = rates.get(job.arm, rates.get('', cfg.optim_wrapper.optimizer.lr))
+    own = [
+        f'optim_wrapper.optimizer.lr={lr}',
+        f'randomness.seed={job.seed}',
+        f'train_cfg.val_interval={iterations}',  # one validation, at the end
+    ]
+    options = [*shared, *row.options, *draw, *places, *own]
+    return dataclasses.replace(job, options=options, lr=lr, iterations=iterations), caches
 
 
 def _draw_options(cfg: Config, seed: int, folder: Path) -> List[str]:
@@ -283,9 +289,7 @@ def _draw_options(cfg: Config, seed: int, folder: Path) -> List[str]:
     return options
 
 
-def _caches_of(
-    cfg: Config, config: str, options: Sequence[str], seed: Optional[int]
-) -> List[Cache]:
+def _caches_of(cfg: Config, config: str, options: Sequence[str], seed: int) -> List[Cache]:
     """Those of a cached config; a few-shot draw has one for each seed."""
     caches = []
     for split in ('train', 'val'):

@@ -13,6 +13,7 @@ from .definitions import Study
 __all__ = [
     'draw',
     'format_report',
+    'format_spread',
     'format_table',
     'mean_and_interval',
     'read_origin',
@@ -128,7 +129,7 @@ def _line(row: Dict[str, Any], key: str, scores: Dict[str, Scores], reference: s
     found = _known(row[key])
     seeds = '' if len(found) == len(row[key]) else f' ({len(found)} of {len(row[key])} seeds)'
     cells = [f'{row["name"]}{seeds}']
-    cells += [_spread(_known(row.get(name, ()))) for name in (key, 'things', 'stuff')]
+    cells += [format_spread(_known(row.get(name, ()))) for name in (key, 'things', 'stuff')]
     pairs = [pair for pair in zip(row[key], scores.get(reference, ())) if None not in pair]
     if row['name'] == reference:
         cells.append('reference')
@@ -136,7 +137,7 @@ def _line(row: Dict[str, Any], key: str, scores: Dict[str, Scores], reference: s
         cells.append('')
     else:
         mean, half = mean_and_interval([own - other for own, other in pairs])
-        cells.append(f'{mean:+.1f} ± {half:.1f}')
+        cells.append(f'{mean:+.1f} ± {half:.1f}' if len(pairs) > 1 else f'{mean:+.1f}')
     lr = row['learning_rate']
     cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']
     cells.append(f'{np.mean(row["train_seconds"]):.0f}')
@@ -147,11 +148,11 @@ def _known(scores: Scores) -> List[float]:
     return [score for score in scores if score is not None]
 
 
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return ''
-    deviation = np.std(values, ddof=1) if len(values) > 1 else float('nan')
-    return f'{np.mean(values):.1f} ± {deviation:.1f}'
+def format_spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation, as far as there are values."""
+    if len(values) < 2:
+        return ''.join(f'{value:.1f}' for value in values)
+    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
 
 
 def draw(study: Study, rows: List[Dict[str, Any]], path: Path, measured_on: str) -> None:

@@ -18,7 +18,8 @@ from mmseg_ssprompt.cli.parser import add_config_options, output_folder
 
 from .cluster_cost import describe_cost
 from .cluster_gather import gather, write_pages
-from .cluster_plan import Plan, StudyError, make_plan
+from .cluster_jobs import make_plan
+from .cluster_plan import Plan, StudyError
 from .cluster_scripts import parse_sbatch, submit_commands, write_scripts
 from .real_rows import BASES, DATA, SHOTS
 
@@ -73,6 +74,8 @@ def write(args: argparse.Namespace, folder: Path) -> int:
     """Check everything, then write the plan and its scripts, and say what to do with them."""
     if duplicates := {seed for seed in args.seeds if args.seeds.count(seed) > 1}:
         raise StudyError(f'--seeds: expected each seed once, found {min(duplicates)} twice')
+    if not 0 <= min(args.seeds) <= max(args.seeds) < 2**32:
+        raise StudyError(f'--seeds: expected numbers from 0 to 2^32 - 1, found {args.seeds}')
     sbatch = parse_sbatch(args.sbatch)
     plan = make_plan(
         args.base,
@@ -85,7 +88,6 @@ def write(args: argparse.Namespace, folder: Path) -> int:
         options=args.cfg_options or [],
         folder=folder,
     )
-    folder.mkdir(parents=True, exist_ok=True)
     plan.write(folder)
     write_scripts(plan, folder, sbatch)
     jobs, caches = range(len(plan.jobs)), range(len(plan.caches))

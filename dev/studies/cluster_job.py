@@ -8,6 +8,7 @@ nothing; one that was interrupted goes on from its newest checkpoint.
 """
 
 import argparse
+import contextlib
 import runpy
 import signal
 import socket
@@ -15,14 +16,14 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Iterator, List
 
 from mmseg_ssprompt.cli.parser import run_command
-from mmseg_ssprompt.files import read_json, take_lock, write_json
+from mmseg_ssprompt.files import take_lock, write_json
 
 from ..provenance import describe_code
 from .cluster_plan import Job, Plan, StudyError
-from .cluster_results import BEGUN, ENDED, LOCK, RESULT, find_problem, read_run
+from .cluster_results import BEGUN, ENDED, LOCK, RESULT, find_problem, read_record, read_run
 from .processes import ROOT
 from .real_rows import CONFIGS
 
@@ -53,14 +54,26 @@ def run_job(plan: Plan, job: Job, folder: Path) -> None:
         )
     place = folder / job.place
     place.mkdir(parents=True, exist_ok=True)
-    lock = take_lock(place / LOCK)
-    if lock is None:  # --gather takes it for a moment
-        time.sleep(2)
+    with _locked(job, place):
+        _run_locked(plan, job, place)
+
+
+@contextlib.contextmanager
+def _locked(job: Job, place: Path) -> Iterator[None]:
+    """Nobody else runs the job meanwhile, as far as the file system has locks."""
+    try:
         lock = take_lock(place / LOCK)
+        if lock is None:  # --gather takes it for a moment
+            time.sleep(2)
+            lock = take_lock(place / LOCK)
+    except (OSError, NotImplementedError) as error:
+        print(f'{str(place / LOCK)!r} cannot be locked ({error}): nothing prevents two of this job')
+        yield
+        return
     if lock is None:
         raise StudyError(f'{job.describe()}: another process runs it, in {str(place)!r}')
     try:
-        _run_locked(plan, job, place)
+        yield
     finally:
         lock.release()
 
@@ -69,19 +82,18 @@ def _run_locked(plan: Plan, job: Job, place: Path) -> None:
     if (place / RESULT).is_file() and find_problem(plan, job, place) is None:
         print(f'{job.describe()}: complete')
         return
-    begun = read_json(place / BEGUN)
-    if begun is not None and (begun['job'], begun['digest']) != (vars(job), plan.digest):
+    begun, settings = read_record(place / BEGUN), dict(job=vars(job), digest=plan.digest)
+    if begun is not None and {key: begun.get(key) for key in settings} != settings:
         raise StudyError(
             f'{str(place)!r}: expected {job.describe()}, found a run with other settings or of '
             'other code. Remove this folder'
         )
     where = dict(host=socket.gethostname(), started=time.strftime('%Y-%m-%d %H:%M:%S'))
-    write_json(dict(job=vars(job), digest=plan.digest, **where), place / BEGUN)
+    write_json({**settings, **where}, place / BEGUN)
     (place / ENDED).unlink(missing_ok=True)
     try:
         _run_tool(job, place)
-        result = dict(job=vars(job), digest=plan.digest, **read_run(job, place))
-        write_json(result, place / RESULT)
+        write_json({**settings, **read_run(job, place)}, place / RESULT)
         problem = find_problem(plan, job, place)
         if problem is not None:
             raise StudyError(problem)

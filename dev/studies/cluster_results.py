@@ -24,12 +24,14 @@ __all__ = [
     'find_missing_caches',
     'find_problem',
     'find_state',
+    'read_record',
     'read_run',
 ]
 
 #: In the folder of a job: what it runs, how it ended if it could say so, and its figures.
 BEGUN, ENDED, RESULT, LOCK = 'job.json', 'ended.json', 'result.json', 'job.lock'
 METRIC = 'mIoU'
+_COSTS = ('trainable_parameters', 'train_seconds')
 _MAX_TEXT, _MAX_LINE = 600, 160  # letters of an error, and of the last line of a log
 
 
@@ -91,13 +93,10 @@ def _read_trainable(work_dir: Path) -> int:
 
 def find_problem(plan: Plan, job: Job, place: Path) -> Optional[str]:
     """Say why the result of a job cannot be used; None if it can."""
-    try:
-        result = read_json(place / RESULT) or {}
-    except ValueError as error:
-        return f'{RESULT}: expected JSON, found {error}'
-    settings = result.get('job')
-    if not isinstance(settings, dict) or settings != vars(job):
-        different = [key for key, value in vars(job).items() if (settings or {}).get(key) != value]
+    result = read_record(place / RESULT) or {}
+    settings = _as_dict(result.get('job'))
+    different = [key for key, value in vars(job).items() if settings.get(key) != value]
+    if different:
         return f'made with other settings ({", ".join(different)})'
     if result.get('digest') != plan.digest:
         found = result.get('digest')
@@ -106,10 +105,28 @@ def find_problem(plan: Plan, job: Job, place: Path) -> Optional[str]:
         return f'expected {job.iterations} iterations, found {result.get("iterations")}'
     if job.trains and not result.get('losses_are_finite'):
         return 'a loss in its log is not finite'
-    score = (result.get('metrics') or {}).get(METRIC)
-    if not isinstance(score, (int, float)) or not math.isfinite(score) or not 0 <= score <= 100:
+    score = _as_dict(result.get('metrics')).get(METRIC)
+    if not _is_number(score) or not 0 <= score <= 100:
         return f'expected a {METRIC} from 0 to 100, found {score}'
-    return None
+    lacking = [key for key in _COSTS if not _is_number(result.get(key))]
+    return f'expected numbers as {" and ".join(lacking)}, found none' if lacking else None
+
+
+def read_record(file: Path) -> Optional[Dict[str, Any]]:
+    """The object in a JSON file, empty if it holds something else; None if there is no file."""
+    try:
+        content = read_json(file)
+    except ValueError:
+        return {}
+    return None if content is None else _as_dict(content)
+
+
+def _as_dict(value: Any) -> Dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def find_state(plan: Plan, job: Job, folder: Path) -> State:
@@ -132,10 +149,7 @@ def find_state(plan: Plan, job: Job, folder: Path) -> State:
         if problem is None:
             return State('complete')
         return State('invalid', f'its result cannot be used: {problem}; see {str(place)!r}')
-    try:
-        ended = read_json(place / ENDED)
-    except ValueError:
-        ended = None
+    ended = read_record(place / ENDED)
     if ended is not None and ended.get('status') == 'failed':
         text = ' '.join(str(ended.get('text')).split())
         text = text if len(text) <= _MAX_TEXT else f'{text[:_MAX_TEXT]}...'

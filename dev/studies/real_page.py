@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Dict, List
 
-import numpy as np
 from mmengine.config import Config
 
-from .cluster_cost import hours_of, seconds_of_steps
+from .cluster_cost import gpu_name, hours_of, seconds_of_steps
 from .real_rows import BASES, CONFIGS, DATA, make_study
 from .report import format_spread
 
@@ -20,21 +19,27 @@ def format_costs() -> str:
     """GPU hours of a study with all arms and five seeds, by base model and data set."""
     titles = [title for title, _, _ in DATA.values()]
     lines = [
-        f'| base | jobs | ms a step, on a cache | {" | ".join(titles)} |',
+        f'| hours of one {gpu_name()} | jobs | ms a step, on a cache | {" | ".join(titles)} |',
         '|---' * (3 + len(titles)) + '|',
     ]
     for base, (title, _) in BASES.items():
+        rows = make_study(base, 'cityscapes')[0].rows
+        count = sum(SEEDS if row.trains else 1 for row in rows)
         seconds = seconds_of_steps(base)
-        hours = []
-        for data in DATA:
-            rows = make_study(base, data)[0].rows
-            counts = [SEEDS if row.trains else 1 for row in rows]
-            lengths = [_iterations(row.config) if row.trains else 0 for row in rows]
-            each = [hours_of(base, data, length) for length in lengths]
-            hours.append(f'{np.dot(counts, each):.0f}')
-        steps = f'{1000 * seconds["step"]:.0f}, {1000 * seconds["cached"]:.0f}'
-        lines.append(f'| {title} | {sum(counts)} | {steps} | {" | ".join(hours)} |')
+        cells = ['not measured'] + [''] * len(DATA)
+        if seconds is not None:
+            cells = [f'{1000 * seconds["step"]:.0f}, {1000 * seconds["cached"]:.0f}']
+            cells += [f'{_hours_of_study(base, data):.0f}' for data in DATA]
+        lines.append(f'| {" | ".join([title, str(count), *cells])} |')
     return '\n'.join(lines)
+
+
+def _hours_of_study(base: str, data: str) -> float:
+    hours = 0.0
+    for row in make_study(base, data)[0].rows:
+        each = hours_of(base, data, _iterations(row.config) if row.trains else 0)
+        hours += (each or 0.0) * (SEEDS if row.trains else 1)
+    return hours
 
 
 def _iterations(config: str) -> int:

@@ -430,7 +430,7 @@ def run_script(script: Path, *numbers: int, **more: str) -> subprocess.Completed
         env=environment(**more),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
 
 
@@ -468,6 +468,7 @@ def said_by(capsys: pytest.CaptureFixture, arguments: Sequence[str], status: int
 
 @pytest.mark.slow
 @pytest.mark.process
+@pytest.mark.timeout(1800)  # nine processes that import torch
 def test_a_study_with_a_failed_a_killed_and_a_missing_job(workspace, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     arms = ('--arms', 'zero-shot', 'semantic', 'ssprompt', '--seeds', '0', '1', '--lr', '0.02')

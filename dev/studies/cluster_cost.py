@@ -96,6 +96,6 @@ def describe_cost(plan: Plan) -> str:
     if not known:
         return 'what they cost was not measured'
     return (
-        f'about {sum(known):.2g} hours of one {gpu_name()} in all, {max(known):.2g} for the longest '
-        'job (from measured steps of one image; reading the images may take longer)'
+        f'about {sum(known):.2g} hours of one {gpu_name()} in all, {max(known):.2g} for the '
+        'longest job (from measured steps of one image; reading the images may take longer)'
     )

@@ -16,8 +16,8 @@ import torch
 
 from commands import run_here
 from dev.provenance import describe_code
-from dev.studies import cluster_job
-from dev.studies.cluster_cost import hours_of, seconds_of_steps
+from dev.studies import cluster_cost, cluster_job
+from dev.studies.cluster_cost import describe_cost, hours_of, seconds_of_steps
 from dev.studies.cluster_gather import gather, write_pages
 from dev.studies.cluster_plan import Plan, StudyError
 from dev.studies.cluster_results import BEGUN, ENDED, LOCK, RESULT, find_state, read_run
@@ -363,7 +363,43 @@ def test_cost_follows_from_measured_steps():
     assert one == pytest.approx((40000 * sam['step'] + 500 * sam['predict']) / 3600)
     assert hours_of('sam-vit-b', 'cityscapes', 40000, cached=True) < one
     assert hours_of('sam-vit-b', 'cityscapes', 0) < one / 10
-    assert seconds_of_steps('seem-focal-t')['step'] > sam['step']
+
+
+def test_a_step_that_was_not_measured_has_no_cost(plan, tmp_path, monkeypatch):
+    """SEEM's on a GPU follow from those on a CPU, unless they were measured there."""
+
+    def rows(**seconds: Sequence[float]) -> dict:
+        tail = 'training step from embedded samples, over one with our encoder'
+        names = dict(sam=tail, seem=f'SEEM {tail}', encoder='vit_b encoder at 1024 x 1024, float32')
+        names['predict'] = 'predict, C = 150, time'
+        found = [
+            dict(name=names[key], ours=ours, reference=reference)
+            for key, (ours, reference) in seconds.items()
+        ]
+        return dict(machine=dict(device='a GPU'), rows=found)
+
+    cached_functions = (cluster_cost._read_runs, cluster_cost.seconds_of_steps)
+
+    def use(name: str, content: dict) -> None:
+        write(tmp_path / name, content)
+        for each in cached_functions:
+            each.cache_clear()
+
+    monkeypatch.setattr(cluster_cost, 'EVIDENCE', tmp_path)
+    sam = dict(sam=(1, 4), encoder=(2, 9), predict=(3, 9))
+    try:
+        use('performance_gpu.json', rows(**sam))
+        assert seconds_of_steps('sam-vit-b') == dict(step=4, cached=1, predict=5)
+        assert seconds_of_steps('seem-focal-t') is None
+        assert describe_cost(plan) == 'what they cost was not measured'
+        use('performance_cpu_1.json', rows(sam=(10, 40), seem=(20, 120)))
+        assert seconds_of_steps('seem-focal-t') == dict(step=12, cached=2, predict=15)
+        assert 'hours of one a GPU' in describe_cost(plan)
+        use('performance_gpu.json', rows(**sam, seem=(2, 5)))
+        assert seconds_of_steps('seem-focal-t') == dict(step=5, cached=2, predict=6.25)
+    finally:
+        for each in cached_functions:
+            each.cache_clear()
 
 
 #: The small SEEM at small images, few iterations, and a checkpoint every second one.

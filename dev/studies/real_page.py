@@ -1,5 +1,6 @@
 """The tables of docs/real-data.md: what studies on real data cost, and what came out so far."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Dict, List
@@ -42,6 +43,7 @@ def _hours_of_study(base: str, data: str) -> float:
     return hours
 
 
+@functools.cache
 def _iterations(config: str) -> int:
     iterations: int = Config.fromfile(CONFIGS / config).train_cfg.max_iters
     return iterations

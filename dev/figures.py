@@ -35,6 +35,7 @@ from .performance_page import format_runs, read_run
 from .provenance import describe_code
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
+from .studies.real_page import format_costs, format_results
 from .studies.report import mean_and_interval, read_origin, write_report
 from .walk_ways import WAYS
 
@@ -266,6 +267,11 @@ PAGES: Dict[str, Tables] = {
         seem=functools.partial(_format_benchmark, 'performance_seem_cpu_*.json'),
         **{'label-maps': functools.partial(_format_benchmark, 'performance_label-maps_cpu_*.json')},
     ),
+    'docs/real-data.md': {
+        'costs': format_costs,
+        'sam': functools.partial(format_results, 'sam-vit-b', EVIDENCE),
+        'seem': functools.partial(format_results, 'seem-focal-t', EVIDENCE),
+    },
     'docs/region-classifier.md': dict(classifiers=format_classifiers),
     'docs/sam-tiny.md': {
         'demo': format_demo,

@@ -30,7 +30,7 @@ from mmseg_ssprompt.files import write_atomically
 
 from .bases_page import format_claims
 from .marked_page import PageError, render
-from .performance_page import format_runs, read_run
+from .performance_page import make_tables
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
 from .studies.report import mean_and_interval, write_report
@@ -248,10 +248,6 @@ def format_exports() -> str:
     return '\n'.join(lines)
 
 
-def _format_benchmark(pattern: str) -> str:
-    return format_runs([read_run(file) for file in sorted(EVIDENCE.glob(pattern))])
-
-
 #: The tables of each page that has tables or figures of results.
 PAGES: Dict[str, Tables] = {
     'README.md': dict(rivals=format_rivals),
@@ -259,11 +255,7 @@ PAGES: Dict[str, Tables] = {
     'docs/datasets.md': dict(camvid=format_camvid),
     'docs/export.md': dict(export=format_exports),
     'docs/interpretation.md': {},
-    'docs/performance.md': dict(
-        cpu=functools.partial(_format_benchmark, 'performance_cpu_*.json'),
-        seem=functools.partial(_format_benchmark, 'performance_seem_cpu_*.json'),
-        **{'label-maps': functools.partial(_format_benchmark, 'performance_label-maps_cpu_*.json')},
-    ),
+    'docs/performance.md': make_tables(EVIDENCE),
     'docs/region-classifier.md': dict(classifiers=format_classifiers),
     'docs/sam-tiny.md': {
         'demo': format_demo,

@@ -1,4 +1,4 @@
-"""What grows with the number of prompts and of images: ours against ours."""
+"""What grows with the number of prompts: ours against ours."""
 
 import argparse
 from functools import partial
@@ -6,13 +6,12 @@ from typing import Iterator
 
 from .decode import Decoding
 from .rows import Row, take_turns
-from .train import TrainingStep
 
 __all__ = ['compare']
 
 
 def compare(args: argparse.Namespace) -> Iterator[Row]:
-    """Time of a quarter and of four times the prompts, and of more images."""
+    """Time of a quarter and of four times the prompts."""
     case = Decoding(args)
     for prompts in (args.prompts // 4, 4 * args.prompts):
         other = Decoding(args, prompts)
@@ -21,10 +20,3 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
             ours(), reference()
             name = f'joint decode, N = {prompts} over N = {args.prompts}, {what}'
             yield take_turns(args, name, ours, reference)
-    single = TrainingStep(args)
-    single.from_embedding()
-    for times in (2, 4):
-        several = TrainingStep(args, times * args.batch)
-        several.from_embedding()
-        name = f'training step from {times * args.batch} embedded samples, over {args.batch}'
-        yield take_turns(args, name, several.from_embedding, single.from_embedding)

@@ -42,7 +42,7 @@ from .benchmarks import (
 from .benchmarks.exponents import Scaling
 from .benchmarks.rows import Row, find_unmeasured, has_targets
 from .profile_decoding import measure as profile_decoding
-from .provenance import describe_commit, describe_versions
+from .provenance import describe_code, describe_commit, describe_versions
 
 Line = Union[Row, Scaling]
 
@@ -102,6 +102,7 @@ def describe_run(args: argparse.Namespace) -> Dict[str, Any]:
         machine=describe_machine(args.device),
         versions=describe_versions(),
         commit=describe_commit(),
+        code=describe_code(),
         sizes={name: getattr(args, name) for name in sizes},
         **(dict(note=args.note) if args.note else {}),
     )

@@ -2,6 +2,7 @@
 
     python -m dev.figures            # or: make figures
     python -m dev.figures --check    # change nothing; fail where a page says something else
+    python -m dev.figures --check --today    # and where results are of other code than today's
 
 Results are the JSON files in ``docs/evidence``: the studies of ``python -m dev.reproduce``, the
 runs of ``python -m dev.benchmark``, ``runs.json`` of ``python -m dev.measured_runs``, and
@@ -31,9 +32,10 @@ from mmseg_ssprompt.files import write_atomically
 from .bases_page import format_claims
 from .marked_page import PageError, render
 from .performance_page import make_tables
+from .provenance import describe_code
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
-from .studies.report import mean_and_interval, write_report
+from .studies.report import mean_and_interval, read_origin, write_report
 from .walk_ways import WAYS
 
 __all__ = ['PAGES', 'STUDY_PAGES', 'figure', 'make_page', 'write_studies']
@@ -290,13 +292,16 @@ def write_studies(folder: Path) -> None:
     """The page and the figure of each study."""
     for name in STUDY_PAGES:
         results = read_results(name)
-        write_report(name, STUDIES[name], results['seeds'], results['rows'], folder)
+        study, origin = STUDIES[name], read_origin(results)
+        write_report(name, study, origin, results['seeds'], results['rows'], folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='Make tables and figures from committed results')
     parser.add_argument('--check', action='store_true', help='change nothing')
-    is_check = parser.parse_args().check
+    parser.add_argument('--today', action='store_true', help='refuse results of other code')
+    args = parser.parse_args()
+    is_check = args.check
     stale: List[str] = []
     for name in PAGES:
         made = make_page(name)
@@ -309,6 +314,11 @@ def main() -> None:
     print('\n'.join(stale) or 'every page says what the results say')
     if is_check and stale:
         raise SystemExit('`make figures` writes these pages')
+    code = describe_code()
+    if others := [name for name in STUDY_PAGES if read_results(name).get('code') != code]:
+        print(f'results of other code than {code}: {", ".join(others)}')
+        if args.today:
+            raise SystemExit('`python -m dev.reproduce STUDY` makes them with that of today')
 
 
 if __name__ == '__main__':

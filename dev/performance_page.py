@@ -100,7 +100,7 @@ def _describe(runs: List[Run]) -> str:
         f'commit {_name_commits(runs)}',
     ]
     if runs[0].get('code'):
-        what.append(f'code `{runs[0]["code"][:12]}`')
+        what.append(f'code `{runs[0]["code"]}`')
     notes = dict.fromkeys(run['note'] for run in runs if run.get('note'))
     return '; '.join([*what, *notes]) + '.'
 

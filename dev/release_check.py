@@ -35,6 +35,7 @@ PARTS: Dict[str, Tuple[Dict[str, str], List[List[str]]]] = {
         dict(MMSEG_SSPROMPT_KILLS='100'),
         [[*PYTEST, '-n', '0', '-p', 'no:randomly', '-m', 'slow', '--timeout=7200', *_KILLS]],
     ),
+    'evidence': ({}, [[sys.executable, '-m', 'dev.figures', '--check', '--today']]),
     'orders': ({}, [[*PYTEST, f'--randomly-seed={n}'] for n in range(3)]),
     'fuzz': ({}, [[sys.executable, '-m', 'dev.fuzz_readers']]),
     'onedl': (_FULL, [['make', 'STACK=onedl', 'test-all']]),

@@ -2,20 +2,24 @@
 
     python -m dev.reproduce components --seeds 0 1 2 3 4
 
-Each row of a study is trained with the ordinary tools. First its learning rate is chosen on
-validation scenes, by the same small search for every row; then it is trained and tested with each
-seed. What is complete is not run again, so a study that was stopped goes on where it was, and
-studies share what they have in common. As a slurm array: ``--only "$SLURM_ARRAY_TASK_ID"`` runs
-one row, and the last call without it writes the table. ``--table`` runs nothing: it
-writes the table of the rows that are complete, and names the others.
+Each row of a study is trained with the ordinary tools, on scenes that the frozen image encoder has
+seen once for all rows. First its learning rate is chosen on validation scenes, by the same small
+search for every row; then it is trained and tested with each seed. What is complete is not run
+again, so a study that was stopped goes on where it was, and studies share what they have in
+common; results of other code (another digest of ``mmseg_ssprompt/`` and ``configs/``) do not count.
+As a slurm array: ``--only "$SLURM_ARRAY_TASK_ID"`` runs one row, and the last call without it
+writes the table. ``--table`` runs nothing: it writes the table of the rows that are complete, and
+names the others.
 """
 
 import argparse
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from mmseg_ssprompt.analysis.complexity.measuring import describe_machine
 from mmseg_ssprompt.cli.parser import output_folder
 
+from .provenance import describe_code
 from .studies.definitions import STUDIES, StudyRow
 from .studies.processes import ROOT
 from .studies.report import write_report
@@ -103,14 +107,16 @@ def main() -> None:
     args = parse_args()
     study = STUDIES[args.study]
     rows = study.rows if args.only is None else [study.rows[number] for number in args.only]
-    root = args.work_dir.absolute()
+    code = describe_code()
+    root = args.work_dir.absolute() / code  # results of other code are not taken
     if args.table:
         runs = find_complete(rows, args.seeds, root)
     else:
         runs = measure(rows, args.seeds, root, args.jobs)
     if args.only is None:
         table = [summarise(row, runs[row.name]) for row in rows if row.name in runs]
-        write_report(args.study, study, args.seeds, table, args.out_dir)
+        origin = dict(code=code, machine=describe_machine('cpu'))
+        write_report(args.study, study, origin, args.seeds, table, args.out_dir)
         print(args.out_dir / f'{args.study}.md')
 
 

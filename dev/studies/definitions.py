@@ -300,10 +300,11 @@ def _layout() -> Study:
 
 def _precision() -> Study:
     amp = 'optim_wrapper.type=PromptAmpOptimWrapper'
+    images = replace(_SSPROMPT, embedded=False)
     rows = (
-        replace(_SSPROMPT, name='float32'),
-        replace(_SSPROMPT, name='bfloat16', options=(amp, 'optim_wrapper.dtype=bfloat16')),
-        replace(_SSPROMPT, name='float16', options=(amp, 'optim_wrapper.dtype=float16')),
+        replace(images, name='float32'),
+        replace(images, name='bfloat16', options=(amp, 'optim_wrapper.dtype=bfloat16')),
+        replace(images, name='float16', options=(amp, 'optim_wrapper.dtype=float16')),
         StudyRow('float32, float16 cache', 'ssprompt_sam-tiny_shapes_cached.py'),
     )
     note = (

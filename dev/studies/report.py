@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from scipy import stats
 
 from .definitions import Study
 
-__all__ = ['format_report', 'mean_and_interval', 'write_report']
+__all__ = ['format_report', 'mean_and_interval', 'read_origin', 'write_report']
 
 
 def mean_and_interval(differences: Sequence[float]) -> Tuple[float, float]:
@@ -22,14 +22,26 @@ def mean_and_interval(differences: Sequence[float]) -> Tuple[float, float]:
     return float(np.mean(differences)), float(stats.t.ppf(0.975, count - 1) * error)
 
 
+def read_origin(results: Mapping[str, Any]) -> Dict[str, Any]:
+    """The code and the machine of a study's JSON; nothing in those of earlier code."""
+    return {key: results[key] for key in ('code', 'machine') if key in results}
+
+
 def write_report(
-    name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, Any]], folder: Path
+    name: str,
+    study: Study,
+    origin: Mapping[str, Any],
+    seeds: Sequence[int],
+    rows: List[Dict[str, Any]],
+    folder: Path,
 ) -> None:
     """Write ``NAME.md``, ``NAME.json`` and ``NAME.png``.
 
     Args:
         name: Key of the study.
         study: What was compared.
+        origin: ``code``, what :func:`dev.provenance.describe_code` says of the code that ran, and
+            ``machine``, where it did.
         seeds: The seeds of the figures of each row.
         rows: ``name``, ``config``, the study's metric in small letters (one per seed), ``things``
             and ``stuff`` where the metric has them, ``learning_rate``, ``trainable_parameters``
@@ -37,13 +49,19 @@ def write_report(
         folder: Where they go.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = dict(study=name, seeds=list(seeds), rows=rows)
+    content = dict(study=name, **origin, seeds=list(seeds), rows=rows)
     (folder / f'{name}.json').write_text(json.dumps(content, indent=1) + '\n')
-    (folder / f'{name}.md').write_text(format_report(name, study, seeds, rows))
+    (folder / f'{name}.md').write_text(format_report(name, study, origin, seeds, rows))
     _draw(study, rows, folder / f'{name}.png')
 
 
-def format_report(name: str, study: Study, seeds: Sequence[int], rows: List[Dict[str, Any]]) -> str:
+def format_report(
+    name: str,
+    study: Study,
+    origin: Mapping[str, Any],
+    seeds: Sequence[int],
+    rows: List[Dict[str, Any]],
+) -> str:
     """The page, as Markdown; arguments as of :func:`write_report`."""
     metric = study.metric
     scores = {row['name']: row[metric.lower()] for row in rows}
@@ -60,6 +78,7 @@ def format_report(name: str, study: Study, seeds: Sequence[int], rows: List[Dict
         'row was chosen on validation scenes, with a training set of its own. Differences from the',
         'reference are paired by seed, with their 95 % interval. "Trained" counts parameters;',
         'seconds are of training, several runs at a time on one machine.',
+        _describe(origin),
         '',
         f'| | {metric} | things | stuff | difference | lr | trained | seconds |',
         '|---|---|---|---|---|---|---|---|',
@@ -69,6 +88,17 @@ def format_report(name: str, study: Study, seeds: Sequence[int], rows: List[Dict
     if missing:
         lines += ['', f'Not run: {"; ".join(missing)}.']
     return '\n'.join([*lines, '', f'![{study.title}]({name}.png)', ''])
+
+
+def _describe(origin: Mapping[str, Any]) -> str:
+    """The code and the machine, in a sentence."""
+    if not origin:
+        return 'The code was an earlier one, whose digest was not recorded.'
+    machine = ', '.join(str(origin['machine'][key]) for key in ('CPU', 'instructions', 'torch'))
+    return (
+        f'The code has the digest `{origin["code"]}` (`mmseg_ssprompt/` and `configs/`); the '
+        f'machine: {machine}.'
+    )
 
 
 def _line(row: Dict[str, Any], key: str, scores: Dict[str, Sequence[float]], reference: str) -> str:

@@ -20,6 +20,9 @@ class StudyRow:
         source: The row whose learned prompts are transferred to this one's config.
         parts: Which of them.
         reference: Name of the row that this one is compared with. Defaults to None: the study's.
+        embedded: Whether it trains and is tested on embedded samples in float32, so that the image
+            encoder sees each scene once in all rows. Not where the precision of the encoder is
+            compared, and not where the config has data sets of embedded samples itself.
         metric: By which learning rates are chosen and rows compared, in percent: ``'mIoU'``,
             ``'PQ'`` or ``'segm_mAP'``. One for all rows of a study.
     """
@@ -32,6 +35,7 @@ class StudyRow:
     source: Optional['StudyRow'] = None
     parts: Tuple[str, ...] = ()
     reference: Optional[str] = None
+    embedded: bool = True
     metric: str = 'mIoU'
 
 

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import math
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
 from typing import Any, Dict, List, Optional, Sequence, Union
@@ -14,6 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import torch
 from mmengine.config import Config
 
+from mmseg_ssprompt.analysis.complexity.measuring import count_cores
 from mmseg_ssprompt.cli.records import (
     read_last_validation,
     read_losses,
@@ -23,11 +23,11 @@ from mmseg_ssprompt.cli.records import (
 from mmseg_ssprompt.files import write_json
 
 from .definitions import StudyRow
-from .processes import ROOT, run_tool
+from .processes import run_tool
+from .row_configs import CONFIGS, SPLITS, make_config
 
-__all__ = ['Measurement', 'Training', 'run_all']
+__all__ = ['Embedding', 'Measurement', 'Training', 'run_all']
 
-CONFIGS = ROOT / 'configs'
 MAX_FOLDER_NAME = 150  # file systems allow 255 bytes
 
 
@@ -52,8 +52,45 @@ class _Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self._run(threads, gpu), self.result_file)
 
+    def describe(self) -> str:
+        """One line for the progress."""
+        raise NotImplementedError
+
     def _run(self, threads: int, gpu: int) -> Dict[str, Any]:
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Embedding(_Run):
+    """The embedded samples of a split, which all rows with the same scenes and encoder share.
+
+    Attributes:
+        folder: Where they go.
+        split: ``'train'``, ``'val'`` or ``'test'``, in the config.
+        config: A config whose split it is, as ``make_config`` returns it.
+    """
+
+    folder: Path
+    split: str
+    config: Config = field(compare=False)
+
+    RESULT = 'embedded.json'
+
+    @property
+    def result_file(self) -> Path:
+        """Beside the folder, whose files are those of the cache alone."""
+        return self.folder.with_name(f'{self.folder.name}_{self.RESULT}')
+
+    def _run(self, threads: int, gpu: int) -> Dict[str, Any]:
+        config = self.folder.with_name(f'{self.folder.name}_config.py')
+        self.config.dump(config)
+        log = self.folder.with_name(f'{self.folder.name}.log')
+        run_tool('cache', [str(config), '--split', self.split], log, threads, gpu)
+        return dict(split=self.split)
+
+    def describe(self) -> str:
+        """One line for the progress."""
+        return f'scenes of {Path(self.config.filename).stem} embedded ({self.split})'
 
 
 @dataclass(frozen=True)
@@ -79,13 +116,14 @@ class Training(_Run):
         """The same for every study that needs this training."""
         return self.root / _slug(self.row) / f'lr_{self.lr:.3g}_seed_{self.seed}'
 
+    def make_config(self) -> Config:
+        """The config that is trained, and tested."""
+        return make_config(self.row, _samples(self.root), self.lr, self.seed)
+
     def _run(self, threads: int, gpu: int) -> Dict[str, Any]:
-        """Make the caches that the config needs, then train."""
-        options = ['--cfg-options', *self._options()]
-        if self.cache_options():
-            args = [str(CONFIGS / self.row.config), *options]
-            run_tool('cache', args, self.folder / 'cache.log', threads, gpu)
-        args = [str(CONFIGS / self.row.config), '--work-dir', str(self.folder / 'train'), *options]
+        config = self.folder / 'config.py'
+        self.make_config().dump(config)
+        args = [str(config), '--work-dir', str(self.folder / 'train')]
         output = run_tool('train.py', args, self.folder / 'train.log', threads, gpu)
         if not all(map(math.isfinite, read_losses(self.folder / 'train'))):
             raise RuntimeError(f'{self.folder}: a loss in the log is not finite')
@@ -105,28 +143,6 @@ class Training(_Run):
         """One line for the progress."""
         name = f'{self.row.name}, seed {self.seed}, lr {self.lr:.3g}'
         return f'{name}: {self.result()["validation_score"]:.2f} {self.row.metric} (validation)'
-
-    def cache_options(self) -> List[str]:
-        """Settings that put the embedding caches of a config, if it has any, into the folder."""
-        cfg = Config.fromfile(CONFIGS / self.row.config)
-        return [
-            f'{split}_dataloader.dataset.cache_dir={self.folder / "cache" / split}'
-            for split in ('train', 'val', 'test')
-            if cfg[f'{split}_dataloader'].dataset.type == 'EmbeddedDataset'
-        ]
-
-    def _options(self) -> List[str]:
-        """The seed goes to whatever draws training images."""
-        cfg = Config.fromfile(CONFIGS / self.row.config)
-        options = [f'optim_wrapper.optimizer.lr={self.lr}', f'randomness.seed={self.seed}']
-        options += [f'train_cfg.val_interval={cfg.train_cfg.max_iters}']
-        dataset, key = cfg.train_dataloader.dataset, 'train_dataloader.dataset'
-        while dataset is not None:
-            options.append(f'{key}.seed={self.seed}')
-            if 'manifest' in dataset:
-                options.append(f'{key}.manifest={self.folder / "manifest.json"}')
-            dataset, key = dataset.get('dataset'), f'{key}.dataset'
-        return [*options, *self.cache_options(), *self.row.options]
 
 
 @dataclass(frozen=True)
@@ -152,21 +168,25 @@ class Measurement(_Run):
         parent = self.training.folder if self.training else self.root / _slug(self.row)
         return parent / parts
 
+    def make_config(self) -> Config:
+        """The config that is tested."""
+        if self.training is None or self.row.source:
+            return make_config(self.row, _samples(self.root))
+        return make_config(self.row, _samples(self.root), self.training.lr, self.training.seed)
+
     def _run(self, threads: int, gpu: int) -> Dict[str, Any]:
         """Transfer the prompts where asked to, then test."""
         checkpoint = [self.training.result()['checkpoint']] if self.training else []
-        config = str(CONFIGS / self.row.config)
         if self.row.parts:
             moved = str(self.folder / 'transferred.pth')
-            args = [*checkpoint, config, '--out', moved, '--parts', *self.row.parts]
+            args = [*checkpoint, str(CONFIGS / self.row.config), '--out', moved]
+            args += ['--parts', *self.row.parts]
             args += ['--cfg-options', *self.row.options] if self.row.options else []
             run_tool('prompts transfer', args, self.folder / 'transfer.log', threads, gpu)
             checkpoint = [moved]
-        options = list(self.row.options)
-        if self.training and not self.row.source:
-            options += self.training.cache_options()
-        options = ['--cfg-options', *options] if options else []
-        args = [config, *checkpoint, '--work-dir', str(self.folder), *options]
+        config = self.folder / 'config.py'
+        self.make_config().dump(config)
+        args = [str(config), *checkpoint, '--work-dir', str(self.folder)]
         metrics = self._measure(args, threads, gpu)
         keys = (self.row.metric, *(f'{self.row.metric}.{kind}' for kind in ('things', 'stuff')))
         return {key: metrics[key] for key in keys if key in metrics}
@@ -192,17 +212,43 @@ class Measurement(_Run):
 def run_all(runs: Sequence[Union[Training, Measurement]], jobs: int) -> None:
     """Execute runs, several at a time, and say how far it is.
 
+    The embedded samples that they need are made first.
+
     Args:
         runs: What is to be done; the same run may be there twice.
         jobs: Runs at a time. CPU cores, and GPUs if there are any, are shared out among them.
     """
-    runs = list({run.folder: run for run in reversed(runs)}.values())[::-1]  # the first of each
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    left = [run for run in runs if not run.result_file.is_file()]
+    needed = [embedding for run in left for embedding in _find_embeddings(run)]
+    for several in (needed, runs):
+        _run_all(list({run.folder: run for run in reversed(several)}.values())[::-1], jobs)
+
+
+def _find_embeddings(run: Union[Training, Measurement]) -> List[Embedding]:
+    """What a run reads: a training the first two splits, a measurement the last."""
+    config = run.make_config()
+    splits = SPLITS[:2] if isinstance(run, Training) else SPLITS[2:]
+    datasets = {split: config[f'{split}_dataloader'].dataset for split in splits}
+    return [
+        Embedding(Path(dataset.cache_dir), split, config)
+        for split, dataset in datasets.items()
+        if dataset.type == 'EmbeddedDataset'
+    ]
+
+
+def _samples(root: Path) -> Path:
+    """The folder of all embedded samples."""
+    return root / 'samples'
+
+
+def _run_all(runs: Sequence[_Run], jobs: int) -> None:
+    """Execute different runs."""
+    threads = max(1, count_cores() // jobs)
     slots: Queue[int] = Queue()
     for slot in range(jobs):
         slots.put(slot % max(1, torch.cuda.device_count()))
 
-    def execute(run: Union[Training, Measurement]) -> None:
+    def execute(run: _Run) -> None:
         gpu = slots.get()
         try:
             run.execute(threads, gpu)

@@ -11,7 +11,7 @@ from dev import figures
 from dev.marked_page import PageError, render
 from dev.studies.definitions import STUDIES
 from dev.studies.processes import ROOT
-from dev.studies.report import format_report
+from dev.studies.report import format_report, read_origin
 from dev.walk_ways import WAYS
 
 #: Tables with decimals that are no results of committed files, by the start of their first line.
@@ -54,7 +54,8 @@ def test_a_page_says_what_the_results_say(name):
 @pytest.mark.parametrize('name', figures.STUDY_PAGES)
 def test_the_page_of_a_study_is_made_of_its_results(name):
     results = json.loads((figures.EVIDENCE / f'{name}.json').read_text(encoding='utf-8'))
-    made = format_report(name, STUDIES[name], results['seeds'], results['rows'])
+    origin = read_origin(results)
+    made = format_report(name, STUDIES[name], origin, results['seeds'], results['rows'])
     assert (figures.EVIDENCE / f'{name}.md').read_text(encoding='utf-8') == made, 'make figures'
     assert (figures.EVIDENCE / f'{name}.png').is_file()
 

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 
 from dev import reproduce
+from dev.provenance import describe_code
 from dev.studies import runs, search
 from dev.studies.definitions import STUDIES, Study, StudyRow
 from dev.studies.processes import _name_gpu
 from dev.studies.report import mean_and_interval
-from dev.studies.runs import Measurement, Training
+from dev.studies.row_configs import SPLITS
+from dev.studies.runs import Measurement, Training, run_all
 from dev.studies.search import rates_to_try
+from mmseg_ssprompt.analysis.complexity.measuring import describe_machine
+from mmseg_ssprompt.cli.records import read_losses
 
 ROOT = Path(__file__).resolve().parents[2]
+EVIDENCE = ROOT / 'docs' / 'evidence'
 SMALL = (
     'train_cfg.max_iters=2',
     'train_cfg.val_interval=2',
@@ -87,6 +92,7 @@ def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
     content = json.loads((tmp_path / 'evidence' / 'small.json').read_text())
     assert content['study'] == 'small'
     assert content['seeds'] == [0, 1]
+    assert content['code'] == describe_code()
     rows = {row['name']: row for row in content['rows']}
     handcrafted, trained = rows['zero-shot'], rows['learned']
     assert handcrafted['trainable_parameters'] == 0
@@ -100,6 +106,7 @@ def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
     assert '| zero-shot |' in page
     assert 'Of a note.' in page
     assert 'python -m dev.reproduce small --seeds 0 1' in page
+    assert f'digest `{describe_code()}`' in page
     assert (tmp_path / 'evidence' / 'small.png').stat().st_size > 5000
 
     printed = capsys.readouterr().out
@@ -109,14 +116,59 @@ def test_a_study_from_runs_to_its_page(tmp_path, monkeypatch, capsys):
     reproduce.main()  # everything is there already
 
 
-def test_each_seed_draws_other_images_and_writes_its_own_manifest(tmp_path):
+def test_each_seed_draws_other_images(tmp_path):
     few = STUDIES['shots'].rows[0]
-    training = Training(few, 1e-2, 3, tmp_path)
-    options = training._options()
-    assert 'train_dataloader.dataset.seed=3' in options  # which images are drawn
-    assert 'train_dataloader.dataset.dataset.seed=3' in options  # from which training set
-    assert 'randomness.seed=3' in options
-    assert options[-1] == 'train_dataloader.dataset.shots=1'
+    made = [Training(few, 1e-2, seed, tmp_path).make_config() for seed in (3, 4)]
+    embedded = [config.train_dataloader.dataset for config in made]
+    assert [each.dataset.seed for each in embedded] == [3, 4]  # which images are drawn
+    assert [each.dataset.dataset.seed for each in embedded] == [3, 4]  # from which training set
+    assert [config.randomness.seed for config in made] == [3, 4]
+    assert embedded[0].dataset.shots == 1
+    assert embedded[0].cache_dir != embedded[1].cache_dir
+
+
+def test_rows_share_the_scenes_that_the_encoder_has_seen(tmp_path):
+    rows = {row.name: row for row in STUDIES['components'].rows}
+
+    def folders(row, seed=0):
+        config = Training(row, 1e-2, seed, tmp_path).make_config()
+        return [config[f'{split}_dataloader'].dataset.cache_dir for split in SPLITS]
+
+    chosen = folders(rows['SSPrompt'])
+    assert len(set(chosen)) == 3
+    assert folders(rows['SemPrompt']) == folders(rows['mask decoder fine-tuned']) == chosen
+    other_seed = folders(rows['SSPrompt'], seed=1)
+    assert other_seed[0] != chosen[0]
+    assert other_seed[1:] == chosen[1:]
+    coast = StudyRow('coast', 'ssprompt_sam-tiny_shapes-coast.py')
+    seem = StudyRow('SEEM', 'ssprompt_seem-tiny_shapes.py')
+    half = StudyRow('half', 'ssprompt_sam-tiny_shapes_cached.py')  # in float16
+    for row in (coast, seem, half):
+        assert not set(folders(row)) & set(chosen)
+
+
+@pytest.mark.slow
+def test_a_row_that_is_run_again_gives_equal_digits(tmp_path):
+    study = json.loads((EVIDENCE / 'components.json').read_text())
+    machine = describe_machine('cpu')
+    if study.get('code') != describe_code():
+        pytest.skip('the committed results are of other code')
+    if any(study['machine'][key] != machine[key] for key in ('CPU', 'instructions', 'torch')):
+        pytest.skip('the committed results are of another processor or torch')
+    (row,) = (row for row in STUDIES['components'].rows if row.name == 'SemPrompt')
+    (committed,) = (each for each in study['rows'] if each['name'] == row.name)
+    training = Training(row, committed['learning_rate'], study['seeds'][0], tmp_path)
+    run_all([training], jobs=2)
+    measurement = Measurement(row, training, tmp_path)
+    run_all([measurement], jobs=2)
+    assert measurement.result()['mIoU'] == committed['miou'][0]
+
+
+def test_a_row_without_embedded_samples_keeps_its_images(tmp_path):
+    (row,) = (row for row in STUDIES['precision'].rows if row.name == 'float32')
+    config = Training(row, 1e-2, 0, tmp_path).make_config()
+    assert config.train_dataloader.dataset.type == 'ShapesWorldDataset'
+    assert config.model.backbone.type == 'SAMImageEncoder'
 
 
 def test_studies_share_a_training_but_not_one_with_other_options(tmp_path):
@@ -132,20 +184,24 @@ def test_studies_share_a_training_but_not_one_with_other_options(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_makes_its_caches_and_is_measured_on_them(tmp_path):
-    small = [option for option in SMALL if '.dataset.' not in option]
-    small += [f'{split}_dataloader.dataset.dataset.num_images=4' for split in ('train', 'val')]
-    small += ['test_dataloader.dataset.dataset.num_images=3']
-    row = StudyRow('cached', 'ssprompt_sam-tiny_shapes_cached.py', tuple(small))
-    training = Training(row, 1e-2, 3, tmp_path)
-    training.execute(threads=1, gpu=0)
-    index = json.loads((training.folder / 'cache' / 'train' / 'index.json').read_text())
-    assert index['key']['dataset']['seed'] == 3
-    measurement = Measurement(row, training, tmp_path)
-    measurement.execute(threads=1, gpu=0)
-    assert 0 <= measurement.result()['mIoU'] <= 100
-    log = (measurement.folder / 'test.log').read_text()
-    assert str(training.folder / 'cache' / 'test') in log
+@pytest.mark.parametrize('base', ['sam-tiny', 'seem-tiny'])
+def test_embedded_samples_change_no_result(tmp_path, base):
+    config = f'ssprompt_{base}_shapes.py'
+    small = (*SMALL[:2], 'train_dataloader.dataset.num_images=4', *SMALL[3:])
+    results = []
+    for embedded in (True, False):
+        row = StudyRow('row', config, small, embedded=embedded)
+        root = tmp_path / str(embedded)
+        training = Training(row, 1e-2, 3, root)
+        run_all([training], jobs=1)
+        measurement = Measurement(row, training, root)
+        run_all([measurement], jobs=1)
+        results.append((read_losses(training.folder / 'train'), measurement.result()['mIoU']))
+        log = (measurement.folder / 'test.log').read_text()
+        assert (str(root / 'samples') in log) is embedded
+    (losses, miou), (other_losses, other_miou) = results
+    assert losses == pytest.approx(other_losses, rel=2e-4)
+    assert miou == pytest.approx(other_miou, abs=0.1)
 
 
 def test_a_training_whose_losses_are_not_finite_is_no_result(tmp_path, monkeypatch):
@@ -177,7 +233,7 @@ def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):
     row = StudyRow('broken', 'ssprompt_sam-tiny_shapes.py', ('model.decode_head.num_classes=3',))
     run = Training(row, 1e-2, 0, tmp_path)
     with pytest.raises(RuntimeError, match='num_classes is 3'):
-        run.execute(threads=1, gpu=0)
+        run_all([run], jobs=1)
     assert not run.result_file.exists()
 
 
@@ -193,17 +249,18 @@ def test_a_table_of_what_is_complete_names_what_is_not(tmp_path, monkeypatch, ca
     monkeypatch.setattr(reproduce, 'STUDIES', dict(small=study))
     monkeypatch.setattr(runs, 'run_tool', lambda *args: pytest.fail('something was run'))
     figures = {'mIoU': 50.0, 'mIoU.things': 40.0, 'mIoU.stuff': 60.0}
-    write_run(Measurement(zero_shot, None, tmp_path), **figures)
+    root = tmp_path / describe_code()
+    write_run(Measurement(zero_shot, None, root), **figures)
     for rate in (3e-3, 1e-2, 3e-2):
         miou = 70.0 if rate == 1e-2 else 60.0
-        write_run(Training(learned, rate, search.TUNING_SEED, tmp_path), validation_score=miou)
+        write_run(Training(learned, rate, search.TUNING_SEED, root), validation_score=miou)
     # The search of the other row is not complete: its best rate lies at the edge.
     for rate in (3e-3, 1e-2, 3e-2):
-        write_run(Training(other, rate, search.TUNING_SEED, tmp_path), validation_score=rate)
+        write_run(Training(other, rate, search.TUNING_SEED, root), validation_score=rate)
     for seed in (0, 1):
-        training = Training(learned, 1e-2, seed, tmp_path)
+        training = Training(learned, 1e-2, seed, root)
         write_run(training, trainable_parameters=7, train_seconds=1.0)
-        write_run(Measurement(learned, training, tmp_path), **{**figures, 'mIoU': 60.0 + seed})
+        write_run(Measurement(learned, training, root), **{**figures, 'mIoU': 60.0 + seed})
     command = ['reproduce.py', 'small', '--table', '--seeds', '0', '1']
     command += ['--work-dir', str(tmp_path), '--out-dir', str(tmp_path / 'evidence')]
     monkeypatch.setattr(sys, 'argv', command)

@@ -73,6 +73,7 @@ def describe_machine(device: str) -> Dict[str, Any]:
     accelerator = torch.device(device)
     return {
         'CPU': _processor(),
+        'instructions': torch.backends.cpu.get_cpu_capability(),
         'cores': count_cores(),
         'GB of memory': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9, 1),
         'threads': torch.get_num_threads(),

@@ -14,7 +14,7 @@ each with its exponent. ``make figures`` makes the page of what ``all`` has writ
 import argparse
 import time
 from dataclasses import asdict
-from typing import Any, Callable, Dict, Iterator, Union
+from typing import Any, Dict
 
 import torch
 
@@ -22,55 +22,11 @@ from mmseg_ssprompt.analysis.complexity.measuring import count_cores, describe_m
 from mmseg_ssprompt.cli.parser import output_file
 from mmseg_ssprompt.files import write_json
 
-from .benchmarks import (
-    checkpoint,
-    classify,
-    decode,
-    encode,
-    label_maps,
-    outputs,
-    predict,
-    processes,
-    scaling,
-    seem,
-    segments,
-    sizes,
-    startup,
-    text,
-    train,
-)
 from .benchmarks.exponents import Scaling
+from .benchmarks.parts import BENCHMARKS, CASES
 from .benchmarks.rows import Row, find_unmeasured, has_targets
 from .profile_decoding import measure as profile_decoding
 from .provenance import describe_code, describe_commit, describe_versions
-
-Line = Union[Row, Scaling]
-
-
-def _one_after_another(*parts: Callable[[argparse.Namespace], Iterator[Line]]) -> Any:
-    return lambda args: (line for part in parts for line in part(args))
-
-
-BENCHMARKS: Dict[str, Callable[[argparse.Namespace], Iterator[Line]]] = {
-    'decode': decode.compare,
-    'encode': encode.compare,
-    'train': train.compare,
-    'classify': classify.compare,
-    'predict': predict.compare,
-    'label-maps': label_maps.compare,
-    'text': text.compare,
-    'checkpoint': checkpoint.compare,
-    'import': startup.compare,
-    'seem': seem.compare,
-    'tasks': _one_after_another(segments.compare, outputs.compare),
-    'scaling': _one_after_another(scaling.compare, sizes.compare),
-}
-CASES: Dict[str, Callable[[argparse.Namespace], float]] = {
-    name: peak
-    for module in (decode, segments, outputs, classify, predict, label_maps, seem)
-    for name, peak in module.PEAKS.items()
-}
-CASES.update(processes.CASES)
 
 
 def parse_args() -> argparse.Namespace:

@@ -315,10 +315,14 @@ def main() -> None:
     if is_check and stale:
         raise SystemExit('`make figures` writes these pages')
     code = describe_code()
-    if others := [name for name in STUDY_PAGES if read_results(name).get('code') != code]:
+    runs = [file.stem for file in sorted(EVIDENCE.glob('performance_cpu_*.json'))]
+    if others := [each for each in STUDY_PAGES + runs if read_results(each).get('code') != code]:
         print(f'results of other code than {code}: {", ".join(others)}')
         if args.today:
-            raise SystemExit('`python -m dev.reproduce STUDY` makes them with that of today')
+            raise SystemExit(
+                '`python -m dev.reproduce STUDY` and `python -m dev.benchmark all` make them with '
+                'that of today'
+            )
 
 
 if __name__ == '__main__':

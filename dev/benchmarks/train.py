@@ -66,10 +66,12 @@ class Step:
 class TrainingStep(Step):
     """That of the model on SAM."""
 
-    def __init__(self, args: argparse.Namespace, clip: bool = False) -> None:
+    def __init__(
+        self, args: argparse.Namespace, batch: Optional[int] = None, clip: bool = False
+    ) -> None:
         model = build_model(args, clip)
         side = model.decode_head.segmenter.prompt_encoder.image_size
-        super().__init__(model, args.batch, (side, side))
+        super().__init__(model, batch or args.batch, (side, side))
 
     @cached_property
     def official(self) -> nn.Module:

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
@@ -62,7 +63,8 @@ def _measure(args: argparse.Namespace) -> float:
     """Seconds of a step in this process, one of those that the environment tells of."""
     rank, count = (int(os.environ[name]) for name in ('RANK', 'WORLD_SIZE'))
     rendezvous = f'file://{os.environ[_RENDEZVOUS]}'
-    dist.init_process_group('gloo', init_method=rendezvous, rank=rank, world_size=count)
+    ranks = dict(rank=rank, world_size=count)
+    dist.init_process_group('gloo', rendezvous, timeout=timedelta(minutes=5), **ranks)
     case = make_embedded_step(build_model(args), args.variant, args.batch)
     losses = DistributedDataParallel(_Losses(case.head), broadcast_buffers=False)
 

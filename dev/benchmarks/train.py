@@ -122,6 +122,7 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
     name = 'training step from embedded samples, over'
     turns = partial(take_turns, args)
     yield turns(f'{name} one with our encoder', case.from_embedding, case.from_images, difference)
+    case.official.eval()  # built here, and not while the time is taken
     losses = []  # of passes so long that none is made for the result alone
     row = turns(
         f'{name} the official modules',

@@ -6,7 +6,7 @@
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 import torch
@@ -76,9 +76,10 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
     return ((found - expected).norm() / expected.norm()).item()
 
 
-def build(config: str) -> nn.Module:
+def build(config: str, **head: Any) -> nn.Module:
     """A shipped model on the CPU, with scores kept."""
     cfg = Config.fromfile(CONFIGS / config).model
+    cfg.decode_head.update(head)
     cfg.test_cfg.logits = True
     torch.manual_seed(0)
     return MODELS.build(cfg).eval()
@@ -183,6 +184,46 @@ def test_mixed_precision_is_near_float32(dtype, tolerance, tolerance_of_gradient
         assert relative_error(gradient, reference) < tolerance_of_gradients
 
 
+def steps(model: nn.Module, **wrapper: Any) -> Tuple[List[Dict[str, float]], List[Tensor]]:
+    """Losses of steps on a GPU, one of them of a smaller batch, and what was trained."""
+    model = model.cuda().train()
+    kind = 'PromptAmpOptimWrapper' if 'dtype' in wrapper else 'OptimWrapper'
+    optimizer = dict(type='AdamW', lr=1e-3, fused=wrapper.pop('fused', False))
+    optimizer = build_optim_wrapper(model, dict(type=kind, optimizer=optimizer, **wrapper))
+    counts, found = (2, 2, 1, 2, 2, 2, 2, 2), []
+    optimizer.initialize_count_status(model, 0, len(counts))
+    for seed, count in enumerate(counts):
+        samples = tiny_model.samples_of(tiny_model.random_labels(count).cuda())
+        torch.manual_seed(seed)
+        with optimizer.optim_context(model):
+            losses = model(tiny_model.random_images(count, seed).cuda(), samples, mode='loss')
+        losses = {name: value for name, value in losses.items() if 'loss' in name}
+        optimizer.update_params(sum(losses.values()))
+        found.append({name: value.item() for name, value in losses.items()})
+        if seed == 4:  # a validation
+            model.eval()(tiny_model.random_images().cuda(), mode='tensor')
+            model.train()
+    return found, [p.detach().clone() for p in model.parameters() if p.requires_grad]
+
+
+@pytest.mark.parametrize(
+    'wrapper', [dict(), dict(fused=True), dict(accumulative_counts=2), dict(dtype='bfloat16')]
+)
+@pytest.mark.parametrize('config', [CONFIG.name, 'ssprompt_seem-tiny_shapes.py'])
+def test_compiled_steps_are_those_without_it(config, wrapper, full_precision, same_points):
+    """CUDA graphs of the forward and backward pass, replayed from the third step on."""
+    torch._dynamo.reset()
+    losses, trained = steps(build(config, compile=True), **wrapper)
+    plain = {name: value for name, value in wrapper.items() if name != 'fused'}
+    expected_losses, expected = steps(build(config), **plain)
+    tolerance = 0.05 if 'dtype' in wrapper else 1e-3
+    for step, expected_step in zip(losses, expected_losses):
+        assert step == pytest.approx(expected_step, rel=tolerance)
+    if 'dtype' not in wrapper:
+        for tensor, reference in zip(trained, expected):
+            assert relative_error(tensor, reference) < 1e-3
+
+
 def train(folder: Path, *arguments: str) -> Path:
     """Train as :data:`SMALL` says; the last checkpoint."""
     arguments = (CONFIG, '--work-dir', folder, *SMALL, *arguments)
@@ -197,7 +238,13 @@ def miou(checkpoint: Path, folder: Path, **environment: str) -> float:
     return read_metrics(folder)['mIoU']
 
 
-@pytest.mark.parametrize('amp', [[], ['--amp'], ['optim_wrapper.dtype=bfloat16', '--amp']])
+@pytest.mark.parametrize(
+    'amp',
+    [
+        *([], ['--amp'], ['optim_wrapper.dtype=bfloat16', '--amp']),
+        ['model.decode_head.compile=True'],
+    ],
+)
 def test_training_resumes(tmp_path, amp):
     whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
     whole.mkdir()

@@ -20,12 +20,13 @@ __all__ = ['build_class_name_encoder', 'build_model', 'build_seem_model', 'make_
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
-def build_model(args: argparse.Namespace, clip: bool = False) -> nn.Module:
+def build_model(args: argparse.Namespace, clip: bool = False, compile: bool = False) -> nn.Module:
     """SSPrompt on SAM, or on sam-tiny, for C classes, without any file of weights.
 
     Args:
         args: Of the command line.
         clip: Whether CLIP's image encoder labels the masks. Defaults to False: their tokens do.
+        compile: ``decode_head.compile``. Defaults to False.
     """
     init_default_scope('mmseg')
     cfg = _read_config(args, clip)
@@ -33,6 +34,7 @@ def build_model(args: argparse.Namespace, clip: bool = False) -> nn.Module:
     for part in (sam, cfg.decode_head.segmenter):
         part.update(variant=args.variant)
     cfg.decode_head.spatial_prompts.num_prompts = args.prompts
+    cfg.decode_head.compile = compile
     return _build(cfg, args)
 
 

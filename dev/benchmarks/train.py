@@ -19,6 +19,8 @@ from .rows import Row, find_difference, take_turns
 
 __all__ = ['Step', 'TrainingStep', 'compare', 'make_embedded_step']
 
+WARM_UP = 5
+
 
 class Step:
     """Forward, backward and an optimiser's step of a whole model, with random images.
@@ -45,6 +47,12 @@ class Step:
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=0.0)  # every step is the same step
 
+    def fuse_optimizer(self) -> None:
+        """Let the optimiser change all parameters at once, as ``fused=True`` in a config does."""
+        self.optimizer = torch.optim.AdamW(
+            self.optimizer.param_groups[0]['params'], 0.0, fused=True
+        )
+
     def from_embedding(self) -> Tensor:
         """Joint decoding of a cached embedding."""
         return self._step(self.head(self.features))
@@ -67,9 +75,13 @@ class TrainingStep(Step):
     """That of the model on SAM."""
 
     def __init__(
-        self, args: argparse.Namespace, batch: Optional[int] = None, clip: bool = False
+        self,
+        args: argparse.Namespace,
+        batch: Optional[int] = None,
+        clip: bool = False,
+        compile: bool = False,
     ) -> None:
-        model = build_model(args, clip)
+        model = build_model(args, clip, compile)
         side = model.decode_head.segmenter.prompt_encoder.image_size
         super().__init__(model, batch or args.batch, (side, side))
 
@@ -133,11 +145,26 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
     row.difference = find_difference(case.from_embedding(), losses[-1])
     case.head.segmenter.mask_decoder.decoding = 'joint'
     yield row
+    yield from _compare_compiled(args, case)
     with tempfile.TemporaryDirectory() as folder:
         cache = _make_cache(Path(folder), case)
         read = partial(_read, cache, args.batch)
         read()
         yield turns('reading embedded samples, of the training step', read, case.from_embedding)
+
+
+def _compare_compiled(args: argparse.Namespace, case: TrainingStep) -> Iterator[Row]:
+    """Time of a step with ``decode_head.compile=True``, and with an optimiser of one kernel."""
+    compiled = TrainingStep(args, compile=True)
+    difference = find_difference(compiled.from_embedding(), case.from_embedding())
+    for _ in range(WARM_UP):  # CUDA graphs are recorded in the steps that follow compiling
+        compiled.from_embedding()
+    name = 'training step from embedded samples, compiled'
+    runs = (compiled.from_embedding, case.from_embedding)
+    yield take_turns(args, f'{name}, over one that is not', *runs, difference)
+    compiled.fuse_optimizer()
+    compiled.from_embedding()
+    yield take_turns(args, f'{name}, with fused AdamW, over plain', *runs, difference)
 
 
 def _make_cache(folder: Path, case: TrainingStep) -> EmbeddingCache:

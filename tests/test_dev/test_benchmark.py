@@ -38,6 +38,7 @@ SMALL = Namespace(
     small=True,
 )
 STEP = 'SEEM training step from embedded samples'
+COMPILED = 'training step from embedded samples, compiled'
 SEEM_ROWS = [
     'SEEM decode, forward',
     'SEEM decode, forward and backward',
@@ -99,6 +100,8 @@ def test_rows(table):
         f'{ENCODER}, bfloat16',
         'training step from embedded samples, over one with our encoder',
         'training step from embedded samples, over the official modules',
+        f'{COMPILED}, over one that is not',
+        f'{COMPILED}, with fused AdamW, over plain',
         'reading embedded samples, of the training step',
         'region classifier, of a training step from embedded samples',
         'predict, C = 20, time',

@@ -155,6 +155,7 @@ def test_matching_costs_what_mmseg_s_does(**sizes):
     classes = torch.arange(sizes['classes']).expand(len(labels), -1)
     matcher = PromptMatcher(2.0, 5.0, 5.0)
     matches = matcher(class_logits, mask_logits, labels.where(labels != IGNORED, -1), classes)
+    costs = matcher.costs(class_logits, mask_logits, labels, classes)
     assigner = HungarianAssigner(
         [
             dict(type='ClassificationCost', weight=2.0),
@@ -172,7 +173,7 @@ def test_matching_costs_what_mmseg_s_does(**sizes):
             InstanceData(scores=class_logits[image], masks=mask_logits[image]),
             InstanceData(labels=present, masks=(labels[image] == present[:, None]).float()),
         )
-        cost = matcher._cost(class_logits[image], mask_logits[image], labels[image], classes[image])
+        cost = costs[image]
         expected = cost[prompts, present[order]].sum()
         found = cost[matches.prompts[own], matches.classes[own]].sum()
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -190,7 +191,8 @@ def test_matching_is_the_best_of_all(prompts, classes, seed):
     labels = torch.randint(classes, (1, 12), generator=generator)
     matcher, each = PromptMatcher(2.0, 5.0, 5.0), torch.arange(classes)
     matches = matcher(class_logits, mask_logits, labels, each[None])
-    cost = matcher._cost(class_logits[0], mask_logits[0], labels[0], each).double().numpy()
+    costs = matcher.costs(class_logits, mask_logits, labels, each[None])
+    cost = costs[0].double().numpy()
     present = sorted(set(labels[0].tolist()))
     size = min(prompts, len(present))
     assert len(matches.prompts) == size

@@ -2,7 +2,18 @@
 
 import inspect
 import logging
-from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +28,7 @@ from ...segments import IGNORED
 from ..base import ImageFeatures, PromptableSegmenter
 from ..losses.matching import UnknownSegmentsError
 from ..prompts import DecoderBridges, DeepPrompts
+from .compiled import CompiledForward
 from .outputs import semantic
 from .settings import find_class_names, find_label_ids, find_things
 from .targets import count_targets, stack_segments
@@ -64,6 +76,9 @@ class SSPromptHead(BaseDecodeHead):
             Defaults to None: there are none.
         deep_prompts: Arguments of :class:`DeepPrompts`, such as ``dict()``; for joint decoding,
             with one mask for each prompt. Defaults to None: there are none.
+        compile: Whether the forward and backward pass of training are compiled
+            (:class:`CompiledForward`): True, on GPUs alone, or the arguments of ``torch.compile``.
+            Defaults to False.
 
     Attributes:
         label_ids: Which numbers label maps and predictions hold.
@@ -75,7 +90,8 @@ class SSPromptHead(BaseDecodeHead):
             contradict each other, the loss does not compare masks with labels, or a thing class is
             none of the classes; or as :class:`DecoderBridges`, or if decoded images are kept
             (``segmenter.remember_bytes``) beside bridges, which change what is decoded; or as
-            :class:`DeepPrompts`, or if prompts are not decoded jointly beside them.
+            :class:`DeepPrompts`, or if prompts are not decoded jointly beside them; or as
+            :class:`CompiledForward`.
     """
 
     _warned = False  # of too few prompts
@@ -93,7 +109,9 @@ class SSPromptHead(BaseDecodeHead):
         thing_classes: Optional[Sequence[str]] = None,
         decoder_bridges: Optional[Dict[str, Any]] = None,
         deep_prompts: Optional[Dict[str, Any]] = None,
+        compile: Union[bool, Dict[str, Any]] = False,
     ) -> None:
+        compiled = None if compile is False else CompiledForward(_decode, compile)
         names = find_class_names(semantic_prompts)
         label_ids = find_label_ids(num_classes, names, ignore_index, rest_id)
         base_model = MODELS.build(segmenter)
@@ -108,6 +126,7 @@ class SSPromptHead(BaseDecodeHead):
             loss_decode=_complete_loss(loss_decode, label_ids),
             init_cfg=None,
         )
+        self._compiled = compiled
         self.label_ids = label_ids
         self.num_classes = label_ids.num_classes
         del self.conv_seg  # the base class's classifier; ours is the similarity to the prompts
@@ -131,12 +150,9 @@ class SSPromptHead(BaseDecodeHead):
 
     def forward(self, inputs: ImageFeatures) -> HeadOutput:
         """Decode masks and class logits of B images."""
-        decoded = self.segmenter.decode(inputs, self.spatial_prompts(self.segmenter, inputs))
-        class_logits = self.classifier(decoded, self.semantic_prompts(), inputs)
-        if hasattr(self.semantic_prompts, 'pool'):
-            class_logits = self.semantic_prompts.pool(class_logits)
-        # Masks leave the decoder in the type of autocast; what follows is float32.
-        return HeadOutput(decoded.mask_logits.float(), class_logits, decoded.quality)
+        if self._compiled is not None:
+            return self._compiled(self, inputs)
+        return _decode(self, inputs)
 
     def loss_by_feat(
         self, seg_logits: HeadOutput, batch_data_samples: SampleList
@@ -195,6 +211,16 @@ class SSPromptHead(BaseDecodeHead):
     def semantic_scores(seg_logits: HeadOutput) -> Tensor:
         """:func:`semantic` at the masks' own resolution: (B, C, h', w')."""
         return semantic(seg_logits.mask_logits, seg_logits.class_logits)
+
+
+def _decode(head: SSPromptHead, inputs: ImageFeatures) -> HeadOutput:
+    """The forward pass."""
+    decoded = head.segmenter.decode(inputs, head.spatial_prompts(head.segmenter, inputs))
+    class_logits = head.classifier(decoded, head.semantic_prompts(), inputs)
+    if hasattr(head.semantic_prompts, 'pool'):
+        class_logits = head.semantic_prompts.pool(class_logits)
+    # Masks leave the decoder in the type of autocast; what follows is float32.
+    return HeadOutput(decoded.mask_logits.float(), class_logits, decoded.quality)
 
 
 def find_frame(batch_img_metas: Sequence[Mapping[str, Any]]) -> Tuple[int, int]:

@@ -116,7 +116,8 @@ class MaskClassificationLoss(nn.Module):
                 return self._nan_losses(class_logits, mask_logits, str(error))
             # Only matched masks get gradients, so only they are sampled with them.
             matched_prompts = (matches.images, matches.prompts)
-            matched = mask_logits[matched_prompts].unsqueeze(1)
+            rows = matches.images * mask_logits.shape[1] + matches.prompts
+            matched = mask_logits.flatten(0, 1).index_select(0, rows).unsqueeze(1)
             logits = sample_masks(matched, points[matches.images]).squeeze(1)  # (M, P)
             masks = (numbers[matches.images] == matches.segments[:, None]).float()  # (M, P)
 

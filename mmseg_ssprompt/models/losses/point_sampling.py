@@ -8,6 +8,11 @@ from torch import Tensor
 
 __all__ = ['draw_labelled_points', 'sample_masks']
 
+#: Size of a mask from which CPUs read one after another. torch goes from mask to mask for a few
+#: points at a time, and so out of the cache, and gives each image to one thread: 20 against 8 ms
+#: for 101 masks of 128 x 256 on one thread.
+_MIN_PIXELS = 2**13
+
 
 def draw_labelled_points(
     label_maps: Tensor, num_points: int, ignore_index: int
@@ -46,5 +51,10 @@ def sample_masks(masks: Tensor, coordinates: Tensor) -> Tensor:
         (B, N, P) float.
     """
     grid = (2 * coordinates - 1).unsqueeze(2)  # (B, P, 1, 2)
+    if masks.device.type == 'cpu' and masks.shape[-2] * masks.shape[-1] >= _MIN_PIXELS:
+        apart = masks.flatten(0, 1).unsqueeze(1)  # (B * N, 1, h, w)
+        grid = grid.unsqueeze(1).expand(-1, masks.shape[1], -1, -1, -1).flatten(0, 1)
+        sampled = F.grid_sample(apart, grid, padding_mode='border', align_corners=False)
+        return sampled.view(*masks.shape[:2], coordinates.shape[1])
     sampled = F.grid_sample(masks, grid, padding_mode='border', align_corners=False)
     return sampled.squeeze(3)

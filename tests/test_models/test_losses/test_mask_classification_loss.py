@@ -121,7 +121,8 @@ def test_defaults_are_those_of_mask2former():
     assert (loss.loss_cls_weight, loss.loss_mask_weight, loss.loss_dice_weight) == (2.0, 5.0, 5.0)
     assert loss.class_weight.tolist() == [1.0] * 3
     assert (loss.no_object_weight, loss.num_points) == (0.1, 12544)
-    assert [cost.weight for cost in loss.matcher.match_costs] == [2.0, 5.0, 5.0]
+    matcher = loss.matcher
+    assert (matcher.cls_weight, matcher.mask_weight, matcher.dice_weight) == (2.0, 5.0, 5.0)
 
 
 def test_perfect_prediction_costs_nothing():

@@ -57,6 +57,36 @@ def test_equal_to_mmseg_s_hungarian_assigner(prompts: int, seed: int):
     assert as_sets(matcher(class_logits, mask_logits, labels, classes)) == expected
 
 
+@pytest.mark.filterwarnings('ignore:.*torch.cuda.amp.autocast:FutureWarning')
+@pytest.mark.parametrize('scale', [0.1, 1.0, 30.0])  # logits up to a hundred or so
+def test_costs_are_mmseg_s(scale: float):
+    class_logits, mask_logits, labels, classes = make_case(seed=3)
+    class_logits, mask_logits = scale * class_logits, scale * mask_logits
+    classes = classes.flip(1).clone()
+    classes[2, 1] = NO_CLASS
+    found = PromptMatcher(**WEIGHTS).costs(class_logits, mask_logits, labels, classes)
+    settings = (
+        dict(type='ClassificationCost', weight=2.0),
+        dict(type='CrossEntropyLossCost', use_sigmoid=True, weight=5.0),
+        dict(type='DiceCost', weight=5.0, pred_act=True, eps=1.0),
+    )
+    for image, cost in enumerate(found):
+        masks = (labels[image] == torch.arange(5)[:, None]).float()
+        prompts = InstanceData(scores=class_logits[image], masks=mask_logits[image])
+        targets = InstanceData(labels=classes[image], masks=masks)
+        expected = sum(TASK_UTILS.build(each)(prompts, targets) for each in settings)
+        expected[:, (masks.sum(dim=1) == 0) | (classes[image] == NO_CLASS)] = float('inf')
+        torch.testing.assert_close(cost, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_no_image_has_segments():
+    class_logits, mask_logits, labels, _ = make_case()
+    no_classes = torch.empty(3, 0, dtype=torch.int64)
+    matcher = PromptMatcher(**WEIGHTS)
+    matches = matcher(class_logits, mask_logits, torch.full_like(labels, IGNORED), no_classes)
+    assert len(matches.images) == 0
+
+
 def test_image_without_labels_has_no_match():
     class_logits, mask_logits, labels, classes = make_case()
     labels[0] = IGNORED

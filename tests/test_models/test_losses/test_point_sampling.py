@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmseg_ssprompt.models.losses import point_sampling
 from mmseg_ssprompt.models.losses.point_sampling import draw_labelled_points, sample_masks
 
 IGNORED = 255
@@ -59,3 +60,18 @@ def test_masks_are_read_as_interpolation_gives_them():
     points, pixels = draw_labelled_points(labels, 50, ignore_index=-1)
     expected = large.flatten(2).gather(2, pixels[:, None].expand(-1, 3, -1))
     torch.testing.assert_close(sample_masks(masks, points), expected)
+
+
+@pytest.mark.parametrize('images', [0, 1, 3])
+def test_large_masks_are_read_as_small_ones_are(images: int, monkeypatch):
+    """With their gradients; CPUs read them in another order."""
+    masks, points = torch.randn(images, 5, 96, 100), torch.rand(images, 40, 2)
+    found = []
+    for least in (96 * 100, 96 * 100 + 1):
+        monkeypatch.setattr(point_sampling, '_MIN_PIXELS', least)
+        own = masks.clone().requires_grad_()
+        sampled = sample_masks(own, points)
+        assert sampled.shape == (images, 5, 40)
+        found.append((sampled, torch.autograd.grad(sampled.square().sum(), own)[0]))
+    for one, two in zip(*found):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)

@@ -53,6 +53,21 @@ def test_equals_torch_with_its_gradients(attention, inputs, monkeypatch, trains)
         torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-5)
 
 
+def test_predictions_are_those_of_training(attention, inputs):
+    """Without gradients, and with weights that train, which take torch's own."""
+    query, key, value, allowed = inputs
+    expected = official(attention, *inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(attend(attention, *inputs), expected, atol=1e-6, rtol=0)
+    trains = attention.requires_grad_()
+    found = attend(trains, query, key, value, allowed)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    weights = (trains.in_proj_weight, trains.out_proj.weight)
+    pairs = (gradients(out, *weights) for out in (found, official(trains, *inputs)))
+    for one, two in zip(*pairs):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+
 def test_gradients_in_lower_precision(attention, inputs):
     query, key, value, allowed = inputs
     query.requires_grad_()

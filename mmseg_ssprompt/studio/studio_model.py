@@ -19,7 +19,7 @@ from ..models.heads import SSPromptHead
 from ..models.heads.ssprompt_head import HeadOutput
 from ..models.prompts import PromptFusion, SemanticPromptLearner
 from ..models.sam import SAMSegmenter
-from ..models.sam.mask_decoder import MULTI_MASK_TOKENS, decode_independent
+from ..models.sam.decoding import MULTI_MASK_TOKENS, decode_independent
 from ..models.segmentors import PromptSegmentor
 from ..prediction.predictor import Predictor, TrainedModel, read_model
 from ..prompt_files.published import is_published

@@ -41,8 +41,7 @@ def attend_to_image(
         attention: Its weights.
         query: (P, G, D), the tokens of P prompts with their positions.
         image: (P, hw, D), without positions.
-        positions: (hw, D'), those of the image, projected to keys. The bias of keys may be left
-            out: it adds the same to all scores of a query.
+        positions: (hw, D'), those of the image, projected to keys, with their bias.
 
     Returns:
         (P, G, D).
@@ -114,7 +113,8 @@ def _add_seen(attention: Attention, image: Tensor, scores: Tensor, value: Tensor
 
 
 def _scale(attention: Attention, projected: Tensor) -> Tensor:
-    return projected * (attention.internal_dim // attention.num_heads) ** -0.5
+    scale: float = (attention.internal_dim // attention.num_heads) ** -0.5
+    return projected * scale
 
 
 def _spread_heads(attention: Attention, x: Tensor) -> Tensor:
@@ -125,7 +125,8 @@ def _spread_heads(attention: Attention, x: Tensor) -> Tensor:
 def _gather_heads(attention: Attention, x: Tensor) -> Tensor:
     """(P, heads * G, D') -> (P, G, D'), the channels of each head from its rows."""
     rows = x.unflatten(1, (attention.num_heads, -1))
-    return (rows * _channels_of_heads(attention, x)).sum(dim=1)
+    gathered: Tensor = (rows * _channels_of_heads(attention, x)).sum(dim=1)
+    return gathered
 
 
 def _channels_of_heads(attention: Attention, like: Tensor) -> Tensor:

@@ -76,8 +76,9 @@ def bytes_per_prompt(
     else:
         # The image stream and three stages of the first upscaling.
         numbers = 4 * decoder.transformer_dim + rows
-    places = image_embedding.numel() // image_embedding.shape[1]  # B * h * w
-    return places * (numbers + masks) * image_embedding.element_size()
+    places: int = image_embedding.numel() // image_embedding.shape[1]  # B * h * w
+    size: int = places * (numbers + masks) * image_embedding.element_size()
+    return size
 
 
 def free_bytes(device: torch.device) -> Optional[int]:

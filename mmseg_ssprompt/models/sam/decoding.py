@@ -3,7 +3,6 @@
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder
 from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor
@@ -150,7 +149,7 @@ def _start_image(
         stream,
         positioned,
         project(first.cross_attn_image_to_token.q_proj, positioned),
-        [F.linear(image_pe[0], attention.k_proj.weight) for attention in to_image],
+        [project(attention.k_proj, image_pe[0]) for attention in to_image],
         [project(attention.q_proj, image_pe[0]) for attention in to_tokens],
     )
 

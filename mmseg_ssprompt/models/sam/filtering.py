@@ -39,7 +39,8 @@ def upscale_and_filter(x: Tensor, weight: Tensor, bias: Tensor, filters: Tensor)
         or (torch.is_grad_enabled() and (weight.requires_grad or bias.requires_grad))
     ):
         upscaled = F.gelu(project_by(x, weight, bias))
-        return upscaled.flatten(1).unflatten(1, (-1, filters.shape[-1])) @ filters.transpose(1, 2)
+        pixels: Tensor = upscaled.flatten(1).unflatten(1, (-1, filters.shape[-1]))
+        return pixels @ filters.transpose(1, 2)
     filtered: Tensor = _UpscaleAndFilter.apply(x, weight, bias, filters)
     return filtered
 

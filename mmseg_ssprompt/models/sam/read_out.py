@@ -47,8 +47,9 @@ def masks_of_shared(
     """
     # One image has fewer channels than there are masks, so places change order before the product.
     upscaled = _to_rows_of_pixels(_upscale(decoder, image), size)  # (B, 4h, 4w, D / 8)
-    masks = filters @ upscaled.flatten(1, 2).transpose(1, 2)
-    return masks.unflatten(-1, upscaled.shape[1:3])
+    masks: Tensor = filters @ upscaled.flatten(1, 2).transpose(1, 2)
+    masks = masks.unflatten(-1, upscaled.shape[1:3])
+    return masks
 
 
 def masks_of_one(
@@ -92,7 +93,8 @@ def _upscale_once(decoder: MaskDecoder, image: Tensor) -> Tensor:
 
 def _to_quarters(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """(..., D) -> (..., 4, D')."""
-    return project_by(x, *_as_linear(layer)).unflatten(-1, (4, -1))
+    quarters: Tensor = project_by(x, *_as_linear(layer)).unflatten(-1, (4, -1))
+    return quarters
 
 
 def _as_linear(layer: nn.ConvTranspose2d) -> Tuple[Tensor, Tensor]:

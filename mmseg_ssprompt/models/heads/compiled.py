@@ -78,7 +78,7 @@ class CompiledForward:
     def _problem(self, settings: Dict[str, Any], error: Exception) -> ValueError:
         reason = str(error).strip().partition('\n')[0]
         return ValueError(
-            f'decode_head.compile={self.setting!r}: expected that torch.compile takes '
-            f'{settings}, found {type(error).__name__}: {reason}. Leave compile out, or see what is '
-            'missing: on GPUs torch.compile needs Triton and a C compiler'
+            f'decode_head.compile={self.setting!r}: expected arguments that torch.compile can work '
+            f'with, found {settings}, with which it fails by {type(error).__name__}: {reason}. '
+            'Leave compile out, or see what is missing: on GPUs Triton and a C compiler are needed'
         )

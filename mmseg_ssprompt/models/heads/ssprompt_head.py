@@ -150,9 +150,9 @@ class SSPromptHead(BaseDecodeHead):
 
     def forward(self, inputs: ImageFeatures) -> HeadOutput:
         """Decode masks and class logits of B images."""
-        if self._compiled is not None:
-            return self._compiled(self, inputs)
-        return _decode(self, inputs)
+        run = _decode if self._compiled is None else self._compiled
+        output: HeadOutput = run(self, inputs)
+        return output
 
     def loss_by_feat(
         self, seg_logits: HeadOutput, batch_data_samples: SampleList

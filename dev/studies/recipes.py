@@ -14,6 +14,8 @@ _POINTS = f'{_HEAD}.spatial_prompts.num_prompts'
 _BRIDGE = f'{_HEAD}.classifier.bridge.rank'
 _BRIDGES = f'{_HEAD}.decoder_bridges.rank'
 _LATE = 'default_hooks.late_start'
+#: Lets a config take what ``candidates.py`` has.
+_CANDIDATES = ('custom_imports.imports=[mmseg_ssprompt,dev.studies.candidates]',)
 _DECODER = (f'{_HEAD}.segmenter.trainable=True', *_NOTHING)
 
 
@@ -60,6 +62,9 @@ _ON_SAM: Dict[str, Tuple[str, ...]] = {
     'SemPrompt, bridge and decoder bridges, rank 12': (*_RECIPE[:-1], f'{_BRIDGES}=12'),
     'SSPrompt and bridge, rank 16': (f'{_BRIDGE}=16',),
     'SSPrompt, 4 prompts for each class': (
+        *_CANDIDATES,
+        f'{_HEAD}.type=SeveralPromptsHead',
+        f'{_HEAD}.semantic_prompts.type=SeveralPromptsLearner',
         f'{_HEAD}.semantic_prompts.prompts_per_class=4',
         f'{_HEAD}.semantic_prompts.fusion.noise=0.3',
     ),

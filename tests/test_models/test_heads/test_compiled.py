@@ -222,6 +222,7 @@ def test_training_is_the_same_and_resumes(tmp_path):
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
     config = tiny_model.framed_config((96, 96), mean, std, tmp_path / 'plain')
     config.train_cfg.update(max_iters=6, val_interval=3)
+    config.default_hooks.checkpoint.max_keep_ckpts = -1
     changes = {'model.decode_head.compile': AOT, 'work_dir': str(tmp_path / 'compiled')}
     plain = trained(tiny_model.train(config).model)
     compiled = tiny_model.train(config, **changes)

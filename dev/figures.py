@@ -31,10 +31,11 @@ from mmseg_ssprompt.files import write_atomically
 
 from .bases_page import format_claims
 from .marked_page import PageError, render
-from .performance_page import format_runs, read_run
+from .performance_page import make_tables
 from .provenance import describe_code
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
+from .studies.real_page import format_costs, format_results
 from .studies.report import mean_and_interval, read_origin, write_report
 from .walk_ways import WAYS
 
@@ -250,10 +251,6 @@ def format_exports() -> str:
     return '\n'.join(lines)
 
 
-def _format_benchmark(pattern: str) -> str:
-    return format_runs([read_run(file) for file in sorted(EVIDENCE.glob(pattern))])
-
-
 #: The tables of each page that has tables or figures of results.
 PAGES: Dict[str, Tables] = {
     'README.md': dict(rivals=format_rivals),
@@ -261,11 +258,12 @@ PAGES: Dict[str, Tables] = {
     'docs/datasets.md': dict(camvid=format_camvid),
     'docs/export.md': dict(export=format_exports),
     'docs/interpretation.md': {},
-    'docs/performance.md': dict(
-        cpu=functools.partial(_format_benchmark, 'performance_cpu_*.json'),
-        seem=functools.partial(_format_benchmark, 'performance_seem_cpu_*.json'),
-        **{'label-maps': functools.partial(_format_benchmark, 'performance_label-maps_cpu_*.json')},
-    ),
+    'docs/performance.md': make_tables(EVIDENCE),
+    'docs/real-data.md': {
+        'costs': format_costs,
+        'sam': functools.partial(format_results, 'sam-vit-b', EVIDENCE),
+        'seem': functools.partial(format_results, 'seem-focal-t', EVIDENCE),
+    },
     'docs/region-classifier.md': dict(classifiers=format_classifiers),
     'docs/sam-tiny.md': {
         'demo': format_demo,
@@ -323,10 +321,14 @@ def main() -> None:
     if is_check and stale:
         raise SystemExit('`make figures` writes these pages')
     code = describe_code()
-    if others := [name for name in STUDY_PAGES if read_results(name).get('code') != code]:
+    runs = [file.stem for file in sorted(EVIDENCE.glob('performance_cpu_*.json'))]
+    if others := [each for each in STUDY_PAGES + runs if read_results(each).get('code') != code]:
         print(f'results of other code than {code}: {", ".join(others)}')
         if args.today:
-            raise SystemExit('`python -m dev.reproduce STUDY` makes them with that of today')
+            raise SystemExit(
+                '`python -m dev.reproduce STUDY` and `python -m dev.benchmark all` make them with '
+                'that of today'
+            )
 
 
 if __name__ == '__main__':

@@ -29,6 +29,7 @@ from mmseg_ssprompt.cli.parser import output_file
 from mmseg_ssprompt.files import write_json
 
 from .benchmarks.train import TrainingStep
+from .provenance import describe_commit, describe_versions
 from .studies.processes import ROOT
 
 
@@ -96,6 +97,8 @@ def main() -> None:
     step = measure_steps(args.turns, len(data['classes']))
     found = dict(
         machine=describe_machine('cpu'),
+        versions=describe_versions(),
+        commit=describe_commit(),
         base=results['base'],
         pictures=len(data['pictures']),
         classes=len(data['classes']),

@@ -4,13 +4,12 @@
     mmseg-ssprompt configs --path ssprompt_sam-tiny_shapes
     mmseg-ssprompt configs --copy ssprompt_sam_ade20k my_config.py
 
-Like ``cli/parser.py`` it needs the standard library alone, so that the console script answers at
+Like ``cli/parser`` it needs the standard library alone, so that the console script answers at
 once.
 """
 
 import argparse
 import difflib
-import sys
 import textwrap
 from pathlib import Path
 from typing import Dict, List
@@ -71,7 +70,7 @@ def find_config(name: str) -> Path:
         name: As in the list, with or without ``.py``; of an ablation also without its folder.
 
     Raises:
-        SystemExit: If no config is called so; the message has names that are similar.
+        ValueError: If no config is called so; the message has names that are similar.
     """
     configs, wanted = list_configs(), name.removeprefix('configs/').removesuffix('.py')
     short = {each.rpartition('/')[2]: path for each, path in configs.items()}
@@ -79,7 +78,9 @@ def find_config(name: str) -> Path:
     if path is None:
         similar = difflib.get_close_matches(wanted, configs, n=3)
         hint = f'similar ones are {", ".join(similar)}' if similar else 'see the list'
-        sys.exit(f'config {name!r}: expected a name that `mmseg-ssprompt configs` lists; {hint}')
+        raise ValueError(
+            f'config {name!r}: expected a name that `mmseg-ssprompt configs` lists; {hint}'
+        )
     return path
 
 
@@ -109,13 +110,13 @@ def inherit(config: Path, destination: Path) -> Path:
         The file that was written.
 
     Raises:
-        SystemExit: If the file exists, or has another suffix.
+        ValueError: If the file exists, or has another suffix.
     """
     file = destination / config.name if destination.is_dir() else destination
     if file.suffix != '.py':
-        sys.exit(f'{str(file)!r}: expected a folder, or a name that ends with .py')
+        raise ValueError(f'{str(file)!r}: expected a folder, or a name that ends with .py')
     if file.exists():
-        sys.exit(f'{str(file)!r} exists: give another name, or remove it')
+        raise ValueError(f'{str(file)!r} exists: give another name, or remove it')
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(_COPY.format(base=config.as_posix()), encoding='utf-8')
     return file

@@ -7,17 +7,19 @@ import json
 import math
 import os
 import re
+import shutil
 import socket
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Union
+from typing import Any, Dict, Iterable, Iterator, Optional, Union
 
 from filelock import BaseFileLock, FileLock, Timeout
 
 __all__ = [
     'check_no_folder',
     'check_writable',
+    'completing',
     'read_json',
     'remove_leftovers',
     'replacing',
@@ -110,6 +112,38 @@ def replacing(file: Path, suffix: Optional[str] = None) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def completing(folder: Path, replaces: Iterable[str] = ()) -> Iterator[Path]:
+    """Let others write a folder: it appears when it is complete, and of what fails nothing stays.
+
+    A folder that is there already, which may be a mount point or where a shell stands, stays; it
+    gets its files one by one when all are written.
+
+    Args:
+        folder: Its path, in a folder that exists.
+        replaces: Names of what it may hold of an earlier call; what has not been written again is
+            removed. Defaults to ().
+
+    Yields:
+        The path of the folder that is to be filled.
+    """
+    folder = Path(os.path.realpath(folder))
+    temporary = _temporary(folder)
+    try:
+        temporary.mkdir()
+        yield temporary
+        if not folder.is_dir():
+            os.replace(temporary, folder)
+            return
+        for name in replaces:
+            if not (temporary / name).exists():
+                (folder / name).unlink(missing_ok=True)
+        for each in sorted(temporary.iterdir()):
+            shutil.move(each, folder / each.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _temporary(file: Path) -> Path:
     """Another name beside a file's own, which says what process writes it."""
     owner = f'{socket.gethostname()}.{os.getpid()}'
@@ -117,10 +151,10 @@ def _temporary(file: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed have left of files that they wrote.
+    """Remove what processes that were killed have left of files and folders that they wrote.
 
-    Files of processes that still run stay. Of a process on another machine that cannot be known,
-    so its files stay for a day.
+    Those of processes that still run stay. Of a process on another machine that cannot be known,
+    so those stay for a day.
 
     Args:
         folder: Where to look.
@@ -128,7 +162,7 @@ def remove_leftovers(folder: Path) -> None:
     for file in folder.glob('*.tmp'):
         with contextlib.suppress(FileNotFoundError):  # another process removes it too
             if _is_left(file):
-                file.unlink()
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def _is_left(file: Path) -> bool:
@@ -160,11 +194,14 @@ def read_json(file: Path) -> Optional[Dict[str, Any]]:
     """The object in a JSON file, such as :func:`write_json` wrote; None if there is no file.
 
     Raises:
-        ValueError: If it is no JSON.
+        ValueError: If it is no JSON, with its path.
     """
     if not file.is_file():
         return None
-    content: Dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
+    try:
+        content: Dict[str, Any] = json.loads(file.read_bytes())
+    except ValueError as error:  # also of texts that are not UTF-8
+        raise ValueError(f'{str(file)!r}: expected JSON, found none ({error})') from error
     return content
 
 

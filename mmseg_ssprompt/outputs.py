@@ -5,7 +5,7 @@ import inspect
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
@@ -17,6 +17,7 @@ __all__ = [
     'Inputs',
     'OutputError',
     'ResultNames',
+    'check_folder',
     'check_outputs',
     'contains',
     'find_inputs',
@@ -213,6 +214,37 @@ def check_outputs(
                     f'another run, such as {str(first)!r}. Give another folder, or say --overwrite '
                     'to write into this one'
                 )
+
+
+def check_folder(
+    folder: Path, inputs: Inputs, own: Sequence[str] = (), command: Optional[str] = None
+) -> None:
+    """Refuse an ``--out`` that is read, or holds other things than a command has written there.
+
+    Args:
+        folder: Its path; there may be none yet.
+        inputs: What is read.
+        own: Names of what it may hold. Defaults to (): it has to be new or empty.
+        command: Which command has written these, such as ``'fit'``.
+
+    Raises:
+        OutputError: With the path, what it would meet or holds, and what to do.
+    """
+    check_outputs({'--out': folder}, inputs, ['--out'], overwrite=True)
+    found = None
+    if folder.is_dir():
+        names = sorted(each.name for each in folder.iterdir())
+        # A process that was killed leaves files that it has not completed.
+        others = (n for n in names if not own or (n not in own and not n.endswith('.tmp')))
+        found = next((f'{name!r} in it' for name in others), None)
+    elif folder.exists():
+        found = 'a file'
+    if found is not None:
+        or_own = f', or what `mmseg-ssprompt {command}` has written' if own else ''
+        raise OutputError(
+            f'--out={str(folder)!r}: expected a new or an empty folder{or_own}, found {found}. '
+            'Nothing was written; give another folder'
+        )
 
 
 class ResultNames:

@@ -7,10 +7,10 @@ from typing import Any, Dict, Sequence
 import numpy as np
 from PIL import Image
 
+from mmseg_ssprompt.evaluation.confusion import count_confusion, mean_iou
 from mmseg_ssprompt.files import write_json
 from mmseg_ssprompt.fitting.fit_data import FitData, FoundPicture
 from mmseg_ssprompt.publishing import publish
-from mmseg_ssprompt.publishing.intervals import _count, _mean_iou
 from own_photographs import draw_photograph, save
 from predicted_pictures import write_model
 
@@ -77,8 +77,8 @@ def _make_results(data: FitData) -> Dict[str, Any]:
             if picture.split == 'test':
                 file = data.out / 'predictions' / kind / picture.name
                 maps = [_read(Path(data.labels) / picture.name), _read(file)]
-                total = total + _count(*maps, data)
-        means[kind] = float(_mean_iou(total))
+                total = total + count_confusion(*maps, data.label_ids)
+        means[kind] = float(mean_iou(total))
     arms = [
         dict(
             name=name,

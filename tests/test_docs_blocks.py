@@ -105,7 +105,7 @@ def test_wrong_commands_are_found():
     )
     for text in wrong:
         (words,) = commands_of(text)
-        with pytest.raises((SystemExit, AssertionError, ImportError)):
+        with pytest.raises((SystemExit, AssertionError, ImportError, ValueError)):
             check_command(words)
 
 

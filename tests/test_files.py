@@ -4,12 +4,14 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import List
 
 import pytest
 
 from ended_process import ended_process
 from mmseg_ssprompt.files import (
     check_writable,
+    completing,
     read_json,
     remove_leftovers,
     take_lock,
@@ -45,6 +47,55 @@ def test_leftovers(tmp_path, host, pid, age, removed):
     remove_leftovers(tmp_path)
     assert file.exists() != removed
     assert other.exists()
+
+
+def test_leftovers_of_folders(tmp_path):
+    folder = tmp_path / f'out.{socket.gethostname()}.{ended_process()}.{"0" * 32}.tmp'
+    folder.mkdir()
+    (folder / 'half').touch()
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def names_in(folder: Path) -> List[str]:
+    return sorted(each.relative_to(folder).as_posix() for each in folder.rglob('*'))
+
+
+@pytest.mark.parametrize('there', [False, True])
+def test_a_folder_appears_when_it_is_complete(tmp_path, there):
+    out = tmp_path / 'out'
+    if there:
+        out.mkdir()
+    before = names_in(tmp_path)
+
+    def fail():
+        with completing(out) as temporary:
+            (temporary / 'half').touch()
+            assert temporary.parent == tmp_path and not (out / 'half').exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert names_in(tmp_path) == before
+    inode = out.stat().st_ino if there else None
+    with completing(out) as temporary:
+        (temporary / 'inner').mkdir()
+        (temporary / 'inner' / 'whole').touch()
+    assert names_in(tmp_path) == ['out', 'out/inner', 'out/inner/whole']
+    assert out.stat().st_mode == tmp_path.joinpath('out', 'inner').stat().st_mode
+    assert inode in (None, out.stat().st_ino)  # a shell that stands there sees the files
+
+
+def test_an_earlier_folder_is_replaced_through_a_link(tmp_path):
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'link').symlink_to('real')
+    for name in ('old', 'both', 'of others'):
+        (tmp_path / 'real' / name).write_text('first')
+    with completing(tmp_path / 'link', replaces=['old', 'both', 'new']) as temporary:
+        (temporary / 'both').write_text('second')
+        (temporary / 'new').write_text('second')
+    assert names_in(tmp_path) == ['link', 'real', 'real/both', 'real/new', 'real/of others']
+    assert (tmp_path / 'real' / 'both').read_text() == 'second'
 
 
 def test_files_under_other_names_stay(tmp_path):
@@ -84,7 +135,7 @@ def test_json_is_read_as_it_was_written(tmp_path):
     write_json(dict(a=float('nan'), b=('ü', 1)), file)
     assert read_json(file) == dict(a=None, b=['ü', 1])
     file.write_text('{')
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"a\.json': expected JSON, found none"):
         read_json(file)
 
 

@@ -1,6 +1,7 @@
 """SAM's mask decoder: joint and independent decoding against the official module."""
 
 import argparse
+import math
 from functools import partial
 from typing import Callable, Dict, Iterator, Optional
 
@@ -28,7 +29,8 @@ class Decoding:
         size = get_variant(args.variant).embedding_size
         self.image = torch.randn(args.batch, self.encoder.embed_dim, size, size).to(device)
         count = prompts or args.prompts
-        points = (point_grid(count) * self.encoder.image_size).to(device)
+        side = math.ceil(math.sqrt(count))
+        points = (point_grid(side**2)[:count] * self.encoder.image_size).to(device)
         labels = torch.ones(count, 1, device=device)
         with torch.no_grad():
             self.sparse = self.encoder.encode_points(points[:, None], labels)

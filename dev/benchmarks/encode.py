@@ -1,7 +1,6 @@
 """SAM's image encoder against the official module with the same weights."""
 
 import argparse
-import shutil
 from functools import partial
 from typing import Iterator
 
@@ -10,7 +9,7 @@ import torch
 from mmseg_ssprompt.models import SAMImageEncoder
 from mmseg_ssprompt.models.sam.sam_variants import build_image_encoder, get_variant
 
-from .rows import TOLERANCE, Row, find_difference, take_turns
+from .rows import TOLERANCE, Row, find_difference, make_row, measure_turns
 
 __all__ = ['compare', 'make_official']
 
@@ -29,19 +28,29 @@ def make_official(variant: str) -> torch.nn.Module:
 
 
 def compare(args: argparse.Namespace) -> Iterator[Row]:
-    """Time of a forward pass, in each precision, with and without ``torch.compile``."""
+    """Time of a forward pass in each precision; on GPUs with ``torch.compile``, too.
+
+    On CPUs compiling takes a minute and brought next to nothing.
+    """
     official = make_official(args.variant).to(args.device)
     side = get_variant(args.variant).image_size
     images = torch.randn(args.batch, 3, side, side).to(args.device)
-    can_compile = args.device != 'cpu' or shutil.which('g++') is not None
+    can_compile = torch.device(args.device).type != 'cpu'
+    kinds = [
+        (dtype, tolerance, compiled)
+        for compiled in ((False, True) if can_compile else (False,))
+        for dtype, tolerance in ((None, TOLERANCE), ('bfloat16', BFLOAT16_TOLERANCE))
+    ]
+    names, differences, runs = [], [], [partial(official, images)]
     with torch.no_grad():
         expected = official(images)
-        for compiled in (False, True) if can_compile else (False,):
-            for dtype, tolerance in ((None, TOLERANCE), ('bfloat16', BFLOAT16_TOLERANCE)):
-                ours = SAMImageEncoder(args.variant, dtype=dtype, compile=compiled).to(args.device)
-                ours.model.load_state_dict(official.state_dict())
-                difference = find_difference(ours(images).embedding, expected, tolerance)
-                name = f'{args.variant} encoder at {side} x {side}, {dtype or "float32"}'
-                name += ', compiled' if compiled else ''
-                run, reference = partial(ours, images), partial(official, images)
-                yield take_turns(args, name, run, reference, difference)
+        for dtype, tolerance, compiled in kinds:
+            ours = SAMImageEncoder(args.variant, dtype=dtype, compile=compiled).to(args.device)
+            ours.model.load_state_dict(official.state_dict())
+            differences.append(find_difference(ours(images).embedding, expected, tolerance))
+            name = f'{args.variant} encoder at {side} x {side}, {dtype or "float32"}'
+            names.append(name + (', compiled' if compiled else ''))
+            runs.append(partial(ours, images))
+        reference, *columns = zip(*measure_turns(args, *runs))
+    for name, column, difference in zip(names, columns, differences):
+        yield make_row(args, name, 's', list(zip(column, reference)), difference)

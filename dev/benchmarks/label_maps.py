@@ -11,7 +11,7 @@ import argparse
 import math
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from mmseg.models.segmentors import BaseSegmentor
@@ -26,7 +26,7 @@ from mmseg_ssprompt.models.segmentors.resized_masks import resize_masks
 
 from .rows import Row, compare_peaks, find_difference, take_turns
 
-__all__ = ['PEAKS', 'compare', 'draw_trained_scores']
+__all__ = ['PEAKS', 'LabelMaps', 'compare', 'draw_trained_masks', 'draw_trained_scores']
 
 FRAME, SMALL_FRAME = 1024, 128
 PLACES = 4  # of the frame for one of the scores, on each side
@@ -34,8 +34,8 @@ SHOWN = 40  # classes that masks may show
 CERTAIN = 6.5  # logit of a mask's class above that of the others, which are drawn around 0
 
 
-def draw_trained_scores(classes: int, prompts: int, side: int) -> Tensor:
-    """Scores (C, side, side) as trained models give them."""
+def draw_trained_masks(classes: int, prompts: int, side: int) -> Tuple[Tensor, Tensor]:
+    """Mask logits (N, side, side) and class logits (N, C + 1) as trained models give them."""
     random = torch.Generator().manual_seed(0)
     rows = math.isqrt(prompts)
     grid = torch.stack(torch.meshgrid(*(torch.arange(rows),) * 2, indexing='ij'), -1).view(-1, 2)
@@ -48,7 +48,12 @@ def draw_trained_scores(classes: int, prompts: int, side: int) -> Tensor:
     shown = torch.randperm(classes, generator=random)[:SHOWN]
     own = shown[torch.randint(len(shown), (len(grid),), generator=random)]
     logits[torch.arange(len(grid)), own] = CERTAIN
-    return semantic(masks, logits)
+    return masks, logits
+
+
+def draw_trained_scores(classes: int, prompts: int, side: int) -> Tensor:
+    """Scores (C, side, side) of :func:`draw_trained_masks`."""
+    return semantic(*draw_trained_masks(classes, prompts, side))
 
 
 def draw_noise(classes: int, prompts: int, side: int) -> Tensor:
@@ -57,10 +62,23 @@ def draw_noise(classes: int, prompts: int, side: int) -> Tensor:
 
 
 class LabelMaps:
-    """Ways from the scores of a picture to its label map."""
+    """Ways from the scores of a picture to its label map.
 
-    def __init__(self, args: argparse.Namespace, draw: Callable[..., Tensor], times: int) -> None:
-        side = SMALL_FRAME if args.small else FRAME
+    Args:
+        args: Of the command line.
+        draw: What draws the scores.
+        times: Of the frame's sides for one of the picture's.
+        side: Of the frame, in pixels. Defaults to None: 1024, or that of the miniature.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        draw: Callable[..., Tensor],
+        times: int,
+        side: Optional[int] = None,
+    ) -> None:
+        side = side or (SMALL_FRAME if args.small else FRAME)
         self.scores = draw(args.classes, args.prompts, side // PLACES).to(args.device)
         self.frame = side, side
         self.metainfo: Dict[str, Any] = dict(ori_shape=(times * side, times * side))
@@ -87,7 +105,7 @@ class LabelMaps:
 
 
 DRAWN = dict(trained=draw_trained_scores, noise=draw_noise)
-REFERENCES = dict(mmseg='mmseg', plain='plain enlarging')
+REFERENCES = dict(trained=dict(mmseg='mmseg', plain='plain enlarging'), noise=dict(mmseg='mmseg'))
 
 
 def compare(args: argparse.Namespace) -> Iterator[Row]:
@@ -99,7 +117,7 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
             if kind == 'trained':
                 _check_generator(labels.unique().tolist(), args.classes)
             name = f'label map of {times * case.frame[0]} pixels, {kind}'
-            for reference, what in REFERENCES.items():
+            for reference, what in REFERENCES[kind].items():
                 run = getattr(case, reference)
                 difference = find_difference(labels, run(), tolerance=0)
                 yield take_turns(args, f'{name}, over {what}', case.ours, run, difference)

@@ -1,18 +1,27 @@
-"""Label maps, against mmseg's postprocessing of a score for each class at each pixel."""
+"""Label maps, against mmseg's postprocessing of a score for each class at each pixel.
+
+Image encoder and mask decoder run with random weights, whose masks and class logits nobody would
+have; so those of ``label_maps.py``, which are like a trained model's, take their place before they
+are made into label maps.
+"""
 
 import argparse
 from functools import partial
-from typing import Callable, Dict, Iterator
+from typing import Callable, Dict, Iterator, Optional
 
 import torch
 from torch import Tensor
 
 from mmseg_ssprompt.analysis.complexity.measuring import measure_peak
+from mmseg_ssprompt.models.base import ImageFeatures
+from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput
+from mmseg_ssprompt.models.sam.sam_variants import get_variant
 
+from .label_maps import draw_trained_masks
 from .model import build_model, make_samples
 from .rows import Row, compare_peaks, find_difference, take_turns
 
-__all__ = ['PEAKS', 'compare']
+__all__ = ['PEAKS', 'Prediction', 'compare']
 
 
 class Prediction:
@@ -22,13 +31,38 @@ class Prediction:
         self.model = build_model(args).eval()
         side = self.model.decode_head.segmenter.prompt_encoder.image_size
         self.images = torch.randn(args.batch, 3, side, side).to(args.device)
+        head, size = self.model.decode_head, get_variant(args.variant).embedding_size
+        self._decode = head.forward
+        head.forward = self._decode_and_replace  # mmseg calls it itself
+        self.drawn = [
+            each.to(args.device)
+            for each in draw_trained_masks(args.classes, args.prompts, 4 * size)
+        ]
+
+    def _decode_and_replace(self, features: ImageFeatures) -> HeadOutput:
+        """As long as decoding takes, and what a trained model would give."""
+        decoded = self._decode(features)
+        drawn = (each.expand(len(decoded.mask_logits), *each.shape) for each in self.drawn)
+        output = HeadOutput(*drawn)
+        for each, own in zip(output[:2], decoded):
+            if each.shape != own.shape:
+                raise AssertionError(f'drawn {tuple(each.shape)}, decoded {tuple(own.shape)}')
+        return output
 
     @torch.no_grad()
-    def run(self, logits: bool) -> Tensor:
-        """Label maps (B, 1, H, W), with the scores of all classes or without."""
+    def run(self, logits: bool, count: Optional[int] = None) -> Tensor:
+        """Label maps (B, 1, H, W), with the scores of all classes or without.
+
+        Args:
+            logits: Whether predictions hold scores.
+            count: Pictures. Defaults to None: as in a batch.
+        """
         self.model.test_cfg.logits = logits
-        samples = make_samples(self.model, len(self.images), tuple(self.images.shape[2:]))
-        predicted = self.model(self.images, samples, mode='predict')
+        images = self.images
+        if count is not None:
+            images = images[:1].expand(count, *images.shape[1:])
+        samples = make_samples(self.model, len(images), tuple(images.shape[2:]))
+        predicted = self.model(images, samples, mode='predict')
         return torch.stack([sample.pred_sem_seg.data for sample in predicted])
 
 

@@ -22,7 +22,6 @@ from .train import Step
 __all__ = ['PEAKS', 'compare']
 
 FRAME, SMALL_FRAME = (512, 1024), (64, 128)
-BATCHES = (1, 2)
 #: Of the length of all numbers. Each query looks where its last mask is, so that a logit which is
 #: zero up to rounding lets one look at one place more, which changes its own numbers most.
 TOLERANCE = 0.01
@@ -149,40 +148,28 @@ def _backward(masks: Tensor, queries: Tensor) -> Tensor:
 
 def compare(args: argparse.Namespace) -> Iterator[Row]:
     """Time of decoder, encoder and training step, and peak memory of the decoder."""
-    for batch in BATCHES:
-        images = '1 image' if batch == 1 else f'{batch} images'
-        yield from _compare_decoding(args, batch, images)
-        yield _compare_encoding(args, batch, images)
-        yield from _compare_steps(args, batch, images)
+    yield from _compare_decoding(args)
+    case = Encoding(args, args.batch)
+    difference = find_difference(case.ours(), case.plain())
+    yield take_turns(args, 'SEEM encoder', case.ours, case.plain, difference)
+    step = TrainingStep(args, args.batch)
+    name = 'SEEM training step from embedded samples, over one'
+    for what, reference in (
+        ('with our encoder', step.from_images),
+        ('written plainly', step.plain),
+    ):
+        difference = _find_difference(step.from_embedding(), reference())
+        yield take_turns(args, f'{name} {what}', step.from_embedding, reference, difference)
 
 
-def _compare_decoding(args: argparse.Namespace, batch: int, images: str) -> Iterator[Row]:
-    case = Decoding(args, batch)
+def _compare_decoding(args: argparse.Namespace) -> Iterator[Row]:
+    case = Decoding(args, args.batch)
     for backward, what in ((False, 'forward'), (True, 'forward and backward')):
         ours, plain = partial(case.ours, backward), partial(case.plain, backward)
         difference = _find_difference(ours(), plain())
-        yield take_turns(args, f'SEEM decode, {images}, {what}', ours, plain, difference)
+        yield take_turns(args, f'SEEM decode, {what}', ours, plain, difference)
     if not args.small:  # the miniature takes less than a process's own memory varies
-        of_batch = argparse.Namespace(**{**vars(args), 'batch': batch})
-        name = f'SEEM decode, {images}, peak memory'
-        yield compare_peaks(of_batch, name, 'seem-decode', 'seem-decode-plain')
-
-
-def _compare_encoding(args: argparse.Namespace, batch: int, images: str) -> Row:
-    case = Encoding(args, batch)
-    difference = find_difference(case.ours(), case.plain())
-    return take_turns(args, f'SEEM encoder, {images}', case.ours, case.plain, difference)
-
-
-def _compare_steps(args: argparse.Namespace, batch: int, images: str) -> Iterator[Row]:
-    case = TrainingStep(args, batch)
-    name = f'SEEM training step from embedded samples, {images}, over one'
-    for what, reference in (
-        ('with our encoder', case.from_images),
-        ('written plainly', case.plain),
-    ):
-        difference = _find_difference(case.from_embedding(), reference())
-        yield take_turns(args, f'{name} {what}', case.from_embedding, reference, difference)
+        yield compare_peaks(args, 'SEEM decode, peak memory', 'seem-decode', 'seem-decode-plain')
 
 
 def _peak(decode: Callable[[Decoding, bool], Tensor], args: argparse.Namespace) -> float:

@@ -25,7 +25,7 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
 
     They vary by a tenth, so that more turns are taken than elsewhere.
     """
-    turns = [(_seconds(OURS), _seconds(REFERENCE)) for _ in range(3 * args.repeats + 1)]
+    turns = [(_seconds(OURS), _seconds(REFERENCE)) for _ in range(2 * args.repeats + 1)]
     yield make_row(args, 'import of the package, over mmseg.models', 's', turns[1:])
 
 

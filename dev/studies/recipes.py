@@ -13,7 +13,10 @@ _SEMANTIC = fusion_options(spatial='default_only')
 _POINTS = f'{_HEAD}.spatial_prompts.num_prompts'
 _BRIDGE = f'{_HEAD}.classifier.bridge.rank'
 _BRIDGES = f'{_HEAD}.decoder_bridges.rank'
+_DEEP = f'{_HEAD}.deep_prompts.initial_weight=0.5'
 _LATE = 'default_hooks.late_start'
+#: Lets a config take what ``candidates.py`` has.
+_CANDIDATES = ('custom_imports.imports=[mmseg_ssprompt,dev.studies.candidates]',)
 _DECODER = (f'{_HEAD}.segmenter.trainable=True', *_NOTHING)
 
 
@@ -48,6 +51,11 @@ _ON_BOTH: Dict[str, Tuple[str, ...]] = {
     'SemPrompt, all bridges, rank 4': _RECIPE_MASKS,
     'SSPrompt, all bridges, rank 4': (f'{_BRIDGE}=None', f'{_BRIDGES}=4', _MASKS),
     'SSPrompt, bridge and decoder bridges, rank 4': (f'{_BRIDGE}=None', f'{_BRIDGES}=4'),
+    'SemPrompt, bridge, decoder bridges, rank 4, and deep prompts': (
+        *_RECIPE[:-1],
+        f'{_BRIDGES}=4',
+        _DEEP,
+    ),
     'SSPrompt, 600 iterations': _TWICE,
     'mask decoder fine-tuned, 600 iterations': (*_DECODER, *_TWICE),
     'SemPrompt, all bridges, rank 4, 600 iterations': (*_RECIPE_MASKS, *_TWICE),
@@ -60,10 +68,13 @@ _ON_SAM: Dict[str, Tuple[str, ...]] = {
     'SemPrompt, bridge and decoder bridges, rank 12': (*_RECIPE[:-1], f'{_BRIDGES}=12'),
     'SSPrompt and bridge, rank 16': (f'{_BRIDGE}=16',),
     'SSPrompt, 4 prompts for each class': (
+        *_CANDIDATES,
+        f'{_HEAD}.type=SeveralPromptsHead',
+        f'{_HEAD}.semantic_prompts.type=SeveralPromptsLearner',
         f'{_HEAD}.semantic_prompts.prompts_per_class=4',
         f'{_HEAD}.semantic_prompts.fusion.noise=0.3',
     ),
-    'SSPrompt, deep': (f'{_HEAD}.deep_prompts.initial_weight=0.5',),
+    'SSPrompt, deep': (_DEEP,),
     'SSPrompt, N = 49': (f'{_POINTS}=49',),
     'SSPrompt, N = 100': (f'{_POINTS}=100',),
     'SSPrompt, no noise': _noise(0),

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,15 @@ from scipy import stats
 
 from .definitions import Study
 
-__all__ = ['format_report', 'mean_and_interval', 'read_origin', 'write_report']
+__all__ = [
+    'draw',
+    'format_report',
+    'format_spread',
+    'format_table',
+    'mean_and_interval',
+    'read_origin',
+    'write_report',
+]
 
 
 def mean_and_interval(differences: Sequence[float]) -> Tuple[float, float]:
@@ -52,7 +60,7 @@ def write_report(
     content = dict(study=name, **origin, seeds=list(seeds), rows=rows)
     (folder / f'{name}.json').write_text(json.dumps(content, indent=1) + '\n')
     (folder / f'{name}.md').write_text(format_report(name, study, origin, seeds, rows))
-    _draw(study, rows, folder / f'{name}.png')
+    draw(study, rows, folder / f'{name}.png', 'the test scenes')
 
 
 def format_report(
@@ -64,8 +72,6 @@ def format_report(
 ) -> str:
     """The page, as Markdown; arguments as of :func:`write_report`."""
     metric = study.metric
-    scores = {row['name']: row[metric.lower()] for row in rows}
-    references = {row.name: row.reference or study.reference for row in study.rows}
     seed_list = ' '.join(map(str, seeds))
     lines = [
         f'# {study.title}',
@@ -80,13 +86,8 @@ def format_report(
         'seconds are of training, several runs at a time on one machine.',
         _describe(origin),
         '',
-        f'| | {metric} | things | stuff | difference | lr | trained | seconds |',
-        '|---|---|---|---|---|---|---|---|',
+        *format_table(study, rows),
     ]
-    lines += [_line(row, metric.lower(), scores, references[row['name']]) for row in rows]
-    missing = [row.name for row in study.rows if row.name not in scores]
-    if missing:
-        lines += ['', f'Not run: {"; ".join(missing)}.']
     return '\n'.join([*lines, '', f'![{study.title}]({name}.png)', ''])
 
 
@@ -101,39 +102,78 @@ def _describe(origin: Mapping[str, Any]) -> str:
     )
 
 
-def _line(row: Dict[str, Any], key: str, scores: Dict[str, Sequence[float]], reference: str) -> str:
-    cells = [row['name'], *(_spread(row.get(name, ())) for name in (key, 'things', 'stuff'))]
+def format_table(study: Study, rows: List[Dict[str, Any]]) -> List[str]:
+    """The lines of the table, and one that names the rows which were not run.
+
+    Args:
+        study: What was compared.
+        rows: As of :func:`write_report`; a score is None where its seed was not run. Differences
+            are of the seeds that both rows have.
+    """
+    metric = study.metric
+    scores = {row['name']: row[metric.lower()] for row in rows}
+    references = {row.name: row.reference or study.reference for row in study.rows}
+    lines = [
+        f'| | {metric} | things | stuff | difference | lr | trained | seconds |',
+        '|---|---|---|---|---|---|---|---|',
+        *(_line(row, metric.lower(), scores, references[row['name']]) for row in rows),
+    ]
+    missing = [row.name for row in study.rows if row.name not in scores]
+    return [*lines, '', f'Not run: {"; ".join(missing)}.'] if missing else lines
+
+
+Scores = Sequence[Optional[float]]
+
+
+def _line(row: Dict[str, Any], key: str, scores: Dict[str, Scores], reference: str) -> str:
+    found = _known(row[key])
+    seeds = '' if len(found) == len(row[key]) else f' ({len(found)} of {len(row[key])} seeds)'
+    cells = [f'{row["name"]}{seeds}']
+    cells += [format_spread(_known(row.get(name, ()))) for name in (key, 'things', 'stuff')]
+    pairs = [pair for pair in zip(row[key], scores.get(reference, ())) if None not in pair]
     if row['name'] == reference:
         cells.append('reference')
-    elif reference not in scores:
+    elif not pairs:
         cells.append('')
     else:
-        mean, half = mean_and_interval(np.subtract(row[key], scores[reference]).tolist())
-        cells.append(f'{mean:+.1f} ± {half:.1f}')
+        mean, half = mean_and_interval([own - other for own, other in pairs])
+        cells.append(f'{mean:+.1f} ± {half:.1f}' if len(pairs) > 1 else f'{mean:+.1f}')
     lr = row['learning_rate']
     cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']
     cells.append(f'{np.mean(row["train_seconds"]):.0f}')
     return f'| {" | ".join(cells)} |'
 
 
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return ''
-    deviation = np.std(values, ddof=1) if len(values) > 1 else float('nan')
-    return f'{np.mean(values):.1f} ± {deviation:.1f}'
+def _known(scores: Scores) -> List[float]:
+    return [score for score in scores if score is not None]
 
 
-def _draw(study: Study, rows: List[Dict[str, Any]], path: Path) -> None:
+def format_spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation, as far as there are values."""
+    if len(values) < 2:
+        return ''.join(f'{value:.1f}' for value in values)
+    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
+
+
+def draw(study: Study, rows: List[Dict[str, Any]], path: Path, measured_on: str) -> None:
+    """A bar for the mean of each row, and a line for each seed.
+
+    Args:
+        study: What was compared.
+        rows: As of :func:`format_table`.
+        path: Of the picture.
+        measured_on: What the scores are of, for the axis.
+    """
     references = {row.reference or study.reference for row in study.rows}
     key = study.metric.lower()
     figure = Figure(figsize=(8, 0.34 * len(rows) + 1.2), layout='constrained', dpi=110)
     axis = figure.subplots()
     for place, row in enumerate(rows):
-        is_reference = row['name'] in references
-        axis.barh(place, np.mean(row[key]), color='#2166ac' if is_reference else '#92b4d4')
-        axis.plot(row[key], [place] * len(row[key]), 'k|', markersize=7)
+        is_reference, scores = row['name'] in references, _known(row[key])
+        axis.barh(place, np.mean(scores), color='#2166ac' if is_reference else '#92b4d4')
+        axis.plot(scores, [place] * len(scores), 'k|', markersize=7)
     axis.set_yticks(range(len(rows)), [row['name'] for row in rows])
     axis.invert_yaxis()
-    axis.set_xlabel(f'{study.metric} (%) on the test scenes; a line for each seed')
+    axis.set_xlabel(f'{study.metric} (%) on {measured_on}; a line for each seed')
     axis.set_title(study.title)
     figure.savefig(path)

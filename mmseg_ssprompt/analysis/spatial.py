@@ -9,7 +9,7 @@ further from their default points and no closer to any point than random ones, t
 figure mean nothing.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -53,33 +53,19 @@ class DefaultTokens(NamedTuple):
     labels: Tensor
 
 
-def default_tokens(
-    size: int,
-    num_prompts: int = 100,
-    extent: Sequence[float] = (1.0, 1.0),
-    points: Optional[Sequence[Tuple[float, float]]] = None,
-    boxes: Optional[Sequence[Tuple[float, float, float, float]]] = None,
-) -> DefaultTokens:
-    """The places that a spatial prompt learner starts from, by its own arguments.
+def default_tokens(handcrafted: Tensor, size: int) -> DefaultTokens:
+    """The tokens of points or boxes that stand for a place.
 
     Args:
+        handcrafted: Points (N, 2) or boxes (N, 4), in fractions of the frame.
         size: Side of the square input frame, in pixels.
-        num_prompts: As for ``SpatialPromptLearner``.
-        extent: As for ``SpatialPromptLearner``.
-        points: As for ``SpatialPromptLearner``.
-        boxes: As for ``SpatialPromptLearner``.
     """
-    if boxes is not None:
-        corners = torch.tensor(boxes, dtype=torch.float).view(-1, 2) * size  # (2N, 2)
-        token = torch.arange(len(corners)) % 2
-        return DefaultTokens(
-            corners, torch.arange(len(corners)) // 2, token, torch.tensor(_CORNERS)[token]
-        )
-    places = point_grid(num_prompts, extent) if points is None else torch.tensor(points)
-    places = places * size
-    count = len(places)
-    zeros = torch.zeros(count, dtype=torch.long)
-    return DefaultTokens(places.float(), torch.arange(count), zeros, zeros + _POSITIVE)
+    places = handcrafted.float().view(-1, 2) * size
+    per_prompt = handcrafted.shape[1] // 2
+    number = torch.arange(len(places))
+    tokens = number % per_prompt
+    labels = torch.tensor(_CORNERS)[tokens] if per_prompt == 2 else tokens + _POSITIVE
+    return DefaultTokens(places, number // per_prompt, tokens, labels)
 
 
 def encode_with_labels(prompt_encoder: SAMPromptEncoder, points: Tensor) -> Tensor:

@@ -23,13 +23,14 @@ from ..datasets import DatasetError
 from ..datasets.checks import check_classes, describe_empty, explain_dataset_errors
 from ..datasets.left_out import find_left_out
 from ..datasets.packed_checks import check_batch_sizes, check_packed
-from ..datasets.survey import SampleChecks, Survey, count_and_list
+from ..datasets.sample_checks import SampleChecks
+from ..datasets.survey import Survey, count_and_list
 from ..files import sha256_of, write_json
 from ..hooks.config_checks import SPLITS, ModelFacts, check_config, read_metainfo, read_model_facts
 from ..hooks.dataset_check_hook import read_facts, read_frame
 from ..hooks.rehearsal import rehearse
 from ..outputs import find_inputs
-from .inputs import prepare_outputs, read_config, require
+from .inputs import ConfigError, prepare_outputs, read_config, require
 
 from mmseg.registry import DATASETS  # isort: skip  (after mmseg_ssprompt, which makes it possible)
 
@@ -208,13 +209,13 @@ def compare_with_training(images: Dict[str, List[str]]) -> Dict[str, List[str]]:
     return shared
 
 
-def run(args: argparse.Namespace) -> None:
-    """Check the config and its data, print the report, and leave with its status."""
+def run(args: argparse.Namespace) -> int:
+    """Check the config and its data, and print the report; the status is 1 if there are errors."""
     cfg = read_config(args.config, args.cfg_options, needs=['model.decode_head'])
     prepare_outputs({'--json': args.json}, find_inputs(cfg, files=[args.config]))
     loaders = [f'{split}_dataloader' for split in SPLITS if cfg.get(f'{split}_dataloader')]
     if not loaders:
-        sys.exit(
+        raise ConfigError(
             f'config {str(args.config)!r}: expected a train_, val_ or test_dataloader, found none'
         )
     for loader in loaders:
@@ -223,9 +224,9 @@ def run(args: argparse.Namespace) -> None:
     try:
         model = read_model_facts(cfg)
     except ValueError as error:
-        sys.exit(f'config {str(args.config)!r}: {error}')
+        raise ConfigError(f'config {str(args.config)!r}: {error}') from error
     if model is None:
-        sys.exit(f'config {str(args.config)!r}: expected class names in model.decode_head')
+        raise ConfigError(f'config {str(args.config)!r}: expected class names in model.decode_head')
     seen: Dict[str, List[Dict[str, Any]]] = {}
     splits = [split for split in SPLITS if cfg.get(f'{split}_dataloader')]
     surveys: Dict[str, Survey] = dict(config=check_settings(cfg, splits, model))
@@ -257,4 +258,4 @@ def run(args: argparse.Namespace) -> None:
         )
         write_json(report, args.json)
         print(args.json)
-    sys.exit(1 if errors else 0)
+    return 1 if errors else 0

@@ -19,7 +19,7 @@ drawn, and why so, is said in ``mmseg_ssprompt/analysis/semantic.py`` and ``spat
 """
 
 import argparse
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +35,10 @@ from ..analysis import (
 )
 from ..analysis.class_groups import group_of_each
 from ..analysis.figures import draw_semantic_prompts, draw_spatial_prompts
-from ..analysis.spatial import explain_coordinates
+from ..analysis.spatial import default_tokens, explain_coordinates
 from ..files import write_json
+from ..models.prompts import CoordinatePromptLearner, SpatialPromptLearner
+from ..models.sam import SAMSegmenter
 from ..weights.model_weights import hand_down_weights
 from .loading import Run, load_run
 
@@ -49,6 +51,26 @@ _MODES = dict(
     default_only='W is 0 by definition: these are the handcrafted prompts, nothing was learned',
 )
 _SAME = 0.999  # cosine of two encodings of a name, which differ by rounding
+
+
+def find_gaps(run: Run) -> Dict[str, Optional[str]]:
+    """Why the prompts of a side cannot be explained; None if they can.
+
+    Learners and base models from elsewhere need not have what explaining takes.
+    """
+    head = run.head
+    gaps: Dict[str, Optional[str]] = dict(semantic=None, spatial=None)
+    if 'text_encoder' not in run.cfg.model.decode_head.semantic_prompts:
+        gaps['semantic'] = 'its config names no text_encoder, which would say what other words mean'
+    learner = head.spatial_prompts
+    if not isinstance(head.segmenter, SAMSegmenter):
+        gaps['spatial'] = (
+            "what a prompt means is looked up in SAM's prompt encoder, and this one is of "
+            f'{head.segmenter.kind.upper()}'
+        )
+    elif not isinstance(learner, (SpatialPromptLearner, CoordinatePromptLearner)):
+        gaps['spatial'] = 'it does not say which points or boxes it began with, in a way known here'
+    return gaps
 
 
 def explain_semantic(run: Run, words: List[str], seed: int) -> Dict[str, Any]:
@@ -82,7 +104,7 @@ def explain_semantic(run: Run, words: List[str], seed: int) -> Dict[str, Any]:
         learner=type(learner).__name__,
         mode=None if fusion is None else fusion.mode,
         weight_says=_describe_weight(fusion),
-        text_encoder=encoder.variant,
+        text_encoder=getattr(encoder, 'variant', type(encoder).__name__),
         templates=list(encoder.templates),
         vocabulary_size=len(vocabulary),
         weight_by_group=None if weights is None else mean_by_group(weights.tolist(), run.groups),
@@ -114,7 +136,7 @@ def _describe_weight(fusion: Any) -> str:
 def explain_spatial(run: Run, seed: int) -> Dict[str, Any]:
     """The report on the spatial prompts."""
     learner, encoder = run.head.spatial_prompts, run.head.segmenter.prompt_encoder
-    start = run.default_tokens
+    start = default_tokens(learner.handcrafted.cpu(), encoder.image_size)
     fusion = getattr(learner, 'fusion', None)
     if fusion is None:
         report = explain_coordinates(start, learner.coordinates.cpu(), encoder.image_size)
@@ -135,20 +157,35 @@ def explain_spatial(run: Run, seed: int) -> Dict[str, Any]:
 def run(args: argparse.Namespace) -> None:
     """Write the reports and the figures."""
     run = load_run(args)
-    is_tiny = run.cfg.model.decode_head.semantic_prompts.text_encoder.get('variant') == 'tiny'
-    words = default_vocabulary(is_tiny) if args.words is None else read_words(args.words)
+    learners = run.cfg.model.decode_head
+    gaps = find_gaps(run)
+    if all(gaps.values()):
+        raise ValueError(
+            f'config {str(args.config)!r}: expected prompts that can be explained, found '
+            f'semantic_prompts of {learners.semantic_prompts.type} ({gaps["semantic"]}) and '
+            f'spatial_prompts of {learners.spatial_prompts.type} ({gaps["spatial"]}). masks and '
+            'failures take them'
+        )
     report = dict(
-        run.source,
-        words='default' if args.words is None else str(args.words),
-        seed=args.seed,
-        semantic=explain_semantic(run, words, args.seed),
-        spatial=explain_spatial(run, args.seed),
+        run.source, words='default' if args.words is None else str(args.words), seed=args.seed
     )
-    for side in ('semantic', 'spatial'):
-        print(f'{side} prompts ({report[side]["learner"]}): {report[side]["weight_says"]}')
-    paths = [args.out_dir / f'{n}.png' for n in ('semantic_prompts', 'spatial_prompts')]
+    paths = []
+    for side, gap in gaps.items():
+        learner = learners[f'{side}_prompts'].type
+        if gap is not None:
+            report[side] = dict(learner=learner, left_out=gap)
+            print(f'{side} prompts ({learner}): left out, because {gap}')
+            continue
+        paths.append(args.out_dir / f'{side}_prompts.png')
+        if side == 'semantic':
+            is_tiny = learners.semantic_prompts.text_encoder.get('variant') == 'tiny'
+            words = default_vocabulary(is_tiny) if args.words is None else read_words(args.words)
+            report[side] = explain_semantic(run, words, args.seed)
+            draw_semantic_prompts(report[side], paths[-1])
+        else:
+            report[side] = explain_spatial(run, args.seed)
+            draw_spatial_prompts(report[side], paths[-1])
+        print(f'{side} prompts ({learner}): {report[side]["weight_says"]}')
     paths.append(args.out_dir / 'prompts.json')
     write_json(report, paths[-1])
-    draw_semantic_prompts(report['semantic'], paths[0])
-    draw_spatial_prompts(report['spatial'], paths[1])
     print('\n'.join(map(str, paths)))

@@ -6,24 +6,20 @@ python exported/run.py picture.jpg --out labels
 
 import argparse
 import inspect
-from typing import Optional
 
 from ..export import export
 from ..export.exporting import Exported
 from ..extras import how_to_install
-from .messages import in_one_message
 
 __all__ = ['run']
 
 
-@in_one_message()
-def run(args: argparse.Namespace) -> Optional[int]:
+def run(args: argparse.Namespace) -> None:
     """Export, and say what was written."""
     own = [name for name in inspect.signature(export).parameters if name != 'on_step']
     arguments = {name: getattr(args, name) for name in own}
     done = export(**arguments, on_step=lambda what: print(what, flush=True))
     _describe(done, args)
-    return None
 
 
 def _describe(done: Exported, args: argparse.Namespace) -> None:

@@ -7,12 +7,10 @@ import argparse
 import inspect
 
 from ..fitting.fit import fit
-from .messages import in_one_message
 
 __all__ = ['run']
 
 
-@in_one_message(goes_on=True)
 def run(args: argparse.Namespace) -> None:
     """Fit."""
     fit(**{name: getattr(args, name) for name in inspect.signature(fit).parameters})

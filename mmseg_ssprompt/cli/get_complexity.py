@@ -38,7 +38,7 @@ def measure_config(args: argparse.Namespace, config: Path) -> Dict[str, Any]:
     """The row of a config.
 
     Raises:
-        SystemExit: If it cannot be built or run; the message names it.
+        ValueError: If it cannot be built or run; the message names it.
     """
     row = dict(config=config.as_posix(), images=args.images, problems={})
     row.update(measure_phase(args, config, 'test', row['problems']))
@@ -77,7 +77,7 @@ def measure_phase(
         problems[phase] = 'out of memory'
         return {}
     sys.stderr.write(done.stderr)
-    raise SystemExit(f'config {str(config)!r}: {phase} ended with status {done.returncode}')
+    raise ValueError(f'config {str(config)!r}: {phase} ended with status {done.returncode}')
 
 
 def print_row(row: Dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..analysis import find_class_groups
-from ..analysis.spatial import DefaultTokens, default_tokens
 from ..datasets.checks import check_classes, explain_dataset_errors
 from ..models.heads import SSPromptHead
 from ..outputs import find_inputs
@@ -47,13 +46,6 @@ class Run(NamedTuple):
         """The model's head."""
         head: SSPromptHead = self.model.decode_head
         return head
-
-    @property
-    def default_tokens(self) -> DefaultTokens:
-        """The places that the spatial prompts started from."""
-        options = dict(self.cfg.model.decode_head.spatial_prompts)
-        places = {key: options[key] for key in options if key not in ('type', 'fusion')}
-        return default_tokens(self.head.segmenter.prompt_encoder.image_size, **places)
 
 
 @safe_checkpoint_loading()

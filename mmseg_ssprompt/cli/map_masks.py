@@ -9,13 +9,12 @@ the mask that contributes most to the class which the pixel gets
 """
 
 import argparse
-from typing import List, Optional
-
-import torch
+from typing import Any, List
 
 from ..analysis import MaskUsage, segment_image
 from ..analysis.figures import draw_mask_usage
 from ..files import write_json
+from ..models.prompts import CoordinatePromptLearner
 from .loading import Run, load_run, samples
 
 MAX_SHOWN = 36
@@ -29,24 +28,26 @@ def measure(run: Run) -> MaskUsage:
     return usage
 
 
-def prompt_points(run: Run) -> List[List[List[float]]]:
+def prompt_points(learner: Any) -> List[List[List[float]]]:
     """The place that each prompt asks at, as fractions of the frame.
 
     One default point, or the two corners of a default box; of coordinate prompts the learned one.
+    A base model's own queries have none, nor have learners that do not say it.
     """
-    learner, size = run.head.spatial_prompts, run.head.segmenter.prompt_encoder.image_size
-    coordinates: Optional[torch.Tensor] = getattr(learner, 'coordinates', None)
-    if coordinates is not None:
-        return coordinates.detach()[:, None].tolist()
-    start = run.default_tokens
-    return [(start.points[start.prompts == n] / size).tolist() for n in range(learner.num_prompts)]
+    places = getattr(learner, 'handcrafted', None)
+    if isinstance(learner, CoordinatePromptLearner):
+        places = learner.coordinates
+    if places is None:
+        return [[]] * learner.num_prompts
+    points: List[List[List[float]]] = places.detach().unflatten(1, (-1, 2)).tolist()
+    return points
 
 
 def run(args: argparse.Namespace) -> None:
     """Look at all images, and write the report and the figure."""
     run = load_run(args)
     usage = measure(run)
-    masks, points = usage.report(), prompt_points(run)
+    masks, points = usage.report(), prompt_points(run.head.spatial_prompts)
     for mask in masks:
         mask['points'] = points[mask['prompt']]
     report = dict(

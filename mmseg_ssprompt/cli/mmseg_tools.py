@@ -82,13 +82,13 @@ def list_tools() -> Dict[str, Path]:
     """The paths of mmseg's tools by name, such as ``analysis_tools/get_flops``.
 
     Raises:
-        SystemExit: If mmseg was installed without them.
+        FileNotFoundError: If mmseg was installed without them.
     """
     spec = importlib.util.find_spec('mmseg')
     folder = Path(str(spec.origin if spec else '')).parent / '.mim' / 'tools'
     files = sorted(folder.rglob('*.py'))
     if not files:
-        sys.exit(
+        raise FileNotFoundError(
             f'{str(folder)!r}: expected the tools of mmsegmentation, found none. Install it from '
             'its wheel: pip install --force-reinstall --no-deps mmsegmentation'
         )
@@ -103,10 +103,10 @@ def find_tool(name: str) -> Path:
             tools with one name, the first in the list is meant.
 
     Raises:
-        SystemExit: If mmseg has no such tool.
+        ValueError: If mmseg has no such tool.
     """
     tools, wanted = list_tools(), name.removesuffix('.py')
     for each, path in tools.items():
         if wanted in (each, each.rpartition('/')[2]):
             return path
-    sys.exit(f'{name!r}: expected one of the tools that `mmseg-ssprompt mmseg` lists')
+    raise ValueError(f'{name!r}: expected one of the tools that `mmseg-ssprompt mmseg` lists')

@@ -16,12 +16,10 @@ from typing import Iterator, Optional
 from ..fitting.progress import Reporter
 from ..prediction import Predictions, predict
 from ..prediction.prediction_folder import COCO_FILE, LABELS, OVERLAYS
-from .messages import in_one_message
 
 __all__ = ['run']
 
 
-@in_one_message(goes_on=True)
 def run(args: argparse.Namespace) -> Optional[int]:
     """Predict, and say what was wrong; the status is 1 if a picture could not be predicted."""
     own = [name for name in inspect.signature(predict).parameters if name != 'on_progress']

@@ -9,12 +9,10 @@ import inspect
 from typing import Iterator
 
 from ..publishing import Publication, publish
-from .messages import in_one_message
 
 __all__ = ['run']
 
 
-@in_one_message()
 def run(args: argparse.Namespace) -> None:
     """Publish, and say what was written and what to do next."""
     for line in _describe(publish(**{n: getattr(args, n) for n in _ARGUMENTS}), args):

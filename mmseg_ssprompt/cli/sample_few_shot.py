@@ -7,7 +7,6 @@ shots=16, seed=1, dataset=...)``.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -17,7 +16,7 @@ from ..dataset_wrappers import build_dataset, find_configs
 from ..datasets.checks import explain_dataset_errors
 from ..datasets.few_shot_manifest import make_manifest, write_manifest
 from ..outputs import find_inputs
-from .inputs import prepare_outputs, read_config
+from .inputs import ConfigError, prepare_outputs, read_config
 
 DEFAULTS = dict(shots=16, seed=1, min_pixels=1, unit='images')
 
@@ -26,7 +25,7 @@ def find_source(dataset: Any) -> Tuple[Any, Dict[str, Any]]:
     """The config of what is drawn from, and the draw that its FewShotDataset asks for."""
     asking = list(find_configs(dataset, 'FewShotDataset'))
     if len(asking) > 1:
-        sys.exit(
+        raise ConfigError(
             f'train_dataloader.dataset: expected at most one FewShotDataset, found {len(asking)}. '
             'Draw for each of them, from a config that has only the one'
         )

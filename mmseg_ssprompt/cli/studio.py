@@ -12,11 +12,9 @@ import contextlib
 import importlib.util
 import signal
 import threading
-from typing import Optional
 
 from ..config_files import find_config
 from ..extras import lacks
-from .messages import in_one_message
 
 __all__ = ['DEMO_CONFIG', 'DEMO_NOTE', 'DEMO_PROMPTS', 'run']
 
@@ -31,8 +29,7 @@ DEMO_NOTE = (
 )
 
 
-@in_one_message()
-def run(args: argparse.Namespace) -> Optional[int]:
+def run(args: argparse.Namespace) -> None:
     """Serve the page until it is interrupted."""
     if importlib.util.find_spec('gradio') is None:
         raise lacks('gradio', 'the page of the studio')
@@ -42,7 +39,6 @@ def run(args: argparse.Namespace) -> Optional[int]:
         _serve(args)
     finally:
         signal.signal(signal.SIGTERM, before)
-    return None
 
 
 def _serve(args: argparse.Namespace) -> None:

@@ -7,10 +7,8 @@ import argparse
 import shlex
 
 from ..miniature.example_files import write_example
-from .messages import in_one_message
 
 
-@in_one_message()
 def run(args: argparse.Namespace) -> None:
     """Write the files, and say what they are for."""
     folder = write_example(args.out)

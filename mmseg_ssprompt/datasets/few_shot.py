@@ -19,10 +19,9 @@ from ..config_entries import ConfigDict
 from ..dataset_wrappers import build_dataset, each_dataset, each_layer
 from ..main_process import on_main_process
 from .checks import DatasetError
+from .few_shot_draws import check_positive, draw_few_shot
 from .few_shot_manifest import (
-    check_positive,
     check_unit,
-    draw_few_shot,
     find_images,
     list_parts,
     make_manifest,
@@ -65,7 +64,7 @@ class FewShotDataset:
         DatasetError: If the manifest is of another draw or data set, with the first entry that
             differs; if there is nothing to draw from; or if another wrapper, such as one that mixes
             images, is inside of this one.
-        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is none.
+        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is another one.
     """
 
     def __init__(

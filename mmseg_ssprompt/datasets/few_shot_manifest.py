@@ -4,27 +4,26 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from ..dataset_wrappers import each_dataset
-from ..files import write_atomically
+from ..files import write_json
 from ..folders import tell_apart
 from ..label_ids import IGNORED_8_BITS, LabelIds, resolve_label_ids
 from ..plain import DICT, Kind, find_difference, find_problem
 from .checks import DatasetError, check_sample, read_with
-from .few_shot_objects import FoundObject, draw_objects, each_object, find_loader, sort_key
+from .few_shot_draws import check_different, check_positive, draw_few_shot
+from .few_shot_objects import FoundObject, draw_objects, each_object, find_loader
 from .steps import loaded_kind
 
 __all__ = [
     'UNITS',
-    'check_positive',
     'check_unit',
     'count_presence',
-    'draw_few_shot',
     'find_images',
     'list_parts',
     'make_manifest',
@@ -168,84 +167,6 @@ def _find_label_ids(dataset: BaseDataset) -> LabelIds:
     return resolve_label_ids(count, ignored, rest_id)
 
 
-def draw_few_shot(
-    presence: np.ndarray, shots: int, seed: int, names: Optional[Sequence[str]] = None
-) -> Dict[int, int]:
-    """Draw ``shots`` images for each class, each image for one class (ours).
-
-    Classes are served in turn, those with the fewest images first. Each is credited with the
-    first of its images, in an order of its own, that are credited to no other class. Where it has
-    no such image left, classes before it change to others of their images if they can, and keep
-    their number. So every class is credited with exactly ``shots`` images where the data allow
-    it; of a class that gets fewer, *all* images are drawn, some of them for other classes.
-
-    A class's order of the images is that of ``sha256(seed, class id, name)``, which is the same on
-    every machine and rank, in any order of the files.
-
-    Args:
-        presence: (images, C) bool, which image contains which class.
-        shots: Images to be credited to each class.
-        seed: Which draw.
-        names: A name for each image, all different. Defaults to None: their numbers.
-
-    Returns:
-        The class id that each drawn image is credited to; the keys are sorted indices of images.
-
-    Raises:
-        ValueError: If two names are the same, or ``shots`` is not positive.
-    """
-    names = [str(i) for i in range(len(presence))] if names is None else list(names)
-    check_positive(shots=shots)
-    _check_names(names)
-    credited: Dict[int, int] = {}
-    orders = [
-        sorted(np.flatnonzero(present).tolist(), key=lambda i: sort_key(seed, class_id, names[i]))
-        for class_id, present in enumerate(presence.T)
-    ]
-    for class_id in sorted(range(len(orders)), key=lambda c: (len(orders[c]), c)):
-        for _ in range(shots):
-            if not _credit_one(class_id, orders, credited):
-                break
-    return dict(sorted(credited.items()))
-
-
-def _check_names(names: Sequence[str]) -> None:
-    name, count = Counter(names).most_common(1)[0] if names else ('', 0)
-    if count > 1:
-        raise ValueError(
-            f'image {name!r} is there {count} times: expected different names, because images are '
-            'drawn by name. Remove the copies from the annotation file'
-        )
-
-
-def _credit_one(class_id: int, orders: List[List[int]], credited: Dict[int, int]) -> bool:
-    """Credit one more image to a class, in place; False if no exchange makes one free.
-
-    A search along augmenting paths, as in Kuhn's algorithm for bipartite matching.
-    """
-    given_up: Dict[int, Tuple[int, int]] = {class_id: (-1, -1)}  # class: (its image, to whom)
-    queue = [class_id]
-    for taker in queue:
-        for image in orders[taker]:
-            owner = credited.get(image)
-            if owner is None:
-                while taker >= 0:
-                    credited[image] = taker
-                    image, taker = given_up[taker]
-                return True
-            if owner not in given_up:
-                given_up[owner] = (image, taker)
-                queue.append(owner)
-    return False
-
-
-def check_positive(**numbers: int) -> None:
-    """Refuse anything but whole numbers from 1, with a ValueError."""
-    for key, value in numbers.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f'{key} must be a whole number from 1, found {value!r}')
-
-
 def make_manifest(
     dataset: Any, shots: int, seed: int, min_pixels: int = 1, unit: str = 'images'
 ) -> Dict[str, Any]:
@@ -265,7 +186,7 @@ def make_manifest(
     Raises:
         DatasetError: If label maps cannot be read, two images have the same name, or no image has
             any class.
-        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is none.
+        ValueError: If ``shots`` or ``min_pixels`` is not positive, or ``unit`` is another one.
     """
     check_positive(shots=shots, min_pixels=min_pixels)
     check_unit(unit)
@@ -314,7 +235,7 @@ def _draw_objects(
         found = _read_objects(part, min_pixels)
         objects += [each._replace(image=each.image + first) for each in found]
         first += len(part)
-    _check_names(names)
+    check_different(names)
     drawn = draw_objects(objects, shots, seed, names)
     rows = [dict(image=names[image], objects=ids) for image, ids in drawn.items()]
     contained = Counter(each.class_id for each in objects)
@@ -323,16 +244,14 @@ def _draw_objects(
 
 
 def check_unit(unit: Any) -> None:
-    """Refuse what is none of :data:`UNITS`, with a ValueError."""
+    """Refuse another unit than those of :data:`UNITS`, with a ValueError."""
     if unit not in UNITS:
         raise ValueError(f'unit: expected one of {list(UNITS)}, found {unit!r}')
 
 
 def write_manifest(manifest: Dict[str, Any], file: Union[str, Path]) -> None:
     """Write a manifest as JSON, and folders; a half-written file never has its name."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, (json.dumps(manifest, indent=2) + '\n').encode())
+    write_json(manifest, Path(file))
 
 
 def read_manifest(file: Union[str, Path]) -> Dict[str, Any]:

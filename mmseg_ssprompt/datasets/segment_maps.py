@@ -60,7 +60,7 @@ def _find_runs(ids: np.ndarray) -> _Runs:
 
 
 class _Builder:
-    """Gathers segments; what belongs to no object is one entry, and void is none."""
+    """Gathers segments; what belongs to no object is one entry, and void has no entry."""
 
     def __init__(self) -> None:
         self.infos: List[Dict[str, int]] = []

@@ -75,7 +75,7 @@ class CityscapesInstanceMetric(SegmentMetric):
 
         Raises:
             ValueError: If the model predicts no objects, masks have not the size of the true ones,
-                or a class is none of Cityscapes'.
+                or Cityscapes has no such class.
         """
         names = self._name_classes()
         for sample in data_samples:

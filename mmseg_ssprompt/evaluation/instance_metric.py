@@ -80,7 +80,7 @@ class InstanceMetric(SegmentMetric):
 
     Raises:
         MissingExtraError: If neither package is installed, and figures are asked for.
-        ValueError: If ``metric`` is none of these, or there is no ``ann_file``.
+        ValueError: If ``metric`` is another one, or there is no ``ann_file``.
     """
 
     prediction = ('pred_instances', 'instances')
@@ -268,7 +268,7 @@ def _evaluate(
 
 
 def _mean(values: np.ndarray) -> float:
-    """In percent, of the values that there are; NaN where there is none."""
+    """In percent, of the values that there are; NaN without any."""
     there = values[values > -1]
     return 100 * float(np.mean(there)) if there.size else float('nan')
 

@@ -1,19 +1,17 @@
 """A model as a folder that runs without PyTorch: what ``mmseg-ssprompt export`` does."""
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import os
 import shutil
-import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
 
 import torch
 
-from ..files import check_writable, sha256_of, write_json
-from ..outputs import OutputError, check_outputs
+from ..files import check_writable, completing, sha256_of, write_json
+from ..outputs import check_folder
 from ..prediction.picture_stream import LARGE_PICTURE
 from ..prediction.predicting import find_tiling
 from ..prediction.prediction import MIN_SCORE, find_void_id
@@ -103,11 +101,13 @@ def export(
         check_opset(opset)
     trained = read_model(model, prompts, weights, clip_weights)
     check_config(trained)
-    folder = _check_folder(Path(out).expanduser(), trained)
+    folder = Path(os.path.abspath(Path(out).expanduser()))
+    check_folder(folder, trained.find_inputs())
+    check_writable(folder.parent)
     on_step('building the model')
     predictor = Predictor(trained, 'cpu')
     check_model(predictor, trained)
-    with _new_folder(folder) as temporary:
+    with completing(folder) as temporary:
         start = time.monotonic()
         graphs = make_graphs(predictor.model)
         taken = time.monotonic() - start
@@ -140,35 +140,6 @@ def export(
             write_json(content, temporary / MODEL_FILE)
         files = {file.name: file.stat().st_size for file in sorted(temporary.iterdir())}
     return Exported(folder, files, comparison, round(taken, 2))
-
-
-def _check_folder(folder: Path, trained: TrainedModel) -> Path:
-    """Refuse a folder that is read, holds files, or cannot be made."""
-    check_outputs({'--out': folder}, trained.find_inputs(), ['--out'], overwrite=True)
-    real = Path(os.path.realpath(folder))
-    if real.exists() and (not real.is_dir() or any(real.iterdir())):
-        found = f'{next(real.iterdir()).name!r} in it' if real.is_dir() else 'a file'
-        raise OutputError(
-            f'--out={str(folder)!r}: expected a new or an empty folder, found {found}. Nothing was '
-            'written; give another folder'
-        )
-    check_writable(real.parent)
-    return real
-
-
-@contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside one that appears when all is well; of what fails nothing stays."""
-    temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', suffix='.tmp', dir=folder.parent))
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)  # mkdtemp's is for oneself alone
-        os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _describe_model(

@@ -240,8 +240,8 @@ def _find_shift(ids: ClassIds, files: Mapping[str, LabelFile], wrong: Sequence[s
         return []
     entries = ','.join(f'{number}={name}' for number, name in enumerate(ids.names[:2], start=1))
     return [
-        f'Only the id {last} is none of a class, in label maps that are left out: {len(wrong)}. If '
-        f'ids begin with 1 in these files, all names are shifted by one, and this is meant: '
+        f'Only the id {last} belongs to no class, in label maps that are left out: {len(wrong)}. '
+        f'If ids begin with 1 in these files, all names are shifted by one, and this is meant: '
         f'--classes "{entries},..." --ignore 0'
     ]
 

@@ -119,7 +119,7 @@ def find_base(name: str) -> Base:
     """A base model by name.
 
     Raises:
-        ValueError: If there is none of this name, with all that there are.
+        ValueError: If no base model has this name, with the names of all.
     """
     if name not in BASES:
         raise ValueError(

@@ -102,7 +102,7 @@ def read_coco_labels(source: Source, out: Path, track: Track) -> Annotations:
 
 
 def _choose_classes(source: Source, file: CocoFile) -> _Classes:
-    """Which categories are classes; those that nothing was labelled with are none."""
+    """Which categories are classes; those that nothing was labelled with are left out."""
     names = {number: normalize_class_name(name) for number, name in file.categories.items()}
     found = list(dict.fromkeys(names.values()))
     unknown = [name for name in source.ignored if name not in (*found, BACKGROUND)]

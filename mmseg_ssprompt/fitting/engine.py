@@ -12,7 +12,6 @@ from typing import (
     Mapping,
     NamedTuple,
     Optional,
-    Sequence,
     Tuple,
 )
 
@@ -25,17 +24,15 @@ from ..files import read_json, write_atomically, write_json
 from ..models.sam.segmenter import DECODED
 from ..prompt_files.prompt_file import read_prompt_source, write_prompts
 from ..weights.model_weights import hand_down_weights
-from .bases import ARMS, Base, choose_arms, explain_missing_arms
+from .bases import ARMS, Base, choose_arms
 from .config_text import METRICS, RATES, Schedule, config_text, make_schedule
 from .fit_data import FitData
 from .predicted_files import PredictedFiles
 from .progress import Reporter
+from .results import describe_arm, find_notes
 from .running import evaluate, mean_figures, train
 
 __all__ = ['Engine']
-
-#: Losses in the curves of a report are means of so many iterations.
-_WINDOW = 10
 
 #: The lists of pictures of 'train', 'val' and 'test'.
 _Lists = Mapping[str, Optional[str]]
@@ -265,7 +262,7 @@ class Engine:
             best = run['validations'][-1]
             found = [config.with_name(f'iter_{best["iteration"]}.pth')]
         (checkpoint,) = found
-        result = self._describe(arm, rate, run, best, run['validations'])
+        result = describe_arm(arm, rate, self.metric, run, best, run['validations'])
         return _Trained(result, checkpoint, config, [])
 
     def _train_folds(self, arm: str, rate: float) -> _Trained:
@@ -282,39 +279,11 @@ class Engine:
         schedule = self.schedule._replace(max_iters=iteration)
         title = 'training on all pictures'
         config, run = self._train(arm, 'final', title, schedule, rate, self._lists())
-        result = self._describe(arm, rate, run, best, validations)
+        result = describe_arm(arm, rate, self.metric, run, best, validations)
         result['train_seconds'] += sum(each['seconds'] for each in runs)
         name = f'iter_{iteration}.pth'
         folds = [(each, each.with_name(name)) for each in configs]
         return _Trained(result, config.with_name(name), config, folds)
-
-    def _describe(
-        self,
-        arm: str,
-        rate: float,
-        run: Mapping[str, Any],
-        best: Mapping[str, Any],
-        validations: Sequence[Mapping[str, Any]],
-    ) -> Dict[str, Any]:
-        losses = run['losses']
-        windows = [losses[start : start + _WINDOW] for start in range(0, len(losses), _WINDOW)]
-        ends = np.cumsum([len(each) for each in windows]).tolist()
-        return dict(
-            name=arm,
-            title=ARMS[arm],
-            learning_rate=rate,
-            rates={},
-            iterations=len(losses),
-            best_iteration=int(best['iteration']),
-            validation={name: value for name, value in best.items() if name != 'iteration'},
-            test=None,
-            trainable_parameters=run['trainable_parameters'],
-            train_seconds=run['seconds'],
-            curve=dict(
-                loss=[[end, float(np.mean(each))] for end, each in zip(ends, windows)],
-                validation=[[int(v['iteration']), v.get(self.metric)] for v in validations],
-            ),
-        )
 
     # ---- what is looked at once, at the end
 
@@ -360,7 +329,10 @@ class Engine:
             best=best.result['name'],
             confusion=after.confusion(),
             pictures_shown='test' if self.has_test else 'val',
-            notes=self._notes(zero_shot, best),
+            notes=find_notes(
+                *(self.base, self.method, self.folds, self._score(zero_shot)),
+                self._score(best.result['validation']),
+            ),
             seconds=self.seconds,
         )
 
@@ -378,24 +350,3 @@ class Engine:
             cfg=(self.out / 'config.py').read_text(encoding='utf-8'),
         )
         write_prompts(source.state_dict, meta, self.out / 'prompts.safetensors')
-
-    def _notes(self, zero_shot: Mapping[str, float], best: _Trained) -> List[str]:
-        notes = []
-        if self.method == 'auto' and len(self.base.arms) < len(ARMS):
-            notes.append(explain_missing_arms(self.base))
-        if self.base.kind == 'sam' and not self.base.has_projection:
-            notes.append(
-                'The projection of the zero-shot row is random: it says what chance gives, and not '
-                f'what {self.base.name} knows.'
-            )
-        if self._score(zero_shot) >= self._score(best.result['validation']):
-            notes.append(
-                'No training was better than the handcrafted prompts on the pictures for '
-                'validation.'
-            )
-        if self.folds:
-            notes.append(
-                f'There are few pictures, so figures of validation are means of {self.folds} '
-                'folds, and the last training is on all pictures but those of the test.'
-            )
-        return notes

@@ -201,7 +201,7 @@ class FitData:
         try:
             content = read_json(file)
         except ValueError as error:
-            raise DatasetError(f'{str(file)!r}: expected JSON that fit wrote ({error})') from error
+            raise DatasetError(f'{error}. Give fit another --out') from error
         if content is None:
             raise DatasetError(
                 f'{str(file)!r} does not exist: expected a folder that fit has written'

@@ -54,7 +54,7 @@ class ClassIds(NamedTuple):
 
     Attributes:
         names: Of the C classes.
-        label_map: New ids by those in files; ids without an entry are none of a class.
+        label_map: New ids by those in files; ids without an entry are of no class.
         rest_id: With one class, the new id of all other pixels.
         is_mask: Whether files are masks of one class, of 0 and 1 or 0 and 255, perhaps lossy.
     """
@@ -70,7 +70,7 @@ class ClassIds(NamedTuple):
         return resolve_label_ids(len(self.names), rest_id=self.rest_id)
 
     def find_problem(self, label_file: LabelFile) -> Optional[str]:
-        """Say which ids of a file are none of these, or None."""
+        """Say which ids of a file are not among these, or None."""
         if self.is_mask:
             return _find_mask_problem(label_file)
         unknown = [number for number in label_file.pixels if number not in self.label_map]
@@ -253,7 +253,7 @@ def _read_entries(classes: Union[str, 'os.PathLike[str]']) -> List[str]:
     except UnicodeDecodeError as error:
         raise DatasetError(
             f'--classes: expected a text file (UTF-8) of names, one a line, found {str(file)!r}, '
-            f'which is none ({error})'
+            f'which is in another encoding ({error})'
         ) from error
     return [line for line in lines if line.strip()]
 

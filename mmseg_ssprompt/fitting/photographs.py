@@ -12,9 +12,10 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 import numpy as np
 
 from ..datasets.checks import DatasetError, explain_dataset_errors
-from ..datasets.survey import REMARKS, SampleChecks, SampleFindings
+from ..datasets.sample_checks import SampleChecks, SampleFindings
+from ..datasets.survey import REMARKS
 from ..files import check_writable, sha256_of
-from ..outputs import Inputs, OutputError, check_outputs
+from ..outputs import Inputs, OutputError, check_folder, check_outputs
 from ..plain import find_difference
 from .annotations import Annotations, Track, read_label_maps
 from .coco_labels import read_coco_labels
@@ -135,19 +136,12 @@ def _check_numbers(shots: Optional[int], seed: int) -> None:
 
 def _check_out(out: Path, source: Source, arguments: Dict[str, Any]) -> None:
     """Refuse a folder that is read, has other files, or is of other arguments."""
-    check_outputs({'--out': out}, Inputs(source.files(), source.folders()), ['--out'], True)
-    if out.exists() and not out.is_dir():
-        raise OutputError(f'--out {str(out)!r}: expected a folder, found a file. Give another one')
-    if not (out / 'data.json').is_file():
-        others = sorted(each.name for each in out.iterdir()) if out.is_dir() else []
-        others = [name for name in others if name not in _OWN and not name.endswith('.tmp')]
-        if others:
-            raise OutputError(
-                f'--out {str(out)!r}: expected a new or an empty folder, or one that fit has '
-                f'written, found other files, such as {others[0]!r}. Give another folder'
-            )
-        return
-    refuse_other_arguments(out, FitData.read(out).arguments, arguments)
+    inputs = Inputs(source.files(), source.folders())
+    if (out / 'data.json').is_file():
+        check_outputs({'--out': out}, inputs, ['--out'], overwrite=True)
+        refuse_other_arguments(out, FitData.read(out).arguments, arguments)
+    else:
+        check_folder(out, inputs, _OWN, 'fit')
 
 
 def refuse_other_arguments(out: Path, known: Dict[str, Any], arguments: Dict[str, Any]) -> None:

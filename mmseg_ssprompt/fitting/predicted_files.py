@@ -6,6 +6,7 @@ from typing import Any, List, Optional
 import numpy as np
 from PIL import Image
 
+from ..evaluation.confusion import count_confusion
 from ..files import replacing
 from ..hooks.segment_visualizer import list_instances, list_panoptic, list_truth
 from ..segments import number_things
@@ -30,14 +31,14 @@ class PredictedFiles:
         self._data, self._folder = data, folder
         self._ids = data.label_ids
         count = len(self._ids.channels)
-        self._counts = np.zeros((count, count), np.int64)
+        self._counts = np.zeros((count, count + 1), np.int64)
         self._names = {Path(data.images, each.name).as_posix(): each.name for each in data.pictures}
 
     def confusion(self) -> Optional[List[List[int]]]:
         """Pixels by true and predicted class; None of objects."""
         if self._data.task != 'semantic':
             return None
-        counts: List[List[int]] = self._counts.tolist()
+        counts: List[List[int]] = self._counts[:, :-1].tolist()
         return counts
 
     def __call__(self, sample: Any) -> None:
@@ -48,15 +49,12 @@ class PredictedFiles:
         if self._data.task != 'semantic':
             self._write_segments(sample, name)
             return
-        labels = sample.pred_sem_seg.data[0].cpu()
+        truth, found = (
+            each.data[0].cpu().numpy() for each in (sample.gt_sem_seg, sample.pred_sem_seg)
+        )
         with replacing(file) as temporary:
-            Image.fromarray(labels.numpy().astype(self._ids.dtype)).save(temporary)
-        truth = self._ids.to_channels(sample.gt_sem_seg.data[0].cpu()).numpy()
-        found = self._ids.to_channels(labels).numpy()
-        count = len(self._ids.channels)
-        known = truth < count
-        pairs = truth[known].astype(np.int64) * count + found[known]
-        self._counts += np.bincount(pairs, minlength=count**2).reshape(count, count)
+            Image.fromarray(found.astype(self._ids.dtype)).save(temporary)
+        self._counts += count_confusion(truth, found, self._ids)
 
     def _write_segments(self, sample: Any, name: str) -> None:
         things = number_things(self._data.classes, self._data.thing_classes)

@@ -1,7 +1,6 @@
 """``report.html``: what ``fit`` found, in one file that needs no network."""
 
 import functools
-import json
 import shlex
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence
@@ -32,6 +31,7 @@ from .report_tables import (
     subtract,
     summary_table,
 )
+from .results import read_results
 
 __all__ = ['render_report', 'summary_table', 'write_report']
 
@@ -66,8 +66,7 @@ def write_report(out: Path) -> Path:
 
 def render_report(out: Path) -> str:
     """The text of the report; see ``write_report``."""
-    data, results = FitData.read(out), json.loads((out / 'results.json').read_bytes())
-    return _template().render(_gather(out, data, results))
+    return _template().render(_gather(out, FitData.read(out), read_results(out)))
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from ..datasets.checks import explain_dataset_errors
-from ..files import read_json, write_json
+from ..files import write_json
 from ..hooks.mmengine_fixes import close_runner
 from ..main_process import unwrap_model
 from ..weights.checkpoint_loader import safe_checkpoint_loading
@@ -115,13 +115,8 @@ def train(
 
     Returns:
         ``losses`` of each iteration, ``validations``, each with ``iteration``, ``seconds``, and
-        ``trainable_parameters``. They are in ``work_dir/result.json`` too, and where that file is
-        there nothing is trained.
+        ``trainable_parameters``. They are in ``work_dir/result.json`` too.
     """
-    file = work_dir / 'result.json'
-    result = read_json(file)
-    if result is not None:
-        return result
     cfg = _load(config, work_dir)
     cfg.resume = True
     hook = _RecordHook(report, metric)
@@ -131,7 +126,7 @@ def train(
         parameters = unwrap_model(runner.model).parameters()
         count = sum(each.numel() for each in parameters if each.requires_grad)
     result = dict(hook.record, trainable_parameters=count)
-    write_json(result, file)
+    write_json(result, work_dir / 'result.json')
     return result
 
 

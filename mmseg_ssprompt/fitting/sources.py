@@ -20,7 +20,7 @@ class Source(NamedTuple):
     Attributes:
         images: The folder of the pictures.
         labels: The folder of label maps, masks or panoptic pictures.
-        foreground: The class of masks; None where ``labels`` are none.
+        foreground: The class of masks; None where ``labels`` are no masks.
         coco: A file in a format of COCO.
         classes: Names, or names by id; None where files say them.
         ignored: Ids, or names of categories, whose pixels do not count.

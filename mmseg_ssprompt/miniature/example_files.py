@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Union
 
-from ..files import write_atomically
+from ..files import check_writable, completing, write_atomically
+from ..outputs import Inputs, check_folder
 from .shapes_backend import ShapesBackend, shapes_path
 from .shapes_world import get_world
 
@@ -22,32 +23,31 @@ def write_example(folder: Union[str, 'os.PathLike[str]']) -> Path:
     pictures without, and ``classes.txt`` the names of the 10 classes in the order of their ids.
 
     Args:
-        folder: A new or an empty folder.
+        folder: A new or an empty folder. It appears when it is complete.
 
     Returns:
         The folder.
 
     Raises:
-        FileExistsError: If the folder holds files, or a file has its name.
+        OutputError: If the folder holds files, or a file has its name.
+        OSError: If it cannot be written.
     """
     root = Path(folder)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        found = 'one that holds files' if root.is_dir() else 'a file'
-        raise FileExistsError(
-            f'{str(root)!r}: expected a new or an empty folder, found {found}. Give another name'
-        )
+    check_folder(root, Inputs({}, {}))
+    check_writable(root.absolute().parent)
     backend = ShapesBackend()
 
     def write(kind: str, split: str, index: int, subfolder: str) -> None:
-        file = root / subfolder / f'{index:02d}.png'
+        file = temporary / subfolder / f'{index:02d}.png'
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, backend.get(shapes_path(WORLD, kind, split, 0, index)))
 
-    for index in range(NUM_LABELLED):
-        write('image', 'train', index, 'photos')
-        write('label', 'train', index, 'labels')
-    for index in range(NUM_NEW):
-        write('image', 'test', index, 'new_photos')
-    names = '\n'.join(get_world(WORLD).classes)
-    write_atomically(root / 'classes.txt', f'{names}\n'.encode())
+    with completing(root) as temporary:
+        for index in range(NUM_LABELLED):
+            write('image', 'train', index, 'photos')
+            write('label', 'train', index, 'labels')
+        for index in range(NUM_NEW):
+            write('image', 'test', index, 'new_photos')
+        names = '\n'.join(get_world(WORLD).classes)
+        write_atomically(temporary / 'classes.txt', f'{names}\n'.encode())
     return root

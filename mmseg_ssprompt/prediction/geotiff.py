@@ -71,7 +71,7 @@ class RasterPicture:
 
     Raises:
         UnreadableFileError: If it cannot be read.
-        DatasetError: If its values are none of 8 or 16 bits.
+        DatasetError: If its values have neither 8 nor 16 bits.
     """
 
     def __init__(self, file: Path) -> None:

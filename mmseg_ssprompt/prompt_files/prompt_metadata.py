@@ -91,8 +91,6 @@ def _describe_learner(learner: Any) -> Dict[str, Any]:
         described['fusion'] = learner.fusion.describe()
     if hasattr(learner, 'num_prompts'):
         described['num_prompts'] = learner.num_prompts
-    if getattr(learner, 'prompts_per_class', 1) > 1:
-        described['prompts_per_class'] = learner.prompts_per_class
     if hasattr(learner, 'templates'):
         described['templates'] = list(learner.templates)
         described['text_encoder'] = learner.text_encoder_fingerprint
@@ -160,7 +158,7 @@ def compare_metadata(
     for part in parts:
         if part in expected:
             both = found.get(part, {}), expected[part]
-            for key in ('type', 'fusion', 'num_prompts', 'prompts_per_class', 'templates'):
+            for key in ('type', 'fusion', 'num_prompts', 'templates'):
                 problems += _compare(f'{part}, {key}', *(each.get(key) for each in both))
             encoders = (each.get('text_encoder') for each in both)
             problems += _compare_weights(f'{part}, text encoder', *encoders)

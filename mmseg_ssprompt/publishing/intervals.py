@@ -1,10 +1,11 @@
 """How far figures of a test may move with the pictures that were drawn for it."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple
 
 import numpy as np
 from mmengine.registry import DefaultScope
 
+from ..evaluation.confusion import count_confusion, mean_iou
 from ..fitting.fit_data import FitData
 from ..fitting.report_pictures import each_label_maps
 
@@ -47,19 +48,19 @@ def find_intervals(data: FitData, results: Mapping[str, Any]) -> Dict[str, Inter
     try:
         with DefaultScope.overwrite_default_scope('mmseg'):
             counts = [
-                [_count(truth, found, data) for found in (before, after)]
+                [count_confusion(truth, found, data.label_ids) for found in (before, after)]
                 for before, after, truth in each_label_maps(data, names)
             ]
     except (OSError, ValueError):  # the figures stand without them
         return {}
-    confusions = np.array(counts)  # (P, 2, C, C)
+    confusions = np.array(counts)  # (P, 2, C, C + 1)
     best = next(arm for arm in results['arms'] if arm['name'] == results['best'])
     expected = [each['test'].get('mIoU') for each in (results['zero_shot'], best)]
-    own = _mean_iou(confusions.sum(axis=0))
+    own = mean_iou(confusions.sum(axis=0))
     if None in expected or np.abs(own - np.array(expected, float)).max() > _TOLERANCE:
         return {}
     drawn = np.random.default_rng(0).integers(len(names), size=(_DRAWS, len(names)))
-    means = np.array([_mean_iou(confusions[each].sum(axis=0)) for each in drawn])  # (draws, 2)
+    means = np.array([mean_iou(confusions[each].sum(axis=0)) for each in drawn])  # (draws, 2)
     columns: List[Any] = [means[:, 0], means[:, 1], means[:, 1] - means[:, 0]]
     edges = [(1 - _SHARE) / 2, (1 + _SHARE) / 2]
     found = (np.quantile(column, edges) for column in columns)
@@ -67,24 +68,3 @@ def find_intervals(data: FitData, results: Mapping[str, Any]) -> Dict[str, Inter
         name: Interval(*map(float, each))
         for name, each in zip(('zero-shot', 'best', 'gain'), found)
     }
-
-
-def _count(truth: np.ndarray, found: np.ndarray, data: FitData) -> Optional[np.ndarray]:
-    """Pixels by true and predicted class, (C, C)."""
-    counted = list(data.label_ids.counted)
-    places = np.full(int(max(truth.max(), found.max(), *counted)) + 1, len(counted))
-    places[counted] = np.arange(len(counted))
-    true, predicted = places[truth], places[found]
-    known = true < len(counted)
-    pairs = true[known] * (len(counted) + 1) + predicted[known]
-    table = np.bincount(pairs, minlength=len(counted) * (len(counted) + 1))
-    return table.reshape(len(counted), -1)
-
-
-def _mean_iou(tables: np.ndarray) -> np.ndarray:
-    """The mean over classes that there are, in percent, of tables (..., C, C + 1)."""
-    right = np.diagonal(tables, axis1=-2, axis2=-1)
-    square = tables[..., :-1]
-    either = tables.sum(axis=-1) + square.sum(axis=-2) - right
-    shares = np.where(either > 0, right / np.maximum(either, 1), np.nan)
-    return np.asarray(100 * np.nanmean(shares, axis=-1))

@@ -74,7 +74,7 @@ def make_portable(trained: TrainedModel) -> PortableConfig:
         trained: The model, which is not built; its config is not changed.
 
     Raises:
-        ConfigError: If the config is none of a model of prompts, or has components that are not of
+        ConfigError: If the config is of a model without prompts, or has components that are not of
             this package, which another machine does not have.
     """
     cfg = copy.deepcopy(trained.cfg)

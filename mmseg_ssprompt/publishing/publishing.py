@@ -5,8 +5,6 @@ import io
 import json
 import os
 import re
-import shutil
-import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..config_reading import ConfigError
-from ..files import check_writable, read_json, sha256_of, write_atomically
+from ..files import check_writable, completing, sha256_of, write_atomically
 from ..fitting.fit_data import FitData
 from ..fitting.report_pictures import draw_scenes
+from ..fitting.results import read_results
 from ..models.segmentors import PromptSegmentor
 from ..module_metadata import get_module_metadata, set_module_metadata
-from ..outputs import OutputError, check_outputs
+from ..outputs import check_folder, check_outputs
 from ..plain import to_json, to_plain
 from ..prediction.predictor import Predictor, TrainedModel, read_model
 from ..prompt_files.prompt_file import read_prompt_source, write_prompts
@@ -112,7 +111,7 @@ def publish(
         CheckpointError: If the prompts are damaged, or do not say what they were trained with.
         PromptStateError: If they are of another model.
         OutputError: If ``out`` holds other things, or is read.
-        ValueError: If an argument is none, such as a licence with spaces.
+        ValueError: If an argument has another form, such as a licence with spaces.
         OSError: If something cannot be written.
     """
     _check_texts(licence, repository)
@@ -130,14 +129,17 @@ def publish(
     source = read_prompt_source(trained.prompts)
     fit = _read_fit(trained, pictures)
     folder = Path(os.path.abspath(Path(out).expanduser()))
-    _check_folder(folder, trained, fit, overwrite)
+    inputs = trained.find_inputs()
+    if fit is not None:
+        inputs.folders[Path(fit.data.images)] = 'the photographs'
+    check_folder(folder, inputs, _FILES, 'publish')
+    check_outputs({'--out': folder}, inputs, ['--out'], overwrite)
+    check_writable(folder.parent)
     portable = make_portable(trained)
     local = TrainedModel(portable.with_local_files(), trained.config, trained.prompts, None)
     built = Predictor(local, 'cpu').model
     state = _keep_prompts(built, source.state_dict, source.name)
-    temporary = folder.with_name(f'.{folder.name}.{uuid.uuid4().hex}.tmp')
-    check_writable(folder.parent)
-    try:
+    with completing(folder, replaces=_FILES) as temporary:
         _write_prompts(state, portable, temporary)
         content = to_json(portable.content, 'config')
         text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
@@ -160,9 +162,6 @@ def publish(
         )
         write_atomically(temporary / CARD, write_card(facts).encode())
         read_published(temporary)
-        _move(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     preview = folder / PREVIEW if pictures else None
     return Publication(folder, folder / PROMPTS, folder / CONFIG, folder / CARD, preview)
 
@@ -186,33 +185,8 @@ def _read_fit(trained: TrainedModel, pictures: bool) -> Optional[FitFacts]:
                 'photographs, found a config. Leave --pictures out'
             )
         return None
-    results = read_json(trained.folder / 'results.json')
-    if results is None:
-        raise ConfigError(
-            f'model {str(trained.folder)!r}: expected results.json, which `mmseg-ssprompt fit` '
-            'writes when it ends, found none. Run its command again'
-        )
-    data = FitData.read(trained.folder)
+    data, results = FitData.read(trained.folder), read_results(trained.folder)
     return FitFacts(data, results, find_intervals(data, results))
-
-
-def _check_folder(
-    folder: Path, trained: TrainedModel, fit: Optional[FitFacts], overwrite: bool
-) -> None:
-    """Refuse a place that is read, or holds what another command has written."""
-    inputs = trained.find_inputs()
-    if fit is not None:
-        inputs.folders[Path(fit.data.images)] = 'the photographs'
-    check_outputs({'--out': folder}, inputs, ['--out'], overwrite)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f'--out {str(folder)!r}: expected a folder or nothing, found a file')
-    others = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
-    others = [each for each in others if each not in _FILES]
-    if others:
-        raise OutputError(
-            f'--out {str(folder)!r}: expected nothing there but what `mmseg-ssprompt publish` has '
-            f'written, found {others[0]!r}. Give another folder'
-        )
 
 
 def _keep_prompts(
@@ -272,15 +246,3 @@ def _with_gaps(images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         if number:
             yield np.full((len(image), _GAP, 3), 255, np.uint8)
         yield image
-
-
-def _move(temporary: Path, folder: Path) -> None:
-    """Put a complete folder in its place, where there is nothing, or an earlier one."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        os.replace(temporary, folder)
-        return
-    for name in _FILES:  # a mixture of two is refused when it is read
-        if (temporary / name).is_file():
-            os.replace(temporary / name, folder / name)
-        else:
-            (folder / name).unlink(missing_ok=True)

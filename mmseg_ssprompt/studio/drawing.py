@@ -8,7 +8,7 @@ import numpy as np
 
 from ..prediction.prediction import MIN_SCORE, FoundObject
 from ..segment_drawing import DrawnSegment, draw_segments
-from .session import LabelView, MaskFacts
+from .answers import LabelView, MaskFacts
 
 __all__ = [
     'count_columns',

@@ -51,7 +51,7 @@ def check_share(value: Any, what: str) -> float:
     """A number from 0 to 1.
 
     Raises:
-        StudioError: If it is none, NaN included.
+        StudioError: If it is something else, NaN included.
     """
     if not _is_number(value) or not 0 <= value <= 1:
         raise StudioError(f'The {what} is a number from 0 to 1, not {_show(value)}.')
@@ -62,7 +62,7 @@ def check_number(value: Any, count: int, what: str) -> int:
     """A whole number from 0 to ``count - 1``.
 
     Raises:
-        StudioError: If it is none.
+        StudioError: If it is something else.
     """
     if not _is_number(value) or not 0 <= value < count or value != int(value):
         raise StudioError(
@@ -78,7 +78,7 @@ def check_names(names: Any) -> Tuple[str, ...]:
         names: A text with one name a line, or a list of names.
 
     Raises:
-        StudioError: If there is none, too many, or one that is too long or there twice.
+        StudioError: If there is no name, or too many, or one that is too long or there twice.
     """
     lines = names.split('\n') if isinstance(names, str) else names
     if not isinstance(lines, Sequence) or not all(isinstance(line, str) for line in lines):

@@ -5,7 +5,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from ..files import sha256_of
 from ..models.base import Decoded, ImageFeatures
 from ..prediction.predictor import Predictor
 from ..prediction.tiles import Part
+from .answers import MaskFacts
 from .encoding import as_jpeg
 from .look import StudioError
 
@@ -74,6 +75,7 @@ class OpenPicture:
         self.photo = as_jpeg(self.shown)
         self._decoded: OrderedDict[Any, Decoded] = OrderedDict()
         self._logits: OrderedDict[Any, Tensor] = OrderedDict()
+        self._facts: OrderedDict[Any, List[MaskFacts]] = OrderedDict()
 
     @property
     def shown_size(self) -> Tuple[int, int]:
@@ -100,6 +102,10 @@ class OpenPicture:
     def class_logits(self, key: Any, classify: Callable[[], Tensor]) -> Tensor:
         """The same for class logits."""
         return _find_or_make(self._logits, key, classify)
+
+    def facts(self, key: Any, find: Callable[[], List[MaskFacts]]) -> List[MaskFacts]:
+        """The same for what is known of the masks."""
+        return _find_or_make(self._facts, key, find)
 
 
 def _find_or_make(kept: 'OrderedDict[Any, T]', key: Any, make: Callable[[], T]) -> T:

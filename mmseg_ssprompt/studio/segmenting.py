@@ -16,7 +16,15 @@ from ..models.segmentors import PromptSegmentor
 from ..models.segmentors.resized_masks import resize_masks
 from ..prediction.prediction import FoundObject, find_objects, paint_objects
 
-__all__ = ['Naming', 'Segmented', 'place_in_frame', 'segment', 'show_mask']
+__all__ = [
+    'Naming',
+    'Segmented',
+    'crop_masks',
+    'place_in_frame',
+    'sample_masks',
+    'segment',
+    'show_mask',
+]
 
 #: Channels of scores that are resized at a time.
 _CHANNELS = 4
@@ -139,3 +147,22 @@ def place_in_frame(point: Tuple[float, float], metainfo: Mapping[str, Any]) -> T
     x = (left + point[0] * (width - left - right)) / width
     y = (top + point[1] * (height - top - bottom)) / height
     return x, y
+
+
+def crop_masks(masks: Tensor, metainfo: Mapping[str, Any]) -> Tensor:
+    """Masks (N, h, w) without what lies over the padding of the frame."""
+    height, width = masks.shape[-2:]
+    left, top = place_in_frame((0.0, 0.0), metainfo)
+    right, bottom = place_in_frame((1.0, 1.0), metainfo)
+    rows = slice(int(top * height), max(round(bottom * height), int(top * height) + 1))
+    columns = slice(int(left * width), max(round(right * width), int(left * width) + 1))
+    return masks[:, rows, columns]
+
+
+def sample_masks(masks: Tensor, place: Tuple[float, float]) -> Tensor:
+    """The logits of masks (N, h, w) at a place of the frame, (N,), bilinearly."""
+    grid = 2 * torch.tensor(place, dtype=masks.dtype, device=masks.device).view(1, 1, 1, 2) - 1
+    sampled = torch.nn.functional.grid_sample(
+        masks[None], grid, align_corners=False, padding_mode='border'
+    )
+    return sampled[0, :, 0, 0]

@@ -105,12 +105,7 @@ class Guard:
 
         async def send_strictly(message: Any) -> None:
             if message['type'] == 'http.response.start':
-                strict = [(b'content-security-policy', _POLICY.encode())]
-                strict += [
-                    (b'referrer-policy', b'no-referrer'),
-                    (b'x-content-type-options', b'nosniff'),
-                ]
-                message = dict(message, headers=[*message['headers'], *strict])
+                message = dict(message, headers=[*message['headers'], *_HEADERS])
             await send(message)
 
         await self._app(scope, receive, send_strictly)

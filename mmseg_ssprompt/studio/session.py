@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -10,110 +10,24 @@ from torch import Tensor
 
 from ..class_names import normalize_class_name
 from ..models.heads.ssprompt_head import HeadOutput
-from ..prediction.prediction import FoundObject
+from .answers import AtPoint, BaseAnswer, Difference, LabelView, MaskFacts
 from .look import Look, StudioError, check_number, check_share
 from .opened import OpenPicture, PictureStore, open_picture
-from .segmenting import Naming, Segmented, place_in_frame, segment, show_mask
+from .segmenting import (
+    Naming,
+    Segmented,
+    crop_masks,
+    place_in_frame,
+    sample_masks,
+    segment,
+    show_mask,
+)
 from .studio_model import HANDCRAFTED, OTHER, OWN, StudioModel
 
-__all__ = ['AtPoint', 'BaseAnswer', 'Difference', 'LabelView', 'MaskFacts', 'StudioSession']
+__all__ = ['StudioSession']
 
 #: Pairs of classes that a comparison names.
 _SWAPS = 4
-
-
-class LabelView(NamedTuple):
-    """A label map, or objects.
-
-    Attributes:
-        labels: (h, w), the label map.
-        objects: Objects and regions; None where it is a semantic label map.
-        naming: The classes.
-        shares: The share of pixels of each class that was found, by number, the largest first.
-        title: Whose it is.
-    """
-
-    labels: np.ndarray
-    objects: Optional[List[FoundObject]]
-    naming: Naming
-    shares: Dict[int, float]
-    title: str
-
-
-class MaskFacts(NamedTuple):
-    """What is known of a mask.
-
-    Attributes:
-        number: From 0 on.
-        prompt: The number of its prompt, from 0 on.
-        label: The index of its class among the names; None for "no object".
-        score: Of that class, or of "no object", from 0 to 1.
-        quality: The base model's own estimate of its IoU; None if it has none.
-        share: Of the picture that it covers.
-    """
-
-    number: int
-    prompt: int
-    label: Optional[int]
-    score: float
-    quality: Optional[float]
-    share: float
-
-
-class BaseAnswer(NamedTuple):
-    """What the base model says of a point.
-
-    Attributes:
-        mask: (h, w) float32, probabilities.
-        quality: Its own estimate of the mask's IoU; None if it has none.
-        label: The index of the class; None for "no object", or without classes.
-        score: Of that; None if the base model has no classes.
-    """
-
-    mask: np.ndarray
-    quality: Optional[float]
-    label: Optional[int]
-    score: Optional[float]
-
-
-class AtPoint(NamedTuple):
-    """What is said of a point.
-
-    Attributes:
-        x, y: The point, as fractions of the picture.
-        base: What the base model says.
-        label: The number in the label map there.
-        score: The share of that class in the scores of all.
-        leader: The mask that adds most to the score of the class.
-        leader_score: What its prompt gives to that class, from 0 to 1.
-        mask: (h, w) float32, its probabilities.
-    """
-
-    x: float
-    y: float
-    base: BaseAnswer
-    label: int
-    score: float
-    leader: MaskFacts
-    leader_score: float
-    mask: np.ndarray
-
-
-class Difference(NamedTuple):
-    """Two label maps of a picture.
-
-    Attributes:
-        first, second: Those that are compared.
-        differs: (h, w) bool, where the names of their classes differ.
-        share: Of pixels that differ.
-        swaps: The pairs of names (first, second) that differ most, with their shares.
-    """
-
-    first: LabelView
-    second: LabelView
-    differs: np.ndarray
-    share: float
-    swaps: List[Tuple[str, str, float]]
 
 
 class StudioSession:
@@ -212,17 +126,7 @@ class StudioSession:
 
     def masks(self, look: Look) -> List[MaskFacts]:
         """What is known of each mask."""
-        output, _ = self._output(look)
-        scores, labels = output.class_logits.softmax(dim=-1).max(dim=-1)
-        none = output.class_logits.shape[-1] - 1
-        inside = self._inside(output.mask_logits)
-        shares = inside.flatten(1).float().mean(dim=1).tolist()
-        quality = [None] * len(scores) if output.quality is None else output.quality.tolist()
-        each = self.model.head.segmenter.masks_per_prompt
-        return [
-            MaskFacts(n, n // each, None if label == none else label, score, quality[n], shares[n])
-            for n, (label, score) in enumerate(zip(labels.tolist(), scores.tolist()))
-        ]
+        return self.picture.facts(look, lambda: self._find_facts(look))
 
     def best_mask(self, look: Look) -> int:
         """The number of the mask that has a class with the highest score; 0 if none has one."""
@@ -245,7 +149,7 @@ class StudioSession:
         height, width = self.picture.shown_size
         factor = side / max(height, width)
         size = max(round(height * factor), 1), max(round(width * factor), 1)
-        inside = self._crop(output.mask_logits).float().sigmoid()
+        inside = crop_masks(output.mask_logits, self.picture.metainfo).float().sigmoid()
         small = torch.nn.functional.interpolate(inside[None], size=size, mode='area')[0]
         shown: np.ndarray = small.cpu().numpy()
         return shown
@@ -268,7 +172,7 @@ class StudioSession:
         height, width = view.labels.shape
         label = int(view.labels[min(int(y * height), height - 1), min(int(x * width), width - 1)])
         output, naming = self._output(look)
-        there = _sample(output.mask_logits, place).sigmoid()
+        there = sample_masks(output.mask_logits, place).sigmoid()
         scores = output.class_logits.softmax(dim=-1)[:, :-1]
         added = there[:, None] * scores  # (N, C), the terms of the sum that label maps are made of
         ids = naming.label_ids
@@ -315,6 +219,22 @@ class StudioSession:
 
     # ---- parts
 
+    def _find_facts(self, look: Look) -> List[MaskFacts]:
+        output, _ = self._output(look)
+        scores, labels = output.class_logits.softmax(dim=-1).max(dim=-1)
+        no_object = output.class_logits.shape[-1] - 1
+        inside = crop_masks(output.mask_logits, self.picture.metainfo) > 0
+        shares = inside.flatten(1).float().mean(dim=1).tolist()
+        quality = [None] * len(scores) if output.quality is None else output.quality.tolist()
+        each = self.model.head.segmenter.masks_per_prompt
+        return [
+            MaskFacts(
+                *(n, n // each, None if label == no_object else label),
+                *(score, quality[n], shares[n]),
+            )
+            for n, (label, score) in enumerate(zip(labels.tolist(), scores.tolist()))
+        ]
+
     def _set(self, which: str) -> Any:
         if which not in self.model.sets:
             raise StudioError('There are no other prompts: start the studio with --compare FILE.')
@@ -339,27 +259,6 @@ class StudioSession:
     def _show(self, logits: Tensor) -> np.ndarray:
         picture = self.picture
         return show_mask(self.model.model, logits, picture.metainfo, picture.shown_size)
-
-    def _crop(self, masks: Tensor) -> Tensor:
-        """Masks (N, h, w) without what lies over the padding of the frame."""
-        meta, (height, width) = self.picture.metainfo, masks.shape[-2:]
-        left, top = place_in_frame((0.0, 0.0), meta)
-        right, bottom = place_in_frame((1.0, 1.0), meta)
-        rows = slice(int(top * height), max(round(bottom * height), int(top * height) + 1))
-        columns = slice(int(left * width), max(round(right * width), int(left * width) + 1))
-        return masks[:, rows, columns]
-
-    def _inside(self, masks: Tensor) -> Tensor:
-        return self._crop(masks) > 0
-
-
-def _sample(masks: Tensor, place: Tuple[float, float]) -> Tensor:
-    """The logits of masks (N, h, w) at a place of the frame, (N,), bilinearly."""
-    grid = 2 * torch.tensor(place, dtype=masks.dtype, device=masks.device).view(1, 1, 1, 2) - 1
-    sampled = torch.nn.functional.grid_sample(
-        masks[None], grid, align_corners=False, padding_mode='border'
-    )
-    return sampled[0, :, 0, 0]
 
 
 def _shares(found: Segmented) -> Dict[int, float]:

@@ -4,7 +4,7 @@ import copy
 import os
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
@@ -12,14 +12,12 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..config_reading import ConfigError
-from ..fitting.colours import class_colours
-from ..label_ids import LabelIds, resolve_label_ids, with_rest
 from ..models.base import Decoded, ImageFeatures
 from ..models.heads import SSPromptHead
 from ..models.heads.ssprompt_head import HeadOutput
-from ..models.prompts import PromptFusion, SemanticPromptLearner
+from ..models.prompts import SemanticPromptLearner
 from ..models.sam import SAMSegmenter
-from ..models.sam.mask_decoder import MULTI_MASK_TOKENS, decode_independent
+from ..models.sam.decoding import MULTI_MASK_TOKENS, decode_independent
 from ..models.segmentors import PromptSegmentor
 from ..prediction.predictor import Predictor, TrainedModel, read_model
 from ..prompt_files.published import is_published
@@ -29,9 +27,10 @@ from ..weights.model_weights import hand_down_weights
 from ..weights.prompt_places import find_prompt_file
 from .look import Look, StudioError
 from .opened import OpenPicture
+from .prompt_set import PromptSet
 from .segmenting import Naming
 
-__all__ = ['HANDCRAFTED', 'OTHER', 'OWN', 'PromptSet', 'StudioModel']
+__all__ = ['HANDCRAFTED', 'OTHER', 'OWN', 'StudioModel']
 
 #: The sets of prompts: that of the model, another one, and those of no training.
 OWN, OTHER, HANDCRAFTED = 'own', 'other', 'handcrafted'
@@ -39,29 +38,6 @@ OWN, OTHER, HANDCRAFTED = 'own', 'other', 'handcrafted'
 _ENCODED = 2000
 
 PathLike = Union[str, 'os.PathLike[str]']
-
-
-class PromptSet(NamedTuple):
-    """Prompts of a file, or those of a config.
-
-    Attributes:
-        name: Of the file.
-        head: The head that has them.
-        classes: Names by the numbers in label maps.
-        palette: Colours by the numbers in label maps.
-    """
-
-    name: str
-    head: SSPromptHead
-    classes: Tuple[str, ...]
-    palette: Sequence[Sequence[int]]
-
-    def trust(self, kind: str) -> Optional[float]:
-        """The mean of the learned weights of 'spatial' or 'semantic' prompts; None without any."""
-        fusion = getattr(getattr(self.head, f'{kind}_prompts'), 'fusion', None)
-        if not isinstance(fusion, PromptFusion) or fusion.mode == 'default_only':
-            return None
-        return float(fusion.weight.detach().mean())
 
 
 class StudioModel:
@@ -72,9 +48,9 @@ class StudioModel:
         device: As for :class:`Predictor`. Defaults to None.
         other: Prompts to compare with: a file of prompts for the same config, or a folder or
             ``hf://USER/NAME`` as ``trained`` is read from. Defaults to None.
-        name: What the model is called. Defaults to None: after its folder or config.
 
     Attributes:
+        name: Of its folder or config.
         predictor: The model, and how it reads pictures.
         sets: The sets of prompts by name, :data:`OWN` and maybe :data:`OTHER`.
         views: What masks can be made into, of ``OUTPUTS``.
@@ -90,20 +66,18 @@ class StudioModel:
         trained: TrainedModel,
         device: Optional[str] = None,
         other: Optional[PathLike] = None,
-        name: Optional[str] = None,
     ) -> None:
         cfg, config = trained.cfg, trained.config
-        self.name = name or (trained.folder or config).name
+        self.name = (trained.folder or config).name
         untouched = trained._replace(cfg=copy.deepcopy(cfg))
         self.predictor = Predictor(trained, device)
         self.model: PromptSegmentor = self.predictor.model
         _check_whole(self.model, config)
         prompts = trained.prompts or config
-        self.sets = {OWN: _prompt_set(prompts.name, self.predictor)}
+        self.sets = {OWN: PromptSet.of(prompts.name, self.predictor)}
         outputs = (each for each in self.model.outputs if each != 'semantic')
         self.views = (*outputs, 'semantic')
-        learner = self.head.semantic_prompts
-        self.can_rename = isinstance(learner, SemanticPromptLearner)
+        self.can_rename = self.sets[OWN].can_rename
         self._encoder = _build_text_encoder(cfg) if self.can_rename else None
         self._encoded: OrderedDict[str, Tensor] = OrderedDict()
         if other is not None:
@@ -144,49 +118,23 @@ class StudioModel:
                     'of one base model'
                 )
         prompts = read.prompts or read.config
-        self.sets[OTHER] = _prompt_set(_short_name(prompts, own.prompts), predictor)
+        self.sets[OTHER] = PromptSet.of(_short_name(prompts, own.prompts), predictor)
 
     # ---- classes
 
     def naming(self, look: Look, which: str = OWN) -> Naming:
-        """The classes of a set of prompts under a look."""
-        own = self.sets[which]
-        head, trained = own.head, tuple(own.head.class_names)
-        colours = {name: own.palette[n] for name, n in zip(trained, head.label_ids.classes)}
-        things = tuple(head.things or ())
-        if look.names is None or look.names == trained:
-            learned = (own.trust('semantic') is not None,) * len(trained)
-            if not self.can_rename:
-                learned = (True,) * len(trained)
-            label_ids: LabelIds = head.label_ids
-            return Naming(trained, learned, label_ids, own.classes, own.palette, things)
-        if not self.can_rename:
-            raise StudioError(
-                'The class names of this model cannot be changed: its semantic prompts are '
-                f'{type(head.semantic_prompts).__name__}, which is made for its own names.'
-            )
-        names = look.names
-        matched = match_classes(trained, names)
-        free = [c for c in class_colours(len(names) + len(trained)) if c not in colours.values()]
-        palette = [
-            list(colours[trained[matched[row]]]) if row in matched else free.pop(0)
-            for row in range(len(names))
-        ]
-        label_ids = resolve_label_ids(len(names), rest_id=0 if len(names) == 1 else None)
-        meta = with_rest(dict(classes=names, palette=palette), label_ids)
-        learned = tuple(
-            row in matched and own.trust('semantic') is not None for row in range(len(names))
-        )
-        own_things = tuple(row for row, from_row in matched.items() if from_row in things)
-        return Naming(
-            names, learned, label_ids, tuple(meta['classes']), meta['palette'], own_things
-        )
+        """The classes of a set of prompts under a look.
+
+        Raises:
+            StudioError: If its names cannot be changed.
+        """
+        return self.sets[which].naming(look)
 
     def _rows(self, look: Look, which: str) -> Tensor:
         """The semantic prompts (C, E) of a set under a look."""
         head = self.sets[which].head
         learner, trained = head.semantic_prompts, tuple(head.class_names)
-        if not self.can_rename or not isinstance(learner, SemanticPromptLearner):
+        if not isinstance(learner, SemanticPromptLearner):
             rows: Tensor = learner()
             return rows
         rows = learner(look.semantic)
@@ -261,7 +209,7 @@ class StudioModel:
         xy = torch.tensor([place], device=self.predictor.device)
         prompt = segmenter.encode_points(xy, features)
         if isinstance(segmenter, SAMSegmenter):
-            masks, _, quality = _decode_click(segmenter, features, prompt)
+            masks, quality = _decode_click(segmenter, features, prompt)
             best = int(quality.argmax())
             return HeadOutput(
                 masks[best : best + 1], masks.new_zeros(1, 0), quality[best : best + 1]
@@ -276,18 +224,14 @@ class StudioModel:
 
 def _decode_click(
     segmenter: SAMSegmenter, features: ImageFeatures, prompt: Tensor
-) -> Tuple[Tensor, Tensor, Tensor]:
-    """SAM's three masks (3, h, w) of a click, their tokens, and their predicted IoUs (3,)."""
+) -> Tuple[Tensor, Tensor]:
+    """SAM's three masks (3, h, w) of a click, and their predicted IoUs (3,)."""
     encoder = segmenter.prompt_encoder
-    masks, tokens, quality = decode_independent(
+    masks, _, quality = decode_independent(
         *(segmenter.mask_decoder.decoder, features.embedding, encoder.image_pe(), prompt),
         *(encoder.dense_prompt(), MULTI_MASK_TOKENS),
     )
-    return masks[0, 0].float(), tokens[0, 0], quality[0, 0, list(MULTI_MASK_TOKENS)]
-
-
-def _prompt_set(name: str, predictor: Predictor) -> PromptSet:
-    return PromptSet(name, predictor.model.decode_head, predictor.classes, predictor.palette)
+    return masks[0, 0].float(), quality[0, 0, list(MULTI_MASK_TOKENS)]
 
 
 def _short_name(file: Path, beside: Optional[Path]) -> str:

@@ -5,18 +5,16 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from .answers import AtPoint, Difference, LabelView, MaskFacts
 from .drawing import draw_difference, draw_mask, draw_overlay, draw_sheet, mask_colour
 from .encoding import as_jpeg, as_png
 from .opened import OpenPicture
 from .segmenting import Naming
-from .session import AtPoint, Difference, LabelView, MaskFacts
 
 __all__ = ['say_point', 'show_comparison', 'show_error', 'show_point', 'show_prompts', 'show_stage']
 
 #: Classes that the legend names.
 _LEGEND = 40
-#: The colour of a mask of the base model, where it knows no classes.
-_OF_BASE = (90, 170, 255)
 
 
 def show_stage(

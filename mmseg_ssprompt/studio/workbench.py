@@ -234,7 +234,7 @@ class Workbench:
         """The file of an upload.
 
         Raises:
-            StudioError: If it is none: no path that a browser names is opened.
+            StudioError: If it is no upload: no path that a browser names is opened.
         """
         folder = os.path.realpath(self._uploads)
         real = os.path.realpath(path) if isinstance(path, str) and '\0' not in path else ''

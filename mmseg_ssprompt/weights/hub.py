@@ -45,8 +45,8 @@ def fetch_files(name: str, files: Sequence[str]) -> Path:
 
     Raises:
         MissingExtraError: If ``huggingface_hub`` is not installed.
-        HubError: If the name is none, there is no such repository, revision or file, or it cannot
-            be reached or is not for everybody; in one line, with what to do.
+        HubError: If the name has another form, there is no such repository, revision or file, or
+            it cannot be reached or is not for everybody; in one line, with what to do.
     """
     parts = _NAME.fullmatch(name)
     if parts is None:

@@ -11,6 +11,7 @@ from mmseg_ssprompt.analysis.spatial import (
     explain_spatial_prompts,
 )
 from mmseg_ssprompt.models.prompts import SpatialPromptLearner
+from mmseg_ssprompt.models.prompts.spatial import point_grid
 from mmseg_ssprompt.models.sam import SAMPromptEncoder, SAMSegmenter
 
 SAM = 'mmseg_ssprompt://sam-tiny_shapes.pth'
@@ -34,30 +35,31 @@ def segmenter():
 def explain(encoder, change, **places):
     """Report on prompts whose default tokens ``change`` has altered."""
     segmenter = SAMSegmenter('tiny', SAM)
-    default = SpatialPromptLearner(segmenter, **places, fusion=dict(mode='default_only')).fusion()
+    learner = SpatialPromptLearner(segmenter, **places, fusion=dict(mode='default_only'))
+    default = learner.fusion()
     fused = default.clone()
     change(fused)
     weights = torch.linspace(0.1, 0.9, len(default))
-    start = default_tokens(encoder.image_size, **places)
+    start = default_tokens(learner.handcrafted, encoder.image_size)
     return explain_spatial_prompts(encoder, start, fused, default, weights)
 
 
 def test_default_tokens_of_a_grid():
-    start = default_tokens(96, num_prompts=4, extent=(1.0, 0.5))
+    start = default_tokens(point_grid(4, (1.0, 0.5)), 96)
     assert start.points.tolist() == [[24, 12], [72, 12], [24, 36], [72, 36]]
     assert start.prompts.tolist() == [0, 1, 2, 3]
     assert start.labels.tolist() == [1, 1, 1, 1]
 
 
 def test_default_tokens_of_points():
-    start = default_tokens(SIZE, points=POINTS)
+    start = default_tokens(torch.tensor(POINTS), SIZE)
     assert start.points.tolist() == [list(point) for point in PIXELS]
     assert start.prompts.tolist() == [0, 1, 2]
     assert start.labels.tolist() == [1, 1, 1]
 
 
 def test_default_tokens_of_boxes():
-    start = default_tokens(96, boxes=BOXES)
+    start = default_tokens(torch.tensor(BOXES), 96)
     assert start.points.tolist() == [[3, 6], [30, 42], [6, 9], [72, 84]]
     assert start.prompts.tolist() == [0, 0, 1, 1]
     assert start.tokens.tolist() == [0, 1, 0, 1]
@@ -151,13 +153,13 @@ def test_nothing_moved(encoder):
 
 def test_a_checkpoint_of_other_points(encoder, segmenter):
     default = SpatialPromptLearner(segmenter, num_prompts=4).fusion.default
-    start = default_tokens(96, num_prompts=4, extent=(1.0, 0.75))
+    start = default_tokens(point_grid(4, (1.0, 0.75)), 96)
     with pytest.raises(ValueError, match='extent'):
         explain_spatial_prompts(encoder, start, default, default, torch.zeros(4))
 
 
 def test_coordinates():
-    start = default_tokens(100, num_prompts=4)
+    start = default_tokens(point_grid(4), 100)
     coordinates = start.points / 100 + torch.tensor([[0.03, 0.04], [0, 0], [0, -0.5], [0.1, 0]])
     report = explain_coordinates(start, coordinates, 100)
     moves = [p['displacement_pixels'] for p in report['prompts']]

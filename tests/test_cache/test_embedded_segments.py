@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 from embedding_caches import RANDOM, as_dataset, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import SourceViews
 from mmseg_ssprompt.datasets.packed_checks import check_packed
-from mmseg_ssprompt.datasets.survey import SampleChecks
+from mmseg_ssprompt.datasets.sample_checks import SampleChecks
 from mmseg_ssprompt.label_ids import LabelIds
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadSegments')]

@@ -17,6 +17,7 @@ from embedding_caches import PACK, as_dataset, fill, recipe_of, shapes
 from mmseg_ssprompt.cache import CacheError
 from mmseg_ssprompt.cli.cache_embeddings import plan
 from mmseg_ssprompt.cli.sample_few_shot import find_source
+from mmseg_ssprompt.config_reading import ConfigError
 from mmseg_ssprompt.dataset_wrappers import build_dataset, find_configs
 from mmseg_ssprompt.datasets import DatasetError
 from mmseg_ssprompt.datasets.few_shot_manifest import count_presence, make_manifest
@@ -190,7 +191,7 @@ def test_the_command_draws_what_training_would(parts, tmp_path, kind):
 
 def test_the_command_refuses_a_choice_of_draws(parts):
     each = [dict(type='FewShotDataset', dataset=part) for part in parts]
-    with pytest.raises(SystemExit, match='expected at most one FewShotDataset, found 2'):
+    with pytest.raises(ConfigError, match='expected at most one FewShotDataset, found 2'):
         find_source(dict(type='ConcatDataset', datasets=each))
 
 

@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS, METRICS, MODELS
 
 from commands import run_here
 from mmseg_ssprompt.datasets import DatasetError
+from mmseg_ssprompt.miniature.shapes_world import get_world
 from mmseg_ssprompt.models.segmentors.prompt_segmentor import PromptStateError
 from trees import MMSEG_LAYOUT, make_photograph_tree
 
@@ -141,6 +142,99 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     report = json.loads((tmp_path / 'new/out/masks.json').read_text())
     assert report['num_images'] == 3
     assert report['masks'][9]['points'] == [[1.5 / 8, 1.5 / 8]]
+
+
+class OwnSpatialPrompts(torch.nn.Module):
+    """A learner from outside, with arguments and parameters of its own."""
+
+    def __init__(self, segmenter, count):
+        super().__init__()
+        xy = torch.linspace(0.2, 0.8, count)[:, None].expand(-1, 2)
+        self.tokens = torch.nn.Parameter(segmenter.encode_points(xy).detach().clone())
+        self.num_prompts = count
+
+    def forward(self, segmenter, features=None):
+        return self.tokens
+
+
+class OwnSemanticPrompts(torch.nn.Module):
+    """The same for class names, without a text encoder."""
+
+    embed_dims = 64
+
+    def __init__(self, class_names):
+        super().__init__()
+        self.class_names = class_names
+        self.rows = torch.nn.Parameter(torch.eye(len(class_names), 64))
+
+    def forward(self):
+        return self.rows
+
+
+@pytest.fixture
+def own_prompts(tmp_path):
+    """A config with learners from outside."""
+    file = tmp_path / 'config.py'
+
+    def write(*sides: str) -> Path:
+        names = get_world('downstream').classes
+        settings = dict(
+            spatial="dict(_delete_=True, type='OwnSpatialPrompts', count=5)",
+            semantic=f"dict(_delete_=True, type='OwnSemanticPrompts', class_names={names!r})",
+        )
+        text = ', '.join(f'{side}_prompts={settings[side]}' for side in sides)
+        file.write_text(f'_base_ = [{str(SHAPES)!r}]\nmodel = dict(decode_head=dict({text}))\n')
+        return file
+
+    own = (OwnSpatialPrompts, OwnSemanticPrompts)
+    for each in own:
+        MODELS.register_module(module=each)
+    yield write
+    for each in own:
+        del MODELS._module_dict[each.__name__]
+
+
+def test_learners_from_outside_are_mapped(run, own_prompts):
+    report = run('masks', own_prompts('spatial', 'semantic'), None, '--cfg-options', FEW)
+    assert (report['num_prompts'], len(report['masks'])) == (5, 5)
+    assert [mask['points'] for mask in report['masks']] == [[]] * 5
+
+
+@pytest.mark.parametrize(('side', 'other'), [('spatial', 'semantic'), ('semantic', 'spatial')])
+def test_a_learner_from_outside_is_left_out_of_what_is_explained(run, own_prompts, side, other):
+    report = run('explain', own_prompts(side), None)
+    assert report[side]['learner'] == f'Own{side.capitalize()}Prompts'
+    assert set(report[side]) == {'learner', 'left_out'}
+    assert len(report[other]['weight_says']) > 0
+
+
+def test_a_learner_that_does_not_say_how_many_prompts_it_has(own_prompts):
+    cfg = Config.fromfile(own_prompts('spatial'))
+    MODELS.build(cfg.model)
+
+    class Bare(OwnSpatialPrompts):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            del self.num_prompts
+
+    cfg.model.decode_head.spatial_prompts.type = Bare
+    with pytest.raises(ValueError, match='expected a learner with num_prompts.*found Bare'):
+        MODELS.build(cfg.model)
+
+
+def test_two_learners_from_outside_are_not_explained(run, own_prompts):
+    with pytest.raises(ValueError, match=r'expected prompts that can be explained.*OwnSpatial'):
+        run('explain', own_prompts('spatial', 'semantic'), None)
+
+
+def test_prompts_of_another_base_model(run):
+    """SEEM's own queries have no places, and its prompt encoder is not looked up."""
+    config = CONFIGS / 'ssprompt_seem-tiny_shapes_zero-shot.py'
+    report = run('explain', config, None)
+    assert 'of SEEM' in report['spatial']['left_out']
+    assert len(report['semantic']['classes']) == 10
+    masks = run('masks', config, None, '--overwrite', '--cfg-options', FEW)['masks']
+    assert all(mask['points'] == [] for mask in masks)
 
 
 @pytest.fixture

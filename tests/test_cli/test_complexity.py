@@ -180,7 +180,7 @@ def test_training_without_enough_memory_is_said(monkeypatch, status, stderr):
 @pytest.mark.parametrize('phase', ['test', 'train'])
 def test_another_failure_ends_the_tool_and_names_the_config(monkeypatch, capsys, phase):
     fail(monkeypatch, 1, 'ValueError: no')
-    with pytest.raises(SystemExit, match=TINY.name):
+    with pytest.raises(ValueError, match=TINY.name):
         get_complexity.measure_phase(arguments(), TINY, phase, {})
     assert 'ValueError: no' in capsys.readouterr().err
 

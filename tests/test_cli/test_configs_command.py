@@ -42,9 +42,9 @@ def test_ablations_are_found_without_their_folder(capsys):
 
 
 def test_an_unknown_name_is_told_what_is_similar():
-    with pytest.raises(SystemExit, match=r"'sam_ade20k': expected .* are ssprompt_sam_ade20k"):
+    with pytest.raises(ValueError, match=r"'sam_ade20k': expected .* are ssprompt_sam_ade20k"):
         run_here('configs', '--path', 'sam_ade20k')
-    with pytest.raises(SystemExit, match="'@': expected a name .*; see the list"):
+    with pytest.raises(ValueError, match="'@': expected a name .*; see the list"):
         run_here('configs', '--path', '@')
 
 
@@ -61,10 +61,10 @@ def test_a_copy_inherits(tmp_path, monkeypatch, capsys, given, written):
 def test_a_copy_overwrites_nothing(tmp_path):
     file = tmp_path / 'mine.py'
     file.write_text('x = 1\n')
-    with pytest.raises(SystemExit, match=r"mine\.py' exists: give another name"):
+    with pytest.raises(ValueError, match=r"mine\.py' exists: give another name"):
         run_here('configs', '--copy', TINY.stem, file)
     assert file.read_text() == 'x = 1\n'
-    with pytest.raises(SystemExit, match=r"'mine\.txt': expected a folder, or a name that ends"):
+    with pytest.raises(ValueError, match=r"'mine\.txt': expected a folder, or a name that ends"):
         run_here('configs', '--copy', TINY.stem, 'mine.txt')
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from commands import run_here
-from mmseg_ssprompt.cli.parser import build_parser, main
+from mmseg_ssprompt.cli.parser import build_parser, run_command
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +57,7 @@ def test_nothing_is_written_over(tmp_path, capsys, kind):
     if kind == 'folder':
         taken.mkdir()
         (taken / 'mine.txt').write_text('mine')
-        assert main(['example', str(taken)]) == 1
+        assert run_command(['example', str(taken)]) == 1
         assert 'expected a new or an empty folder' in capsys.readouterr().err
         assert [path.name for path in taken.iterdir()] == ['mine.txt']
     else:

@@ -140,7 +140,7 @@ def test_options_are_what_mmengine_makes_of_them(tmp_path):
 
 def test_a_check_without_data_is_no_success(run):
     Path('config.py').write_text('model = dict(decode_head=dict(num_classes=1))\n')
-    with pytest.raises(SystemExit, match='expected a train_, val_ or test_dataloader'):
+    with pytest.raises(ConfigError, match='expected a train_, val_ or test_dataloader'):
         run('check-data', 'config.py')
 
 

@@ -1,57 +1,70 @@
 """How commands end that go wrong: one message, and a status."""
 
-import argparse
 import errno
+from types import SimpleNamespace
 
 import pytest
 
-from mmseg_ssprompt.cli.messages import in_one_message
+from mmseg_ssprompt.cli import parser
 
-ARGS = argparse.Namespace(command='paint', out='folder')
+CONFIGS = ['configs']  # does not go on
+FIT = ['fit', '--images', 'a', '--out', 'b']
 FULL = OSError(errno.EDQUOT, 'Disk quota exceeded', 'folder/a')
 
 
+@pytest.fixture
+def run(monkeypatch):
+    """Run a command whose work is another function."""
+
+    def run(command, work):
+        monkeypatch.setattr(parser, '_load', lambda module: SimpleNamespace(run=work))
+        return parser.run_command(command)
+
+    return run
+
+
 @pytest.mark.parametrize(
-    ('error', 'goes_on', 'status', 'message'),
+    ('error', 'command', 'status', 'message'),
     [
-        (ValueError('the colour is wrong'), True, 1, 'mmseg-ssprompt paint: the colour is wrong'),
-        (FileNotFoundError('no canvas'), False, 1, 'mmseg-ssprompt paint: no canvas'),
+        (ValueError('it is wrong'), FIT, 1, 'mmseg-ssprompt fit: it is wrong'),
+        (FileNotFoundError('no canvas'), CONFIGS, 1, 'mmseg-ssprompt configs: no canvas'),
         (
             PermissionError(errno.EACCES, 'Permission denied', 'wall'),
-            *(False, 1, "mmseg-ssprompt paint: Permission denied: 'wall'"),
+            *(CONFIGS, 1, "mmseg-ssprompt configs: Permission denied: 'wall'"),
         ),
         (
-            *(FULL, False, 1),
-            "mmseg-ssprompt paint: Disk quota exceeded: 'folder/a'. Make room, and give the same "
+            *(FULL, CONFIGS, 1),
+            "mmseg-ssprompt configs: Disk quota exceeded: 'folder/a'. Make room, and give the same "
             'command again',
         ),
         (
-            *(FULL, True, 1),
-            "mmseg-ssprompt paint: Disk quota exceeded: 'folder/a'. Make room, and give the same "
-            "command again, which goes on in 'folder'",
+            *(FULL, FIT, 1),
+            "mmseg-ssprompt fit: Disk quota exceeded: 'folder/a'. Make room, and give the same "
+            'command again, which goes on where it was',
         ),
-        (KeyboardInterrupt(), False, 130, 'interrupted'),
-        (KeyboardInterrupt(), True, 130, 'interrupted: the same command goes on in folder'),
+        (KeyboardInterrupt(), CONFIGS, 130, 'interrupted'),
+        (
+            *(KeyboardInterrupt(), FIT, 130),
+            'interrupted: the same command goes on where it was',
+        ),
     ],
 )
-def test_a_command_ends_with_one_message_and_a_status(capsys, error, goes_on, status, message):
-    @in_one_message(goes_on)
-    def run(args):
+def test_a_command_ends_with_one_message_and_a_status(run, capsys, error, command, status, message):
+    def work(args):
         raise error
 
-    assert run(ARGS) == status
+    assert run(command, work) == status
     assert capsys.readouterr() == ('', message + '\n')
 
 
-def test_mistakes_of_the_program_keep_their_traceback(capsys):
-    @in_one_message()
-    def run(args):
+def test_mistakes_of_the_program_keep_their_traceback(run, capsys):
+    def work(args):
         raise AssertionError
 
     with pytest.raises(AssertionError):
-        run(ARGS)
+        run(CONFIGS, work)
     assert capsys.readouterr().err == ''
 
 
-def test_a_status_of_its_own_is_kept():
-    assert in_one_message()(lambda args: 3)(ARGS) == 3
+def test_a_status_of_its_own_is_kept(run):
+    assert run(CONFIGS, lambda args: 3) == 3

@@ -44,12 +44,14 @@ def test_names():
     for name in ('browse_dataset', 'browse_dataset.py', 'analysis_tools/browse_dataset'):
         assert find_tool(name) == tools['analysis_tools/browse_dataset']
     assert find_tool('misc/browse_dataset.py') == tools['misc/browse_dataset']
-    with pytest.raises(SystemExit, match=r"'cook': expected one of the tools that `mmseg-ssprompt"):
+    with pytest.raises(ValueError, match=r"'cook': expected one of the tools that `mmseg-ssprompt"):
         find_tool('cook')
 
 
 def test_mmseg_without_its_tools(tmp_path, monkeypatch):
     spec = ModuleSpec('mmseg', None, origin=str(tmp_path / 'mmseg' / '__init__.py'))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: spec)
-    with pytest.raises(SystemExit, match=r'mmseg/\.mim/tools.*found none\. Install it from its w'):
+    with pytest.raises(
+        FileNotFoundError, match=r'mmseg/\.mim/tools.*found none\. Install it from its w'
+    ):
         list_tools()

@@ -12,11 +12,13 @@ from commands import run_here
 from mmseg_ssprompt import __version__
 from mmseg_ssprompt.analysis.complexity.cost import MEASURES
 from mmseg_ssprompt.cli import parser
+from mmseg_ssprompt.cli.parser import config_commands, model_commands
+from mmseg_ssprompt.datasets import few_shot_manifest
 from mmseg_ssprompt.export import exporting
 from mmseg_ssprompt.fitting import bases, fit_data
 from mmseg_ssprompt.prompt_files import prompt_file, transfer
 
-ROOT = Path(parser.__file__).resolve().parents[2]
+ROOT = Path(parser.__file__).resolve().parents[3]
 COMMANDS = (
     *(
         'demo',
@@ -99,13 +101,14 @@ def test_help_lists_every_command(capsys):
 
 def test_what_the_parser_knows_is_what_the_package_says():
     """It imports nothing of the package, so that it has copies."""
-    assert parser._PROMPT_SUFFIXES == prompt_file.SUFFIXES
-    assert parser._PROMPT_PARTS == transfer.PARTS
-    assert parser._TASKS == fit_data.TASKS
-    assert sorted(parser._BASES) == sorted(bases.BASES)
-    assert ('auto', *bases.ARMS) == parser._METHODS
-    assert parser._FORMATS == exporting.FORMATS
-    assert parser._PRECISIONS == exporting.PRECISIONS
+    assert config_commands.PROMPT_SUFFIXES == prompt_file.SUFFIXES
+    assert config_commands.PROMPT_PARTS == transfer.PARTS
+    assert config_commands.UNITS == few_shot_manifest.UNITS
+    assert model_commands.TASKS == fit_data.TASKS
+    assert sorted(model_commands.BASES) == sorted(bases.BASES)
+    assert ('auto', *bases.ARMS) == model_commands.METHODS
+    assert model_commands.FORMATS == exporting.FORMATS
+    assert model_commands.PRECISIONS == exporting.PRECISIONS
     (subparsers,) = (a for a in parser.build_parser()._actions if a.dest == 'command')
     opset = next(a for a in subparsers.choices['export']._actions if a.dest == 'opset')
     assert opset.default == exporting.OPSET

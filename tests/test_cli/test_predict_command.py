@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from mmseg_ssprompt.cli.parser import main
+from mmseg_ssprompt.cli.parser import run_command
 from mmseg_ssprompt.prediction import predicting, prediction_folder
 from mmseg_ssprompt.prediction.predictor import Predictor, read_model
 from own_photographs import make_photographs, save
@@ -28,7 +28,7 @@ def run(model, tmp_path, monkeypatch, capsys):
 
     def run(*arguments, config=model, prompts=('--prompts', model.parent / 'prompts.safetensors')):
         try:
-            status = main(['predict', *map(str, (config, *arguments, *prompts))])
+            status = run_command(['predict', *map(str, (config, *arguments, *prompts))])
         except SystemExit as left:
             status = left.code
         said = capsys.readouterr()
@@ -122,7 +122,7 @@ def test_a_full_disk_ends_it_and_it_goes_on(run, monkeypatch):
     status, _, wrong = run('img', '--out', 'out')
     assert status == 1
     assert "No space left on device: '" in wrong and '1.png' in wrong and '[Errno' not in wrong
-    assert "Make room, and give the same command again, which goes on in 'out'" in wrong
+    assert 'Make room, and give the same command again, which goes on where it was' in wrong
     monkeypatch.setattr(prediction_folder, 'write_atomically', written)
     status, said, _ = run('img', '--out', 'out')
     assert status is None
@@ -135,7 +135,7 @@ def test_an_interrupted_command_says_how_to_go_on(run, monkeypatch):
 
     monkeypatch.setattr(prediction_folder.PredictionFolder, 'write', interrupt)
     status, _, wrong = run('img', '--out', 'out')
-    assert (status, wrong) == (130, 'interrupted: the same command goes on in out\n')
+    assert (status, wrong) == (130, 'interrupted: the same command goes on where it was\n')
 
 
 def test_a_large_picture_shows_its_tiles(run, tmp_path, monkeypatch):

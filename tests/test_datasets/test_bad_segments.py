@@ -15,7 +15,8 @@ from torch import nn
 import segment_trees as trees
 from mmseg_ssprompt.datasets import DatasetError, UnreadableFileError
 from mmseg_ssprompt.datasets.packed_checks import check_packed
-from mmseg_ssprompt.datasets.survey import SampleChecks, Survey
+from mmseg_ssprompt.datasets.sample_checks import SampleChecks
+from mmseg_ssprompt.datasets.survey import Survey
 from mmseg_ssprompt.hooks import DatasetCheckHook
 from mmseg_ssprompt.label_ids import LabelIds
 

@@ -11,13 +11,8 @@ from mmseg.registry import DATASETS
 
 from mmseg_ssprompt.cache import CacheError
 from mmseg_ssprompt.datasets import DatasetError
-from mmseg_ssprompt.datasets.survey import (
-    LISTED,
-    SampleChecks,
-    SampleFindings,
-    Survey,
-    survey_samples,
-)
+from mmseg_ssprompt.datasets.sample_checks import SampleChecks, SampleFindings
+from mmseg_ssprompt.datasets.survey import LISTED, Survey, survey_samples
 from mmseg_ssprompt.hooks.dataset_check_hook import read_facts
 from mmseg_ssprompt.label_ids import LabelIds
 from picture_files import (

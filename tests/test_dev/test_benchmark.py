@@ -2,9 +2,10 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
+from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,38 +13,65 @@ import torch
 
 from commands import run_here
 from dev.benchmarks import rows as benchmark_rows
+from dev.benchmarks.exponents import find_exponent, measure_scaling
 from dev.benchmarks.label_maps import draw_trained_scores
-from dev.performance_page import format_runs
+from dev.benchmarks.outputs import Outputs
+from dev.benchmarks.parts import BENCHMARKS
+from dev.provenance import describe_code
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED, PUBLISHED_APART, PUBLISHED_LABEL_MAPS, PUBLISHED_SEEM = (
-    sorted((ROOT / 'docs' / 'evidence').glob(f'performance_{kind}*.json'))
-    for kind in ('cpu_', 'classify_cpu_', 'label-maps_cpu_', 'seem_cpu_')
-)
+PUBLISHED = sorted((ROOT / 'docs' / 'evidence').glob('performance_cpu_*.json'))
 ENCODER = 'tiny encoder at 96 x 96'
 COLUMNS = {
-    *('name', 'ours', 'reference', 'unit', 'ratio', 'ratio_low', 'ratio_high', 'must', 'aim'),
-    'difference',
+    *('part', 'name', 'ours', 'reference', 'unit', 'ratio', 'ratio_low', 'ratio_high', 'must'),
+    *('aim', 'difference'),
 }
+SMALL = Namespace(
+    variant='tiny',
+    seem_variant='focal_tiny',
+    prompts=16,
+    classes=20,
+    batch=1,
+    repeats=3,
+    threads=1,
+    device='cpu',
+    small=True,
+)
 STEP = 'SEEM training step from embedded samples'
+COMPILED = 'training step from embedded samples, compiled'
 SEEM_ROWS = [
-    row
-    for images in ('1 image', '2 images')
-    for row in (
-        f'SEEM decode, {images}, forward',
-        f'SEEM decode, {images}, forward and backward',
-        f'SEEM encoder, {images}',
-        f'{STEP}, {images}, over one with our encoder',
-        f'{STEP}, {images}, over one written plainly',
-    )
+    'SEEM decode, forward',
+    'SEEM decode, forward and backward',
+    'SEEM encoder',
+    f'{STEP}, over one with our encoder',
+    f'{STEP}, over one written plainly',
+]
+TASK_ROWS = [
+    'training step with 20 objects, over one with label maps',
+    'instances of 100 masks at 128 x 128',
+    'panoptic of 100 masks at 128 x 128',
+]
+#: What is measured, and what the sizes count.
+SCALING = [
+    ('predict label maps', 'pictures'),
+    ('training step from embedded samples', 'pictures'),
+    ('SEEM decode, forward and backward', 'pictures'),
+    ('training step from embedded samples', 'classes'),
+    ('label map of trained scores', 'classes'),
+    ('joint decode, forward and backward', 'prompts'),
+    ('label map of trained scores', 'pixels of a side'),
+    ('joint decode, forward and backward', 'pixels of a side'),
+    ('data-parallel training steps from embedded samples', 'processes'),
 ]
 LABEL_MAP_ROWS = [
     f'label map of {side} pixels, {kind}, over {reference}'
     for side in (128, 256)
-    for kind in ('trained', 'noise')
-    for reference in ('mmseg', 'plain enlarging')
+    for kind, reference in (
+        ('trained', 'mmseg'),
+        ('trained', 'plain enlarging'),
+        ('noise', 'mmseg'),
+    )
 ]
-CAN_COMPILE = shutil.which('g++') is not None
 
 
 @pytest.fixture(scope='module')
@@ -63,7 +91,6 @@ def table(tmp_path_factory):
 @pytest.mark.process
 def test_rows(table):
     names = [row['name'] for row in table['rows']]
-    compiled = [f'{ENCODER}, {dtype}, compiled' for dtype in ('float32', 'bfloat16')]
     assert names == [
         'joint decode, N = 100, forward',
         'independent decode, N = 100, forward',
@@ -71,26 +98,19 @@ def test_rows(table):
         'independent decode, N = 100, forward and backward',
         f'{ENCODER}, float32',
         f'{ENCODER}, bfloat16',
-        *(compiled if CAN_COMPILE else []),
         'training step from embedded samples, over one with our encoder',
         'training step from embedded samples, over the official modules',
+        f'{COMPILED}, over one that is not',
+        f'{COMPILED}, with fused AdamW, over plain',
         'reading embedded samples, of the training step',
-        'training step with 20 objects, over one with label maps',
         'region classifier, of a training step from embedded samples',
         'predict, C = 20, time',
         *LABEL_MAP_ROWS,
         'text encoder in memory while training',
-        'time in the text encoder, of a training step',
-        'semantic prompts, C = 20, over encoding the class names',
         'state dict on disk',
-        'joint decode, N = 25 over N = 100, forward',
-        'joint decode, N = 25 over N = 100, forward and backward',
-        'joint decode, N = 400 over N = 100, forward',
-        'joint decode, N = 400 over N = 100, forward and backward',
-        'training step from 2 embedded samples, over 1',
-        'training step from 4 embedded samples, over 1',
         'import of the package, over mmseg.models',
         *SEEM_ROWS,
+        *TASK_ROWS,
     ]
     for row in table['rows']:
         assert set(row) == COLUMNS
@@ -111,25 +131,29 @@ def test_differences_are_those_of_rounding(table):
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_the_text_encoder_is_gone_before_training(table):
-    rows = {row['name']: row for row in table['rows']}
-    for name in (
-        'text encoder in memory while training',
-        'time in the text encoder, of a training step',
-    ):
-        assert rows[name]['ours'] == 0 and rows[name]['reference'] > 0
+def test_each_size_has_an_exponent(table):
+    assert [(line['name'], line['size']) for line in table['scaling']] == SCALING
+    for line in table['scaling']:
+        sizes = 2 if line['size'] == 'processes' else 3
+        assert len(line['sizes']) == len(line['values']) == sizes
+        assert line['exponent'] == pytest.approx(find_exponent(line['sizes'], line['values']))
+        assert f'{line["name"]}, {line["size"]}' in table['printed']
+    assert set(table['profile']) == {'100', '400'} and set(table['seconds']) == set(BENCHMARKS)
 
 
 def test_the_rows_of_one_benchmark(tmp_path, capsys):
     file = tmp_path / 'new' / 'table.json'
-    run_here('dev.benchmark', 'text', '--small', '--repeats', 1, '--classes', 5, '--json', file)
+    options = ('--small', '--repeats', 1, '--classes', 5, '--note', 'a test', '--json', file)
+    run_here('dev.benchmark', 'text', *options)
     table, printed = json.loads(file.read_text()), capsys.readouterr().out
-    assert table['machine']['variant'] == 'tiny' and table['machine']['torch']
-    assert len(table['rows']) == 3
-    for row in table['rows']:
-        assert set(row) == COLUMNS
-        assert row['name'] in printed
-        assert row['must'] is None and row['aim'] is None  # targets are for real sizes
+    assert table['machine']['CPU'] and table['versions']['torch']
+    assert table['code'] == describe_code() and re.match('[0-9a-f]{40}|unknown', table['commit'])
+    assert (table['sizes']['variant'], table['sizes']['classes']) == ('tiny', 5)
+    assert table['note'] == 'a test' and set(table['seconds']) == {'text'}
+    (row,) = table['rows']
+    assert set(row) == COLUMNS and row['name'] in printed
+    assert row['ours'] == 0 < row['reference']  # the text encoder is gone before training
+    assert row['must'] is None and row['aim'] is None  # targets are for real sizes
 
 
 def test_the_rows_of_seem(tmp_path):
@@ -138,9 +162,7 @@ def test_the_rows_of_seem(tmp_path):
     options = ('--small', '--repeats', 1, '--classes', 5, '--threads', 1)
     run_here('dev.benchmark', 'seem', *options, '--json', file)
     table = json.loads(file.read_text())
-    machine = table['machine']
-    assert (machine['variant'], machine['classes']) == ('focal_tiny', 5)
-    assert not {'prompts', 'batch'} & set(machine)  # on which these rows do not depend
+    assert table['sizes']['seem_variant'] == 'focal_tiny'
     assert [row['name'] for row in table['rows']] == SEEM_ROWS
     for row in table['rows']:
         assert set(row) == COLUMNS and row['must'] is None
@@ -154,33 +176,71 @@ def test_other_results_have_no_ratio():
         benchmark_rows.find_difference(numbers + 0.1, numbers)
 
 
-#: Targets of benchmarks whose runs have files of their own, by what their names begin with.
-APART = ('SEEM ', 'label map of ')
+def test_targets_without_a_row_of_their_name_are_found():
+    """A renamed row would lose its target in silence; `all` ends with an error then."""
+    names = list(benchmark_rows.TARGETS)
+    assert benchmark_rows.find_unmeasured([*names, 'another row']) == []
+    assert benchmark_rows.find_unmeasured(names[1:]) == names[:1]
 
 
-def check_targets(groups, start=''):
-    targets = {
-        name
-        for name in benchmark_rows.TARGETS
-        if name.startswith(start) and (start or not name.startswith(APART))
-    }
-    for files in zip(*groups):
-        published = [row for file in files for row in json.loads(file.read_text())['rows']]
-        assert {row['name'] for row in published if row['must'] is not None} == targets
+@pytest.mark.parametrize('file', PUBLISHED, ids=lambda file: file.stem)
+def test_a_committed_run_of_all_has_a_row_for_each_target(file):
+    run = json.loads(file.read_text())
+    wanted = {row['name'] for row in run['rows'] if row['must'] is not None}
+    if set(run['seconds']) == set(BENCHMARKS):
+        assert wanted == set(benchmark_rows.TARGETS)
+    else:
+        assert wanted and run['note'] == 'older than the code of today'
 
 
-def test_targets_have_rows_that_bear_their_names():
-    """A renamed row would lose its target in silence."""
-    assert len(PUBLISHED) == len(PUBLISHED_APART) == 3
-    check_targets([PUBLISHED, PUBLISHED_APART])
+def test_slow_runs_have_fewer_turns(monkeypatch):
+    args = Namespace(repeats=3, device='cpu')
+    monkeypatch.setattr(benchmark_rows, 'measure_seconds', lambda run, device: run())
+    for seconds, turns in ((1.0, 3), (6.0, 2), (40.0, 1)):
+        run = partial(float, seconds)
+        measured = benchmark_rows.measure_turns(args, run, run)
+        assert measured == [(seconds, seconds)] * turns
 
 
-@pytest.mark.parametrize(
-    ('files', 'start'), [(PUBLISHED_SEEM, APART[0]), (PUBLISHED_LABEL_MAPS, APART[1])]
-)
-def test_targets_apart_have_rows_that_bear_their_names(files, start):
-    assert files
-    check_targets([files], start)
+def test_exponents_are_slopes_of_logarithms(monkeypatch):
+    assert find_exponent([1, 2, 4], [3.0, 6.0, 12.0]) == pytest.approx(1)
+    assert find_exponent([512, 1024, 2048], [5.0, 5.0, 5.0]) == pytest.approx(0)
+    assert find_exponent([1, 2], [10.0, 5.0]) == pytest.approx(-1)
+    # Least squares, worked out by hand: logarithms to base 2 of (0, 0), (1, 0) and (2, 3).
+    assert find_exponent([1, 2, 4], [1.0, 1.0, 8.0]) == pytest.approx(1.5)
+    seconds = {'a': 1.0, 'b': 4.0, 'c': 16.0}
+    monkeypatch.setattr(benchmark_rows, 'measure_seconds', lambda run, device: seconds[run()])
+    runs = {10: lambda: 'a', 20: lambda: 'b', 40: lambda: 'c'}
+    line = measure_scaling(Namespace(repeats=2, device='cpu'), 'work', 'things', runs)
+    assert (line.sizes, line.values, line.unit) == ([10, 20, 40], [1.0, 4.0, 16.0], 's')
+    assert line.exponent == pytest.approx(2)
+
+
+def test_the_rows_of_tasks(tmp_path):
+    """Instances and panoptic maps are those of the formulas on all masks at once."""
+    file = tmp_path / 'table.json'
+    options = ('--small', '--repeats', 1, '--threads', 1, '--classes', 20)
+    run_here('dev.benchmark', 'tasks', *options, '--json', file)
+    rows = json.loads(file.read_text())['rows']
+    assert [row['name'] for row in rows] == TASK_ROWS
+    assert [row['difference'] for row in rows[:1]] == [None]
+    assert rows[1]['difference'] < 1e-6 and rows[2]['difference'] == 0
+
+
+def test_outputs_that_are_compared_have_objects_and_stuff():
+    case = Outputs(SMALL)
+    labels, scores, pixels = case.instances()
+    assert len(labels) > 3 and bool((labels % 2 == 0).all()) and 0 < pixels.min() < pixels.max() < 1
+    assert bool((scores[:-1] >= scores[1:]).all())
+    assert len(case.panoptic().unique()) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_case_that_fails_says_why():
+    args = Namespace(**{**vars(SMALL), 'benchmark': 'tasks'})
+    with pytest.raises(RuntimeError, match=r"(?s)case 'cook' failed: .*invalid choice: 'cook'"):
+        benchmark_rows.run_cases(args, ['cook', 'instances'])
 
 
 def test_the_rows_of_label_maps(tmp_path):
@@ -206,13 +266,6 @@ def test_targets_are_for_real_sizes(table):
     assert all(row['must'] is None and row['aim'] is None for row in table['rows'])
 
 
-def test_runs_of_other_machines_are_not_mixed():
-    run = json.loads(PUBLISHED[0].read_text())
-    other = {**run, 'machine': {**run['machine'], 'CPU': 'another'}}
-    with pytest.raises(ValueError, match='runs differ in machine'):
-        format_runs([run, other])
-
-
 def test_the_profile_names_every_group(capsys):
     options = ('--variant', 'tiny', '--prompts', 4, 9, '--repeats', 1)
     run_here('dev.profile_decoding', *options)
@@ -220,13 +273,6 @@ def test_the_profile_names_every_group(capsys):
     assert '| | N = 4 | N = 9 |' in printed
     for group in ('attention', 'product of masks', 'linear layers and upscaling', 'all'):
         assert re.search(rf'^\| {group} \| \d+ ms \| \d+ ms \|$', printed, re.MULTILINE)
-
-
-@pytest.mark.slow
-@pytest.mark.process
-def test_the_machine_is_described(table):
-    assert table['machine']['variant'] == 'tiny'
-    assert table['machine']['torch']
 
 
 def test_an_unknown_benchmark_is_refused(capsys):

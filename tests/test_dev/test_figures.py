@@ -23,14 +23,13 @@ OTHER_TABLES = {
     ],
     'docs/method.md': ['| question | here (ours) |'],
     'docs/performance.md': [
-        '| what | ours | official | ratio |',  # performance_h100.txt
         '| | |',  # of fit; has a comment of figures
     ],
     'docs/photographs.md': ['| | few pictures, in folds |'],  # settings
     'docs/sam-tiny.md': ['| | `coast` |', '| | measured |', '| | all |', '| mIoU (%) | all |'],
     'docs/seem.md': ['| what | agrees within |'],
     'docs/tasks.md': [
-        *('| `model.test_cfg` |', '| | time | peak memory |'),
+        '| `model.test_cfg` |',
         '| | SpaPrompt alone |',  # has a comment of figures
     ],
     'docs/training.md': ['| `optim_wrapper.dtype` |', '| | losses differ by |'],

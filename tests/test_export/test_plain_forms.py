@@ -27,9 +27,9 @@ def test_attention_head_by_head(monkeypatch, most):
 def test_layers_are_layers_while_exporting(monkeypatch):
     monkeypatch.setattr(linear, '_MIN_MULTIPLICATIONS', 1)
     layer, x = torch.nn.Linear(4, 5), torch.randn(3, 4)
-    assert linear._is_faster_as_convolution(layer, x) == torch.backends.mkldnn.is_available()
+    assert linear._is_faster_as_convolution(layer.weight, x) == torch.backends.mkldnn.is_available()
     monkeypatch.setattr(linear, 'is_exporting', lambda: True)
-    assert not linear._is_faster_as_convolution(layer, x)
+    assert not linear._is_faster_as_convolution(layer.weight, x)
 
 
 def test_deformable_attention_by_grids(monkeypatch):

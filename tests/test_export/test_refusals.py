@@ -11,6 +11,7 @@ from mmseg.datasets.transforms import RandomFlip, Resize
 from mmseg.models import SegDataPreProcessor
 
 from exported import CONFIGS
+from mmseg_ssprompt.cli.parser import run_command
 from mmseg_ssprompt.config_reading import ConfigError
 from mmseg_ssprompt.export import ExportError, export, exporting
 from mmseg_ssprompt.export.parity import Comparison
@@ -109,7 +110,7 @@ def test_rules_of_sizes():
 
 def test_what_is_missing_is_said_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, 'onnxscript', None)
-    assert run_main('export', ZERO_SHOT, '--out', tmp_path / 'out') == 1
+    assert run('export', ZERO_SHOT, '--out', tmp_path / 'out') == 1
     error = capsys.readouterr().err
     assert error.count('\n') == 1
     assert 'export to ONNX: expected onnxscript' in error
@@ -117,10 +118,8 @@ def test_what_is_missing_is_said_in_one_line(monkeypatch, tmp_path, capsys):
     assert not (tmp_path / 'out').exists()
 
 
-def run_main(*arguments):
-    from mmseg_ssprompt.cli.parser import main
-
-    return main([str(argument) for argument in arguments])
+def run(*arguments):
+    return run_command([str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, expected)
     monkeypatch.chdir(tmp_path)
     Path('full').mkdir()
     Path('full', 'kept.txt').write_text('kept')
-    assert run_main('export', *arguments) == 1
+    assert run('export', *arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith('mmseg-ssprompt export: ')
     assert expected in error
@@ -174,18 +173,3 @@ def test_what_differs_too_much_is_refused(found, precision, is_refused):
         return found.check(precision)
     with pytest.raises(ExportError, match='does not give what PyTorch gives: expected .* found'):
         found.check(precision)
-
-
-def test_of_what_fails_nothing_stays(tmp_path):
-    def fail():
-        with exporting._new_folder(tmp_path / 'out') as temporary:
-            (temporary / 'half').touch()
-            assert temporary.parent == tmp_path
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert list(tmp_path.iterdir()) == []
-    with exporting._new_folder(tmp_path / 'out') as temporary:
-        (temporary / 'whole').touch()
-    assert [each.name for each in (tmp_path / 'out').iterdir()] == ['whole']

@@ -401,17 +401,3 @@ def test_what_trained_with_them_is_of_another_width(options):
     )
     with pytest.raises(PromptTransferError, match=expected):
         transfer_prompts(other, target)
-
-
-def test_all_prompts_of_a_class_are_taken():
-    several = {'semantic_prompts.prompts_per_class': 2}
-    source, target = make_source(**several), build_target(**several)
-    state, _ = transfer_prompts(source, target)
-    learned, own = (each[f'{SEMANTIC}learned'] for each in (state, source.state_dict))
-    assert learned.shape == (3, 2, 64)
-    assert torch.equal(learned[0], own[6]) and torch.equal(learned[2], own[1])
-    assert torch.equal(learned[1], state[f'{SEMANTIC}default'][1])
-    target.load_state_dict(state)
-    assert target.decode_head.semantic_prompts().shape == (6, 64)
-    with pytest.raises(PromptTransferError, match='prompts_per_class: expected None, found 2'):
-        transfer_prompts(source, build_target())

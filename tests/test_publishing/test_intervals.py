@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmseg_ssprompt.files import read_json
 from mmseg_ssprompt.fitting.fit_data import FitData
-from mmseg_ssprompt.publishing.intervals import _count, _mean_iou, find_intervals
+from mmseg_ssprompt.publishing.intervals import find_intervals
 from own_photographs import save
 from published_folders import make_fit_folder
 
@@ -35,18 +35,6 @@ def test_they_are_around_the_figures(folder):
     for name, value in figures.items():
         assert found[name].low < value < found[name].high
     assert found == intervals_of(folder)
-
-
-def test_counts_and_means():
-    """A picture in which class 0 has 3 of 4 pixels right, and class 1 one of two; 255 is void."""
-    truth = np.array([[0, 0, 0, 0, 1, 1, 255]], np.uint8)
-    found = np.array([[0, 0, 0, 1, 1, 255, 0]], np.uint8)
-    data = FitData(
-        Path(), 'semantic', ['a', 'b', 'c'], [], None, None, '', None, None, None, None, None
-    )
-    table = _count(truth, found, data)
-    assert table.tolist() == [[3, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
-    assert _mean_iou(table) == pytest.approx(100 * (3 / 4 + 1 / 3) / 2)
 
 
 @pytest.mark.parametrize('what', ['labels', 'predictions', 'figures', 'objects', 'no test', 'one'])

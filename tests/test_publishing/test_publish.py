@@ -227,7 +227,7 @@ def test_models_that_cannot_be_published(fitted, published, tmp_path):
         publish(one, out, prompts=tmp_path / 'bad.safetensors')
     unfinished = shutil.copytree(fitted, tmp_path / 'unfinished')
     (unfinished / 'results.json').unlink()
-    with pytest.raises(ConfigError, match=r'expected results\.json'):
+    with pytest.raises(FileNotFoundError, match=r'expected results\.json'):
         publish(unfinished, out)
     for options in (dict(licence='no licence'), dict(repository='x'), dict(repository='../..')):
         with pytest.raises(ValueError, match='expected'):

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -12,9 +13,11 @@ from mmseg.registry import MODELS
 
 from mmseg_ssprompt import predict
 from mmseg_ssprompt.config_files import find_config
+from mmseg_ssprompt.label_ids import LabelIds
 from mmseg_ssprompt.prediction.predictor import read_model
 from mmseg_ssprompt.prompt_files.prompt_file import read_prompt_source, write_prompts
 from mmseg_ssprompt.studio import Look, PictureStore, StudioError, StudioModel, StudioSession
+from mmseg_ssprompt.studio.prompt_set import PromptSet
 from mmseg_ssprompt.studio.studio_model import HANDCRAFTED, OTHER
 from studio_models import (
     DEMO_CONFIG,
@@ -151,6 +154,19 @@ def test_a_single_name_is_told_from_the_rest(session):
     assert set(view.shares) == {0, 1}
 
 
+def test_names_of_prompts_that_are_made_for_their_own_are_not_changed():
+    head = SimpleNamespace(
+        semantic_prompts=torch.nn.Identity(),
+        class_names=['sky', 'lake'],
+        label_ids=LabelIds(2),
+        things=None,
+    )
+    own = PromptSet('own.pth', head, ('sky', 'lake'), [[0, 0, 255], [0, 255, 0]])
+    assert own.naming(Look()).learned == (True, True)
+    with pytest.raises(StudioError, match=r'names of own\.pth cannot be changed: .* Identity'):
+        own.naming(Look(names=('sea',)))
+
+
 def test_handcrafted_encodings_agree_with_trained_defaults(session):
     default = session.model.head.semantic_prompts.fusion.default
     encoded = session.model._encode(list(session.model.head.class_names))
@@ -171,6 +187,17 @@ def test_masks_and_their_facts_fit(session):
     best = session.best_mask(Look())
     assert session.masks(Look())[best].label is not None
     assert session.small_masks(Look()).shape == (64, 32, 48)
+
+
+def test_facts_of_masks_are_found_once(session):
+    look = Look(semantic=0.77)
+    with mock.patch.object(session, '_find_facts', wraps=session._find_facts) as find:
+        facts = session.masks(look)
+        assert session.mask(3, look)[1] == facts[3]
+        assert session.best_mask(look) in range(len(facts))
+        assert find.call_count == 1
+        assert session.masks(Look(semantic=0.78)) != facts
+        assert find.call_count == 2
 
 
 @pytest.mark.parametrize('number', [-1, 64, 0.5, float('nan'), None, '1'])

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import mmseg_ssprompt
-from mmseg_ssprompt.cli.parser import main
+from mmseg_ssprompt.cli.parser import run_command
 from mmseg_ssprompt.config_files import find_config
 from studio_models import DEMO_CONFIG, DEMO_PROMPTS
 
 
 def run(capsys, *arguments):
-    status = main(['studio', *map(str, arguments)])
+    status = run_command(['studio', *map(str, arguments)])
     return status, capsys.readouterr().err
 
 

@@ -217,8 +217,6 @@ def _decode(head: SSPromptHead, inputs: ImageFeatures) -> HeadOutput:
     """The forward pass."""
     decoded = head.segmenter.decode(inputs, head.spatial_prompts(head.segmenter, inputs))
     class_logits = head.classifier(decoded, head.semantic_prompts(), inputs)
-    if hasattr(head.semantic_prompts, 'pool'):
-        class_logits = head.semantic_prompts.pool(class_logits)
     # Masks leave the decoder in the type of autocast; what follows is float32.
     return HeadOutput(decoded.mask_logits.float(), class_logits, decoded.quality)
 

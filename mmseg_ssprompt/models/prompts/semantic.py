@@ -2,7 +2,6 @@
 
 from typing import Any, Dict, Optional, Sequence, Tuple
 
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
@@ -56,16 +55,12 @@ class SemanticPromptLearner(BaseModule):
         text_encoder: Config of a class-name encoder, such as ``CLIPClassNameEncoder``.
         class_names, dataset, classes: As for :func:`resolve_class_names`.
         fusion: Arguments of :class:`PromptFusion`.
-        prompts_per_class: ``K`` prompts for each class, which share its trust weight and start
-            apart by the fusion's noise alone; a class scores as the best of them (ours). Defaults
-            to 1.
 
     Attributes:
         embed_dims: ``E``, the width of the text space.
 
     Raises:
-        ValueError: As :func:`resolve_class_names`, if a name is too long for the text encoder, or
-            ``prompts_per_class`` is not a positive integer.
+        ValueError: As :func:`resolve_class_names`, or if a name is too long for the text encoder.
     """
 
     def __init__(
@@ -75,42 +70,20 @@ class SemanticPromptLearner(BaseModule):
         dataset: Optional[str] = None,
         classes: Optional[Sequence[str]] = None,
         fusion: Optional[Dict[str, Any]] = None,
-        prompts_per_class: int = 1,
     ) -> None:
         super().__init__()
-        if type(prompts_per_class) is not int or prompts_per_class < 1:
-            raise ValueError(
-                f'prompts_per_class must be a positive integer, got {prompts_per_class!r}'
-            )
-        self.prompts_per_class = prompts_per_class
         self.class_names = resolve_class_names(class_names, dataset, classes)
         encoder = MODELS.build(text_encoder)
         self.templates = tuple(encoder.templates)
         self.text_encoder_fingerprint = encoder.fingerprints().get('text_encoder')
         default = encoder.encode(self.class_names)  # (C, E)
         self.embed_dims = default.shape[-1]
-        if prompts_per_class > 1:
-            default = default.unsqueeze(1).repeat(1, prompts_per_class, 1)  # (C, K, E)
         self.fusion = PromptFusion(default, **(fusion or {}))
 
     def forward(self, weight: Optional[float] = None) -> Tensor:
-        """The semantic prompts: (C * K, E), of unit length, those of a class in a row.
+        """The semantic prompts: (C, E), of unit length.
 
         Args:
             weight: As for :class:`PromptFusion`.
         """
-        return F.normalize(self.fusion(weight=weight), dim=-1).view(-1, self.embed_dims)
-
-    def pool(self, logits: Tensor) -> Tensor:
-        """The logit of a class from those of its prompts: the largest.
-
-        Args:
-            logits: (..., C * K + 1), the last for "no object".
-
-        Returns:
-            (..., C + 1).
-        """
-        if self.prompts_per_class == 1:
-            return logits
-        of_classes = logits[..., :-1].unflatten(-1, (-1, self.prompts_per_class))
-        return torch.cat([of_classes.amax(dim=-1), logits[..., -1:]], dim=-1)
+        return F.normalize(self.fusion(weight=weight), dim=-1)

@@ -103,6 +103,11 @@ class SpatialPromptLearner(BaseModule):
         points, boxes: N foreground points, or N boxes, see :func:`read_prompts`.
         fusion: Arguments of :class:`PromptFusion`.
 
+    Attributes:
+        num_prompts: ``N``.
+        handcrafted: The points (N, 2) or boxes (N, 4) that the default prompts are encoded from, in
+            fractions of the frame; None for the base model's own queries.
+
     Shape:
         Output: (N, T, D), or (B, N, T, D) where the prompt encoder sees the images.
 
@@ -137,8 +142,9 @@ class SpatialPromptLearner(BaseModule):
                 count = DEFAULT_NUM_PROMPTS if num_prompts is None else num_prompts
                 handcrafted = point_grid(count, extent)
             default = _encode(segmenter, handcrafted)
-        # Needed, and so saved, only where they are encoded again for each image.
-        self.register_buffer('handcrafted', handcrafted if segmenter.prompts_see_image else None)
+        # Saved only where they are encoded again for each image.
+        self._sees_image = segmenter.prompts_see_image
+        self.register_buffer('handcrafted', handcrafted, persistent=self._sees_image)
         self.num_prompts = len(default)
         self.fusion = PromptFusion(default, **(fusion or {}))
 
@@ -155,8 +161,9 @@ class SpatialPromptLearner(BaseModule):
             features: Of the images.
             weight: As for :class:`PromptFusion`.
         """
-        seen = self.handcrafted
-        default = None if seen is None else _encode(segmenter, seen, features)
+        default = None
+        if self._sees_image and self.handcrafted is not None:
+            default = _encode(segmenter, self.handcrafted, features)
         fused: Tensor = self.fusion(default, weight)
         return fused
 
@@ -173,7 +180,14 @@ class CoordinatePromptLearner(BaseModule):
         segmenter: As for :class:`SpatialPromptLearner`.
         num_prompts: ``N``, the points of the initial grid. Defaults to 100.
         extent: As for :class:`SpatialPromptLearner`.
+
+    Attributes:
+        num_prompts: ``N``.
+        coordinates: (N, 2), the points where they are now, in fractions of the frame.
+        handcrafted: (N, 2), where they started.
     """
+
+    handcrafted: Tensor
 
     def __init__(
         self,
@@ -182,7 +196,9 @@ class CoordinatePromptLearner(BaseModule):
         extent: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
-        self.coordinates = nn.Parameter(point_grid(num_prompts, extent))  # (N, 2) in [0, 1]
+        grid = point_grid(num_prompts, extent)
+        self.coordinates = nn.Parameter(grid.clone())
+        self.register_buffer('handcrafted', grid, persistent=False)
         self.num_prompts = num_prompts
 
     def forward(

@@ -1,5 +1,7 @@
 """Linear layers at the speed of the processor's better library."""
 
+from typing import Optional
+
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling.common import MLPBlock
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 
 from ..base.exporting import is_exporting
 
-__all__ = ['apply_mlp', 'project']
+__all__ = ['apply_mlp', 'is_autocast', 'project', 'project_by']
 
 #: Multiplications from which the detour pays: layers of the image encoder, and of independent
 #: decoding. Smaller ones made joint decoding slower, forward and backward (0.36 against 0.27 s).
@@ -21,12 +23,16 @@ def project(linear: nn.Linear, x: Tensor) -> Tensor:
     processors (182 to 221 against 355 to 497 GFLOPS on two cores with the encoder's layers), but
     it gives convolutions to oneDNN; a linear layer is a convolution of 1 x 1.
     """
-    if not _is_faster_as_convolution(linear, x):
-        out: Tensor = linear(x)
-        return out
+    return project_by(x, linear.weight, linear.bias)
+
+
+def project_by(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
+    """:func:`project` by a weight (E, D) and a bias (E,): (..., D) -> (..., E)."""
+    if not _is_faster_as_convolution(weight, x):
+        return F.linear(x, weight, bias)
     channels_last = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
-    out = F.conv2d(channels_last, linear.weight[:, :, None, None], linear.bias)
-    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], linear.out_features)
+    out = F.conv2d(channels_last, weight[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
 
 
 def apply_mlp(mlp: MLPBlock, x: Tensor) -> Tensor:
@@ -34,18 +40,19 @@ def apply_mlp(mlp: MLPBlock, x: Tensor) -> Tensor:
     return project(mlp.lin2, mlp.act(project(mlp.lin1, x)))
 
 
-def _is_faster_as_convolution(linear: nn.Linear, x: Tensor) -> bool:
+def _is_faster_as_convolution(weight: Tensor, x: Tensor) -> bool:
     return (
         not is_exporting()  # the choice is that of who runs the export
         and x.device.type == 'cpu'
         and x.dtype == torch.float32
-        and not _is_autocast()  # lower precisions are oneDNN's anyway
+        and not is_autocast('cpu')  # lower precisions are oneDNN's anyway
         and torch.backends.mkldnn.is_available()
-        and x.numel() * linear.out_features >= _MIN_MULTIPLICATIONS
+        and x.numel() * len(weight) >= _MIN_MULTIPLICATIONS
     )
 
 
-def _is_autocast() -> bool:
-    if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4, which deprecates the other
-        return torch.is_autocast_enabled('cpu')
-    return torch.is_autocast_cpu_enabled()
+def is_autocast(device_type: str) -> bool:
+    """Whether ``torch.autocast`` is on for ``'cpu'`` or ``'cuda'``."""
+    if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4, which deprecates the others
+        return torch.is_autocast_enabled(device_type)
+    return torch.is_autocast_cpu_enabled() if device_type == 'cpu' else torch.is_autocast_enabled()

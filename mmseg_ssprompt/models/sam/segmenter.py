@@ -1,9 +1,8 @@
 """SAM without its image encoder, as a promptable segmenter."""
 
 import json
-from typing import List, Optional
+from typing import List, Optional, Union
 
-import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from ...weights.state_dicts import FilePath
 from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
 from ..base.decoded_memory import DecodedMemory
 from . import sam_file
+from .linear import is_autocast
 from .mask_decoder import SAMMaskDecoder
 from .prompt_encoder import SAMPromptEncoder
 
@@ -61,7 +61,7 @@ class SAMSegmenter(BaseModule):
         decoding: str = 'joint',
         mask_output: str = 'single',
         carry_all_tokens: bool = False,
-        chunk_size: int = 8,
+        chunk_size: Union[int, str] = 'auto',
         trainable: bool = False,
         remember_bytes: int = 0,
     ) -> None:
@@ -94,7 +94,7 @@ class SAMSegmenter(BaseModule):
         weights = self.fingerprints() if self.remember_bytes > 0 else {}
         # Prompts that train require no gradient in validations; what they make is not met again.
         is_fixed = not (spatial.requires_grad or self.trainable or None in weights.values())
-        if weights and is_fixed and not _is_autocast():
+        if weights and is_fixed and not (is_autocast('cpu') or is_autocast('cuda')):
             settings = f'{self._settings} {json.dumps(weights, sort_keys=True)}'
             return DECODED.decode(self._decode, features, spatial, settings, self.remember_bytes)
         return self._decode(features, spatial)
@@ -124,10 +124,3 @@ class SAMSegmenter(BaseModule):
 
     def init_weights(self) -> None:
         """Do nothing: the weights were loaded when the parts were built."""
-
-
-def _is_autocast() -> bool:
-    # torch 2.4 deprecates the functions without a device.
-    if hasattr(torch, 'get_autocast_dtype'):
-        return torch.is_autocast_enabled('cpu') or torch.is_autocast_enabled('cuda')
-    return torch.is_autocast_cpu_enabled() or torch.is_autocast_enabled()

@@ -80,7 +80,8 @@ class PromptSegmentor(EncoderDecoder):
         FileNotFoundError: If files of weights are not there, with all that are not.
         ValueError: If ``weights`` has an unknown entry, or ``test_cfg`` is not valid
             (:func:`check_test_cfg`, :func:`check_outputs`) or asks for masks of a head that has
-            none, or images are padded to a size that the image encoder refuses.
+            none, or the spatial prompts do not say how many they are, or images are padded to a
+            size that the image encoder refuses.
     """
 
     test_cfg: ConfigDict  # of EncoderDecoder
@@ -104,6 +105,12 @@ class PromptSegmentor(EncoderDecoder):
         divisor = getattr(self.backbone, 'divisor', 1)
         check_padding(self.data_preprocessor, frame, divisor, self.test_cfg.mode)
         has_masks = isinstance(self.decode_head, SSPromptHead)
+        if has_masks and not hasattr(self.decode_head.spatial_prompts, 'num_prompts'):
+            raise ValueError(
+                'model.decode_head.spatial_prompts: expected a learner with num_prompts, how many '
+                f'prompts it has, found {type(self.decode_head.spatial_prompts).__name__} without. '
+                'Set it where the learner is built'
+            )
         if self.test_cfg.get('resize') == 'masks' and not has_masks:
             raise ValueError(
                 "model.test_cfg.resize is 'masks': expected a head with masks, SSPromptHead, found "

@@ -200,34 +200,3 @@ def test_some_classes_of_a_data_set():
     learner = build(None, dataset='ShapesWorldDataset', classes=['tent', 'kite'])
     assert learner.class_names == ('tent', 'kite')
     assert len(learner()) == 2
-
-
-def test_several_prompts_for_each_class(default: Tensor):
-    """They start at the class name but for noise; each trains; a class takes its best."""
-    learner = build(prompts_per_class=3)
-    prompts = learner()
-    assert prompts.shape == (12, WIDTH)
-    torch.testing.assert_close(prompts.norm(dim=-1), torch.ones(12))
-    of_classes = prompts.unflatten(0, (4, 3))
-    assert not torch.equal(of_classes[:, 0], of_classes[:, 1])
-    cosines = (of_classes * default[:, None]).sum(dim=-1)
-    assert cosines.min() > 0.999
-    assert learner.fusion.weight.shape == (4,)  # one trust weight for each class
-    tokens = torch.randn(5, WIDTH)
-    logits = torch.cat([tokens @ prompts.t(), torch.full((5, 1), 7.0)], dim=1)
-    pooled = learner.pool(logits)
-    assert torch.equal(pooled[:, -1], logits[:, -1])
-    torch.testing.assert_close(pooled[:, 1], logits[:, 3:6].max(dim=1).values)
-    (prompts @ prompts.detach().t()).sum().backward()
-    assert (learner.fusion.learned.grad.flatten(1) != 0).any(dim=1).all()
-
-
-def test_one_prompt_for_each_class_is_pooled_to_itself():
-    logits = torch.randn(2, 5)
-    assert build().pool(logits) is logits
-
-
-@pytest.mark.parametrize('count', [0, -1, 2.0, True, None])
-def test_a_number_of_prompts_that_there_is_not(count):
-    with pytest.raises(ValueError, match='prompts_per_class must be a positive integer, got'):
-        build(prompts_per_class=count)

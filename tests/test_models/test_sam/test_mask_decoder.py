@@ -253,7 +253,7 @@ def test_independent_gradients_are_the_official_ones(
 def test_chunks_are_decoded_again_in_the_backward_pass(build, image, prompts):
     decoder = build(decoding='independent', chunk_size=4)
     passes: List[Tuple[int, ...]] = []
-    decoder.decoder.output_upscaling.register_forward_hook(
+    decoder.decoder.iou_prediction_head.register_forward_hook(
         lambda *args: passes.append(tuple(args[-1].shape[:1]))
     )
     decode(decoder, image, prompts)
@@ -271,7 +271,7 @@ def test_chunks_are_decoded_again_in_the_backward_pass(build, image, prompts):
 def test_a_single_chunk_is_decoded_once(build, image, prompts):
     decoder = build(decoding='independent', chunk_size=len(prompts)).train()
     passes = []
-    decoder.decoder.output_upscaling.register_forward_hook(lambda *args: passes.append(1))
+    decoder.decoder.iou_prediction_head.register_forward_hook(lambda *args: passes.append(1))
     prompts = prompts.clone().requires_grad_()
     gradient(decode(decoder, image, prompts), prompts)
     assert len(passes) == 1
@@ -422,9 +422,9 @@ def test_defaults_and_config(build, sam_file, image, prompts):
     config = dict(type='SAMMaskDecoder', variant='tiny', checkpoint=sam_file)
     decoder = MODELS.build(config)
     assert isinstance(decoder, SAMMaskDecoder)
-    expected = build(decoding='joint', mask_output='single', carry_all_tokens=False, chunk_size=8)
+    expected = build(decoding='joint', mask_output='single', carry_all_tokens=False)
     assert_close(decode(decoder, image, prompts), decode(expected, image, prompts))
-    assert decoder.chunk_size == 8
+    assert decoder.chunk_size == 'auto'
 
 
 @pytest.mark.parametrize('decoding', DECODINGS)
@@ -447,7 +447,10 @@ def test_autocast_blurs_only_a_little(build, image, prompts, decoding):
         ('chunk_size', 0, 'a positive integer'),
         ('chunk_size', -3, 'a positive integer'),
         ('chunk_size', 2.5, 'a positive integer'),
-        ('chunk_size', '16', 'a positive integer'),
+        ('chunk_size', '16', "'auto' or a positive integer"),
+        ('chunk_size', 'all', "'auto' or a positive integer"),
+        ('chunk_size', True, 'a positive integer'),
+        ('chunk_size', None, 'a positive integer'),
     ],
 )
 def test_wrong_arguments_are_refused_before_the_file_is_read(name, value, choices):

@@ -21,12 +21,8 @@ from mmseg_ssprompt.files import write_json
 from .benchmarks.seem import TrainingStep
 from .provenance import describe_commit, describe_versions
 
-#: Parts of a step by parts of operators' names, the first that fits.
-GROUPS = {
-    'keys and values': ('convolution',),
-    'attention and masks': ('bmm', 'attention'),
-    'layers of queries': ('',),
-}
+#: In operators' names: products of attention and of masks.
+PRODUCTS = ('bmm', 'attention')
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,9 +39,16 @@ def parse_args() -> argparse.Namespace:
 
 def count(run: Callable[[], Any]) -> Dict[str, int]:
     """Floating-point operations by operators."""
-    with FlopCounterMode(display=False) as counter:
+    operator = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with FlopCounterMode(display=False, custom_mapping={operator: _count_attention}) as counter:
         run()
     return {str(name): flops for name, flops in counter.get_flop_counts()['Global'].items()}
+
+
+def _count_attention(query: Any, key: Any, *args: Any, **kwargs: Any) -> int:
+    """Two products of (B, heads, Lq, D) and (B, heads, Lk, D); torch does not count it on CPUs."""
+    batch, heads, queries, dims = query
+    return 4 * batch * heads * queries * key[2] * dims
 
 
 def measure(run: Callable[[], Any], repeats: int) -> float:
@@ -67,11 +70,14 @@ def profile(args: argparse.Namespace) -> Dict[str, Any]:
         class_logits=output.class_logits.detach().requires_grad_(),
     )
     losses = lambda: sum(case.head.loss_by_feat(output, case.samples).values()).backward()  # noqa: E731
+    forward = lambda: case.head(case.features)  # noqa: E731
     encode = lambda: case.model.extract_feat(case.images)  # noqa: E731
     step = count(case.from_embedding)
-    parts = dict.fromkeys(GROUPS, 0)
-    for name, flops in step.items():
-        parts[next(g for g, names in GROUPS.items() if any(n in name for n in names))] += flops
+    with torch.no_grad():  # where layers without bias are those of keys and values of the image
+        keys = sum(n for name, n in count(forward).items() if name.endswith('.mm'))
+    products = sum(n for name, n in step.items() if any(part in name for part in PRODUCTS))
+    parts = {'keys and values': keys, 'attention and masks': products}
+    parts['layers of queries'] = sum(step.values()) - sum(parts.values())
     in_step, in_encoder = sum(step.values()), sum(count(encode).values())
     return dict(
         gflop={part: flops / 1e9 for part, flops in parts.items()},

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..base.exporting import is_exporting
-
 __all__ = ['attend']
 
 
@@ -39,12 +37,12 @@ def attend(
     weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
     # Keys go without their bias, which adds the same to all scores of a query. What is added to
     # every value is added to what is seen, as the shares of values sum to one.
-    of_image = allowed is not None and _is_fixed_on_cpu(weights[1], key, value)
-    heads, project = attention.num_heads, _project_columns if of_image else F.linear
-    query = _split_heads(F.linear(query, weights[0], biases[0]), heads)
-    key = _split_heads(project(key, weights[1]), heads)
-    value = _split_heads(project(value, weights[2]), heads)
-    if allowed is not None and of_image:
+    projections = ((query, biases[0]), (key, None), (value, None))
+    query, key, value = (
+        _split_heads(F.linear(x, weight, bias), attention.num_heads)
+        for (x, bias), weight in zip(projections, weights)
+    )
+    if allowed is not None and _trains_queries_alone(query, key, value):
         out = _FrozenKeys.apply(query, key, value, allowed)
     else:
         mask = None if allowed is None else _to_mask(allowed, query)
@@ -59,19 +57,10 @@ def _split_heads(x: Tensor, num_heads: int) -> Tensor:
     return heads.transpose(1, 2)
 
 
-def _is_fixed_on_cpu(weight: Tensor, key: Tensor, value: Tensor) -> bool:
+def _trains_queries_alone(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether to use :class:`_FrozenKeys`; GPUs have a kernel that is faster all the same."""
-    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (weight, key, value))
-    return key.device.type == 'cpu' and not trains and not is_exporting()
-
-
-def _project_columns(x: Tensor, weight: Tensor) -> Tensor:
-    """``F.linear(x, weight)`` with the numbers of a channel in a row: (B, L, D) -> (B, L, D).
-
-    Features of an image come so, and products of a head with all places are faster so. A
-    convolution, because torch gives it to oneDNN, see ``models/sam/linear.py``.
-    """
-    return F.conv1d(x.transpose(1, 2), weight.unsqueeze(2)).transpose(1, 2)
+    trains = torch.is_grad_enabled() and query.requires_grad
+    return trains and not (key.requires_grad or value.requires_grad or query.is_cuda)
 
 
 def _to_mask(allowed: Tensor, query: Tensor) -> Tensor:
@@ -89,7 +78,7 @@ def _to_summand(allowed: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class _FrozenKeys(torch.autograd.Function):
-    """Attention to keys and values that get no gradient, one head after another.
+    """Attention to keys and values that get no gradient.
 
     torch's own backward computes their gradients all the same: of an image with thousands of keys,
     two thirds of its work, and as much memory as keys and values.
@@ -98,11 +87,8 @@ class _FrozenKeys(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
         """Attend: (B, heads, Lq, D / heads), where ``allowed`` is (B, Lq, Lk)."""
-        if query.dtype == torch.float32:
-            out = _attend_by_heads(query, key, value, allowed)
-        else:  # whose sums torch makes in float32
-            mask = _to_mask(allowed, query)
-            out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mask = _to_mask(allowed, query)
+        out: Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         ctx.save_for_backward(query, key, value, allowed, out)
         return out
 
@@ -125,14 +111,3 @@ class _FrozenKeys(torch.autograd.Function):
             slopes.mul_(scores.softmax(dim=-1))
             found.append((slopes @ k).mul_(scale).to(query.dtype))
         return torch.stack(found, dim=1), None, None, None
-
-
-def _attend_by_heads(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
-    """What ``scaled_dot_product_attention`` gives, with the map of one head in memory."""
-    summand = _to_summand(allowed, query.dtype)
-    scale = query.shape[-1] ** -0.5
-    found = []
-    for q, k, v in zip(query.unbind(1), key.unbind(1), value.unbind(1)):
-        scores = torch.baddbmm(summand, q, k.transpose(1, 2), alpha=scale)  # (B, Lq, Lk)
-        found.append(scores.softmax(dim=-1) @ v)
-    return torch.stack(found, dim=1)

@@ -91,14 +91,19 @@ def format_report(
     return '\n'.join([*lines, '', f'![{study.title}]({name}.png)', ''])
 
 
+#: What digits depend on.
+_MACHINE = ('CPU', 'instructions', 'torch')
+
+
 def _describe(origin: Mapping[str, Any]) -> str:
     """The code and the machine, in a sentence."""
     if not origin:
         return 'The code was an earlier one, whose digest was not recorded.'
-    machine = ', '.join(str(origin['machine'][key]) for key in ('CPU', 'instructions', 'torch'))
+    machine = origin['machine']
+    described = ', '.join(str(machine[key]) for key in _MACHINE if key in machine)
     return (
         f'The code has the digest `{origin["code"]}` (`mmseg_ssprompt/` and `configs/`); the '
-        f'machine: {machine}.'
+        f'machine: {described}.'
     )
 
 
@@ -166,7 +171,10 @@ def draw(study: Study, rows: List[Dict[str, Any]], path: Path, measured_on: str)
     """
     references = {row.reference or study.reference for row in study.rows}
     key = study.metric.lower()
-    figure = Figure(figsize=(8, 0.34 * len(rows) + 1.2), layout='constrained', dpi=110)
+    longest = max(len(row['name']) for row in rows)
+    figure = Figure(
+        figsize=(max(8, 5 + longest / 13), 0.34 * len(rows) + 1.2), layout='constrained', dpi=110
+    )
     axis = figure.subplots()
     for place, row in enumerate(rows):
         is_reference, scores = row['name'] in references, _known(row[key])

@@ -37,6 +37,10 @@ LOADING_LINKS = {
 NOT_DOCUMENTED = {'ShapesBackend'}
 
 
+#: Its modules are for the command line, which says what it takes itself (``--help``).
+COMMAND_LINE = 'mmseg_ssprompt.cli.parser'
+
+
 def documented_modules() -> Set[str]:
     """What pages of the API show, by ``::: MODULE``."""
     pages = [page.read_text(encoding='utf-8') for page in (DOCS / 'api').glob('*.md')]
@@ -47,7 +51,7 @@ def public_packages() -> Dict[str, List[str]]:
     """The names in ``__all__`` of each package below the top."""
     found = {}
     for info in pkgutil.walk_packages(mmseg_ssprompt.__path__, 'mmseg_ssprompt.'):
-        if info.ispkg:
+        if info.ispkg and info.name != COMMAND_LINE:
             module = importlib.import_module(info.name)
             found[info.name] = list(getattr(module, '__all__', ()))
     return found

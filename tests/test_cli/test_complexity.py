@@ -90,7 +90,7 @@ def test_a_head_without_prompts():
 def test_independent_decoding_costs_more():
     independent = count(CONFIGS / 'ablations' / 'independent_sam-tiny_shapes.py')
     joint = count(TINY)
-    assert independent['mask_decoder'] > 5 * joint['mask_decoder']
+    assert independent['mask_decoder'] > 4 * joint['mask_decoder']
     assert independent['image_encoder'] == joint['image_encoder']
 
 

@@ -229,6 +229,7 @@ def test_no_gpu_is_visible_where_none_was(hidden, monkeypatch):
     assert _name_gpu(0) == hidden
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):
     row = StudyRow('broken', 'ssprompt_sam-tiny_shapes.py', ('model.decode_head.num_classes=3',))
     run = Training(row, 1e-2, 0, tmp_path)

@@ -46,8 +46,8 @@ def _is_faster_as_convolution(weight: Tensor, x: Tensor) -> bool:
         and x.device.type == 'cpu'
         and x.dtype == torch.float32
         and not is_autocast('cpu')  # lower precisions are oneDNN's anyway
-        and torch.backends.mkldnn.is_available()
         and x.numel() * len(weight) >= _MIN_MULTIPLICATIONS
+        and torch.backends.mkldnn.is_available()  # last: torch.compile cannot trace it
     )
 
 

@@ -1,16 +1,18 @@
 """The study of recipes: its options are those that there are, and what its rows train."""
 
-import argparse
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from torch import nn
 
-from dev.studies.processes import ROOT
+import dev.studies.candidates  # noqa: F401  (registers what a row takes)
 from dev.studies.recipes import RECIPES
+from dev.studies.row_configs import make_config
 from dev.studies.rows import StudyRow
 
 ROWS = {row.name: row for row in RECIPES.rows}
@@ -21,13 +23,8 @@ pytestmark = pytest.mark.filterwarnings('ignore:.*build_loss.*:UserWarning')
 
 
 def config_of(row: StudyRow) -> Config:
-    """As ``tools/train.py`` makes it of the row."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    options = parser.parse_args(['--cfg-options', *row.options]).cfg_options if row.options else {}
-    config = Config.fromfile(ROOT / 'configs' / row.config)
-    config.merge_from_dict(options)
-    return config
+    """As the study makes it of the row, with images, which need no folder of embedded samples."""
+    return make_config(replace(row, embedded=False), Path())
 
 
 def build(row: StudyRow) -> nn.Module:

@@ -47,9 +47,7 @@ def attend_to_image(
         (P, G, D).
     """
     rows = _spread_heads(attention, _scale(attention, project(attention.q_proj, query)))
-    scores = torch.baddbmm(
-        rows @ positions.t(), rows @ attention.k_proj.weight, image.transpose(1, 2)
-    )  # (P, heads * G, hw)
+    scores = _score_places(rows, attention.k_proj, image, positions)
     seen = torch.bmm(scores.softmax(dim=-1), image)  # (P, heads * G, D)
     seen = _gather_heads(attention, F.linear(seen, attention.v_proj.weight))
     return project(attention.out_proj, seen + attention.v_proj.bias)
@@ -71,9 +69,7 @@ def attend_to_tokens(
         (P, hw, D), the image plus what it sees.
     """
     rows = _spread_heads(attention, _scale(attention, project(attention.k_proj, key)))
-    scores = torch.baddbmm(
-        rows @ positions.t(), rows @ attention.q_proj.weight, image.transpose(1, 2)
-    )  # (P, heads * G, hw)
+    scores = _score_places(rows, attention.q_proj, image, positions)
     return _add_seen(attention, image, scores, value)
 
 
@@ -100,6 +96,15 @@ def attend_to_tokens_at_first(
     scores = scores.unflatten(1, (num_prompts, -1)).flatten(0, 1)
     image = image.unsqueeze(1).expand(-1, num_prompts, -1, -1).flatten(0, 1)
     return _add_seen(attention, image, scores, value)
+
+
+def _score_places(rows: Tensor, layer: nn.Linear, image: Tensor, positions: Tensor) -> Tensor:
+    """Products of rows (P, heads * G, D') with all places, as ``layer`` projects these.
+
+    Returns:
+        (P, heads * G, hw), of an image (P, hw, D) and its positions (hw, D'), projected already.
+    """
+    return torch.baddbmm(rows @ positions.t(), rows @ layer.weight, image.transpose(1, 2))
 
 
 def _add_seen(attention: Attention, image: Tensor, scores: Tensor, value: Tensor) -> Tensor:

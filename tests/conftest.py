@@ -16,6 +16,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
 
 import pytest
 import torch
+import torch.utils.data._utils as workers_of_torch
 from mmengine.config import config as mmengine_config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
@@ -30,6 +31,10 @@ from mmseg_ssprompt.weights import state_dicts
 # than a training of some steps. Without it the text is Python all the same.
 for module in (mmengine_config, yapf_api):  # OneDL's imports it when it is called
     module.FormatCode = lambda text, **_: (text, True)
+
+# A training that a test stops leaves its data loader to the garbage collector, and then each worker
+# waits for the next look at its parent: 5 s in torch, whatever test runs by then.
+workers_of_torch.MP_STATUS_CHECK_INTERVAL = 0.2
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,8 +13,9 @@ names the others.
 """
 
 import argparse
+import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from mmseg_ssprompt.analysis.complexity.measuring import describe_machine
 from mmseg_ssprompt.cli.parser import output_folder
@@ -22,7 +23,7 @@ from mmseg_ssprompt.cli.parser import output_folder
 from .provenance import describe_code
 from .studies.definitions import STUDIES, StudyRow
 from .studies.processes import ROOT
-from .studies.report import write_report
+from .studies.report import gives_same_digits, read_origin, write_report
 from .studies.runs import Measurement, Training, run_all
 from .studies.search import find_known_rate, find_learning_rates
 
@@ -103,19 +104,45 @@ def summarise(row: StudyRow, runs: Sequence[Measurement]) -> Dict[str, Any]:
     )
 
 
+def read_known_rows(
+    file: Path, rows: Sequence[StudyRow], origin: Mapping[str, Any], seeds: Sequence[int]
+) -> Dict[str, Dict[str, Any]]:
+    """Lines of an earlier table that a run would give again, by name.
+
+    Args:
+        file: The JSON of the study, which need not exist.
+        rows: Those that are asked for.
+        origin: Of this run: ``code`` and ``machine``.
+        seeds: Of this run.
+    """
+    if not file.is_file():
+        return {}
+    table = json.loads(file.read_text())
+    if table['seeds'] != list(seeds) or not gives_same_digits(read_origin(table), origin):
+        return {}
+    asked = {row.name: (f'configs/{row.config}', list(row.options)) for row in rows}
+    return {
+        line['name']: line
+        for line in table['rows']
+        if asked.get(line['name']) == (line['config'], line['options'])
+    }
+
+
 def main() -> None:
     args = parse_args()
     study = STUDIES[args.study]
     rows = study.rows if args.only is None else [study.rows[number] for number in args.only]
-    code = describe_code()
-    root = args.work_dir.absolute() / code  # results of other code are not taken
+    origin = dict(code=describe_code(), machine=describe_machine('cpu'))
+    root = args.work_dir.absolute() / origin['code']  # results of other code are not taken
+    known = read_known_rows(args.out_dir / f'{args.study}.json', rows, origin, args.seeds)
+    rows = [row for row in rows if row.name not in known]
     if args.table:
         runs = find_complete(rows, args.seeds, root)
     else:
         runs = measure(rows, args.seeds, root, args.jobs)
     if args.only is None:
-        table = [summarise(row, runs[row.name]) for row in rows if row.name in runs]
-        origin = dict(code=code, machine=describe_machine('cpu'))
+        known.update({row.name: summarise(row, runs[row.name]) for row in rows if row.name in runs})
+        table = [known[row.name] for row in study.rows if row.name in known]
         write_report(args.study, study, origin, args.seeds, table, args.out_dir)
         print(args.out_dir / f'{args.study}.md')
 

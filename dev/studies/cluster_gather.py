@@ -113,7 +113,7 @@ def write_pages(gathered: Gathered, folder: Path) -> Path:
         few_shot=plan.few_shot,
         seeds=plan.seeds,
         iterations=sorted({job.iterations for job in plan.jobs if job.trains}),
-        digest=plan.digest,
+        code=plan.code,
         commit=plan.commit,
         rows=gathered.rows,
         missing=list(missing),
@@ -131,7 +131,7 @@ def write_pages(gathered: Gathered, folder: Path) -> Path:
         f'split of {title}, mean and standard deviation over seeds, after {iterations} iterations,',
         'of the last checkpoint. The learning rate was not searched. Differences from the',
         'reference are paired by seed, with their 95 % interval. "Trained" counts parameters;',
-        f'seconds are of training. Code: `{plan.commit}`, digest `{plan.digest}`.',
+        f'seconds are of training. Code: `{plan.commit}`, digest `{plan.code}`.',
         '',
         *format_table(study, gathered.rows),
     ]

@@ -46,10 +46,10 @@ def run_job(plan: Plan, job: Job, folder: Path) -> None:
             run, or its figures are not what they should be.
     """
     digest = describe_code()
-    if digest != plan.digest:
+    if digest != plan.code:
         raise StudyError(
             f'mmseg_ssprompt/ and configs/ have changed since the study was written: expected the '
-            f'digest {plan.digest}, found {digest}. Check out {plan.commit}, or write '
+            f'digest {plan.code}, found {digest}. Check out {plan.commit}, or write '
             'the study into another --out'
         )
     place = folder / job.place
@@ -82,7 +82,7 @@ def _run_locked(plan: Plan, job: Job, place: Path) -> None:
     if (place / RESULT).is_file() and find_problem(plan, job, place) is None:
         print(f'{job.describe()}: complete')
         return
-    begun, settings = read_record(place / BEGUN), dict(job=vars(job), digest=plan.digest)
+    begun, settings = read_record(place / BEGUN), dict(job=vars(job), code=plan.code)
     if begun is not None and {key: begun.get(key) for key in settings} != settings:
         raise StudyError(
             f'{str(place)!r}: expected {job.describe()}, found a run with other settings or of '

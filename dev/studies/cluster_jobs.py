@@ -82,7 +82,7 @@ def make_plan(
         data=data,
         few_shot=few_shot,
         seeds=list(seeds),
-        digest=describe_code(),
+        code=describe_code(),
         commit=describe_commit(),
         started_in=str(Path.cwd()),
         jobs=jobs,

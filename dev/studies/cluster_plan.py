@@ -79,7 +79,7 @@ class Plan:
         data: A key of ``DATA``.
         few_shot: Whether training is on 16 images for each class.
         seeds: Those of each row.
-        digest: Of the package and the configs, which every result has to have.
+        code: The digest of the package and the configs, which every result has to have.
         commit: Of the checkout.
         started_in: The folder to which the paths of data and weights are relative.
         jobs: In the order of the array.
@@ -90,7 +90,7 @@ class Plan:
     data: str
     few_shot: bool
     seeds: List[int]
-    digest: str
+    code: str
     commit: str
     started_in: str
     jobs: List[Job]

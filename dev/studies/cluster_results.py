@@ -98,9 +98,9 @@ def find_problem(plan: Plan, job: Job, place: Path) -> Optional[str]:
     different = [key for key, value in vars(job).items() if settings.get(key) != value]
     if different:
         return f'made with other settings ({", ".join(different)})'
-    if result.get('digest') != plan.digest:
-        found = result.get('digest')
-        return f'made by other code: expected the digest {plan.digest}, found {found}'
+    if result.get('code') != plan.code:
+        found = result.get('code')
+        return f'made by other code: expected the digest {plan.code}, found {found}'
     if result.get('iterations') != job.iterations:
         return f'expected {job.iterations} iterations, found {result.get("iterations")}'
     if job.trains and not result.get('losses_are_finite'):

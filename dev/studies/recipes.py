@@ -20,11 +20,6 @@ _CANDIDATES = ('custom_imports.imports=[mmseg_ssprompt,dev.studies.candidates]',
 _DECODER = (f'{_HEAD}.segmenter.trainable=True', *_NOTHING)
 
 
-def _iterations(count: int) -> Tuple[str, ...]:
-    lengths = ('train_cfg.max_iters', 'train_cfg.val_interval', 'param_scheduler.1.end')
-    return tuple(f'{length}={count}' for length in lengths)
-
-
 def _noise(size: float) -> Tuple[str, ...]:
     return tuple(f'{_HEAD}.{side}_prompts.fusion.noise={size}' for side in ('spatial', 'semantic'))
 
@@ -34,7 +29,6 @@ def _rate(part: str, multiplier: float) -> Tuple[str, ...]:
     return (f'optim_wrapper.paramwise_cfg.custom_keys.{part}.lr_mult={multiplier}',)
 
 
-_TWICE = _iterations(600)
 _MASKS = f'{_HEAD}.decoder_bridges.masks=True'
 #: SemPrompt with bridges in the decoder and to the text space; spatial prompts are handcrafted.
 _RECIPE = (*_SEMANTIC, f'{_BRIDGE}=None', f'{_BRIDGES}=8')
@@ -56,9 +50,6 @@ _ON_BOTH: Dict[str, Tuple[str, ...]] = {
         f'{_BRIDGES}=4',
         _DEEP,
     ),
-    'SSPrompt, 600 iterations': _TWICE,
-    'mask decoder fine-tuned, 600 iterations': (*_DECODER, *_TWICE),
-    'SemPrompt, all bridges, rank 4, 600 iterations': (*_RECIPE_MASKS, *_TWICE),
 }
 #: What else is, on SAM.
 _ON_SAM: Dict[str, Tuple[str, ...]] = {
@@ -82,18 +73,20 @@ _ON_SAM: Dict[str, Tuple[str, ...]] = {
     'SSPrompt, spatial prompts at 0.1 of the rate': _rate('spatial_prompts', 0.1),
     'SSPrompt, semantic prompts at 10 times the rate': _rate('semantic_prompts', 10),
     'SSPrompt, spatial prompts from half of the time on': (
+        *_CANDIDATES,
         f'{_LATE}.type=LateStartHook',
         f'{_LATE}.parts=[spatial_prompts]',
         f'{_LATE}.begin=150',
     ),
     'SSPrompt, semantic prompts from half of the time on': (
+        *_CANDIDATES,
         f'{_LATE}.type=LateStartHook',
         f'{_LATE}.parts=[semantic_prompts]',
         f'{_LATE}.begin=150',
     ),
 }
 #: Those that are transferred to the other world.
-_TRANSFERRED = ('SSPrompt', 'SemPrompt, all bridges, rank 4')
+_TRANSFERRED = ('SSPrompt', 'SemPrompt, bridge and decoder bridges, rank 8')
 
 
 def _rows_of(base: str, world: str) -> Tuple[StudyRow, ...]:

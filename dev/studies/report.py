@@ -15,6 +15,7 @@ __all__ = [
     'format_report',
     'format_spread',
     'format_table',
+    'gives_same_digits',
     'mean_and_interval',
     'read_origin',
     'write_report',
@@ -93,6 +94,14 @@ def format_report(
 
 #: What digits depend on.
 _MACHINE = ('CPU', 'instructions', 'torch')
+
+
+def gives_same_digits(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether runs of two origins are the same to the digit; an unknown one is like no other."""
+    return bool(one and other) and (
+        one['code'] == other['code']
+        and all(one['machine'].get(key) == other['machine'].get(key) for key in _MACHINE)
+    )
 
 
 def _describe(origin: Mapping[str, Any]) -> str:

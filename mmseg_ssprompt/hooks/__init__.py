@@ -4,7 +4,6 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .dataset_check_hook import DatasetCheckHook
 from .early_stopping_hook import ResumableEarlyStoppingHook
 from .finite_guard_hook import FiniteGuardHook, NonFiniteError
-from .late_start_hook import LateStartHook
 from .loops import PromptTestLoop, PromptValLoop, ResumableTrainLoop
 from .mmengine_fixes import (
     MainProcessLoggerHook,
@@ -26,7 +25,6 @@ __all__ = [
     'AtomicCheckpointHook',
     'DatasetCheckHook',
     'FiniteGuardHook',
-    'LateStartHook',
     'MainProcessLoggerHook',
     'NonFiniteError',
     'OutputCheckHook',

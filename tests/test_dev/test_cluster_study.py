@@ -91,7 +91,7 @@ def test_jobs_are_arms_and_seeds(plan):
     assert {job.iterations for job in plan.jobs if job.trains} == {40000}
     assert 'randomness.seed=3' in plan.jobs[2].options
     assert 'train_cfg.val_interval=40000' in plan.jobs[2].options
-    assert plan.digest == describe_code()
+    assert plan.code == describe_code()
     assert not plan.caches
 
 
@@ -205,7 +205,7 @@ def give_result(plan: Plan, folder: Path, number: int, miou: float, **changes: o
     job = plan.jobs[number]
     result = dict(
         job=vars(job),
-        digest=plan.digest,
+        code=plan.code,
         iterations=job.iterations,
         metrics={'mIoU': miou},
         losses_are_finite=True,
@@ -219,7 +219,7 @@ def give_result(plan: Plan, folder: Path, number: int, miou: float, **changes: o
 @pytest.mark.parametrize(
     ('changes', 'said'),
     [
-        (dict(digest='0123'), 'made by other code: expected the digest'),
+        (dict(code='0123'), 'made by other code: expected the digest'),
         (dict(iterations=39999), 'expected 40000 iterations, found 39999'),
         (dict(losses_are_finite=False), 'a loss in its log is not finite'),
         (dict(metrics={'mIoU': None}), 'expected a mIoU from 0 to 100, found None'),
@@ -322,11 +322,11 @@ def test_a_table_of_some_seeds(plan, tmp_path):
 
 def test_a_job_of_other_code_or_another_run_is_refused(written, plan, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster_job.runpy, 'run_path', lambda *_, **__: pytest.fail('it ran'))
-    other = dataclasses.replace(plan, digest='of other code')
+    other = dataclasses.replace(plan, code='of other code')
     with pytest.raises(StudyError, match='have changed since the study was written'):
         cluster_job.run_job(other, plan.jobs[1], tmp_path)
     job = plan.jobs[1]
-    write(tmp_path / job.place / BEGUN, dict(job=vars(plan.jobs[2]), digest=plan.digest))
+    write(tmp_path / job.place / BEGUN, dict(job=vars(plan.jobs[2]), code=plan.code))
     with pytest.raises(StudyError, match='found a run with other settings or of other code'):
         cluster_job.run_job(plan, job, tmp_path)
     give_result(plan, tmp_path, 3, 60.0)

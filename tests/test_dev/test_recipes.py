@@ -16,7 +16,7 @@ from dev.studies.row_configs import make_config
 from dev.studies.rows import StudyRow
 
 ROWS = {row.name: row for row in RECIPES.rows}
-RECIPE = 'SemPrompt, all bridges, rank 4'
+RECIPE = 'SemPrompt, bridge and decoder bridges, rank 8'
 MOST = 30_000  # parameters that a recipe may train
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*build_loss.*:UserWarning')

@@ -1,6 +1,7 @@
 """Studies: the statistics, the search, the report, and runs that are run once."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -269,3 +270,35 @@ def test_a_table_of_what_is_complete_names_what_is_not(tmp_path, monkeypatch, ca
     page = (tmp_path / 'evidence' / 'small.md').read_text()
     assert '| learned | 60.5 ± 0.7 | 40.0 ± 0.0 | 60.0 ± 0.0 |  | 0.01 | 7 | 1 |' in page
     assert 'Not run: other.' in page
+
+
+def test_rows_of_a_table_of_the_same_code_are_not_run_again(tmp_path, monkeypatch):
+    zero_shot = make_row('zero-shot', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False)
+    study = Study('A study', 'A note.', 'zero-shot', (zero_shot,))
+    monkeypatch.setattr(reproduce, 'STUDIES', dict(small=study))
+    monkeypatch.setattr(runs, 'run_tool', lambda *args: pytest.fail('something was run'))
+    work_dir, file = tmp_path / 'work', tmp_path / 'evidence' / 'small.json'
+    figures = {'mIoU': 50.0, 'mIoU.things': 40.0, 'mIoU.stuff': 60.0}
+    write_run(Measurement(zero_shot, None, work_dir / describe_code()), **figures)
+
+    command = ['reproduce.py', 'small', '--table', '--seeds', '0', '1']
+    command += ['--work-dir', str(work_dir), '--out-dir', str(file.parent)]
+    monkeypatch.setattr(sys, 'argv', command)
+    reproduce.main()
+    table = json.loads(file.read_text())
+    assert [row['name'] for row in table['rows']] == ['zero-shot']
+    shutil.rmtree(work_dir)
+    reproduce.main()
+    assert json.loads(file.read_text()) == table
+
+    def known(content, *seeds):
+        file.write_text(json.dumps(content))
+        origin = dict(code=describe_code(), machine=describe_machine('cpu'))
+        return list(reproduce.read_known_rows(file, study.rows, origin, seeds))
+
+    assert known(table, 0, 1) == ['zero-shot']
+    assert known(table, 0, 1, 2) == []
+    machine = dict(table['machine'], instructions='none')
+    row = dict(table['rows'][0], options=['model.weights=None'])
+    for wrong in (dict(code='0123456789ab'), dict(machine=machine), dict(rows=[row])):
+        assert known({**table, **wrong}, 0, 1) == []

@@ -2,7 +2,7 @@
 
 import argparse
 from functools import partial
-from typing import Iterator
+from typing import Iterator, List, Sequence
 
 import torch
 
@@ -24,12 +24,16 @@ def compare(args: argparse.Namespace) -> Iterator[Row]:
         runs = [partial(case.ours, 'joint', backward) for case in cases]
         turns = []
         for _ in range(args.repeats):
-            one, two, four, five = (_shortest(run, device) for run in runs)
+            one, two, four, five = _find_shortest(runs, device)
             turns.append((five - four, two - one))
         name = f'joint decode, {count} more prompts at N = {4 * count} over N = {count}, {what}'
         yield make_row(args, name, 's', turns)
 
 
-def _shortest(run: Run, device: torch.device) -> float:
-    """Seconds of the shortest of five runs: a difference of two times needs steady ones."""
-    return min(measure_seconds(run, device) for _ in range(5))
+def _find_shortest(runs: Sequence[Run], device: torch.device) -> List[float]:
+    """Seconds of the shortest run of each: a difference of two times needs steady ones.
+
+    The runs take turns, so that what else the machine does meets all of them.
+    """
+    seconds = [[measure_seconds(run, device) for run in runs] for _ in range(8)]
+    return [min(each) for each in zip(*seconds)]

@@ -9,7 +9,8 @@ from mmseg_ssprompt.export.graphs import DecoderGraph, EncoderGraph, output_name
 from mmseg_ssprompt.export.parity import make_reference, predict_here
 from mmseg_ssprompt.export.runner import merging
 from mmseg_ssprompt.export.tracing import Graph, narrow_weights
-from mmseg_ssprompt.models.sam import linear, vit
+from mmseg_ssprompt.models.base import linear
+from mmseg_ssprompt.models.sam import vit
 from mmseg_ssprompt.models.seem import SEEMImageEncoder, pixel_decoders
 from mmseg_ssprompt.prediction.predictor import Predictor, read_model
 

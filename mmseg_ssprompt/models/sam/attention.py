@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from segment_anything.modeling.transformer import Attention
 from torch import Tensor, nn
 
-from .linear import project
+from ..base.linear import project
 
 __all__ = [
     'attend',

@@ -8,13 +8,14 @@ from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
+from ..base.linear import project
 from .attention import (
     attend,
     attend_to_image,
     attend_to_tokens,
     attend_to_tokens_at_first,
 )
-from .linear import apply_mlp, project
+from .mlp import apply_mlp
 from .read_out import mask_filters, masks_of_one, masks_of_shared
 
 __all__ = ['MULTI_MASK_TOKENS', 'SINGLE_MASK_TOKEN', 'decode_independent', 'decode_joint']

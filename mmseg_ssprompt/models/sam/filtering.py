@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..base.exporting import is_exporting
-from .linear import is_autocast, project_by
+from ..base.linear import is_autocast, project_by
 
 __all__ = ['upscale_and_filter']
 

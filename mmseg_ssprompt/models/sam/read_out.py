@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 
+from ..base.linear import project_by
 from .filtering import upscale_and_filter
-from .linear import project_by
 
 __all__ = ['mask_filters', 'masks_of_one', 'masks_of_shared']
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from ...weights.state_dicts import FilePath
 from ..base import Decoded, Fingerprints, ImageFeatures, fingerprint_parts
 from ..base.decoded_memory import DecodedMemory
+from ..base.linear import is_autocast
 from . import sam_file
-from .linear import is_autocast
 from .mask_decoder import SAMMaskDecoder
 from .prompt_encoder import SAMPromptEncoder
 

@@ -15,7 +15,8 @@ from segment_anything.modeling.image_encoder import (
 from torch import Tensor
 
 from ..base.exporting import is_exporting
-from .linear import apply_mlp, project
+from ..base.linear import project
+from .mlp import apply_mlp
 
 __all__ = ['attend_with_relative_positions', 'encode_block', 'encode_image', 'encode_patches']
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..base.linear import project, project_by
 from .seem_variants import SEEMVariant
 
 __all__ = ['FocalNet']
@@ -123,15 +124,15 @@ class _FocalModulation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        query, context, gates = self.f(x).split(self.sizes, dim=-1)
+        query, context, gates = project(self.f, x).split(self.sizes, dim=-1)
         total = torch.zeros_like(context)
         for layer, gate in zip(self.focal_layers, gates.split(1, dim=-1)):
             context = _convolve(layer, context)
             total = torch.addcmul(total, context, gate)
         everywhere = F.gelu(context.mean(dim=(1, 2), keepdim=True))
         total = torch.addcmul(total, everywhere, gates[..., -1:]) / self.sizes[-1]
-        modulator = F.linear(total, self.h.weight.flatten(1), self.h.bias)
-        out: Tensor = self.proj(query * modulator)
+        modulator = project_by(total, self.h.weight.flatten(1), self.h.bias)
+        out: Tensor = project(self.proj, query * modulator)
         return out
 
 
@@ -142,7 +143,7 @@ class _MLP(nn.Module):
         self.fc2 = nn.Linear(_MLP_RATIO * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        y: Tensor = project(self.fc2, F.gelu(project(self.fc1, x)))
         return y
 
 

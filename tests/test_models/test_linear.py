@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from segment_anything.modeling.common import MLPBlock
 from torch import nn
 
-from mmseg_ssprompt.models.sam import linear as module
-from mmseg_ssprompt.models.sam.linear import apply_mlp, project
+from mmseg_ssprompt.models.base import linear as module
+from mmseg_ssprompt.models.base.linear import project
+from mmseg_ssprompt.models.sam.mlp import apply_mlp
 
 
 @pytest.fixture

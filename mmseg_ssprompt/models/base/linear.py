@@ -4,12 +4,11 @@ from typing import Optional
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.common import MLPBlock
 from torch import Tensor, nn
 
-from ..base.exporting import is_exporting
+from .exporting import is_exporting
 
-__all__ = ['apply_mlp', 'is_autocast', 'project', 'project_by']
+__all__ = ['is_autocast', 'project', 'project_by']
 
 #: Multiplications from which the detour pays: layers of the image encoder, and of independent
 #: decoding. Smaller ones made joint decoding slower, forward and backward (0.36 against 0.27 s).
@@ -33,11 +32,6 @@ def project_by(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
     channels_last = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
     out = F.conv2d(channels_last, weight[:, :, None, None], bias)
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
-
-
-def apply_mlp(mlp: MLPBlock, x: Tensor) -> Tensor:
-    """``mlp(x)`` with its two layers as :func:`project` computes them: (..., D) -> (..., D)."""
-    return project(mlp.lin2, mlp.act(project(mlp.lin1, x)))
 
 
 def _is_faster_as_convolution(weight: Tensor, x: Tensor) -> bool:

@@ -251,6 +251,25 @@ def format_exports() -> str:
     return '\n'.join(lines)
 
 
+def format_studies() -> str:
+    """Each study: its page, its command, how many of its rows were run, and with what code."""
+    lines = [
+        '| study | command: `python -m dev.reproduce ...` | rows | seeds | digest of the code |',
+        '|---|---|---|---|---|',
+    ]
+    for name, study in STUDIES.items():
+        cells = [study.title, f'`{name}`', f'0 of {len(study.rows)}', '', 'not run']
+        if name in STUDY_PAGES:
+            results = read_results(name)
+            asked = {row.name for row in study.rows}
+            count = sum(row['name'] in asked for row in results['rows'])
+            code = f'`{results["code"]}`' if 'code' in results else 'earlier, not recorded'
+            cells[0] = f'[{study.title}]({name}.md)'
+            cells[2:] = [f'{count} of {len(study.rows)}', str(len(results['seeds'])), code]
+        lines.append(f'| {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
 #: The tables of each page that has tables or figures of results.
 PAGES: Dict[str, Tables] = {
     'README.md': dict(rivals=format_rivals),
@@ -275,7 +294,9 @@ PAGES: Dict[str, Tables] = {
         panoptic=functools.partial(format_seeds, 'panoptic', ['sam', 'seem'], 'pq')
     ),
     **{f'docs/start/{name}.md': {} for name in WAYS},
-    'docs/evidence/README.md': dict(bases=functools.partial(format_claims, EVIDENCE)),
+    'docs/evidence/README.md': dict(
+        studies=format_studies, bases=functools.partial(format_claims, EVIDENCE)
+    ),
 }
 #: Studies that have results, whose pages and figures are made as a whole.
 STUDY_PAGES = sorted(name for name in STUDIES if (EVIDENCE / f'{name}.json').is_file())

@@ -33,6 +33,7 @@ from .bases_page import format_claims
 from .marked_page import PageError, render
 from .performance_page import make_tables
 from .provenance import describe_code
+from .recipes_page import format_recipes
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
 from .studies.real_page import format_costs, format_results
@@ -295,7 +296,9 @@ PAGES: Dict[str, Tables] = {
     ),
     **{f'docs/start/{name}.md': {} for name in WAYS},
     'docs/evidence/README.md': dict(
-        studies=format_studies, bases=functools.partial(format_claims, EVIDENCE)
+        studies=format_studies,
+        recipes=functools.partial(format_recipes, EVIDENCE),
+        bases=functools.partial(format_claims, EVIDENCE),
     ),
 }
 #: Studies that have results, whose pages and figures are made as a whole.

@@ -11,13 +11,13 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import dev.studies.candidates  # noqa: F401  (registers what a row takes)
+from dev.recipes_page import MOST_PARAMETERS
 from dev.studies.recipes import RECIPES
 from dev.studies.row_configs import make_config
 from dev.studies.rows import StudyRow
 
 ROWS = {row.name: row for row in RECIPES.rows}
 RECIPE = 'SemPrompt, bridge and decoder bridges, rank 8'
-MOST = 30_000  # parameters that a recipe may train
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*build_loss.*:UserWarning')
 
@@ -46,7 +46,7 @@ def test_each_row_is_compared_in_its_own_world():
 def test_the_recipe_is_small_and_every_part_of_it_trains(base):
     row = ROWS[f'{base}-tiny, shapes: {RECIPE}']
     model = build(row)
-    assert 0 < count(model) <= MOST
+    assert 0 < count(model) <= MOST_PARAMETERS
     names = {name for name, p in model.named_parameters() if p.requires_grad}
     parts = ('semantic_prompts.fusion.', 'classifier.bridge.', 'decoder_bridges.')
     for part in parts:
@@ -61,7 +61,7 @@ def test_the_recipe_is_small_and_every_part_of_it_trains(base):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', [n for n in ROWS if 'bridges' in n and ' to ' not in n])
 def test_no_recipe_trains_more_than_it_may(name):
-    assert count(build(ROWS[name])) <= MOST
+    assert count(build(ROWS[name])) <= MOST_PARAMETERS
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ seen once for all rows. First its learning rate is chosen on validation scenes, 
 search for every row; then it is trained and tested with each seed. What is complete is not run
 again, so a study that was stopped goes on where it was, and studies share what they have in
 common; results of other code (another digest of ``mmseg_ssprompt/`` and ``configs/``) do not count.
-Nor is a row that the study's JSON in ``--out-dir`` has from the same code, seeds and kind of machine.
+Rows that the study's JSON in ``--out-dir`` has of the same code, seeds and kind of machine are not
+run again either.
 As a slurm array: ``--only "$SLURM_ARRAY_TASK_ID"`` runs one row, and the last call without it
 writes the table. ``--table`` runs nothing: it writes the table of the rows that are complete, and
 names the others.

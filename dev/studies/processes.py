@@ -5,7 +5,9 @@ import multiprocessing
 import os
 import runpy
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Lock
 from typing import Sequence
 
 from mmseg_ssprompt.cli.parser import main
@@ -14,6 +16,9 @@ __all__ = ['ROOT', 'run_tool']
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = ['mmseg_ssprompt', 'mmengine.runner', 'mmseg.apis']
+#: Starting a process also asks all earlier ones for their exit status, which can be read once: a
+#: thread that joins one of them at that moment would be told 255.
+_STATUS_LOCK = Lock()
 
 
 def run_tool(tool: str, args: Sequence[str], log: Path, threads: int, gpu: int = 0) -> str:
@@ -38,8 +43,11 @@ def run_tool(tool: str, args: Sequence[str], log: Path, threads: int, gpu: int =
     context.set_forkserver_preload(PRELOADED)
     command = [*tool.split(), *args]
     process = context.Process(target=_work, args=(command, log, threads, gpu))
-    process.start()
-    process.join()
+    with _STATUS_LOCK:
+        process.start()
+    wait([process.sentinel])
+    with _STATUS_LOCK:
+        process.join()
     output = log.read_text()
     if process.exitcode:
         raise RuntimeError(f'{" ".join(command)} ended with {process.exitcode}:\n{output[-2000:]}')

@@ -1,8 +1,12 @@
 """Studies: the statistics, the search, the report, and runs that are run once."""
 
 import json
+import random
 import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,7 @@ from dev import reproduce
 from dev.provenance import describe_code
 from dev.studies import runs, search
 from dev.studies.definitions import STUDIES, Study, StudyRow
-from dev.studies.processes import _name_gpu
+from dev.studies.processes import _name_gpu, run_tool
 from dev.studies.recipes import RECIPES
 from dev.studies.report import gives_same_digits, mean_and_interval, read_origin
 from dev.studies.row_configs import SPLITS
@@ -236,6 +240,21 @@ def test_a_run_that_fails_says_why_and_leaves_no_result(tmp_path):
     with pytest.raises(RuntimeError, match='num_classes is 3'):
         run_all([run], jobs=1)
     assert not run.result_file.exists()
+
+
+@pytest.mark.slow
+def test_a_run_beside_others_keeps_its_exit_status(tmp_path, monkeypatch):
+    read_signed, draws = forkserver.read_signed, random.Random(0)
+
+    def read_late(fd):
+        time.sleep(draws.uniform(0, 0.05))  # whoever wants the same status may be first
+        return read_signed(fd)
+
+    monkeypatch.setattr(forkserver, 'read_signed', read_late)
+    with ThreadPoolExecutor(4) as pool:
+        logs = [tmp_path / f'{number}.log' for number in range(24)]
+        outputs = pool.map(lambda log: run_tool('configs', [], log, 1), logs)
+        assert all('ssprompt_sam' in output for output in outputs)
 
 
 def write_run(run, **figures):

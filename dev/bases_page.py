@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
-import numpy as np
-
-from .studies.report import mean_and_interval
+from .studies.report import compare
 
 __all__ = ['BASES', 'CLAIMS', 'Claim', 'format_claims']
 
@@ -114,9 +112,10 @@ def _cell(claim: Claim, base: str, file: Path) -> str:
     ours, other = mious.get(claim.rows[base]), mious.get(claim.than[base])
     if ours is None or other is None:
         return ''
-    mean, half = mean_and_interval(np.subtract(ours, other).tolist())
+    difference = compare(ours, other)
+    mean, half = difference
     verdict = 'yes' if mean - half > 0 else '**no, worse**' if mean + half < 0 else '**not shown**'
-    return f'{verdict}: {mean:+.1f} ± {half:.1f}'
+    return f'{verdict}: {difference}'
 
 
 def _read_mious(file: Path) -> Dict[str, List[float]]:

@@ -37,7 +37,7 @@ from .recipes_page import format_recipes
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
 from .studies.real_page import format_costs, format_results
-from .studies.report import mean_and_interval, read_origin, write_report
+from .studies.report import compare, read_origin, write_report
 from .walk_ways import WAYS
 
 __all__ = ['PAGES', 'STUDY_PAGES', 'figure', 'make_page', 'write_studies']
@@ -101,12 +101,12 @@ def _of_study(name: str, parts: Sequence[str], style: str) -> str:
     row, column = rows[parts[0]], parts[1]
     if column in ('above', 'below', 'over'):
         metric = 'miou' if 'miou' in row else STUDIES[name].metric.lower()
-        differences = np.subtract(row[metric], rows[parts[2]][metric])
-        mean, half = mean_and_interval(differences.tolist())
+        difference = compare(row[metric], rows[parts[2]][metric])
+        mean = difference.mean
         if (column == 'above' and mean < 0) or (column == 'below' and mean > 0):
             raise ValueError(f'the difference is {mean:+.1f}')
-        shown = f'{mean:+.1f}' if column == 'over' else f'{abs(mean):.1f}'
-        return shown if style == 'mean' else f'{shown} ± {half:.1f}'
+        shown = str(difference) if column == 'over' else str(difference)[1:]  # its sign is said
+        return shown.partition(' ')[0] if style == 'mean' else shown
     if column == 'trained':
         return f'{row["trainable_parameters"]:,}'
     name, _, spread = column.partition(' ')

@@ -6,7 +6,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from .studies.report import mean_and_interval
+from .studies.report import compare
 
 __all__ = ['DECODER', 'MOST_PARAMETERS', 'PLACES', 'format_recipes']
 
@@ -53,6 +53,7 @@ def _cell(row: Any, decoder: Any) -> str:
         return ''
     if row is decoder:
         return f'{np.mean(row["miou"]):.1f}'
-    mean, half = mean_and_interval(np.subtract(row['miou'], decoder['miou']).tolist())
+    difference = compare(row['miou'], decoder['miou'])
+    mean, half = difference
     verdict = 'reached' if mean >= 0 else 'below' if mean + half < 0 else 'not told apart'
-    return f'{verdict}: {mean:+.1f} ± {half:.1f}'
+    return f'{verdict}: {difference}'

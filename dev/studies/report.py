@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,24 +11,39 @@ from scipy import stats
 from .definitions import Study
 
 __all__ = [
+    'PairedDifference',
+    'compare',
     'draw',
     'format_report',
     'format_spread',
     'format_table',
     'gives_same_digits',
-    'mean_and_interval',
     'read_origin',
     'write_report',
 ]
 
 
-def mean_and_interval(differences: Sequence[float]) -> Tuple[float, float]:
-    """Mean and half of the 95 % interval of paired differences (Student's t)."""
-    count = len(differences)
+class PairedDifference(NamedTuple):
+    """The mean of differences paired by seed, and half of its 95 % interval (Student's t).
+
+    ``half`` is NaN where there is one pair.
+    """
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        return f'{self.mean:+.1f}' + ('' if np.isnan(self.half) else f' ± {self.half:.1f}')
+
+
+def compare(ours: Sequence[float], others: Sequence[float]) -> PairedDifference:
+    """How far ``ours`` lie above ``others``, which have a score of each seed too."""
+    differences = np.subtract(ours, others)
+    count, mean = len(differences), float(np.mean(differences))
     if count < 2:
-        return float(np.mean(differences)), float('nan')
+        return PairedDifference(mean, float('nan'))
     error = np.std(differences, ddof=1) / np.sqrt(count)
-    return float(np.mean(differences)), float(stats.t.ppf(0.975, count - 1) * error)
+    return PairedDifference(mean, float(stats.t.ppf(0.975, count - 1) * error))
 
 
 def read_origin(results: Mapping[str, Any]) -> Dict[str, Any]:
@@ -150,8 +165,7 @@ def _line(row: Dict[str, Any], key: str, scores: Dict[str, Scores], reference: s
     elif not pairs:
         cells.append('')
     else:
-        mean, half = mean_and_interval([own - other for own, other in pairs])
-        cells.append(f'{mean:+.1f} ± {half:.1f}' if len(pairs) > 1 else f'{mean:+.1f}')
+        cells.append(str(compare(*zip(*pairs))))
     lr = row['learning_rate']
     cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']
     cells.append(f'{np.mean(row["train_seconds"]):.0f}')

@@ -18,7 +18,7 @@ from dev.studies import runs, search
 from dev.studies.definitions import STUDIES, Study, StudyRow
 from dev.studies.processes import _name_gpu, run_tool
 from dev.studies.recipes import RECIPES
-from dev.studies.report import gives_same_digits, mean_and_interval, read_origin
+from dev.studies.report import compare, gives_same_digits, read_origin
 from dev.studies.row_configs import SPLITS
 from dev.studies.runs import Measurement, Training, run_all
 from dev.studies.search import rates_to_try
@@ -45,11 +45,13 @@ def make_row(name, config='ssprompt_sam-tiny_shapes.py', **kwargs):
 
 
 def test_interval_by_hand():
-    mean, half = mean_and_interval([1.0, 2.0, 3.0])
+    mean, half = compare([2.0, 2.0, 2.0], [1.0, 0.0, -1.0])
     assert mean == 2.0
     # t(0.975, 2) = 4.3027; the standard error is 1 / sqrt(3)
     assert half == pytest.approx(4.3027 / np.sqrt(3), rel=1e-4)
-    assert np.isnan(mean_and_interval([1.0])[1])
+    assert np.isnan(compare([1.0], [0.5]).half)
+    assert str(compare([1.0], [0.5])) == '+0.5'
+    assert str(compare([1.0, 2.0], [1.5, 3.5])) == '-1.0 ± 6.4'
 
 
 def test_every_row_has_a_config_and_a_reference():

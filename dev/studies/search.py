@@ -9,19 +9,20 @@ from .runs import Training, run_all
 __all__ = ['find_known_rate', 'find_learning_rates', 'rates_to_try']
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
-START = (3e-3, 1e-2, 3e-2)
+# Far apart: scores may have more than one peak (spatial prompts alone: at 0.01 and at 0.3).
+START = (3e-3, 3e-2, 3e-1)
 TUNING_SEED = 1000  # a training set that no seed of a study draws
 
 
 def rates_to_try(tried: Dict[float, float]) -> List[float]:
-    """What comes next, until the best rate lies between two that were tried.
+    """What comes next, until the best rate's neighbours were tried.
 
     Args:
         tried: Validation score of each learning rate so far.
 
     Returns:
-        ``START`` at first; then the next of ``RATES`` where the best is at the edge of those
-        tried; nothing when it is not, or there is no next one.
+        ``START`` at first; then those of ``RATES`` on either side of the best that were not tried;
+        nothing when there are none.
     """
     if not tried:
         return list(START)

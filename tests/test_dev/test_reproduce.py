@@ -71,7 +71,9 @@ def test_every_row_has_a_config_and_a_reference():
 @pytest.mark.parametrize(
     ('tried', 'expected'),
     [
-        ({}, [3e-3, 1e-2, 3e-2]),
+        ({}, [3e-3, 3e-2, 3e-1]),
+        ({3e-3: 5.0, 3e-2: 9.0, 3e-1: 7.0}, [1e-2, 1e-1]),
+        ({3e-3: 5.0, 3e-2: 4.0, 3e-1: 7.0}, [1e-1, 1.0]),  # the higher of two peaks
         ({3e-3: 5.0, 1e-2: 9.0, 3e-2: 7.0}, []),
         ({3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0}, [1e-3]),
         ({3e-3: 1.0, 1e-2: 8.0, 3e-2: 9.0}, [1e-1]),
@@ -80,7 +82,7 @@ def test_every_row_has_a_config_and_a_reference():
         ({1e-1: 1.0, 3e-1: 2.0, 1.0: 3.0}, []),
     ],
 )
-def test_search_ends_when_the_best_rate_lies_between_others(tried, expected):
+def test_search_ends_when_the_neighbours_of_the_best_rate_were_tried(tried, expected):
     assert rates_to_try(tried) == pytest.approx(expected)
 
 
@@ -273,14 +275,14 @@ def test_a_table_of_what_is_complete_names_what_is_not(tmp_path, monkeypatch, ca
     figures = {'mIoU': 50.0, 'mIoU.things': 40.0, 'mIoU.stuff': 60.0}
     root = tmp_path / describe_code()
     write_run(Measurement(zero_shot, None, root), **figures)
-    for rate in (3e-3, 1e-2, 3e-2):
-        miou = 70.0 if rate == 1e-2 else 60.0
+    for rate in (*search.START, 1e-2, 1e-1):
+        miou = 70.0 if rate == 3e-2 else 60.0
         write_run(Training(learned, rate, search.TUNING_SEED, root), validation_score=miou)
-    # The search of the other row is not complete: its best rate lies at the edge.
-    for rate in (3e-3, 1e-2, 3e-2):
+    # The search of the other row is not complete: a neighbour of its best rate was not tried.
+    for rate in search.START:
         write_run(Training(other, rate, search.TUNING_SEED, root), validation_score=rate)
     for seed in (0, 1):
-        training = Training(learned, 1e-2, seed, root)
+        training = Training(learned, 3e-2, seed, root)
         write_run(training, trainable_parameters=7, train_seconds=1.0)
         write_run(Measurement(learned, training, root), **{**figures, 'mIoU': 60.0 + seed})
     command = ['reproduce.py', 'small', '--table', '--seeds', '0', '1']
@@ -288,7 +290,7 @@ def test_a_table_of_what_is_complete_names_what_is_not(tmp_path, monkeypatch, ca
     monkeypatch.setattr(sys, 'argv', command)
     reproduce.main()
     page = (tmp_path / 'evidence' / 'small.md').read_text()
-    assert '| learned | 60.5 ± 0.7 | 40.0 ± 0.0 | 60.0 ± 0.0 |  | 0.01 | 7 | 1 |' in page
+    assert '| learned | 60.5 ± 0.7 | 40.0 ± 0.0 | 60.0 ± 0.0 |  | 0.03 | 7 | 1 |' in page
     assert 'Not run: other.' in page
 
 

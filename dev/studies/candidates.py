@@ -1,6 +1,6 @@
-"""What was tried as a part of recipes, and is not in the package, as no study supports it."""
+"""What is tried as a part of recipes, and is not in the package."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -8,14 +8,16 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
+from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmseg_ssprompt.main_process import unwrap_model
 from mmseg_ssprompt.models.base import ImageFeatures
-from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput, SSPromptHead
+from mmseg_ssprompt.models.heads.outputs import semantic
+from mmseg_ssprompt.models.heads.ssprompt_head import HeadOutput, SSPromptHead, enlarge
 from mmseg_ssprompt.models.prompts import PromptFusion, SemanticPromptLearner
 
-__all__ = ['LateStartHook', 'SeveralPromptsHead', 'SeveralPromptsLearner']
+__all__ = ['LateStartHook', 'PixelClassifierHead', 'SeveralPromptsHead', 'SeveralPromptsLearner']
 
 
 @MODELS.register_module()
@@ -56,6 +58,81 @@ class SeveralPromptsHead(SSPromptHead):
         count = self.semantic_prompts.prompts_per_class
         of_classes = logits[..., :-1].unflatten(-1, (-1, count))
         return torch.cat([of_classes.amax(dim=-1), logits[..., -1:]], dim=-1)
+
+
+class PixelOutput(NamedTuple):
+    """What :class:`HeadOutput` has, and what is said of each pixel without masks."""
+
+    mask_logits: Tensor
+    class_logits: Tensor
+    quality: Optional[Tensor]
+    pixel_logits: Tensor  # (B, C, h, w)
+    trust: Tensor  # (), in them
+
+    def image(self, number: int) -> 'PixelOutput':
+        """Of one image of the batch, without the dimension of the batch."""
+        quality = None if self.quality is None else self.quality[number]
+        of_image = (self.mask_logits[number], self.class_logits[number], quality)
+        return PixelOutput(*of_image, self.pixel_logits[number], self.trust)
+
+
+@MODELS.register_module()
+class PixelClassifierHead(SSPromptHead):
+    """Semantic prompts that label pixels too, beside the masks that they label.
+
+    A learned linear map takes the image embedding to the text space, where the semantic prompts
+    are compared with each place. A trust weight ``W`` mixes the probabilities: ``W * softmax of
+    pixels + (1 - W) * normalised scores of masks``. The cross-entropy of the mixture joins the
+    losses of masks, and so teaches masks and their labels, too. For semantic maps alone.
+
+    Args:
+        pixels: Whether pixels are labelled; with False the scores of masks are all of the mixture,
+            and only the cross-entropy is new.
+        pixel_loss_weight: Of the cross-entropy.
+        **head: As for :class:`SSPromptHead`.
+    """
+
+    def __init__(self, pixels: bool = True, pixel_loss_weight: float = 30.0, **head: Any) -> None:
+        super().__init__(**head)
+        self.pixel_loss_weight = pixel_loss_weight
+        width = self.semantic_prompts.embed_dims
+        self.pixel_projection = nn.Conv2d(self.segmenter.token_dims, width, 1)
+        self.pixel_scale = nn.Parameter(torch.tensor(10.0).log())
+        self.pixel_trust = nn.Parameter(torch.tensor(0.5 if pixels else 0.0))
+        if not pixels:
+            added = (self.pixel_trust, self.pixel_scale, *self.pixel_projection.parameters())
+            for parameter in added:
+                parameter.requires_grad_(False)
+
+    def forward(self, inputs: ImageFeatures) -> PixelOutput:
+        """Masks and class logits as :class:`SSPromptHead` gives them, and logits of pixels."""
+        out = super().forward(inputs)
+        places = F.normalize(self.pixel_projection(inputs.embedding.float()), dim=1)
+        prompts = self.semantic_prompts()
+        logits = self.pixel_scale.exp() * torch.einsum('behw,ce->bchw', places, prompts)
+        return PixelOutput(*out, logits, self.pixel_trust)
+
+    @staticmethod
+    def semantic_scores(seg_logits: PixelOutput) -> Tensor:
+        """The mixture, at the masks' own resolution: (..., C, h', w'), in [0, 1]."""
+        of_masks = semantic(seg_logits.mask_logits, seg_logits.class_logits)
+        of_masks = of_masks / of_masks.sum(dim=-3, keepdim=True).clamp(min=1e-6)
+        logits = seg_logits.pixel_logits
+        batch = enlarge(logits if logits.dim() == 4 else logits[None], of_masks.shape[-2:])
+        of_pixels = batch.view_as(of_masks).softmax(dim=-3)
+        trust = seg_logits.trust.clamp(0, 1)
+        return trust * of_pixels + (1 - trust) * of_masks
+
+    def loss_by_feat(
+        self, seg_logits: PixelOutput, batch_data_samples: SampleList
+    ) -> Dict[str, Tensor]:
+        """The losses of masks, and ``loss_pixel``."""
+        losses = super().loss_by_feat(seg_logits, batch_data_samples)
+        labels = self.label_ids.to_channels(self._stack_batch_gt(batch_data_samples)).squeeze(1)
+        scores = enlarge(self.semantic_scores(seg_logits).clamp(min=1e-6).log(), labels.shape[-2:])
+        loss = F.cross_entropy(scores, labels.long(), ignore_index=self.ignore_index)
+        losses['loss_pixel'] = self.pixel_loss_weight * loss
+        return losses
 
 
 @HOOKS.register_module()

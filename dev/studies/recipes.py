@@ -33,6 +33,9 @@ _MASKS = f'{_HEAD}.decoder_bridges.masks=True'
 #: SemPrompt with bridges in the decoder and to the text space; spatial prompts are handcrafted.
 _RECIPE = (*_SEMANTIC, f'{_BRIDGE}=None', f'{_BRIDGES}=8')
 _RECIPE_MASKS = (*_SEMANTIC, f'{_BRIDGE}=None', f'{_BRIDGES}=4', _MASKS)
+#: Beside masks, semantic prompts label pixels.
+_PIXELS = (*_CANDIDATES, f'{_HEAD}.type=PixelClassifierHead')
+_WITH_PIXELS = 'SemPrompt, bridge, decoder bridges, rank 8, and pixel classifier'
 #: What is compared with SSPrompt on both bases.
 _ON_BOTH: Dict[str, Tuple[str, ...]] = {
     'SSPrompt': (),
@@ -50,6 +53,10 @@ _ON_BOTH: Dict[str, Tuple[str, ...]] = {
         f'{_BRIDGES}=4',
         _DEEP,
     ),
+    'SSPrompt, cross-entropy of pixels': (*_PIXELS, f'{_HEAD}.pixels=False'),
+    'SSPrompt and pixel classifier': _PIXELS,
+    _WITH_PIXELS: (*_PIXELS, *_RECIPE),
+    'mask decoder fine-tuned, and pixel classifier': (*_PIXELS, *_DECODER),
 }
 #: What else is, on SAM.
 _ON_SAM: Dict[str, Tuple[str, ...]] = {
@@ -66,6 +73,7 @@ _ON_SAM: Dict[str, Tuple[str, ...]] = {
         f'{_HEAD}.semantic_prompts.fusion.noise=0.3',
     ),
     'SSPrompt, deep': (_DEEP,),
+    f'{_WITH_PIXELS}, N = 144': (*_PIXELS, *_RECIPE, f'{_POINTS}=144'),
     'SSPrompt, N = 49': (f'{_POINTS}=49',),
     'SSPrompt, N = 100': (f'{_POINTS}=100',),
     'SSPrompt, no noise': _noise(0),
@@ -86,7 +94,12 @@ _ON_SAM: Dict[str, Tuple[str, ...]] = {
     ),
 }
 #: Those that are transferred to the other world.
-_TRANSFERRED = ('SSPrompt', 'SemPrompt, bridge and decoder bridges, rank 8')
+_TRANSFERRED = (
+    'SSPrompt',
+    'SemPrompt, bridge and decoder bridges, rank 8',
+    'SSPrompt and pixel classifier',
+    _WITH_PIXELS,
+)
 
 
 def _rows_of(base: str, world: str) -> Tuple[StudyRow, ...]:

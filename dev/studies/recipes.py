@@ -119,16 +119,19 @@ def _rows_of(base: str, world: str) -> Tuple[StudyRow, ...]:
 
 
 def _transfers(base: str, source: str, target: str) -> Tuple[StudyRow, ...]:
-    """By name from one world to the other, compared with what SSPrompt's prompts reach there."""
+    """By name from one world to the other, compared with what SSPrompt's prompts reach there.
+
+    A pixel classifier stays behind: where it was not learned it says nothing.
+    """
     rows = []
     for name in _TRANSFERRED:
-        options = _ON_BOTH[name]
-        learned = StudyRow(name, f'ssprompt_{base}-tiny_{source}.py', options)
+        learned = StudyRow(name, f'ssprompt_{base}-tiny_{source}.py', _ON_BOTH[name])
         rows.append(
             replace(
                 learned,
                 name=f'{base}-tiny, {source} to {target}: {name}',
                 config=f'ssprompt_{base}-tiny_{target}.py',
+                options=tuple(option for option in learned.options if option not in _PIXELS),
                 source=learned,
                 parts=('spatial', 'semantic'),
                 reference=f'{base}-tiny, {source} to {target}: SSPrompt',

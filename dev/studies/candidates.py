@@ -71,8 +71,7 @@ class PixelOutput(NamedTuple):
 
     def image(self, number: int) -> 'PixelOutput':
         """Of one image of the batch, without the dimension of the batch."""
-        quality = None if self.quality is None else self.quality[number]
-        of_image = (self.mask_logits[number], self.class_logits[number], quality)
+        of_image = HeadOutput(self.mask_logits, self.class_logits, self.quality).image(number)
         return PixelOutput(*of_image, self.pixel_logits[number], self.trust)
 
 

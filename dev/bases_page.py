@@ -109,10 +109,9 @@ def format_claims(folder: Path) -> str:
 
 def _cell(claim: Claim, base: str, file: Path) -> str:
     mious = _read_mious(file)
-    ours, other = mious.get(claim.rows[base]), mious.get(claim.than[base])
-    if ours is None or other is None:
+    difference = compare(mious.get(claim.rows[base], ()), mious.get(claim.than[base], ()))
+    if difference is None:
         return ''
-    difference = compare(ours, other)
     mean, half = difference
     verdict = 'yes' if mean - half > 0 else '**no, worse**' if mean + half < 0 else '**not shown**'
     return f'{verdict}: {difference}'

@@ -22,6 +22,7 @@ page marks its tables and figures is said in ``marked_page.py``. What a key stan
 import argparse
 import functools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
@@ -37,7 +38,7 @@ from .recipes_page import format_recipes
 from .studies.definitions import STUDIES
 from .studies.processes import ROOT
 from .studies.real_page import format_costs, format_results
-from .studies.report import compare, read_origin, write_report
+from .studies.report import compare, measured, read_origin, write_report
 from .walk_ways import WAYS
 
 __all__ = ['PAGES', 'STUDY_PAGES', 'figure', 'make_page', 'write_studies']
@@ -102,6 +103,8 @@ def _of_study(name: str, parts: Sequence[str], style: str) -> str:
     if column in ('above', 'below', 'over'):
         metric = 'miou' if 'miou' in row else STUDIES[name].metric.lower()
         difference = compare(row[metric], rows[parts[2]][metric])
+        if difference is None:
+            raise ValueError('no seed of both was run')
         mean = difference.mean
         if (column == 'above' and mean < 0) or (column == 'below' and mean > 0):
             raise ValueError(f'the difference is {mean:+.1f}')
@@ -110,8 +113,9 @@ def _of_study(name: str, parts: Sequence[str], style: str) -> str:
     if column == 'trained':
         return f'{row["trainable_parameters"]:,}'
     name, _, spread = column.partition(' ')
-    mean = format(float(np.mean(row[name])), style or '.1f')
-    return f'{mean} ± {np.std(row[name], ddof=1):.1f}' if spread else mean
+    values = measured(row[name]) if isinstance(row[name], list) else row[name]
+    mean = format(float(np.mean(values)), style or '.1f')
+    return f'{mean} ± {np.std(values, ddof=1):.1f}' if spread else mean
 
 
 #: What else one could train, by the rows of the study of components, and what to know of each.
@@ -252,6 +256,15 @@ def format_exports() -> str:
     return '\n'.join(lines)
 
 
+def _describe_seeds(name: str) -> str:
+    """How many seeds a study has, and in how many of its rows there are fewer."""
+    results, key = read_results(name), STUDIES[name].metric.lower()
+    counts = Counter(len(measured(row[key])) for row in results['rows'])
+    seeds = len(results['seeds'])
+    fewer = (f'{count} in {rows} rows' for count, rows in sorted(counts.items()) if count < seeds)
+    return ', '.join([str(seeds), *fewer])
+
+
 def format_studies() -> str:
     """Each study: its page, its command, how many of its rows were run, and with what code."""
     lines = [
@@ -266,7 +279,7 @@ def format_studies() -> str:
             count = sum(row['name'] in asked for row in results['rows'])
             code = f'`{results["code"]}`' if 'code' in results else 'earlier, not recorded'
             cells[0] = f'[{study.title}]({name}.md)'
-            cells[2:] = [f'{count} of {len(study.rows)}', str(len(results['seeds'])), code]
+            cells[2:] = [f'{count} of {len(study.rows)}', _describe_seeds(name), code]
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines)
 

@@ -6,7 +6,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from .studies.report import compare
+from .studies.report import compare, measured
 
 __all__ = ['DECODER', 'MOST_PARAMETERS', 'PLACES', 'format_recipes']
 
@@ -52,8 +52,10 @@ def _cell(row: Any, decoder: Any) -> str:
     if row is None or decoder is None:
         return ''
     if row is decoder:
-        return f'{np.mean(row["miou"]):.1f}'
+        return f'{np.mean(measured(row["miou"])):.1f}'
     difference = compare(row['miou'], decoder['miou'])
+    if difference is None:
+        return ''
     mean, half = difference
     verdict = 'reached' if mean >= 0 else 'below' if mean + half < 0 else 'not told apart'
     return f'{verdict}: {difference}'

@@ -10,8 +10,8 @@ common; results of other code (another digest of ``mmseg_ssprompt/`` and ``confi
 Rows that the study's JSON in ``--out-dir`` has of the same code, seeds and kind of machine are not
 run again either.
 As a slurm array: ``--only "$SLURM_ARRAY_TASK_ID"`` runs one row, and the last call without it
-writes the table. ``--table`` runs nothing: it writes the table of the rows that are complete, and
-names the others.
+writes the table. ``--table`` runs nothing: it writes the table of what is there, with the number of
+seeds where some are missing, and names the rows that were not run.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=output_folder, default=Path('work_dirs/reproduce'))
     parser.add_argument('--out-dir', type=output_folder, default=ROOT / 'docs' / 'evidence')
     parser.add_argument('--only', type=int, nargs='+', help='numbers of rows to run, from 0')
-    parser.add_argument('--table', action='store_true', help='run nothing, write what is complete')
+    parser.add_argument('--table', action='store_true', help='run nothing, write what is there')
     return parser.parse_args()
 
 
@@ -66,10 +66,10 @@ def measure(
     return measurements
 
 
-def find_complete(
+def find_measured(
     rows: Sequence[StudyRow], seeds: Sequence[int], root: Path
-) -> Dict[str, List[Measurement]]:
-    """The measurements of each row, one per seed, that are all there."""
+) -> Dict[str, List[Optional[Measurement]]]:
+    """What is there of each row: a measurement for each seed, or None; not rows without any."""
     measurements = {}
     for row in rows:
         trained = trained_row(row)
@@ -78,38 +78,46 @@ def find_complete(
             continue
         trainings = [None if trained is None else Training(trained, rate, n, root) for n in seeds]
         runs = [Measurement(row, training, root) for training in trainings]
-        if all(run.result_file.is_file() for run in runs):
-            measurements[row.name] = runs
+        there = [run if run.result_file.is_file() else None for run in runs]
+        if any(there):
+            measurements[row.name] = there
     return measurements
 
 
-def summarise(row: StudyRow, runs: Sequence[Measurement]) -> Dict[str, Any]:
-    """The line of a row in the table."""
-    results = [run.result() for run in runs]
-    trainings = [run.training.result() for run in runs if run.training and not run.row.source]
+def summarise(row: StudyRow, runs: Sequence[Optional[Measurement]]) -> Dict[str, Any]:
+    """The line of a row in the table.
+
+    Args:
+        row: What was measured.
+        runs: One per seed; None where it was not run, but not for all.
+    """
+    there = [run for run in runs if run is not None]
+    results = [None if run is None else run.result() for run in runs]
+    found = there[0].result()
+    trainings = [run.training.result() for run in there if run.training and not row.source]
     return dict(
         name=row.name,
         config=f'configs/{row.config}',
         options=list(row.options),
         **{
-            key: [result[name] for result in results]
+            key: [None if result is None else result[name] for result in results]
             for key, name in (
                 (row.metric.lower(), row.metric),
                 ('things', f'{row.metric}.things'),
                 ('stuff', f'{row.metric}.stuff'),
             )
-            if name in results[0]
+            if name in found
         },
-        learning_rate=runs[0].training.lr if trainings else None,
+        learning_rate=there[0].training.lr if trainings else None,
         trainable_parameters=trainings[0]['trainable_parameters'] if trainings else 0,
-        train_seconds=[training['train_seconds'] for training in trainings] or [0.0] * len(runs),
+        train_seconds=[training['train_seconds'] for training in trainings] or [0.0] * len(there),
     )
 
 
 def read_known_rows(
     file: Path, rows: Sequence[StudyRow], origin: Mapping[str, Any], seeds: Sequence[int]
 ) -> Dict[str, Dict[str, Any]]:
-    """Lines of an earlier table that a run would give again, by name.
+    """Lines of an earlier table that a run would give again, by name; seeds may be missing.
 
     Args:
         file: The JSON of the study, which need not exist.
@@ -137,9 +145,10 @@ def main() -> None:
     origin = dict(code=describe_code(), machine=describe_machine('cpu'))
     root = args.work_dir.absolute() / origin['code']  # results of other code are not taken
     known = read_known_rows(args.out_dir / f'{args.study}.json', rows, origin, args.seeds)
-    rows = [row for row in rows if row.name not in known]
+    key = study.metric.lower()
+    rows = [row for row in rows if row.name not in known or None in known[row.name][key]]
     if args.table:
-        runs = find_complete(rows, args.seeds, root)
+        runs = find_measured(rows, args.seeds, root)
     else:
         runs = measure(rows, args.seeds, root, args.jobs)
     if args.only is None:

@@ -42,6 +42,7 @@ def run_tool(tool: str, args: Sequence[str], log: Path, threads: int, gpu: int =
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(PRELOADED)
     command = [*tool.split(), *args]
+    log.write_text('')  # not that of an earlier try, if the process ends before it opens it
     process = context.Process(target=_work, args=(command, log, threads, gpu))
     with _STATUS_LOCK:
         process.start()

@@ -18,9 +18,19 @@ __all__ = [
     'format_spread',
     'format_table',
     'gives_same_digits',
+    'measured',
     'read_origin',
     'write_report',
 ]
+
+
+#: One for each seed; None where it was not run.
+Scores = Sequence[Optional[float]]
+
+
+def measured(scores: Scores) -> List[float]:
+    """The scores of those seeds that were run."""
+    return [score for score in scores if score is not None]
 
 
 class PairedDifference(NamedTuple):
@@ -36,9 +46,12 @@ class PairedDifference(NamedTuple):
         return f'{self.mean:+.1f}' + ('' if np.isnan(self.half) else f' ± {self.half:.1f}')
 
 
-def compare(ours: Sequence[float], others: Sequence[float]) -> PairedDifference:
-    """How far ``ours`` lie above ``others``, which have a score of each seed too."""
-    differences = np.subtract(ours, others)
+def compare(ours: Scores, others: Scores) -> Optional[PairedDifference]:
+    """How far ``ours`` lie above ``others``, over the seeds that both have; None without any."""
+    pairs = [(our, other) for our, other in zip(ours, others) if None not in (our, other)]
+    if not pairs:
+        return None
+    differences = np.subtract(*zip(*pairs))
     count, mean = len(differences), float(np.mean(differences))
     if count < 2:
         return PairedDifference(mean, float('nan'))
@@ -67,9 +80,9 @@ def write_report(
         origin: ``code``, what :func:`dev.provenance.describe_code` says of the code that ran, and
             ``machine``, where it did.
         seeds: The seeds of the figures of each row.
-        rows: ``name``, ``config``, the study's metric in small letters (one per seed), ``things``
-            and ``stuff`` where the metric has them, ``learning_rate``, ``trainable_parameters``
-            and ``train_seconds``.
+        rows: ``name``, ``config``, the study's metric in small letters (one per seed; None where
+            it was not run), ``things`` and ``stuff`` where the metric has them,
+            ``learning_rate``, ``trainable_parameters`` and ``train_seconds``.
         folder: Where they go.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,8 +149,7 @@ def format_table(study: Study, rows: List[Dict[str, Any]]) -> List[str]:
 
     Args:
         study: What was compared.
-        rows: As of :func:`write_report`; a score is None where its seed was not run. Differences
-            are of the seeds that both rows have.
+        rows: As of :func:`write_report`. Differences are of the seeds that both rows have.
     """
     metric = study.metric
     scores = {row['name']: row[metric.lower()] for row in rows}
@@ -151,29 +163,17 @@ def format_table(study: Study, rows: List[Dict[str, Any]]) -> List[str]:
     return [*lines, '', f'Not run: {"; ".join(missing)}.'] if missing else lines
 
 
-Scores = Sequence[Optional[float]]
-
-
 def _line(row: Dict[str, Any], key: str, scores: Dict[str, Scores], reference: str) -> str:
-    found = _known(row[key])
+    found = measured(row[key])
     seeds = '' if len(found) == len(row[key]) else f' ({len(found)} of {len(row[key])} seeds)'
     cells = [f'{row["name"]}{seeds}']
-    cells += [format_spread(_known(row.get(name, ()))) for name in (key, 'things', 'stuff')]
-    pairs = [pair for pair in zip(row[key], scores.get(reference, ())) if None not in pair]
-    if row['name'] == reference:
-        cells.append('reference')
-    elif not pairs:
-        cells.append('')
-    else:
-        cells.append(str(compare(*zip(*pairs))))
+    cells += [format_spread(measured(row.get(name, ()))) for name in (key, 'things', 'stuff')]
+    difference = compare(row[key], scores.get(reference, ()))
+    cells.append('reference' if row['name'] == reference else str(difference or ''))
     lr = row['learning_rate']
     cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']
     cells.append(f'{np.mean(row["train_seconds"]):.0f}')
     return f'| {" | ".join(cells)} |'
-
-
-def _known(scores: Scores) -> List[float]:
-    return [score for score in scores if score is not None]
 
 
 def format_spread(values: Sequence[float]) -> str:
@@ -200,7 +200,7 @@ def draw(study: Study, rows: List[Dict[str, Any]], path: Path, measured_on: str)
     )
     axis = figure.subplots()
     for place, row in enumerate(rows):
-        is_reference, scores = row['name'] in references, _known(row[key])
+        is_reference, scores = row['name'] in references, measured(row[key])
         axis.barh(place, np.mean(scores), color='#2166ac' if is_reference else '#92b4d4')
         axis.plot(scores, [place] * len(scores), 'k|', markersize=7)
     axis.set_yticks(range(len(rows)), [row['name'] for row in rows])

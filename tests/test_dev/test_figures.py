@@ -139,6 +139,8 @@ def results(monkeypatch):
     rows = [
         dict(name='ours', miou=[60.0, 61.0, 62.0], trainable_parameters=1234),
         dict(name='other', miou=[50.0, 50.0, 50.0], trainable_parameters=5),
+        dict(name='in part', miou=[59.0, None, 61.0], trainable_parameters=5),
+        dict(name='the rest', miou=[None, 60.0, None], trainable_parameters=5),
     ]
     files = dict(
         small=dict(study='small', rows=rows), runs=dict(a=dict(b=[0.25, 7, 'sky']), c=NAMED)
@@ -155,6 +157,8 @@ def results(monkeypatch):
         ('small / ours / above / other', '11.0 ± 2.5'),
         ('small / ours / over / other', '+11.0 ± 2.5'),
         ('small / other / below / ours | mean', '11.0'),
+        ('small / in part / miou ±', '60.0 ± 1.4'),
+        ('small / ours / above / in part', '1.0 ± 0.0'),
         ('runs / a / b / 0', '0.2'),
         ('runs / a / b / 0 | %', '25'),
         ('runs / a / b / 0 | .2f', '0.25'),
@@ -172,6 +176,7 @@ def test_figures(results, key, expected):
     'key',
     [
         *('small / ours / below / other', 'small / other / above / ours', 'small / none / miou'),
+        'small / the rest / over / in part',  # no seed of both
         *('small / ours', 'runs / a / c', 'runs / a / b / 3', 'runs / a / b / 2 | .1f'),
     ],
 )

@@ -52,6 +52,9 @@ def test_interval_by_hand():
     assert np.isnan(compare([1.0], [0.5]).half)
     assert str(compare([1.0], [0.5])) == '+0.5'
     assert str(compare([1.0, 2.0], [1.5, 3.5])) == '-1.0 ± 6.4'
+    # A seed that either lacks is no pair.
+    assert str(compare([1.0, 9.0, None, 2.0], [1.5, None, 9.0, 3.5])) == '-1.0 ± 6.4'
+    assert compare([None, 1.0], [1.0, None]) is None
 
 
 def test_every_row_has_a_config_and_a_reference():
@@ -266,7 +269,7 @@ def write_run(run, **figures):
     run.result_file.write_text(json.dumps(figures))
 
 
-def test_a_table_of_what_is_complete_names_what_is_not(tmp_path, monkeypatch, capsys):
+def test_a_table_of_what_is_there_names_what_is_not(tmp_path, monkeypatch, capsys):
     zero_shot = make_row('zero-shot', 'ssprompt_sam-tiny_shapes_zero-shot.py', trains=False)
     learned, other = make_row('learned'), make_row('other', 'ssprompt_sam-tiny_shapes_16shot.py')
     study = Study('A study', 'A note.', 'other', (zero_shot, learned, other))
@@ -292,6 +295,27 @@ def test_a_table_of_what_is_complete_names_what_is_not(tmp_path, monkeypatch, ca
     page = (tmp_path / 'evidence' / 'small.md').read_text()
     assert '| learned | 60.5 ± 0.7 | 40.0 ± 0.0 | 60.0 ± 0.0 |  | 0.03 | 7 | 1 |' in page
     assert 'Not run: other.' in page
+
+    # A third seed was not run: not of the row that trains, but handcrafted prompts have each seed.
+    monkeypatch.setattr(sys, 'argv', [*command, '--seeds', '0', '1', '2'])
+    reproduce.main()
+    page = (tmp_path / 'evidence' / 'small.md').read_text()
+    assert '| zero-shot | 50.0 ± 0.0 |' in page
+    assert '| learned (2 of 3 seeds) | 60.5 ± 0.7 | 40.0 ± 0.0 | 60.0 ± 0.0 |' in page
+    table = json.loads((tmp_path / 'evidence' / 'small.json').read_text())
+    learned_line = table['rows'][1]
+    assert learned_line['miou'] == [60.0, 61.0, None]
+    assert learned_line['train_seconds'] == [1.0, 1.0]
+    # Without its folder the line is taken from the table, and a run asks for the third seed.
+    shutil.rmtree(root)
+    reproduce.main()
+    assert json.loads((tmp_path / 'evidence' / 'small.json').read_text())['rows'][1] == learned_line
+    command.remove('--table')
+    monkeypatch.setattr(sys, 'argv', [*command, '--only', '0', '1', '--seeds', '0', '1', '2'])
+    asked = []
+    monkeypatch.setattr(reproduce, 'measure', lambda rows, *args: asked.extend(rows))
+    reproduce.main()
+    assert asked == [learned]
 
 
 def test_rows_of_a_table_of_the_same_code_are_not_run_again(tmp_path, monkeypatch):

@@ -76,34 +76,39 @@ _FUSIONS: Dict[str, Tuple[str, ...]] = {
     'SSPrompt': (),
 }
 _NOTHING = _fusion('default_only', 'default_only')
+_SEEM = StudyRow('SSPrompt', 'ssprompt_seem-tiny_shapes.py')
+_SEEM_ZERO_SHOT = replace(
+    _SEEM, name="SEEM's own prompts (zero-shot)", options=_NOTHING, trains=False
+)
+_SEEM_COAST = replace(_SEEM, config='ssprompt_seem-tiny_shapes-coast.py')
+_SEEM_COAST_ZERO_SHOT = replace(_SEEM_ZERO_SHOT, config=_SEEM_COAST.config)
+_NUM_PROMPTS = 'model.decode_head.spatial_prompts.num_prompts'
+_CLICKS = f'{_NUM_PROMPTS}=64'
 #: What trains in the studies of layout, on both base models.
 _LAYOUT_ROWS = ('SpaPrompt', 'SemPrompt', 'SSPrompt, W = 0.5', 'SSPrompt')
 
 
 def _components_of_seem() -> Study:
-    seem = StudyRow('SSPrompt', 'ssprompt_seem-tiny_shapes.py')
-    zero_shot = replace(seem, name="SEEM's own prompts (zero-shot)", options=_NOTHING, trains=False)
-    clicks = 'model.decode_head.spatial_prompts.num_prompts=64'
     coop = StudyRow('CoOp', 'ablations/coop_seem-tiny_shapes.py')
     fusions = {
-        name: replace(seem, name=name, options=options) for name, options in _FUSIONS.items()
+        name: replace(_SEEM, name=name, options=options) for name, options in _FUSIONS.items()
     }
     rows = (
-        zero_shot,
+        _SEEM_ZERO_SHOT,
         *fusions.values(),
         replace(
-            seem,
+            _SEEM,
             name='SSPrompt, and "no object" learned',
             options=('model.decode_head.classifier.fusion.mode=learned_weight',),
         ),
-        replace(zero_shot, name='64 clicks (zero-shot)', options=(clicks, *_NOTHING)),
+        replace(_SEEM_ZERO_SHOT, name='64 clicks (zero-shot)', options=(_CLICKS, *_NOTHING)),
         StudyRow('64 clicks, 2-D coordinates', 'ablations/coordinates_seem-tiny_shapes.py'),
         replace(
             fusions['SpaPrompt'],
             name='64 clicks, SpaPrompt',
-            options=(clicks, *_FUSIONS['SpaPrompt']),
+            options=(_CLICKS, *_FUSIONS['SpaPrompt']),
         ),
-        replace(seem, name='64 clicks, SSPrompt', options=(clicks,)),
+        replace(_SEEM, name='64 clicks, SSPrompt', options=(_CLICKS,)),
         coop,
         replace(
             coop,
@@ -119,12 +124,12 @@ def _components_of_seem() -> Study:
             'linear classifier on the image embedding', 'ablations/linear_seem-tiny_shapes.py'
         ),
         replace(
-            seem,
+            _SEEM,
             name='mask decoder fine-tuned',
             options=('model.decode_head.segmenter.trainable=True', *_NOTHING),
         ),
-        *_oracles(zero_shot, 'zero-shot'),
-        *_oracles(seem, 'SSPrompt'),
+        *_oracles(_SEEM_ZERO_SHOT, 'zero-shot'),
+        *_oracles(_SEEM, 'SSPrompt'),
     )
     note = (
         "Each part of the method on seem-tiny, whose handcrafted spatial prompts are SEEM's own "
@@ -134,15 +139,11 @@ def _components_of_seem() -> Study:
 
 
 def _layout_of_seem() -> Study:
-    coast = StudyRow('SSPrompt', 'ssprompt_seem-tiny_shapes-coast.py')
-    zero_shot = replace(
-        coast, name="SEEM's own prompts (zero-shot)", options=_NOTHING, trains=False
-    )
     rows = (
-        zero_shot,
-        *(replace(coast, name=name, options=_FUSIONS[name]) for name in _LAYOUT_ROWS),
-        *_oracles(zero_shot, 'zero-shot'),
-        *_oracles(coast, 'SSPrompt'),
+        _SEEM_COAST_ZERO_SHOT,
+        *(replace(_SEEM_COAST, name=name, options=_FUSIONS[name]) for name in _LAYOUT_ROWS),
+        *_oracles(_SEEM_COAST_ZERO_SHOT, 'zero-shot'),
+        *_oracles(_SEEM_COAST, 'SSPrompt'),
     )
     note = "On the coast, the second downstream world, with SEEM's own 32 queries."
     return Study('Small and thin things on SEEM', note, 'SSPrompt', rows)
@@ -173,13 +174,12 @@ def _task(task: str, metric: str, title: str) -> Study:
             )
             for name, chosen in options.items()
         ]
-    count = 'model.decode_head.spatial_prompts.num_prompts'
     reference = rows[3].name
     rows += [
         replace(
             rows[3],
             name=f'sam-tiny: SSPrompt, N = {n}',
-            options=(f'{count}={n}',),
+            options=(f'{_NUM_PROMPTS}={n}',),
             reference=reference,
         )
         for n in (4, 16, 144)
@@ -192,9 +192,8 @@ def _task(task: str, metric: str, title: str) -> Study:
 
 
 def _prompts() -> Study:
-    option = 'model.decode_head.spatial_prompts.num_prompts'
     rows = [
-        replace(_SSPROMPT, name=f'N = {count}', options=(f'{option}={count}',))
+        replace(_SSPROMPT, name=f'N = {count}', options=(f'{_NUM_PROMPTS}={count}',))
         for count in (1, 4, 16, 25, 49, 100, 225, 400)
     ]
     rows.insert(5, replace(_SSPROMPT, name='N = 64'))
@@ -202,19 +201,29 @@ def _prompts() -> Study:
     return Study('Number of spatial prompts', note, 'N = 64', tuple(rows))
 
 
-def _shots() -> Study:
+def _prompts_of_seem() -> Study:
+    own = replace(_SEEM, name="SEEM's own 32 queries")
+    clicks = [
+        replace(_SEEM, name=f'{count} clicks', options=(f'{_NUM_PROMPTS}={count}',))
+        for count in (4, 16, 64, 144)
+    ]
+    note = "SSPrompt with regular grids of clicks, and with SEEM's own queries."
+    return Study('Number of spatial prompts on SEEM', note, own.name, (own, *clicks))
+
+
+def _shots(base: str, title: str) -> Study:
+    method = f'ssprompt_{base}-tiny_shapes'
     few = [
         StudyRow(
             f'{shots} shot{"s" if shots > 1 else ""}',
-            'ssprompt_sam-tiny_shapes_16shot.py',
+            f'{method}_16shot.py',
             (f'train_dataloader.dataset.shots={shots}',),
         )
         for shots in (1, 2, 4, 8, 16)
     ]
-    everything = replace(
-        _SSPROMPT, name='all 512 images', options=('train_dataloader.dataset.num_images=512',)
+    everything = StudyRow(
+        'all 512 images', f'{method}.py', ('train_dataloader.dataset.num_images=512',)
     )
-    title = 'Shots: training images with each class'
     note = 'SSPrompt on the images that `FewShotDataset` draws from 512, and on all of them.'
     return Study(title, note, everything.name, (*few, everything))
 
@@ -238,12 +247,21 @@ def _decoding() -> Study:
 def _transfer() -> Study:
     to_coast = _transfer_rows('to the coast', _SSPROMPT, _COAST, _COAST_ZERO_SHOT)
     from_coast = _transfer_rows('from the coast', _COAST, _SSPROMPT, _ZERO_SHOT)
+    return _transfer_study('Transfer between two worlds', (*to_coast, *from_coast))
+
+
+def _transfer_of_seem() -> Study:
+    to_coast = _transfer_rows('to the coast', _SEEM, _SEEM_COAST, _SEEM_COAST_ZERO_SHOT)
+    from_coast = _transfer_rows('from the coast', _SEEM_COAST, _SEEM, _SEEM_ZERO_SHOT)
+    return _transfer_study('Transfer between two worlds on SEEM', (*to_coast, *from_coast))
+
+
+def _transfer_study(title: str, rows: Tuple[StudyRow, ...]) -> Study:
     note = (
         'Prompts learned in one downstream world, tested in the other. Five of the ten class names '
         'are in both; the other semantic prompts are the handcrafted ones of the target.'
     )
-    rows = (*to_coast, *from_coast)
-    return Study('Transfer between two worlds', note, to_coast[0].name, rows)
+    return Study(title, note, rows[0].name, rows)
 
 
 def _transfer_rows(
@@ -270,7 +288,7 @@ def _layout() -> Study:
     """The coast, where a coarse grid misses small things, with few and with many prompts."""
     rows = []
     for count in (16, 64):
-        size = f'model.decode_head.spatial_prompts.num_prompts={count}'
+        size = f'{_NUM_PROMPTS}={count}'
         reference = f'N = {count}: SSPrompt'
         rows.append(
             replace(
@@ -358,7 +376,7 @@ def _classifiers() -> Study:
 STUDIES: Dict[str, Study] = dict(
     components=_components(),
     prompts=_prompts(),
-    shots=_shots(),
+    shots=_shots('sam', 'Shots: training images with each class'),
     decoding=_decoding(),
     transfer=_transfer(),
     layout=_layout(),
@@ -366,6 +384,9 @@ STUDIES: Dict[str, Study] = dict(
     classifiers=_classifiers(),
     components_seem=_components_of_seem(),
     layout_seem=_layout_of_seem(),
+    prompts_seem=_prompts_of_seem(),
+    shots_seem=_shots('seem', 'Shots on SEEM'),
+    transfer_seem=_transfer_of_seem(),
     recipes=RECIPES,
     tasks_panoptic=_task('panoptic', 'PQ', 'Panoptic segmentation'),
     tasks_instance=_task('instance', 'segm_mAP', 'Instance segmentation'),

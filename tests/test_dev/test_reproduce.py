@@ -60,8 +60,8 @@ def test_interval_by_hand():
 def test_every_row_has_a_config_and_a_reference():
     names = {
         *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
-        *('classifiers', 'components_seem', 'layout_seem', 'tasks_panoptic', 'tasks_instance'),
-        'recipes',
+        *('classifiers', 'tasks_panoptic', 'tasks_instance', 'recipes'),
+        *('components_seem', 'layout_seem', 'prompts_seem', 'shots_seem', 'transfer_seem'),
     }
     assert set(STUDIES) == names
     for study in STUDIES.values():

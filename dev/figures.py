@@ -277,9 +277,9 @@ def format_studies() -> str:
             results = read_results(name)
             asked = {row.name for row in study.rows}
             count = sum(row['name'] in asked for row in results['rows'])
-            code = f'`{results["code"]}`' if 'code' in results else 'earlier, not recorded'
             cells[0] = f'[{study.title}]({name}.md)'
-            cells[2:] = [f'{count} of {len(study.rows)}', _describe_seeds(name), code]
+            cells[2:] = [f'{count} of {len(study.rows)}', _describe_seeds(name)]
+            cells.append(f'`{results["code"]}`')
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines)
 

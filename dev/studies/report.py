@@ -60,8 +60,8 @@ def compare(ours: Scores, others: Scores) -> Optional[PairedDifference]:
 
 
 def read_origin(results: Mapping[str, Any]) -> Dict[str, Any]:
-    """The code and the machine of a study's JSON; nothing in those of earlier code."""
-    return {key: results[key] for key in ('code', 'machine') if key in results}
+    """The code and the machine of a study's JSON."""
+    return {key: results[key] for key in ('code', 'machine')}
 
 
 def write_report(
@@ -125,17 +125,14 @@ _MACHINE = ('CPU', 'instructions', 'torch')
 
 
 def gives_same_digits(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether runs of two origins are the same to the digit; an unknown one is like no other."""
-    return bool(one and other) and (
-        one['code'] == other['code']
-        and all(one['machine'].get(key) == other['machine'].get(key) for key in _MACHINE)
+    """Whether runs of two origins are the same to the digit."""
+    return one['code'] == other['code'] and all(
+        one['machine'].get(key) == other['machine'].get(key) for key in _MACHINE
     )
 
 
 def _describe(origin: Mapping[str, Any]) -> str:
     """The code and the machine, in a sentence."""
-    if not origin:
-        return 'The code was an earlier one, whose digest was not recorded.'
     machine = origin['machine']
     described = ', '.join(str(machine[key]) for key in _MACHINE if key in machine)
     return (

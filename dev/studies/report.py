@@ -151,21 +151,26 @@ def format_table(study: Study, rows: List[Dict[str, Any]]) -> List[str]:
     metric = study.metric
     scores = {row['name']: row[metric.lower()] for row in rows}
     references = {row.name: row.reference or study.reference for row in study.rows}
+    groups = [group for group in ('things', 'stuff') if any(group in row for row in rows)]
+    titles = ['', metric, *groups, 'difference', 'lr', 'trained', 'seconds']
     lines = [
-        f'| | {metric} | things | stuff | difference | lr | trained | seconds |',
-        '|---|---|---|---|---|---|---|---|',
-        *(_line(row, metric.lower(), scores, references[row['name']]) for row in rows),
+        f'| {" | ".join(titles)} |'.replace('|  |', '| |'),
+        '|---' * len(titles) + '|',
+        *(_line(row, [metric.lower(), *groups], scores, references[row['name']]) for row in rows),
     ]
     missing = [row.name for row in study.rows if row.name not in scores]
     return [*lines, '', f'Not run: {"; ".join(missing)}.'] if missing else lines
 
 
-def _line(row: Dict[str, Any], key: str, scores: Dict[str, Scores], reference: str) -> str:
-    found = measured(row[key])
-    seeds = '' if len(found) == len(row[key]) else f' ({len(found)} of {len(row[key])} seeds)'
+def _line(
+    row: Dict[str, Any], keys: Sequence[str], scores: Dict[str, Scores], reference: str
+) -> str:
+    all_seeds = row[keys[0]]
+    found = measured(all_seeds)
+    seeds = '' if len(found) == len(all_seeds) else f' ({len(found)} of {len(all_seeds)} seeds)'
     cells = [f'{row["name"]}{seeds}']
-    cells += [format_spread(measured(row.get(name, ()))) for name in (key, 'things', 'stuff')]
-    difference = compare(row[key], scores.get(reference, ()))
+    cells += [format_spread(measured(row.get(name, ()))) for name in keys]
+    difference = compare(all_seeds, scores.get(reference, ()))
     cells.append('reference' if row['name'] == reference else str(difference or ''))
     lr = row['learning_rate']
     cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']

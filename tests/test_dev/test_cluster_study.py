@@ -307,8 +307,8 @@ def test_a_table_of_some_seeds(plan, tmp_path):
     assert [job.index for job in gathered.missing] == [2]
     page = write_pages(gathered, tmp_path).read_text()
     assert "| SEEM's own prompts (zero-shot) | 20.0 ± 0.0 | -41.0 ± 12.7 |  | 0 | " in page
-    assert '| SemPrompt (1 of 2 seeds) | 50.0 |  |  | -10.0 | 0.02 | 7 | 12 |' in page
-    assert '| SSPrompt | 61.0 ± 1.4 |  |  | reference | 0.001 | 7 | 12 |' in page
+    assert '| SemPrompt (1 of 2 seeds) | 50.0 | -10.0 | 0.02 | 7 | 12 |' in page
+    assert '| SSPrompt | 61.0 ± 1.4 | reference | 0.001 | 7 | 12 |' in page
     assert 'Not run: SpaPrompt; ' in page
     assert '- job 2, SemPrompt, seed 3: never started' in page
     content = json.loads((tmp_path / f'{plan.key}.json').read_text())

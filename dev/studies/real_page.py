@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from .cluster_cost import gpu_name, hours_of, seconds_of_steps
 from .real_rows import BASES, CONFIGS, DATA, make_study
-from .report import format_spread
+from .report import format_spread, measured
 
 __all__ = ['format_costs', 'format_results']
 
@@ -69,4 +69,4 @@ def _read_rows(file: Path) -> Dict[str, List[float]]:
     if not file.is_file():
         return {}
     rows = json.loads(file.read_text(encoding='utf-8'))['rows']
-    return {row['name']: [miou for miou in row['miou'] if miou is not None] for row in rows}
+    return {row['name']: measured(row['miou']) for row in rows}

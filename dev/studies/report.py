@@ -152,10 +152,10 @@ def format_table(study: Study, rows: List[Dict[str, Any]]) -> List[str]:
     scores = {row['name']: row[metric.lower()] for row in rows}
     references = {row.name: row.reference or study.reference for row in study.rows}
     groups = [group for group in ('things', 'stuff') if any(group in row for row in rows)]
-    titles = ['', metric, *groups, 'difference', 'lr', 'trained', 'seconds']
+    titles = [metric, *groups, 'difference', 'lr', 'trained', 'seconds']
     lines = [
-        f'| {" | ".join(titles)} |'.replace('|  |', '| |'),
-        '|---' * len(titles) + '|',
+        f'| | {" | ".join(titles)} |',
+        '|---' * (1 + len(titles)) + '|',
         *(_line(row, [metric.lower(), *groups], scores, references[row['name']]) for row in rows),
     ]
     missing = [row.name for row in study.rows if row.name not in scores]

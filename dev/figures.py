@@ -12,6 +12,7 @@ page marks its tables and figures is said in ``marked_page.py``. What a key stan
     components / SSPrompt / miou                           the mean over the seeds of a study
     components / SSPrompt / miou ±                         and its standard deviation
     components / SSPrompt / trained                        its trained parameters
+    components / SSPrompt / rates / 0.01                   a score of its search (validation)
     components / SSPrompt / below / projection alone       the paired difference and its interval
     components / SSPrompt / below / projection alone | mean    without the interval
     runs / camvid / after / mIoU | .2f                     an entry of another file, and its format
@@ -113,7 +114,8 @@ def _of_study(name: str, parts: Sequence[str], style: str) -> str:
     if column == 'trained':
         return f'{row["trainable_parameters"]:,}'
     name, _, spread = column.partition(' ')
-    values = measured(row[name]) if isinstance(row[name], list) else row[name]
+    found = functools.reduce(_look_up, parts[2:], row[name])
+    values = measured(found) if isinstance(found, list) else found
     mean = format(float(np.mean(values)), style or '.1f')
     return f'{mean} ± {np.std(values, ddof=1):.1f}' if spread else mean
 

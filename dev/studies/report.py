@@ -82,7 +82,7 @@ def write_report(
         seeds: The seeds of the figures of each row.
         rows: ``name``, ``config``, the study's metric in small letters (one per seed; None where
             it was not run), ``things`` and ``stuff`` where the metric has them,
-            ``learning_rate``, ``trainable_parameters`` and ``train_seconds``.
+            ``learning_rate``, ``trainable_parameters`` and ``train_seconds`` (per seed).
         folder: Where they go.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def _line(
     cells.append('reference' if row['name'] == reference else str(difference or ''))
     lr = row['learning_rate']
     cells += ['' if lr is None else f'{lr:g}', f'{row["trainable_parameters"]:,}']
-    cells.append(f'{np.mean(row["train_seconds"]):.0f}')
+    cells.append(f'{np.mean(measured(row["train_seconds"])):.0f}')
     return f'| {" | ".join(cells)} |'
 
 

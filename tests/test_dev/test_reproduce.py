@@ -77,16 +77,18 @@ def test_every_row_has_a_config_and_a_reference():
         ({}, [3e-3, 3e-2, 3e-1]),
         ({3e-3: 5.0, 3e-2: 9.0, 3e-1: 7.0}, [1e-2, 1e-1]),
         ({3e-3: 5.0, 3e-2: 4.0, 3e-1: 7.0}, [1e-1, 1.0]),  # the higher of two peaks
-        ({3e-3: 5.0, 1e-2: 9.0, 3e-2: 7.0}, []),
-        ({3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0}, [1e-3]),
-        ({3e-3: 1.0, 1e-2: 8.0, 3e-2: 9.0}, [1e-1]),
-        ({1e-3: 9.5, 3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0}, [3e-4]),
-        ({1e-4: 9.9, 3e-4: 9.0, 1e-3: 8.0}, []),  # a bound
-        ({1e-1: 1.0, 3e-1: 2.0, 1.0: 3.0}, []),
+        ({3e-3: 5.0, 1e-2: 9.0, 3e-2: 7.0, 3e-1: 6.0}, []),
+        ({3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0, 3e-1: 6.0}, [1e-3]),
+        ({3e-3: 1.0, 1e-2: 8.0, 3e-2: 9.0, 3e-1: 6.0}, [1e-1]),
+        ({1e-3: 9.5, 3e-3: 9.0, 1e-2: 8.0, 3e-2: 7.0, 3e-1: 6.0}, [3e-4]),
+        ({1e-4: 9.9, 3e-4: 9.0, 3e-3: 8.0, 3e-2: 7.0, 3e-1: 6.0}, []),  # a bound
+        ({3e-3: 0.0, 3e-2: 1.0, 1e-1: 1.0, 3e-1: 2.0, 1.0: 3.0}, []),
+        ({1e-2: 9.0, 3e-2: 7.0}, [3e-3, 3e-1]),  # of a search that began elsewhere
     ],
 )
 def test_search_ends_when_the_neighbours_of_the_best_rate_were_tried(tried, expected):
     assert rates_to_try(tried) == pytest.approx(expected)
+    assert search.has_found(tried) is (not expected)
 
 
 @pytest.mark.slow
@@ -305,17 +307,38 @@ def test_a_table_of_what_is_there_names_what_is_not(tmp_path, monkeypatch, capsy
     table = json.loads((tmp_path / 'evidence' / 'small.json').read_text())
     learned_line = table['rows'][1]
     assert learned_line['miou'] == [60.0, 61.0, None]
-    assert learned_line['train_seconds'] == [1.0, 1.0]
-    # Without its folder the line is taken from the table, and a run asks for the third seed.
+    assert learned_line['train_seconds'] == [1.0, 1.0, None]
+    assert learned_line['rates'] == {'0.003': 60, '0.01': 60, '0.03': 70, '0.1': 60, '0.3': 60}
+
+    # Without its folder the line is taken from the table, and a run asks for the third seed alone.
     shutil.rmtree(root)
     reproduce.main()
     assert json.loads((tmp_path / 'evidence' / 'small.json').read_text())['rows'][1] == learned_line
     command.remove('--table')
-    monkeypatch.setattr(sys, 'argv', [*command, '--only', '0', '1', '--seeds', '0', '1', '2'])
+    monkeypatch.setattr(sys, 'argv', [*command, '--seeds', '0', '1', '2', '--only', '0', '1'])
     asked = []
-    monkeypatch.setattr(reproduce, 'measure', lambda rows, *args: asked.extend(rows))
+    monkeypatch.setattr(reproduce, 'run_all', lambda asked_for, jobs: asked.extend(asked_for))
     reproduce.main()
-    assert asked == [learned]
+    training = Training(learned, 3e-2, 2, root)
+    assert asked == [training, Measurement(learned, training, root)]
+
+    # A folder with that seed alone fills the gap of the table.
+    for rate in (*search.START, 1e-2, 1e-1):
+        miou = 70.0 if rate == 3e-2 else 60.0
+        write_run(Training(learned, rate, search.TUNING_SEED, root), validation_score=miou)
+    write_run(training, trainable_parameters=7, train_seconds=4.0)
+    write_run(Measurement(learned, training, root), **{**figures, 'mIoU': 65.0})
+    monkeypatch.setattr(sys, 'argv', [*command, '--table', '--seeds', '0', '1', '2'])
+    reproduce.main()
+    (line,) = json.loads((tmp_path / 'evidence' / 'small.json').read_text())['rows'][1:]
+    assert line['miou'] == [60.0, 61.0, 65.0]
+    assert line['train_seconds'] == [1.0, 1.0, 4.0]
+
+    # Validation scores that differ say that one of the two is not what it seems.
+    training = Training(learned, 3e-2, search.TUNING_SEED, root)
+    write_run(training, validation_score=71.0)
+    with pytest.raises(ValueError, match='learned: expected equal validation scores'):
+        reproduce.main()
 
 
 def test_rows_of_a_table_of_the_same_code_are_not_run_again(tmp_path, monkeypatch):
@@ -323,6 +346,7 @@ def test_rows_of_a_table_of_the_same_code_are_not_run_again(tmp_path, monkeypatc
     study = Study('A study', 'A note.', 'zero-shot', (zero_shot,))
     monkeypatch.setattr(reproduce, 'STUDIES', dict(small=study))
     monkeypatch.setattr(runs, 'run_tool', lambda *args: pytest.fail('something was run'))
+    learned = make_row('learned')
     work_dir, file = tmp_path / 'work', tmp_path / 'evidence' / 'small.json'
     figures = {'mIoU': 50.0, 'mIoU.things': 40.0, 'mIoU.stuff': 60.0}
     write_run(Measurement(zero_shot, None, work_dir / describe_code()), **figures)
@@ -340,11 +364,24 @@ def test_rows_of_a_table_of_the_same_code_are_not_run_again(tmp_path, monkeypatc
     def known(content, *seeds):
         file.write_text(json.dumps(content))
         origin = dict(code=describe_code(), machine=describe_machine('cpu'))
-        return list(reproduce.read_known_rows(file, study.rows, origin, seeds))
+        rows = reproduce.read_known_rows(file, (zero_shot, learned), origin, seeds)
+        return {row.name: line['miou'] for row, line in rows.items()}
 
-    assert known(table, 0, 1) == ['zero-shot']
-    assert known(table, 0, 1, 2) == []
+    assert known(table, 0, 1) == {'zero-shot': [50.0, 50.0]}
+    assert known(table, 1, 2) == {'zero-shot': [50.0, None]}
+    assert known(table, 2, 3) == {}
     machine = dict(table['machine'], instructions='none')
     row = dict(table['rows'][0], options=['model.weights=None'])
     for wrong in (dict(code='0123456789ab'), dict(machine=machine), dict(rows=[row])):
-        assert known({**table, **wrong}, 0, 1) == []
+        assert known({**table, **wrong}, 0, 1) == {}
+
+    # A row that trains is known where its search is that of today.
+    rates = {f'{rate:g}': 60.0 - rate for rate in (1e-4, 3e-4, 1e-3, *search.START)}
+    line = dict(table['rows'][0], name='learned', config=f'configs/{learned.config}')
+    line = dict(line, options=list(SMALL), rates=rates)
+    assert known({**table, 'rows': [line]}, 0, 1) == {'learned': [50.0, 50.0]}
+    for rate in ('0.3', '0.0003'):  # from which it starts, and a neighbour of the best
+        fewer = {key: score for key, score in rates.items() if key != rate}
+        assert known({**table, 'rows': [dict(line, rates=fewer)]}, 0, 1) == {}
+    other = dict(line, rates={**rates, '0.02': 50.0})
+    assert known({**table, 'rows': [other]}, 0, 1) == {}

@@ -341,6 +341,26 @@ def write_studies(folder: Path) -> None:
         write_report(name, study, origin, results['seeds'], results['rows'], folder)
 
 
+def find_codes() -> Dict[str, Any]:
+    """The digest of the code that made each result; None where it is not said."""
+    benchmarks = [file.stem for file in sorted(EVIDENCE.glob('performance_cpu_*.json'))]
+    runs = read_results('runs')
+    entries = {
+        **{name: read_results(name) for name in STUDY_PAGES + benchmarks},
+        **{
+            f'runs / demo / {base} / {task} / {seed}': entry
+            for base, tasks in runs['demo'].items()
+            for task, seeds in tasks.items()
+            for seed, entry in seeds.items()
+        },
+        'runs / camvid': runs['camvid'],
+        **{
+            f'runs / interpretation / {data}': each for data, each in runs['interpretation'].items()
+        },
+    }
+    return {name: entry.get('code') for name, entry in entries.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description='Make tables and figures from committed results')
     parser.add_argument('--check', action='store_true', help='change nothing')
@@ -360,13 +380,12 @@ def main() -> None:
     if is_check and stale:
         raise SystemExit('`make figures` writes these pages')
     code = describe_code()
-    runs = [file.stem for file in sorted(EVIDENCE.glob('performance_cpu_*.json'))]
-    if others := [each for each in STUDY_PAGES + runs if read_results(each).get('code') != code]:
+    if others := [name for name, made_by in find_codes().items() if made_by != code]:
         print(f'results of other code than {code}: {", ".join(others)}')
         if args.today:
             raise SystemExit(
-                '`python -m dev.reproduce STUDY` and `python -m dev.benchmark all` make them with '
-                'that of today'
+                '`python -m dev.reproduce STUDY`, `python -m dev.benchmark all`, `python -m '
+                'dev.measured_runs` and `python -m dev.walk_ways` make them with that of today'
             )
 
 

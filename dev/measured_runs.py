@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from mmseg_ssprompt.cli.parser import output_folder
 from mmseg_ssprompt.cli.records import read_last_validation, read_metrics
 from mmseg_ssprompt.files import write_json
 
+from .provenance import describe_code
 from .studies.processes import ROOT
 
 RUNS, IMAGES = ROOT / 'docs' / 'evidence' / 'runs.json', ROOT / 'docs' / 'images'
@@ -178,13 +179,13 @@ def _unfit(wrong: Dict[str, float]) -> float:
     return float(np.sum([wrong['wrong mask'], wrong['missed']]))
 
 
-def keep(path: Sequence[str], content: Any) -> None:
-    """Put an entry into ``runs.json``."""
+def keep(path: Sequence[str], content: Mapping[str, Any]) -> None:
+    """Put an entry into ``runs.json``, with the digest of the code that made it."""
     runs = json.loads(RUNS.read_text(encoding='utf-8')) if RUNS.is_file() else {}
     place = runs
     for part in path[:-1]:
         place = place.setdefault(part, {})
-    place[path[-1]] = content
+    place[path[-1]] = dict(content, code=describe_code())
     write_json(runs, RUNS)
 
 

@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, List
 from mmseg_ssprompt.cli.records import read_last_validation, read_metrics
 from mmseg_ssprompt.files import write_json
 
-from .provenance import ROOT, describe_versions
+from .provenance import ROOT, describe_code, describe_versions
 
 __all__ = ['WAYS', 'make_script', 'walk']
 
@@ -144,7 +144,8 @@ def main() -> None:
     results = json.loads(RESULTS.read_text(encoding='utf-8')) if RESULTS.is_file() else {}
     for name in args.ways or WAYS:
         with tempfile.TemporaryDirectory() as folder:
-            results[name] = dict(walk(name, Path(folder)), versions=describe_versions())
+            found = walk(name, Path(folder))
+        results[name] = dict(found, versions=describe_versions(), code=describe_code())
         write_json(results, RESULTS)
         print(f'{name}: {results[name]}', flush=True)
 

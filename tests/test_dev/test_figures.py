@@ -239,3 +239,25 @@ def test_tables_are_written_between_their_marks():
 def test_marks_that_are_missing_are_errors(text):
     with pytest.raises(PageError, match=r"of each of \['x'\]"):
         render(text, dict(x=str), str)
+
+
+def test_results_of_other_code_are_refused_by_name(monkeypatch, capsys):
+    monkeypatch.setattr(figures, 'describe_code', lambda: '0' * 12)
+    monkeypatch.setattr('sys.argv', ['figures.py', '--check'])
+    figures.main()  # without --today it is said alone
+    said = capsys.readouterr().out
+    for name in (
+        'components',
+        'performance_cpu_1',
+        'runs / camvid',
+        'runs / demo / seem / panoptic',
+    ):
+        assert name in said
+    monkeypatch.setattr('sys.argv', ['figures.py', '--check', '--today'])
+    with pytest.raises(SystemExit, match='dev.measured_runs'):
+        figures.main()
+    names = list(figures.find_codes())
+    monkeypatch.setattr(figures, 'find_codes', lambda: dict.fromkeys(names, '0' * 12))
+    capsys.readouterr()
+    figures.main()
+    assert capsys.readouterr().out == 'every page says what the results say\n'

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dev import measured_runs
+from dev.provenance import describe_code
 
 
 @pytest.fixture
@@ -17,8 +18,9 @@ def test_an_entry_is_kept_beside_others(runs):
     measured_runs.keep(('demo', 'sam', '0'), dict(miou=1.5))
     measured_runs.keep(('demo', 'sam', '1'), dict(miou=2.5))
     measured_runs.keep(('demo', 'sam', '0'), dict(miou=3.5))
+    code = describe_code()
     assert json.loads(runs.read_text()) == dict(
-        demo=dict(sam={'0': {'miou': 3.5}, '1': {'miou': 2.5}})
+        demo=dict(sam={'0': dict(miou=3.5, code=code), '1': dict(miou=2.5, code=code)})
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Dict, Tuple
 
-from .recipes import RECIPES
+from .recipes import DEEP_PROMPTS, RECIPES
 from .rows import Study, StudyRow
 from .rows import fusion_options as _fusion
 
@@ -388,6 +388,7 @@ STUDIES: Dict[str, Study] = dict(
     shots_seem=_shots('seem', 'Shots on SEEM'),
     transfer_seem=_transfer_of_seem(),
     recipes=RECIPES,
+    deep_prompts=DEEP_PROMPTS,
     tasks_panoptic=_task('panoptic', 'PQ', 'Panoptic segmentation'),
     tasks_instance=_task('instance', 'segm_mAP', 'Instance segmentation'),
 )

@@ -60,7 +60,7 @@ def test_interval_by_hand():
 def test_every_row_has_a_config_and_a_reference():
     names = {
         *('components', 'prompts', 'shots', 'decoding', 'transfer', 'layout', 'precision'),
-        *('classifiers', 'tasks_panoptic', 'tasks_instance', 'recipes'),
+        *('classifiers', 'tasks_panoptic', 'tasks_instance', 'recipes', 'deep_prompts'),
         *('components_seem', 'layout_seem', 'prompts_seem', 'shots_seem', 'transfer_seem'),
     }
     assert set(STUDIES) == names

@@ -357,6 +357,7 @@ def find_codes() -> Dict[str, Any]:
         **{
             f'runs / interpretation / {data}': each for data, each in runs['interpretation'].items()
         },
+        **{f'ways / {name}': way for name, way in read_results('ways').items()},
     }
     return {name: entry.get('code') for name, entry in entries.items()}
 

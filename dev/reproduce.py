@@ -88,7 +88,7 @@ def measure(
 def find_measured(
     rows: Sequence[StudyRow], seeds: Sequence[int], root: Path
 ) -> Tuple[Measurements, Dict[StudyRow, Scores]]:
-    """What is there, as :func:`measure` returns it, and of those rows alone that have something."""
+    """What :func:`measure` would return of the runs that are there, without rows that have none."""
     measurements, tried = {}, {}
     for row in rows:
         source = trained_row(row)
